@@ -1,0 +1,1 @@
+"""What makes the speed figures in docs/performance.md, and the floor beside them."""

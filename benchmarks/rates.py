@@ -1,0 +1,106 @@
+"""Requests a second over HTTP, each work beside the floor: interleaved rounds, medians, driven by wrk."""
+
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import servers
+from benchmarks.servers import Running
+
+ROUNDS = 5
+SECONDS = 4
+_SCRIPT = Path(__file__).with_name("requests.lua")
+
+
+class Work(NamedTuple):
+    """What is sent, over how many connections, and how many events one request brings; `least` is of the floor."""
+
+    words: str
+    kind: str
+    connections: int
+    events: int = 1
+    least: float | None = None
+
+
+WORKS = [
+    Work("the floor, 32 connections", "floor", 32),
+    Work("the floor, 1 connection", "floor", 1),
+    Work("the floor, 8 connections", "floor", 8),
+    Work("POST /event, a success", "success", 32, least=0.25),
+    Work("POST /event, 1 connection", "success", 1, least=0.2),
+    Work("POST /event, a long failure", "failure", 32, least=0.2),
+    Work("POST /event, every second a duplicate", "duplicates", 32, least=0.25),
+    Work("POST /event/batch of 50", "batch", 8, events=50, least=3.5),
+    Work("GET /metrics/flash-count", "count", 32, least=0.35),
+]
+
+
+class Measured(NamedTuple):
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    errors: int
+
+
+def measure(work: Work, server: Running, *, seconds: int = SECONDS) -> Measured:
+    """Let wrk drive the server with one thread; raises CalledProcessError when it cannot."""
+    command = [
+        "wrk", "--threads=1", f"--connections={work.connections}", f"--duration={seconds}s", "--timeout=10s",
+        f"--script={_SCRIPT}", server.url, "--", work.kind, secrets.token_hex(4),
+    ]  # fmt: skip
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
+    per_second = found["requests"] / found["seconds"] * work.events
+    return Measured(per_second, found["p50_ms"], found["p99_ms"], found["max_ms"], found["errors"])
+
+
+def medians(runs: list[Measured]) -> Measured:
+    per_second, p50_ms, p99_ms, max_ms, errors = zip(*runs, strict=True)
+    middle = statistics.median
+    return Measured(middle(per_second), middle(p50_ms), middle(p99_ms), middle(max_ms), sum(errors))
+
+
+def durable_commits_per_second(folder: Path, seconds: float = 2.0) -> float:
+    """Return how many small writes the disk under `folder` makes durable, one after the other."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        number, until = 0, time.monotonic() + seconds
+        while time.monotonic() < until:
+            os.pwrite(file.fileno(), b"x" * 4096, number % 256 * 4096)
+            os.fdatasync(file.fileno())
+            number += 1
+    return number / seconds
+
+
+def run(folder: Path, *, works: list[Work] = WORKS, rounds: int = ROUNDS, **environment: str) -> str:
+    """Measure every work in turn, `rounds` times over, on one new site; return the table."""
+    runs: dict[Work, list[Measured]] = {work: [] for work in works}
+    with servers.floor() as floor, servers.site(folder / "rates", **environment) as site:
+        idle_mb = site.memory_mb
+        for _ in range(rounds):
+            for work in works:
+                runs[work].append(measure(work, floor if work.kind == "floor" else site))
+        memory = f"memory of the site: {idle_mb:.0f} MB idle, {site.memory_mb:.0f} MB after"
+    return "\n".join([table({work: medians(of) for work, of in runs.items()}), "", memory])
+
+
+def table(found: dict[Work, Measured]) -> str:
+    floors = {work.connections: figure.per_second for work, figure in found.items() if work.kind == "floor"}
+    lines = [
+        "| work | connections | a second | × floor | must be | p50 ms | p99 ms | max ms | errors |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for work, figure in found.items():
+        ratio = figure.per_second / floors[work.connections]
+        cells = (
+            work.words, f"{work.connections}", f"{figure.per_second:,.0f}", f"{ratio:.2f}", f"{work.least or ''}",
+            f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}", f"{figure.max_ms:.0f}", f"{figure.errors}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

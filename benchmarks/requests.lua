@@ -1,0 +1,86 @@
+-- What wrk sends. Arguments after `--`: what kind of request, and a word that no other run has said.
+local kind, run = "success", "run"
+local threads, thread_number, sent = 0, 0, 0
+
+function setup(thread)
+  thread:set("thread_number", threads)
+  threads = threads + 1
+end
+
+function init(arguments)
+  kind, run = arguments[1] or kind, arguments[2] or run
+  math.randomseed(thread_number + 1)
+end
+
+local json = { ["Content-Type"] = "application/json" }
+
+local function event(kind_of, session, more)
+  return string.format(
+    '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z","session_id":"%s-%d-%d",%s,' ..
+    '"model":"UV-5RM","write_mode":1,"connected":1,"app_version":"19afc18"}',
+    kind_of, run, thread_number, session, more)
+end
+
+local SUCCESS = '"message":"Flash complete","log_lines_json":"[]","metadata_json":"{}"'
+
+local function success(session)
+  return event("flash_success", session, SUCCESS)
+end
+
+-- A stack of 1.2 KB, and 80 log lines as JSON in a string.
+local frames = {}
+for line = 1, 22 do
+  frames[line] = string.format("\\n    at step%d (https://tool.example/assets/uploader.ts:%d:13)", line, 40 + line)
+end
+local STACK = table.concat(frames):sub(1, 1200)
+local lines = {}
+for line = 1, 80 do
+  lines[line] = string.format('\\"+%d ms TX block 0x%04x, RX 0x06\\"', 300 + 40 * line, line)
+end
+local LOG = "[" .. table.concat(lines, ",") .. "]"
+local LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+local function letters(number)
+  local word = ""
+  repeat
+    local digit = number % 26
+    word = word .. LETTERS:sub(digit + 1, digit + 1)
+    number = math.floor(number / 26)
+  until number == 0
+  return word
+end
+
+-- Numbers are masked, so a new fingerprint every 50th event takes a new word.
+local function failure(session)
+  local word = session % 50 == 0 and letters(session) or "block"
+  return event("flash_error", session, string.format(
+    '"message":"No ACK for %s 0x%04x","error_name":"ProtocolError","stack":"ProtocolError: No ACK%s",' ..
+    '"log_lines_json":"%s","metadata_json":"{}"', word, session % 65536, STACK, LOG))
+end
+
+local function batch(session)
+  local events = {}
+  for number = 1, 50 do
+    events[number] = success(session * 50 + number)
+  end
+  return '{"events":[' .. table.concat(events, ",") .. "]}"
+end
+
+function request()
+  sent = sent + 1
+  if kind == "floor" then return wrk.format("GET", "/event") end
+  if kind == "count" then return wrk.format("GET", "/metrics/flash-count") end
+  if kind == "batch" then return wrk.format("POST", "/event/batch", json, batch(sent)) end
+  if kind == "failure" then return wrk.format("POST", "/event", json, failure(sent)) end
+  if kind == "duplicates" then return wrk.format("POST", "/event", json, success(math.floor(sent / 2))) end
+  return wrk.format("POST", "/event", json, success(sent))
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    '\n{"requests": %d, "seconds": %.6f, "errors": %d, "p50_ms": %.3f, "p99_ms": %.3f, "max_ms": %.3f}\n',
+    summary.requests, summary.duration / 1e6,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3))
+end

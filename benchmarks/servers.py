@@ -1,0 +1,89 @@
+"""The servers that are measured, started as an operator starts them, each in a process of its own."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+_START_SECONDS = 60.0
+_NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off"}
+
+
+class Running:
+    """A server on a port of this machine; `memory_mb` is what all its processes hold."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def memory_mb(self) -> float:
+        told = subprocess.run(["ps", "-eo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True)
+        rows = [tuple(map(int, line.split())) for line in told.stdout.splitlines()]
+        return sum(rss for pid, parent, rss in rows if self.process.pid in (pid, parent)) / 1024
+
+    def answers(self, path: str) -> bool:
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
+                connection.request("GET", path)
+                return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+
+def environment(data_dir: Path, **changes: str) -> dict[str, str]:
+    """Return the variables of a site that has nothing of this machine's but its folder."""
+    return {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ADMIN_PASSWORD": "for benchmarks"} | changes
+
+
+@contextmanager
+def site(data_dir: Path, **changes: str) -> Iterator[Running]:
+    """Serve a site as `make serve` does, with the rate limits off."""
+    port = _free_port()
+    env = environment(data_dir, PORT=str(port), **_NO_LIMITS, **changes)
+    with _started([sys.executable, "manage.py", "serve"], env, port, "/health") as running:
+        yield running
+
+
+@contextmanager
+def floor() -> Iterator[Running]:
+    port = _free_port()
+    command = [
+        sys.executable, "-m", "granian", "benchmarks.floor:application", "--interface=wsgi", "--blocking-threads=32",
+        f"--port={port}", "--host=127.0.0.1", "--log-level=warning", "--no-ws", "--http=1",
+    ]  # fmt: skip
+    with _started(command, {"PATH": os.environ["PATH"]}, port, "/event") as running:
+        yield running
+
+
+@contextmanager
+def _started(command: list[str], env: dict[str, str], port: int, path: str) -> Iterator[Running]:
+    process = subprocess.Popen(command, cwd=PROJECT_DIR, env=env, stdout=subprocess.DEVNULL)
+    running = Running(process, port)
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not running.answers(path):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[2]} did not start")
+            time.sleep(0.05)
+        yield running
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,10 @@
+BEGIN;
+--
+-- Create proxy model RecentFailure
+--
+-- (no-op)
+--
+-- Change Meta options on counterbaseline
+--
+-- (no-op)
+COMMIT;

@@ -1,0 +1,6 @@
+BEGIN;
+--
+-- Add field last_used_at to ingesttoken
+--
+ALTER TABLE "events_ingesttoken" ADD COLUMN "last_used_at" timestamp with time zone NULL;
+COMMIT;

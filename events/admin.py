@@ -1,0 +1,286 @@
+"""The product as maintainers see it: recent failures, events, the public count's baseline, tokens, the audit log."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
+
+from events import audit, clock, event_text, export, failures, metrics, retention, rollups, tokens
+from events.admin_pages import PagesAdmin, csv_response
+from events.forms import AuditFilter, BaselineForm, EventFilter
+from events.group_admin import FailureGroupAdmin
+from events.models import AuditEntry, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
+from events.querysets import SUCCESS
+
+PAGE_ROWS = 50
+NAMES_OF_DAYS = 30
+GROUPS_FOUND = 5
+
+admin.site.register(FailureGroup, FailureGroupAdmin)
+
+
+class EventAdmin(PagesAdmin):
+    """Events as a list, one by one, and as CSV: read-only, never counted, by keyset pages."""
+
+    failures_only = False
+    title = "Events"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("events.view_event")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.list_page), name=self.page("changelist")),
+            path("export/", view(self.export), name=self.page("export")),
+            path("<path:object_id>/", view(self.event_page), name=self.page("change")),
+        ]
+
+    def list_page(self, request: HttpRequest) -> HttpResponse:
+        self.demand("view_event", request)
+        now = clock.now()
+        form = EventFilter(request.GET, failures_only=self.failures_only)
+        found = total = group = None
+        groups: list[FailureGroup] = []
+        if form.is_valid():
+            criteria = form.criteria(int(now.timestamp() * 1000))
+            after = form.cleaned_data["cursor"]
+            named = self._named(criteria.text) if criteria.text and after is None else None
+            if named:
+                return HttpResponseRedirect(named)
+            found = failures.page(criteria, limit=PAGE_ROWS, after=after)
+            total = metrics.count(criteria)
+            group = FailureGroup.objects.filter(pk=criteria.fingerprint).first() if criteria.fingerprint else None
+            if criteria.text and after is None:
+                groups = list(FailureGroup.objects.mentioning(criteria.text).order_by("-last_seen_ms")[:GROUPS_FOUND])
+        seen = metrics.last_days(NAMES_OF_DAYS, now.date())
+        query = request.GET.copy()
+        query.pop("cursor", None)
+        query.pop("limit", None)
+        context = {
+            "title": self.title,
+            "now": now,
+            "form": form,
+            "found": found,
+            "total": total,
+            "group": group,
+            "groups": groups,
+            "query": query.urlencode(),
+            "is_first_page": "cursor" not in request.GET,
+            "older": str(found.older) if found and found.older else None,
+            "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
+            "is_empty_site": metrics.last_received_at_ms() is None,
+            "pruned_before_ms": retention.whole_since_ms() if found and not found.older else None,
+            "searched_to": found.searched_to_ms if found else None,
+            "models": metrics.names("model", *seen),
+            "versions": metrics.names("app_version", *seen),
+            "may_export": request.user.has_perm("events.export_event"),
+            "export_url": self.url("export"),
+            "change_page": f"admin:{self.page('change')}",
+            "event_url": request.build_absolute_uri("/event"),
+            "failures_only": self.failures_only,
+        }
+        return self.render(request, "events/event_list.html", context, status=200 if form.is_valid() else 400)
+
+    def _named(self, text: str) -> str | None:
+        """Return where the event or the session that someone pasted is, None for any other text."""
+        events = failures.named(text)
+        if not events:
+            return None
+        if len(events) == 1:
+            return self._url_of(events[0])
+        return f"{reverse('admin:events_event_changelist')}?{urlencode({'session': text})}"
+
+    def _url_of(self, event: Event) -> str:
+        is_here = not (self.failures_only and event.event_type == SUCCESS)
+        return (
+            self.url("change", quote(event.pk))
+            if is_here
+            else reverse("admin:events_event_change", args=[quote(event.pk)])
+        )
+
+    def event_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        self.demand("view_event", request)
+        if "\0" in object_id:  # PostgreSQL would refuse to look for it
+            raise Http404
+        shown = Event.objects.failures() if self.failures_only else Event.objects.all()
+        event = get_object_or_404(shown, pk=unquote(object_id))
+        newer, older = failures.neighbours(event)
+        context = {
+            "title": str(event),
+            "now": clock.now(),
+            "event": event,
+            "newer_url": newer and self.url("change", quote(newer.pk)),
+            "older_url": older and self.url("change", quote(older.pk)),
+            "list_title": self.title,
+            "all_events_url": reverse("admin:events_event_changelist"),
+            "group": FailureGroup.objects.filter(pk=event.fingerprint).first() if event.fingerprint else None,
+            "texts": event_text.of(event),
+        }
+        return self.render(request, "events/event_detail.html", context)
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer what the filters show (GET) or the ticked rows (POST) as CSV."""
+        self.demand("view_event", request)
+        self.demand("export_event", request)
+        now = clock.now()
+        if request.method == "POST":
+            ids = [key for key in request.POST.getlist("id")[:PAGE_ROWS] if "\0" not in key]
+            if not ids:
+                messages.warning(request, "No row is ticked, so nothing was exported.")
+                return HttpResponseRedirect(self.url("changelist"))
+            ticked = Event.objects.filter(pk__in=ids).newest_first()
+            if self.failures_only:
+                ticked = ticked.failures()
+            chunks = iter([list(ticked.values_list(*export.COLUMNS))])
+            what = f"{len(ids)} ticked rows of {self.title}"
+        else:
+            form = EventFilter(request.GET, failures_only=self.failures_only)
+            if not form.is_valid():
+                return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
+            criteria = form.criteria(int(now.timestamp() * 1000))
+            chunks = failures.rows(criteria, export.COLUMNS, size=export.ROWS_A_CHUNK)
+            what = f"{self.title}: {request.GET.urlencode() or 'everything'}"
+        export.note_export(request.user, what, at=now)
+        name = f"{'failures' if self.failures_only else 'events'}-{now:%Y-%m-%d}.csv"
+        return csv_response(export.as_csv(chunks, export.EVENTS), name)
+
+
+@admin.register(Event)
+class AllEventsAdmin(EventAdmin):
+    pass
+
+
+@admin.register(RecentFailure)
+class RecentFailureAdmin(EventAdmin):
+    """What a maintainer opens in the morning."""
+
+    failures_only = True
+    title = "Recent failures"
+
+
+@admin.register(CounterBaseline)
+class CounterBaselineAdmin(PagesAdmin):
+    """The baseline of the public count: its history, and a form for a new one that asks before it counts."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("events.view_counterbaseline")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("events.add_counterbaseline")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.history_page), name=self.page("changelist")),
+            path("add/", view(self.history_page), name=self.page("add")),
+        ]
+
+    def history_page(self, request: HttpRequest) -> HttpResponse:
+        may_add = self.has_add_permission(request)
+        if not may_add and (request.method == "POST" or not self.has_view_permission(request)):
+            raise PermissionDenied
+        form = BaselineForm(request.POST if request.method == "POST" else None)
+        confirming = form.is_bound and form.is_valid()
+        if confirming and "confirmed" in request.POST:
+            rollups.set_baseline(
+                form.cleaned_data["value"],
+                note=form.cleaned_data["note"],
+                user=request.user,
+                user_name=request.user.get_username(),
+                at=clock.now(),
+            )
+            messages.success(request, "The new baseline is in force.")
+            return HttpResponseRedirect(self.url("changelist"))
+        count = metrics.flash_count()
+        context = {
+            "title": "Baseline of the public count",
+            "now": clock.now(),
+            "form": form,
+            "may_add": may_add,
+            "confirming": confirming,
+            "count": count,
+            "count_then": count._replace(baseline=form.cleaned_data["value"]) if confirming else None,
+            "history": metrics.baseline_history(limit=200),
+        }
+        return self.render(request, "events/baseline.html", context)
+
+
+@admin.register(IngestToken)
+class IngestTokenAdmin(PagesAdmin):
+    """Ingest tokens: which there are, and a way to end one."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("events.view_ingesttoken") or self._may_revoke(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.list_page), name=self.page("changelist")),
+            path("<int:key>/revoke/", view(self.revoke), name=self.page("change")),
+        ]
+
+    def list_page(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            "title": "Ingest tokens",
+            "now": clock.now(),
+            "tokens": list(IngestToken.objects.all()),
+            "may_revoke": self._may_revoke(request),
+        }
+        return self.render(request, "events/token_list.html", context)
+
+    def revoke(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Ask (GET), and end the token (POST)."""
+        if not self._may_revoke(request):
+            raise PermissionDenied
+        token = get_object_or_404(IngestToken, pk=key)
+        if request.method == "POST":
+            tokens.revoke(token, who=request.user.get_username(), now=clock.now())
+            messages.success(request, f"{token.name} is revoked.")
+            return HttpResponseRedirect(self.url("changelist"))
+        return self.render(request, "events/token_revoke.html", {"title": f"Revoke {token.name}?", "token": token})
+
+    def _may_revoke(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("events.change_ingesttoken")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(PagesAdmin):
+    """Who did what, when and why: to read, for those with the right, and for nobody to change."""
+
+    title = "Audit log"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("events.view_auditentry")
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("", self.admin_site.admin_view(self.list_page), name=self.page("changelist"))]
+
+    def list_page(self, request: HttpRequest) -> HttpResponse:
+        self.demand("view_auditentry", request)
+        form = AuditFilter(request.GET)
+        found = None
+        if form.is_valid():
+            asked = form.cleaned_data
+            found = audit.page(kind=asked["kind"], who=asked["who"], after=asked["cursor"], limit=PAGE_ROWS)
+        context = {
+            "title": self.title,
+            "now": clock.now(),
+            "form": form,
+            "found": found,
+            "is_first_page": "cursor" not in request.GET,
+            "is_narrowed": any(request.GET.get(name) for name in ("kind", "who")),
+            "may_see_groups": request.user.has_perm("events.view_event"),
+        }
+        return self.render(request, "events/audit_log.html", context, status=200 if form.is_valid() else 400)

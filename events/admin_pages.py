@@ -1,0 +1,47 @@
+"""What the admin's own pages have in common."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+
+class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A model whose pages are our own: none of Django's lists, forms and deletions exist for it."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def page(self, name: str) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_{name}"
+
+    def url(self, name: str, *args: str) -> str:
+        return reverse(f"admin:{self.page(name)}", args=args)
+
+    def render(self, request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+        shared = self.admin_site.each_context(request) | {"opts": self.opts, "list_url": self.url("changelist")}
+        return TemplateResponse(request, template, shared | context, status=status)
+
+    @staticmethod
+    def demand(right: str, request: HttpRequest) -> None:
+        """Raise PermissionDenied unless the person has a right of `events`."""
+        if not request.user.has_perm(f"events.{right}"):
+            raise PermissionDenied
+
+
+def csv_response(lines: Iterable[bytes], name: str) -> StreamingHttpResponse:
+    return StreamingHttpResponse(
+        lines,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    )

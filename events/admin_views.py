@@ -1,0 +1,192 @@
+"""What the admin's index shows: how it goes, from rollups alone. Every number comes with the list that it counts."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from events import charts, metrics, trends
+from events.buckets import DAY_MS, HOUR_MS, OTHER
+from events.metrics import Bucket, Cell, Slice
+from events.querysets import SUCCESS
+from events.refusals import Outcome
+
+RANGES = {1: "Today", 7: "7 days", 30: "30 days", 90: "90 days"}
+LABEL_EVERY = {1: 1, 7: 1, 30: 7, 90: 14}
+GROUPS_SHOWN = 6
+WORST = 6
+
+
+class Change(NamedTuple):
+    """How a figure moved against the span before; None where there is nothing to compare with."""
+
+    is_more: bool
+    percent: int
+
+
+class Worst(NamedTuple):
+    """A model or version that fails: its figures, the interval of its rate, and its failures as a list."""
+
+    row: Slice
+    interval: charts.Interval
+    url: str
+
+
+class Span(NamedTuple):
+    """The `days` UTC days that end with today, and, with `released`, without the versions that are no release."""
+
+    now: datetime
+    days: int
+    released: bool
+
+    @property
+    def today(self) -> date:
+        return self.now.date()
+
+    @property
+    def now_ms(self) -> int:
+        return int(self.now.timestamp() * 1000)
+
+    @property
+    def start_ms(self) -> int:
+        return metrics.last_days(self.days, self.today)[0]
+
+    @property
+    def end_ms(self) -> int:
+        return metrics.last_days(self.days, self.today)[1]
+
+    @property
+    def step(self) -> str:
+        return "hour" if self.days == 1 else "day"
+
+    @property
+    def step_ms(self) -> int:
+        return metrics.BUCKETS[self.step]
+
+    def url(self, page: str, **filters: str) -> str:
+        """Return the address of a list of what came in this span."""
+        first, last = self.today - timedelta(days=self.days - 1), self.today + timedelta(days=1)
+        return _list_url(page, self.released, since=first.isoformat(), until=last.isoformat(), **filters)
+
+
+def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
+    """Return the context of the index for the `days` UTC days that end with today, one of RANGES."""
+    span = Span(now, days, released)
+    series = metrics.timeseries(span.start_ms, span.end_ms, span.step, released=released)
+    current = _sum(series)
+    # What is not over would look like a fall, what is still to come like none at all.
+    past = [bucket for bucket in series if bucket.start_ms + span.step_ms <= span.now_ms]
+    # The span before ends at the same hour of its last day, so that a young day isn't compared with a whole one.
+    hour_end_ms = span.now_ms // HOUR_MS * HOUR_MS + HOUR_MS
+    spans_ms = days * DAY_MS
+    before = Bucket(0, metrics.totals_by_type(span.start_ms - spans_ms, hour_end_ms - spans_ms, released=released))
+    standing = metrics.standing()
+    cells = metrics.cells(span.start_ms, span.end_ms)
+    rate = metrics.failure_rate(current.successes, current.failures)
+    return {
+        "now": now,
+        "days": days,
+        "released": released,
+        "ranges": RANGES,
+        "range_name": RANGES[days] if days == 1 else f"last {RANGES[days]}",
+        "before_name": "yesterday by now" if days == 1 else f"the {RANGES[days]} before",
+        "in_before": "yesterday by now" if days == 1 else f"in the {RANGES[days]} before",
+        "count": standing.flashes,
+        "last_received_at_ms": standing.last_received_at_ms,
+        "successes": current.successes,
+        "successes_url": span.url("event", type=SUCCESS),
+        "successes_change": _change(current.successes, before.successes),
+        "successes_line": charts.sparkline([bucket.successes for bucket in past]),
+        "failures": current.failures,
+        "failures_url": span.url("recentfailure"),
+        "failures_change": _change(current.failures, before.failures),
+        "failures_line": charts.sparkline([bucket.failures for bucket in past]),
+        "rate": rate,
+        "rate_interval": metrics.failure_rate_interval(current.successes, current.failures),
+        "rate_before": metrics.failure_rate(before.successes, before.failures),
+        "rate_line": charts.sparkline([metrics.failure_rate(bucket.successes, bucket.failures) for bucket in past]),
+        "events_url": span.url("event"),
+        "chart": _chart(span, series),
+        "groups": trends.attention(span.start_ms, span.end_ms, span.now_ms, limit=GROUPS_SHOWN),
+        "worst": [
+            ("Models", "model", _worst(span, cells, "model", "model")),
+            ("Versions", "version", _worst(span, cells, "app_version", "version")),
+        ],
+    } | _ingest(span, sum(cell.events for cell in cells))
+
+
+def _chart(span: Span, series: list[Bucket]) -> dict[str, Any]:
+    return {
+        "unit": span.step,
+        "bars": charts.stacked_bars([_column(span, bucket) for bucket in series], label_every=LABEL_EVERY[span.days]),
+        "current": (span.now_ms - span.start_ms) // span.step_ms,
+        "totals": [(name, total, span.url("event", type=name)) for name, total in _sum(series).counts.items()],
+        "rows": [(_moment(bucket.start_ms), bucket, _bucket_url(span, bucket)) for bucket in reversed(series)],
+        "releases": charts.release_ticks(span.start_ms, span.end_ms),
+        "is_empty": not any(sum(bucket.counts.values()) for bucket in series),
+    }
+
+
+def _ingest(span: Span, accepted: int) -> dict[str, Any]:
+    """Return how ingest did: all versions, since a refusal has none."""
+    tallies = metrics.tallies(span.today - timedelta(days=span.days - 1), span.today + timedelta(days=1))
+    duplicates = tallies.pop(Outcome.DUPLICATE.value, 0)
+    everything = span._replace(released=False)
+    return {
+        "accepted": accepted,
+        "accepted_url": everything.url("event"),
+        "duplicates": duplicates,
+        "refused": sum(tallies.values()),
+        "refusals": {reason.replace("_", " "): number for reason, number in tallies.items()},
+    }
+
+
+def _worst(span: Span, cells: list[Cell], column: str, parameter: str) -> list[Worst]:
+    """Return what fails most surely: ranked by the lower end of the rate's interval, so chance comes last."""
+    rows = metrics.sliced((cell for cell in cells if cell.is_released or not span.released), column)
+    failing = sorted((row for row in rows if row.failures), key=lambda row: (-row.interval[0], row.name))[:WORST]
+    boxes = charts.intervals([(row.failure_rate or 0, row.interval) for row in failing])
+    return [
+        Worst(row, box, "" if row.name == OTHER else span.url("recentfailure", **{parameter: row.name}))
+        for row, box in zip(failing, boxes, strict=True)
+    ]
+
+
+def _sum(series: list[Bucket]) -> Bucket:
+    totals = dict.fromkeys(series[0].counts, 0)
+    for bucket in series:
+        for event_type, number in bucket.counts.items():
+            totals[event_type] += number
+    return Bucket(series[0].start_ms, totals)
+
+
+def _change(current: int, before: int) -> Change | None:
+    return Change(current > before, round(100 * abs(current - before) / before)) if before else None
+
+
+def _moment(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def _column(span: Span, bucket: Bucket) -> charts.Column:
+    at = _moment(bucket.start_ms)
+    parts = [f"{number:,} {event_type}" for event_type, number in bucket.counts.items() if number]
+    when = f"{at:%H:%M} to {at + timedelta(hours=1):%H:%M} UTC" if span.step == "hour" else f"{at:%A, %-d %B %Y}"
+    return charts.Column(
+        label=f"{at:%-d %b}" if span.step == "day" else f"{at:%H:%M}" if at.hour % 4 == 0 else "",
+        title=f"{when}: {', '.join(parts) or 'no event'}",
+        counts=bucket.counts,
+        url=_bucket_url(span, bucket),
+    )
+
+
+def _bucket_url(span: Span, bucket: Bucket) -> str:
+    form = "%Y-%m-%dT%H:%M" if span.step == "hour" else "%Y-%m-%d"
+    first, last = _moment(bucket.start_ms), _moment(bucket.start_ms + span.step_ms)
+    return _list_url("event", span.released, since=f"{first:{form}}", until=f"{last:{form}}")
+
+
+def _list_url(page: str, released: bool, **filters: str) -> str:
+    query = filters | ({"released": "1"} if released else {})
+    return f"{reverse(f'admin:events_{page}_changelist')}?{urlencode(query)}"

@@ -1,0 +1,76 @@
+"""What goes back over the wire: JSON objects with `ok`, the same shape for every refusal."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated
+
+from events.contract import InvalidFields, InvalidJson
+from events.guards import Refused
+from events.ingest import UNAVAILABLE, StorageUnavailable
+from events.refusals import Outcome
+
+logger = logging.getLogger(__name__)
+
+RETRY_STORAGE_SECONDS = 2
+# Made once: json.dumps makes one anew for every call that has options.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+HEADERS = {"Cache-Control": "no-store", **settings.SECURITY_HEADERS}
+
+
+def answer(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """Return ready bytes: no renderer, no negotiation, never cached."""
+    return HttpResponse(
+        _encode(body),
+        status=status,
+        content_type="application/json",
+        headers={**HEADERS, **headers} if headers else HEADERS,
+    )
+
+
+def refusal(
+    status: int,
+    error: str,
+    fields: Mapping[str, list[str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    body: dict[str, Any] = {"ok": False, "error": error}
+    if fields is not None:
+        body["fields"] = fields
+    return answer(status, body, headers)
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
+    """Answer what a view raised, in the contract's shape; None lets Django answer 500."""
+    if isinstance(error, InvalidFields):
+        return refusal(400, "Invalid payload fields", error.fields)
+    if isinstance(error, InvalidJson):
+        return refusal(400, "Invalid JSON")
+    if isinstance(error, Refused):
+        return refusal(error.status, error.words, headers=error.headers)
+    if isinstance(error, UNAVAILABLE):  # a read, or the look for a token
+        logger.error("Storage is unavailable: %s", error)
+    if isinstance(error, (StorageUnavailable, *UNAVAILABLE)):
+        return refusal(503, "Storage unavailable", headers={"Retry-After": str(RETRY_STORAGE_SECONDS)})
+    if isinstance(error, MethodNotAllowed):
+        return refusal(405, "Method not allowed")
+    if isinstance(error, NotAuthenticated):
+        return refusal(401, "Unauthorized", headers={"WWW-Authenticate": "Bearer"})
+    if isinstance(error, APIException):
+        return refusal(error.status_code, str(error.detail))
+    return None
+
+
+def outcome_of(error: Exception) -> Outcome | None:
+    """Return how a refused ingest request is counted; None when it is not one."""
+    if isinstance(error, InvalidFields):
+        return Outcome.INVALID_FIELDS
+    if isinstance(error, InvalidJson):
+        return Outcome.INVALID_JSON
+    if isinstance(error, (StorageUnavailable, *UNAVAILABLE)):
+        return Outcome.STORAGE
+    return error.outcome if isinstance(error, Refused) else None

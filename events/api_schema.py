@@ -1,0 +1,219 @@
+"""What the OpenAPI page says of the routes; the payload comes from the contract itself."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+
+from events.contract import MAX_BATCH_EVENTS, EventPayload
+from events.forms import WINDOWS
+from events.models import EventType
+
+EXAMPLE = {
+    "event_type": "flash_success",
+    "occurred_at": "2026-02-12T18:00:00.000Z",
+    "session_id": "5f0c2f1e-6d0b-4a39-9d0e-0d6c1c1f7a11",
+    "message": "Flash complete",
+    "model": "UV-5RM",
+    "write_mode": 1,
+    "connected": 1,
+    "app_version": "19afc18",
+    "log_lines_json": "[]",
+    "metadata_json": "{}",
+}
+
+
+def without_last_slash(endpoints: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Name each path as the contract does; with a slash at its end it answers too."""
+    return [(path.rstrip("/"), *rest) for path, *rest in endpoints]
+
+
+def obj(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the schema of an object from the schemas of its fields."""
+    return {"type": "object", "properties": required | (optional or {}), "required": list(required)}
+
+
+def just(value: bool) -> dict[str, Any]:
+    return {"type": "boolean", "enum": [value]}
+
+
+STRING = {"type": "string"}
+COUNT = {"type": "integer", "minimum": 0}
+RATE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+FIELDS = {"type": "object", "additionalProperties": {"type": "array", "items": STRING}}
+REFUSAL = obj({"ok": just(False), "error": STRING})
+WRONG_FIELDS = obj({"ok": just(False), "error": STRING}, {"fields": FIELDS})
+STORED = obj({"ok": just(True), "deduped": just(False), "id": STRING})
+KNOWN = obj({"ok": just(True), "deduped": just(True)})
+TOTAL = obj({"ok": just(True), "total": COUNT})
+BY_TYPE = obj(dict.fromkeys(EventType.values, COUNT))
+
+
+def refusals(*statuses: int) -> dict[int, Any]:
+    return {status: WRONG_FIELDS if status == 400 else REFUSAL for status in statuses}
+
+
+INGEST_REFUSALS = refusals(400, 401, 403, 405, 408, 413, 415, 429, 503)
+# Who may call, as OpenAPI says it: any one of these; the empty one is everybody.
+STAFF: list[Any] = [{"adminToken": []}, {"staffSession": []}]
+SENDERS: list[Any] = [{"ingestToken": []}, {}]
+ANYONE: list[Any] = [{}]
+
+EVENT = extend_schema(
+    operation_id="post_event",
+    tags=["events"],
+    summary="Store one event",
+    description="Any number of times: the same event is stored once.",
+    request={"application/json": EventPayload, "text/plain": EventPayload},
+    responses={201: STORED, 200: KNOWN, **INGEST_REFUSALS},
+    examples=[OpenApiExample("A flash that worked", EXAMPLE, request_only=True)],
+    auth=SENDERS,
+)
+BATCH = extend_schema(
+    operation_id="post_event_batch",
+    tags=["events"],
+    summary="Store up to 100 events",
+    description="For a client's offline queue. Valid events are kept whatever the others are; results in order.",
+    request={
+        "application/json": obj(
+            {
+                "events": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": MAX_BATCH_EVENTS,
+                    "items": {"$ref": "#/components/schemas/EventPayload"},
+                }
+            }
+        )
+    },
+    responses={
+        200: obj(
+            {
+                "ok": just(True),
+                "results": {
+                    "type": "array",
+                    "items": {"oneOf": [STORED, KNOWN, obj({"ok": just(False), "fields": FIELDS})]},
+                },
+            }
+        ),
+        **INGEST_REFUSALS,
+    },
+    auth=SENDERS,
+)
+FLASH_COUNT = extend_schema(
+    operation_id="get_flash_count",
+    tags=["reads"],
+    summary="The public count",
+    description="Baseline and every success ever accepted; nothing lowers it.",
+    responses={200: TOTAL, **refusals(405, 429)},
+    auth=ANYONE,
+)
+HEALTH = extend_schema(
+    operation_id="get_health",
+    tags=["health"],
+    summary="The process answers",
+    responses={200: obj({"ok": just(True), "service": STRING})},
+    auth=ANYONE,
+)
+READY = extend_schema(
+    operation_id="get_health_ready",
+    tags=["health"],
+    summary="The database takes writes",
+    responses={200: obj({"ok": just(True), "service": STRING}), **refusals(503)},
+    auth=ANYONE,
+)
+
+DAYS = OpenApiParameter("days", int, description="UTC days that end with today, 1 to 400 (31 by the hour).")
+SLICE = {"successes": COUNT, "failures": COUNT, "failure_rate": RATE}
+SUMMARY = extend_schema(
+    operation_id="get_metrics_summary",
+    tags=["reads"],
+    summary="Totals, failure rate, by type, model and version",
+    parameters=[DAYS],
+    responses={
+        200: obj(
+            {
+                "ok": just(True),
+                "days": COUNT,
+                "from": STRING,
+                "to": STRING,
+                "totals": obj({"events": COUNT, "successes": COUNT, "failures": COUNT}),
+                "failure_rate": RATE,
+                "by_type": BY_TYPE,
+                "by_model": {"type": "array", "items": obj({"model": STRING, **SLICE})},
+                "by_version": {"type": "array", "items": obj({"app_version": STRING, **SLICE})},
+            }
+        ),
+        **refusals(400, 401, 405),
+    },
+    auth=STAFF,
+)
+TIMESERIES = extend_schema(
+    operation_id="get_metrics_timeseries",
+    tags=["reads"],
+    summary="Gap-filled buckets by type",
+    parameters=[DAYS, OpenApiParameter("bucket", str, enum=["day", "hour"])],
+    responses={
+        200: obj(
+            {
+                "ok": just(True),
+                "days": COUNT,
+                "bucket": STRING,
+                "buckets": {"type": "array", "items": obj({"start": STRING, "counts": BY_TYPE})},
+            }
+        ),
+        **refusals(400, 401, 405),
+    },
+    auth=STAFF,
+)
+ANY_JSON = {"oneOf": [{"type": "array", "items": {}}, {"type": "object"}]}
+BIT = {"type": "integer", "enum": [0, 1]}
+TEXT_OR_NULL = {"type": ["string", "null"]}
+FAILURE = obj(
+    {
+        "id": STRING,
+        "received_at_ms": COUNT,
+        "occurred_at": STRING,
+        "event_type": {"type": "string", "enum": EventType.values},
+        "session_id": TEXT_OR_NULL,
+        "model": STRING,
+        "write_mode": BIT,
+        "connected": BIT,
+        "app_version": STRING,
+        "message": STRING,
+        "error_name": TEXT_OR_NULL,
+        "stack": TEXT_OR_NULL,
+        "log_lines_json": ANY_JSON,
+        "metadata_json": ANY_JSON,
+    }
+)
+FAILURES = extend_schema(
+    operation_id="get_failures",
+    tags=["reads"],
+    summary="Recent failures, newest first",
+    description="A page may hold fewer than `limit` and still have a `next`: a wide search goes on there.",
+    parameters=[
+        OpenApiParameter("limit", int, description="1 to 200; 50 when left out."),
+        OpenApiParameter("cursor", str, description="Where a page begins; take it from `next`."),
+        OpenApiParameter("type", str, enum=[value for value in EventType.values if value != EventType.FLASH_SUCCESS]),
+        OpenApiParameter("model", str),
+        OpenApiParameter("version", str),
+        OpenApiParameter("mode", str, enum=["0", "1"]),
+        OpenApiParameter("connected", str, enum=["0", "1"]),
+        OpenApiParameter("window", str, enum=list(WINDOWS)),
+        OpenApiParameter("since", str, description="ISO 8601, UTC."),
+        OpenApiParameter("until", str, description="ISO 8601, UTC; not included."),
+        OpenApiParameter("session", str),
+        OpenApiParameter("group", str, description="The fingerprint of a failure group."),
+        OpenApiParameter("released", str, enum=["1"], description="Leave out the versions `dev` and `unknown`."),
+        OpenApiParameter(
+            "q",
+            str,
+            description="Text in the message, error, stack, session, model or version; or a session or an event's id.",
+        ),
+    ],
+    responses={
+        200: obj({"ok": just(True), "results": {"type": "array", "items": FAILURE}, "next": TEXT_OR_NULL}),
+        **refusals(400, 401, 405),
+    },
+    auth=STAFF,
+)

@@ -1,0 +1,89 @@
+"""What the failures of one group have in common that flashes in general have not.
+
+A flash is one that went well or failed: `flash_success` and `flash_error`. The group's shares are over all time,
+those of all flashes over the days since the group was first seen, UTC, by our clock.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from django.db.models import Sum
+
+from events.buckets import DAY_MS
+from events.models import EventType, Facet, FailureGroup, GroupHour, GroupShare, HourlyRollup, ModeRollup
+
+FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)
+# What is told as a sentence: a name that many of these have, and far fewer flashes.
+_STRIKING_SHARE = 0.15
+_STRIKING_RATIO = 2.0
+_STRIKING_EVENTS = 5
+
+
+class Part(NamedTuple):
+    """One name of a facet: how many of the group's failures have it, and both shares, 0 to 1.
+
+    `of_flashes` is None when there was no flash at all to compare with.
+    """
+
+    name: str
+    events: int
+    of_group: float
+    of_flashes: float | None
+
+    @property
+    def is_striking(self) -> bool:
+        return (
+            self.events >= _STRIKING_EVENTS
+            and self.of_group >= _STRIKING_SHARE
+            and self.of_flashes is not None
+            and self.of_group >= _STRIKING_RATIO * self.of_flashes
+        )
+
+
+def parts(group: FailureGroup, now_ms: int) -> dict[str, list[Part]]:
+    """Return the group by each facet, the commonest names first. Source: GroupShare, HourlyRollup, ModeRollup."""
+    start_ms = group.first_seen_ms - group.first_seen_ms % DAY_MS
+    flashes = _flashes(start_ms, now_ms + 1)
+    shares: dict[str, list[tuple[str, int]]] = {facet: [] for facet in Facet.values}
+    rows = GroupShare.objects.filter(fingerprint=group.pk).order_by("-accepted", "name")
+    for facet, name, accepted in rows.values_list("facet", "name", "accepted"):
+        shares[facet].append((name, accepted))
+    return {facet: list(_compared(found, flashes[facet])) for facet, found in shares.items()}
+
+
+def hours(fingerprint: str, start_ms: int, end_ms: int, step_ms: int) -> list[int]:
+    """Return the group's failures of each step of [start_ms, end_ms), oldest first, quiet ones with zeros.
+
+    `step_ms` is whole hours. Source: GroupHour.
+    """
+    counts = [0] * ((end_ms - start_ms) // step_ms)
+    rows = GroupHour.objects.filter(fingerprint=fingerprint, hour_ms__gte=start_ms, hour_ms__lt=end_ms)
+    for hour_ms, accepted in rows.values_list("hour_ms", "accepted"):
+        counts[(hour_ms - start_ms) // step_ms] += accepted
+    return counts
+
+
+def _compared(found: list[tuple[str, int]], flashes: dict[str, int]) -> Iterable[Part]:
+    in_group, in_all = sum(events for _, events in found), sum(flashes.values())
+    for name, events in found:
+        yield Part(name, events, events / in_group, flashes.get(name, 0) / in_all if in_all else None)
+
+
+def _flashes(start_ms: int, end_ms: int) -> dict[str, dict[str, int]]:
+    hourly = HourlyRollup.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, event_type__in=FLASHES)
+    daily = ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, event_type__in=FLASHES)
+    by_name = list(hourly.values_list("model", "app_version").annotate(total=Sum("accepted")))
+    by_mode = list(daily.values_list("write_mode", "connected").annotate(total=Sum("accepted")))
+    return {
+        Facet.MODEL: _summed((model, total) for model, _, total in by_name),
+        Facet.VERSION: _summed((version, total) for _, version, total in by_name),
+        Facet.MODE: _summed((str(mode), total) for mode, _, total in by_mode),
+        Facet.CONNECTED: _summed((str(connected), total) for _, connected, total in by_mode),
+    }
+
+
+def _summed(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for name, total in pairs:
+        sums[name] = sums.get(name, 0) + total
+    return sums

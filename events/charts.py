@@ -1,0 +1,175 @@
+"""Charts as geometry: what a template needs to draw SVG, in per cent of the plot, so that text keeps its size."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import floor, log10
+from typing import NamedTuple
+
+from events import releases
+from events.querysets import SUCCESS
+
+GRID_LINES = 3
+
+
+class Column(NamedTuple):
+    """What one bar shows. `label` stands under it, `title` is its tooltip, `url` what it leads to."""
+
+    label: str
+    title: str
+    counts: dict[str, int]
+    url: str
+
+
+class Segment(NamedTuple):
+    event_type: str
+    y: str
+    height: str
+
+
+class Bar(NamedTuple):
+    x: str
+    width: str
+    middle: str
+    title: str
+    label: str
+    anchor: str
+    url: str
+    segments: list[Segment]
+
+
+class GridLine(NamedTuple):
+    y: str
+    label: str
+    is_zero: bool
+
+
+class StackedBars(NamedTuple):
+    bars: list[Bar]
+    grid: list[GridLine]
+
+
+class Tick(NamedTuple):
+    """A moment on the axis of time: where it is, and what it was."""
+
+    x: str
+    title: str
+
+
+class Interval(NamedTuple):
+    """A rate and the interval around it, each in per cent of a box that ends with the widest of them."""
+
+    low: str
+    width: str
+    middle: str
+
+
+def release_ticks(start_ms: int, end_ms: int) -> list[Tick]:
+    """Return where the releases that were first seen in [start_ms, end_ms) are on an axis of that span."""
+    found = []
+    for release in releases.first_seen_between(start_ms, end_ms):
+        at = datetime.fromtimestamp(release.first_seen_ms / 1000, UTC)
+        x = _percent(100 * (release.first_seen_ms - start_ms) / (end_ms - start_ms))
+        found.append(Tick(x, f"{release.app_version} was first seen {at:%-d %b, %H:%M} UTC"))
+    return found
+
+
+def intervals(rates: Sequence[tuple[float, tuple[float, float]]]) -> list[Interval]:
+    """Return rates, each with its interval, as boxes that can be compared with each other."""
+    most = max((high for _, (_, high) in rates), default=0) or 1
+    return [
+        Interval(_percent(100 * low / most), _percent(100 * (high - low) / most), _percent(100 * rate / most))
+        for rate, (low, high) in rates
+    ]
+
+
+def stacked_bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
+    """Return bars of successes up and failures down from one zero line.
+
+    Labels count back from the last bar. Without any event the chart is a bare zero line.
+    """
+    up = max((column.counts[SUCCESS] for column in columns), default=0)
+    down = max((sum(column.counts.values()) - column.counts[SUCCESS] for column in columns), default=0)
+    step = _round_step(max(up, down) / GRID_LINES)
+    # Air above the tallest bar and below the deepest, so that neither touches a label.
+    top = max(up * 1.06, step)
+    span = top + down * 1.06 or 1
+    width = 100 / max(len(columns), 1)
+    drawn = [
+        _bar(column, number, len(columns), width, label_every, list(_segments(column.counts, top, span)))
+        for number, column in enumerate(columns)
+    ]
+    lines = range(-floor(down / step), floor(top / step) + 1)
+    grid = [GridLine(_percent(100 * (top - line * step) / span), f"{abs(line * step):,}", line == 0) for line in lines]
+    return StackedBars(drawn, grid)
+
+
+def bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
+    """Return bars of one kind of event, all up from the zero line: `counts` of each column has one entry.
+
+    Labels count back from the last bar.
+    """
+    most = max((sum(column.counts.values()) for column in columns), default=0)
+    step = _round_step(most / GRID_LINES)
+    top = max(most * 1.06, step)
+    width = 100 / max(len(columns), 1)
+    drawn = []
+    for number, column in enumerate(columns):
+        ((kind, count),) = column.counts.items()
+        height = 100 * count / top
+        segments = [Segment(kind, _percent(100 - height), _percent(height))] if count else []
+        drawn.append(_bar(column, number, len(columns), width, label_every, segments))
+    lines = range(floor(top / step) + 1)
+    return StackedBars(
+        drawn, [GridLine(_percent(100 * (top - line * step) / top), f"{line * step:,}", line == 0) for line in lines]
+    )
+
+
+def _bar(column: Column, number: int, columns: int, width: float, label_every: int, segments: "list[Segment]") -> "Bar":
+    from_last = columns - 1 - number
+    fits = bool(from_last) or width > 8
+    return Bar(
+        x=_percent(number * width),
+        width=_percent(width),
+        middle=_percent((number + 0.5) * width if fits else 100),
+        title=column.title,
+        label=column.label if from_last % label_every == 0 else "",
+        anchor="middle" if fits else "end",
+        url=column.url,
+        segments=segments,
+    )
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Return the `points` of a polyline in a box of 100 × 100; a gap counts as zero. Empty when nothing moved."""
+    heights = [value or 0 for value in values]
+    most = max(heights, default=0)
+    if not most or len(heights) < 2:
+        return ""
+    step = 100 / (len(heights) - 1)
+    return " ".join(f"{number * step:.1f},{96 - 92 * height / most:.1f}" for number, height in enumerate(heights))
+
+
+def _segments(counts: dict[str, int], top: float, span: float) -> "list[Segment]":
+    unit = 100 / span
+    zero = top * unit
+    segments = []
+    if counts[SUCCESS]:
+        height = counts[SUCCESS] * unit
+        segments.append(Segment(SUCCESS, _percent(zero - height), _percent(height)))
+    below = zero
+    for event_type, count in counts.items():
+        if count and event_type != SUCCESS:
+            segments.append(Segment(event_type, _percent(below), _percent(count * unit)))
+            below += count * unit
+    return segments
+
+
+def _round_step(most: float) -> int:
+    """Return the largest round whole number that is not over `most`, at least 1."""
+    power = 10 ** floor(log10(most)) if most >= 1 else 1
+    round_numbers = (8, 6, 5, 4, 3, 2.5, 2, 1.5, 1)
+    return next((int(step * power) for step in round_numbers if step * power <= most and step * power % 1 == 0), 1)
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2f}%"

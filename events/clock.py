@@ -1,0 +1,23 @@
+"""The one place that looks at the clock; what it says is handed down."""
+
+from datetime import UTC, date, datetime
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def now_ms() -> int:
+    """Return epoch milliseconds, UTC."""
+    return int(now().timestamp() * 1000)
+
+
+def today() -> date:
+    """Return today's date, UTC."""
+    return now().date()
+
+
+def iso(epoch_ms: int) -> str:
+    """Return epoch milliseconds as `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
+    moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"

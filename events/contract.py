@@ -1,0 +1,286 @@
+"""The wire contract: from bytes to a valid event. Every rule of the payload is here."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from events.models import Source
+from events.querysets import SUCCESS
+from events.rows import EventRow, identified
+
+MAX_BATCH_EVENTS = 100
+MAX_MESSAGE = 500
+MAX_NAME = 64
+MAX_ERROR_NAME = 200
+MAX_STACK = 4_000
+MAX_SESSION = 128
+MAX_JSON_DEPTH = 8
+# An event is flat and a batch three deep; the rest is for unknown fields, which are ignored.
+MAX_BODY_DEPTH = 64
+
+# Text that PostgreSQL refuses, or that no UTF-8 can carry: half of a pair, and NUL.
+_UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NO_BRACKETS = re.compile(r"[^\[\]{}]+")
+_ISO_DATE_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
+)
+
+
+class InvalidJson(ValueError):
+    """The body is no JSON object in strict UTF-8."""
+
+
+class InvalidFields(ValueError):
+    """`fields` maps each wrong field to what is wrong with it, in words."""
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        super().__init__("Invalid payload fields")
+        self.fields = fields
+
+
+# --- the fields ----------------------------------------------------------------------------------------------
+
+
+def normalise_time(raw: str) -> str:
+    """Return an ISO 8601 date-time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, UTC; no offset means UTC.
+
+    Raises ValueError for anything else, and for a time that UTC's years 1–9999 cannot hold.
+    """
+    match = _ISO_DATE_TIME.fullmatch(raw)
+    if match is None:
+        raise ValueError("expected an ISO 8601 date-time such as 2026-02-12T18:00:00.000Z")
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    try:
+        # Without a zone, or isoformat() would write one.
+        moment = datetime(  # noqa: DTZ001
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)
+        )
+        if offset is not None and offset != "Z":
+            moment -= parse_offset(offset)
+    except (ValueError, OverflowError):  # each Python words these in its own way
+        raise ValueError("there is no such date or time") from None
+    return f"{moment.isoformat()}.{(fraction or '').ljust(3, '0')[:3]}Z"
+
+
+def parse_offset(offset: str) -> timedelta:
+    """Return `+01:00`, `+0100` or `+01` as a span; raises ValueError."""
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    hours, minutes = int(digits[:2]), int(digits[2:])
+    if hours > 23 or minutes > 59:
+        raise ValueError
+    return timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
+
+
+def _json_text(max_length: int, max_items: int) -> AfterValidator:
+    def normalise(raw: str) -> str:
+        return normalise_json(raw, max_length=max_length, max_items=max_items)
+
+    return AfterValidator(normalise)
+
+
+def normalise_json(raw: str, *, max_length: int, max_items: int) -> str:
+    """Return a JSON array or object as compact JSON text, fit to be stored.
+
+    Equal values give equal text, which is what makes the content of an event its identity. Raises
+    ValueError, in words, for what is no JSON, no array or object, or too long, wide or deep.
+    """
+    if raw in ("[]", "{}"):
+        return raw
+    if len(raw) > max_length:
+        raise ValueError(f"at most {max_length} characters")
+    try:
+        value = _parse_json(raw, max_depth=MAX_JSON_DEPTH)
+    except InvalidJson:
+        raise ValueError(f"must be JSON text, nested at most {MAX_JSON_DEPTH} deep") from None
+    if not isinstance(value, list | dict):
+        raise ValueError("must be a JSON array or object")
+    if len(value) > max_items:
+        raise ValueError(f"at most {max_items} items")
+    if "\\u" in raw:
+        value = clean(value)
+    return compact_json(value)
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _not_baseline(value: str | None) -> str | None:
+    if value is not None and value.startswith("baseline-"):
+        raise ValueError("must not begin with baseline-")
+    return value
+
+
+Bit = Annotated[int, Field(strict=True, ge=0, le=1)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+
+
+class EventPayload(BaseModel):
+    """The body of `POST /event`. Unknown fields are ignored and never stored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    event_type: Literal["flash_success", "flash_error", "connect_error", "window_error", "unhandled_rejection"]
+    occurred_at: Annotated[
+        str,
+        AfterValidator(normalise_time),
+        Field(description="ISO 8601; no offset means UTC.", examples=["2026-02-12T18:00:00.000Z"]),
+    ]
+    session_id: Annotated[
+        str | None,
+        Field(min_length=1, max_length=MAX_SESSION, description="Required for `flash_success`."),
+        AfterValidator(_not_baseline),
+    ] = None
+    message: Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE), AfterValidator(_not_blank)]
+    model: Name
+    write_mode: Bit
+    connected: Bit
+    app_version: Name
+    error_name: Annotated[str | None, Field(max_length=MAX_ERROR_NAME)] = None
+    stack: Annotated[str | None, Field(max_length=MAX_STACK)] = None
+    log_lines_json: Annotated[str, _json_text(65_536, 200), Field(description="A JSON array or object, as text.")] = (
+        "[]"
+    )
+    metadata_json: Annotated[str, _json_text(16_384, 100), Field(description="A JSON array or object, as text.")] = "{}"
+
+
+# --- from bytes to events ----------------------------------------------------------------------------------------
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`, its text fit to be stored; raises InvalidJson."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise InvalidJson from None
+    value = _parse_json(text, max_depth=MAX_BODY_DEPTH)
+    if not isinstance(value, dict):
+        raise InvalidJson
+    # The bytes were UTF-8, so only an escape can have brought what cannot be stored.
+    return clean(value) if "\\u" in text else value
+
+
+def read_batch(body: bytes) -> list[Any]:
+    """Return the items of a batch, not yet parsed; raises InvalidJson or InvalidFields."""
+    events = read_object(body).get("events")
+    if not isinstance(events, list) or not 1 <= len(events) <= MAX_BATCH_EVENTS:
+        raise InvalidFields({"events": [f"Must be a list of 1 to {MAX_BATCH_EVENTS} events."]})
+    return events
+
+
+def parse(payload: Any, *, received_at_ms: int) -> EventRow:
+    """Return the event that a decoded object describes; raises InvalidFields with every fault at once."""
+    if not isinstance(payload, dict):
+        raise InvalidFields({"event": ["Must be a JSON object."]})
+    try:
+        valid = EventPayload.model_validate(payload)
+    except ValidationError as error:
+        raise InvalidFields(_fields_in_words(error, payload)) from None
+    if valid.event_type == SUCCESS and valid.session_id is None:
+        raise InvalidFields({"session_id": [_SESSION_REQUIRED]})
+    return identified(
+        EventRow(
+            "",
+            received_at_ms,
+            valid.occurred_at,
+            valid.event_type,
+            valid.session_id,
+            valid.model,
+            valid.write_mode,
+            valid.connected,
+            valid.app_version,
+            valid.message,
+            valid.error_name,
+            valid.stack,
+            valid.log_lines_json,
+            valid.metadata_json,
+            Source.EVENT.value,
+        )
+    )
+
+
+def clean(value: Any) -> Any:
+    """Return `value` with what no database can store replaced by U+FFFD, in keys too.
+
+    The depth is bounded by the parser, so the recursion is.
+    """
+    if isinstance(value, str):
+        if value.isascii() and "\0" not in value:  # nearly all text, and eight times cheaper
+            return value
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    return value
+
+
+def _parse_json(text: str, *, max_depth: int) -> Any:
+    # Python's parser gives up on deep nesting at a different depth in each version: count first.
+    if text.count("[") + text.count("{") > max_depth and _depth(text) > max_depth:
+        raise InvalidJson
+    try:
+        return _decoder.decode(text)
+    except ValueError:  # not JSON, or an integer of more digits than Python converts
+        raise InvalidJson from None
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for bracket in _NO_BRACKETS.sub("", _STRING.sub("", text)):
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
+    return deepest
+
+
+def _finite(raw: str) -> float:
+    value = float(raw)
+    if value in (float("inf"), float("-inf")):
+        raise InvalidJson
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidJson
+
+
+# Made once: json.loads and json.dumps make theirs anew for every call that has options.
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+# --- in words --------------------------------------------------------------------------------------------------
+
+_SESSION_REQUIRED = "Required for flash_success."
+_WORDS = {
+    "missing": "This field is required.",
+    "string_type": "Must be a string.",
+    "string_too_short": "Must not be empty.",
+    "string_too_long": "At most {max_length} characters.",
+    "int_type": "Must be the integer 0 or 1.",
+    "greater_than_equal": "Must be the integer 0 or 1.",
+    "less_than_equal": "Must be the integer 0 or 1.",
+    "literal_error": "Must be one of {expected}.",
+    "value_error": "{error}",
+}
+
+
+def _fields_in_words(error: ValidationError, payload: Mapping[str, Any]) -> dict[str, list[str]]:
+    fields: dict[str, list[str]] = {}
+    for fault in error.errors(include_url=False, include_input=False):
+        words = _WORDS.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {}))
+        sentence = words[0].upper() + words[1:].rstrip(".") + "."
+        fields.setdefault(str(fault["loc"][0]), []).append(sentence)
+    if payload.get("event_type") == SUCCESS and payload.get("session_id") is None:
+        fields.setdefault("session_id", [_SESSION_REQUIRED])
+    return fields

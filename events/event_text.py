@@ -1,0 +1,72 @@
+"""The texts of one event as a page shows them: a stack, log lines and metadata, the long ones folded."""
+
+import json
+from typing import Any, NamedTuple
+
+from events import failures
+from events.models import Event
+
+FOLD_AFTER = 25
+
+
+class Texts(NamedTuple):
+    """The parts of one event that its page shows as blocks; `as_json` is all of it."""
+
+    stack: "Lines"
+    log_lines: "Lines"
+    metadata: list[tuple[str, str]]
+    as_json: str
+
+
+def of(event: Event) -> Texts:
+    as_json = failures.as_json(event)
+    return Texts(
+        _first_lines((event.stack or "").splitlines()),
+        _last_lines(_lines(as_json["log_lines_json"])),
+        _entries(as_json["metadata_json"]),
+        json.dumps(as_json, indent=2, ensure_ascii=False),
+    )
+
+
+class Lines(NamedTuple):
+    """Text in two parts, one of which is folded when there is much of it: a stack's end, a log's beginning."""
+
+    early: list[str]
+    late: list[str]
+    folds_early: bool
+
+    @property
+    def number(self) -> int:
+        return len(self.early) + len(self.late)
+
+    @property
+    def late_from(self) -> int:
+        return len(self.early) + 1
+
+
+def _first_lines(lines: list[str]) -> Lines:
+    return Lines(lines[:FOLD_AFTER], lines[FOLD_AFTER:], folds_early=False)
+
+
+def _last_lines(lines: list[str]) -> Lines:
+    fold = max(len(lines) - FOLD_AFTER, 0)
+    return Lines(lines[:fold], lines[fold:], folds_early=True)
+
+
+def _lines(items: Any) -> list[str]:
+    if isinstance(items, str):
+        return items.splitlines()
+    if isinstance(items, dict):
+        return [f"{key}: {_text(value)}" for key, value in items.items()]
+    return [_text(item) for item in items]
+
+
+def _entries(values: Any) -> list[tuple[str, str]]:
+    if isinstance(values, str):
+        return [("text", values)]
+    pairs = values.items() if isinstance(values, dict) else enumerate(values)
+    return [(str(key), _text(value)) for key, value in pairs]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

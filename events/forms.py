@@ -1,0 +1,142 @@
+"""What a reader may ask for: the filters of lists, exports and reads, as Django forms."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+
+from events import audit
+from events.failures import Criteria, Position
+from events.models import AuditKind, EventType
+from events.querysets import SUCCESS
+
+WINDOWS = {
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+    "90d": ("Last 90 days", timedelta(days=90)),
+}
+FILTERS = ("type", "model", "version", "mode", "connected", "window", "session", "group", "released", "since", "until")
+YES_OR_NO = [("", "any"), ("1", "yes"), ("0", "no")]
+
+
+class CursorField(forms.CharField):
+    """Where a page of a list begins, as `parse` reads it; None at the beginning. `parse` raises ValueError."""
+
+    def __init__(self, parse: Callable[[str], Any], *, max_length: int) -> None:
+        super().__init__(required=False, max_length=max_length)
+        self._parse = parse
+
+    def clean(self, value: Any) -> Any:
+        raw = super().clean(value)
+        if not raw:
+            return None
+        try:
+            return self._parse(raw)
+        except ValueError:
+            raise forms.ValidationError("Not a place in this list; begin again without a cursor.") from None
+
+
+class EventFilter(forms.Form):
+    """The filters of every list of events; all of them live in the URL and combine."""
+
+    type = forms.ChoiceField(required=False)
+    model = forms.CharField(required=False, strip=False, max_length=64, widget=forms.TextInput({"list": "models"}))
+    version = forms.CharField(required=False, strip=False, max_length=64, widget=forms.TextInput({"list": "versions"}))
+    mode = forms.ChoiceField(required=False, choices=[("", "any"), ("1", "write"), ("0", "no write")])
+    connected = forms.ChoiceField(required=False, choices=YES_OR_NO)
+    window = forms.ChoiceField(
+        required=False, choices=[("", "all time"), *((key, label) for key, (label, _) in WINDOWS.items())]
+    )
+    session = forms.CharField(required=False, strip=False, max_length=128)
+    group = forms.CharField(required=False, max_length=64)
+    released = forms.ChoiceField(required=False, choices=[("", "all versions"), ("1", "released ones alone")])
+    q = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Search",
+        widget=forms.SearchInput(
+            {"placeholder": "Message, error, stack, model, version; a session or an id", "data-key": "/"}
+        ),
+    )
+    since = forms.DateTimeField(required=False, help_text="ISO 8601, UTC")
+    until = forms.DateTimeField(required=False, help_text="ISO 8601, UTC; not included")
+    cursor = CursorField(Position.parse, max_length=300)
+    limit = forms.IntegerField(required=False, min_value=1, max_value=200)
+
+    def __init__(self, *args: Any, failures_only: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.failures_only = failures_only
+        types = [(value, value) for value in EventType.values if not (failures_only and value == SUCCESS)]
+        self.fields["type"].choices = [("", "any"), *types]  # type: ignore[attr-defined]
+
+    @property
+    def narrowed_by(self) -> int:
+        """How many filters are on, the search aside."""
+        return sum(1 for name in self.data if name in FILTERS and self.data[name])
+
+    @property
+    def shown_filters(self) -> list[forms.BoundField]:
+        return [self[name] for name in FILTERS[:6]]
+
+    @property
+    def kept_filters(self) -> list[forms.BoundField]:
+        """The filters that come by a link; they have a field once they are on."""
+        return [self[name] for name in FILTERS[6:] if self.data.get(name)]
+
+    def criteria(self, now_ms: int) -> Criteria:
+        """Return what the valid form asks for, its time window counted back from `now_ms`."""
+        asked = self.cleaned_data
+        since_ms = int(asked["since"].timestamp() * 1000) if asked["since"] else None
+        if asked["window"]:
+            begins = now_ms - int(WINDOWS[asked["window"]][1].total_seconds() * 1000)
+            since_ms = max(since_ms or 0, begins)
+        return Criteria(
+            failures_only=self.failures_only,
+            event_type=asked["type"] or None,
+            model=asked["model"] or None,
+            app_version=asked["version"] or None,
+            write_mode=int(asked["mode"]) if asked["mode"] else None,
+            connected=int(asked["connected"]) if asked["connected"] else None,
+            session_id=asked["session"] or None,
+            fingerprint=asked["group"] or None,
+            released=bool(asked["released"]),
+            text=asked["q"] or None,
+            since_ms=since_ms,
+            until_ms=int(asked["until"].timestamp() * 1000) if asked["until"] else None,
+        )
+
+
+class SummaryQuery(forms.Form):
+    days = forms.IntegerField(required=False, min_value=1, max_value=400)
+
+
+class TimeseriesQuery(SummaryQuery):
+    bucket = forms.ChoiceField(required=False, choices=[("day", "day"), ("hour", "hour")])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("bucket") == "hour" and (cleaned.get("days") or 1) > 31:
+            self.add_error("days", "At most 31 days by the hour.")
+        return cleaned
+
+
+class BaselineForm(forms.Form):
+    value = forms.IntegerField(
+        min_value=0, max_value=10**12, label="Successes from before", help_text="What the old counter said."
+    )
+    note = forms.CharField(max_length=500, label="Why", help_text="Kept with your name and the time.")
+
+
+class AuditFilter(forms.Form):
+    """The filters of the audit log; all of them live in the URL and combine."""
+
+    kind = forms.ChoiceField(required=False, choices=[("", "any"), *((kind, kind) for kind in AuditKind.values)])
+    who = forms.CharField(required=False, strip=False, max_length=150)
+    cursor = CursorField(audit.Place.parse, max_length=40)
+
+    @property
+    def shown_filters(self) -> list[forms.BoundField]:
+        return [self["kind"], self["who"]]

@@ -1,0 +1,370 @@
+"""Failure groups as maintainers work with them: a list to sort and filter, a page for each, and decisions."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
+
+from events import (
+    breakdowns,
+    charts,
+    clock,
+    event_text,
+    export,
+    failures,
+    metrics,
+    ranking,
+    releases,
+    retention,
+    triage,
+)
+from events.admin_pages import PagesAdmin, csv_response
+from events.breakdowns import Part
+from events.buckets import DAY_MS, HOUR_MS
+from events.failures import Criteria
+from events.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
+from events.models import AuditEntry, Event, Facet, FailureGroup
+
+PAGE_ROWS = 50
+NAMES_OF_DAYS = 30
+NEWEST_EVENTS = 10
+NEWEST_RELEASES = 30
+HISTORY_ROWS = 50
+SHOWN_PARTS = 8
+# Past so many, nobody has looked at what they decide about.
+MAX_AT_ONCE = 1_000
+SPANS = {"1": "24 hours", "30": "30 days", "90": "90 days"}
+HEADINGS = {
+    "title": "Failure",
+    "type": "type",
+    "count": "Events",
+    "day": "24 h",
+    "last": "Last seen",
+    "first": "First seen",
+    "versions": "Versions",
+    "models": "Models",
+    "status": "Status",
+}
+FACETS = {
+    Facet.MODEL: "Model",
+    Facet.VERSION: "Version",
+    Facet.MODE: "Mode",
+    Facet.CONNECTED: "Connected",
+}
+BITS = {Facet.MODE: {"1": "write", "0": "no write"}, Facet.CONNECTED: {"1": "yes", "0": "no"}}
+
+
+class Action(NamedTuple):
+    """One decision: what its button says, what the page that asks says, its form, and who carries it out."""
+
+    words: str
+    question: str
+    effect: str
+    form: type[DecisionForm]
+    decide: Callable[..., int]
+
+
+ACTIONS = {
+    "resolve": Action(
+        "Resolve",
+        "Resolve",
+        "An event of the version that the fix is in, or of one that came after it, opens them again as a regression."
+        " What older versions still send only counts.",
+        ResolveForm,
+        triage.resolve,
+    ),
+    "mute": Action(
+        "Mute",
+        "Mute",
+        "They go on counting, and no longer stand among what is open, new or growing.",
+        MuteForm,
+        triage.mute,
+    ),
+    "reopen": Action("Open again", "Open again", "They ask for attention again.", DecisionForm, triage.reopen),
+}
+
+
+class Column(NamedTuple):
+    """A heading of the list: what it says, where it leads, and how the list is sorted by it now, "" if it isn't."""
+
+    name: str
+    words: str
+    query: str
+    order: str
+
+
+class Facts(NamedTuple):
+    """One facet of a group: the parts that are shown, and how many more there are."""
+
+    facet: str
+    words: str
+    parts: list[tuple[str, Part]]
+    more: int
+
+
+class FailureGroupAdmin(PagesAdmin):
+    """What fails, for whom, since when, and is it fixed."""
+
+    title = "Failure groups"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("events.view_event")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.list_page), name=self.page("changelist")),
+            path("decide/", view(self.decide), name=self.page("decide")),
+            path("export/", view(self.export), name=self.page("export")),
+            path("<path:object_id>/note/", view(self.note), name=self.page("note")),
+            path("<path:object_id>/", view(self.group_page), name=self.page("change")),
+        ]
+
+    def list_page(self, request: HttpRequest) -> HttpResponse:
+        self.demand("view_event", request)
+        now = clock.now()
+        form = GroupFilter(request.GET)
+        found = None
+        if form.is_valid():
+            try:
+                found = ranking.page(form.ranking(_ms(now)), limit=PAGE_ROWS, after=form.cleaned_data["cursor"])
+            except ValueError:
+                form.add_error("cursor", "Not a place in this order; begin again without a cursor.")
+        seen = metrics.last_days(NAMES_OF_DAYS, now.date())
+        query = request.GET.copy()
+        query.pop("cursor", None)
+        context = {
+            "title": self.title,
+            "now": now,
+            "form": form,
+            "found": found,
+            "rows": [(row, charts.sparkline(row.days)) for row in found.rows] if found else [],
+            "columns": _columns(query),
+            "statuses": _statuses(query),
+            "query": query.urlencode(),
+            "next": str(found.next) if found and found.next else None,
+            "is_first_page": "cursor" not in request.GET,
+            "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
+            "is_empty_site": not FailureGroup.objects.exists(),
+            "models": metrics.names("model", *seen),
+            "versions": metrics.names("app_version", *seen),
+            "may_triage": request.user.has_perm("events.triage_event"),
+            "may_export": request.user.has_perm("events.export_event"),
+            "actions": ACTIONS,
+            "event_url": request.build_absolute_uri("/event"),
+        }
+        return self.render(request, "events/group_list.html", context, status=200 if form.is_valid() else 400)
+
+    def group_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        self.demand("view_event", request)
+        group = self._group(object_id)
+        now = clock.now()
+        now_ms = _ms(now)
+        listed = GroupFilter(request.GET)
+        order = listed.ranking(now_ms) if listed.is_valid() else ranking.Ranking(now_ms, status="open")
+        before, after = ranking.neighbours(order, group)
+        query = request.GET.copy()
+        query.pop("span", None)
+        span = request.GET.get("span", "30") if request.GET.get("span") in SPANS else "30"
+        events = failures.page(Criteria(fingerprint=group.pk), limit=NEWEST_EVENTS).events
+        parts = breakdowns.parts(group, now_ms)
+        from_ms = ranking.last_day_from_ms(now_ms)
+        context = {
+            "title": str(group),
+            "now": now,
+            "group": group,
+            "status": ranking.status_of(group, now_ms),
+            "last_day": sum(breakdowns.hours(group.pk, from_ms, from_ms + DAY_MS, HOUR_MS)),
+            "before": before,
+            "after": after,
+            "query": query.urlencode(),
+            "spans": SPANS,
+            "span": span,
+            "timeline": self._timeline(group, int(span), now_ms),
+            "facets": [_facts(facet, parts[facet]) for facet in FACETS],
+            "striking": [(_words(facet, part), part) for facet in FACETS for part in parts[facet] if part.is_striking],
+            "events": events,
+            "newest": events[0] if events else None,
+            "texts": event_text.of(events[0]) if events else None,
+            "may_triage": request.user.has_perm("events.triage_event"),
+            "may_export": request.user.has_perm("events.export_event"),
+            "note_form": NoteForm({"note": group.note}),
+            "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
+            "history": _history(group),
+            "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
+            "pruned_before_ms": _pruned_before_ms(group.first_seen_ms),
+        }
+        return self.render(request, "events/group_detail.html", context)
+
+    def decide(self, request: HttpRequest) -> HttpResponse:
+        """Ask (GET), and carry out (POST), a decision about the named groups, or about all that the filters show."""
+        self.demand("view_event", request)
+        self.demand("triage_event", request)
+        asked = request.POST if request.method == "POST" else request.GET
+        action = ACTIONS.get(asked.get("action", ""))
+        if action is None:
+            raise Http404
+        now = clock.now()
+        chosen = self._chosen(asked, _ms(now))
+        if chosen is None or not 1 <= len(chosen) <= MAX_AT_ONCE:
+            messages.warning(
+                request,
+                f"More than {MAX_AT_ONCE:,} groups at once: narrow the filters first. Nothing was changed."
+                if chosen
+                else "No group is ticked, so nothing was changed.",
+            )
+            return HttpResponseRedirect(self.url("changelist"))
+        form = action.form(request.POST if request.method == "POST" else None, now=now)
+        if form.is_bound and form.is_valid():
+            keys = [group.pk for group in chosen]
+            number = action.decide(keys, user=request.user, at=now, **form.decision())
+            messages.success(request, f"{action.words}: done for {number:,} group{'' if number == 1 else 's'}.")
+            one = chosen[0].pk if len(chosen) == 1 and "all" not in asked else None
+            return HttpResponseRedirect(self.url("change", one) if one else self.url("changelist"))
+        context = {
+            "title": f"{action.question} {len(chosen):,} group{'' if len(chosen) == 1 else 's'}?",
+            "now": now,
+            "action": action,
+            "name": asked["action"],
+            "form": form,
+            "chosen": chosen[:PAGE_ROWS],
+            "more": max(len(chosen) - PAGE_ROWS, 0),
+            "hidden": _hidden(asked),
+            "releases": releases.newest(NEWEST_RELEASES),
+        }
+        return self.render(request, "events/group_decide.html", context, status=400 if form.is_bound else 200)
+
+    def note(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Keep a note with a group (POST)."""
+        self.demand("view_event", request)
+        self.demand("triage_event", request)
+        group = self._group(object_id)
+        form = NoteForm(request.POST)
+        if request.method == "POST" and form.is_valid():
+            triage.annotate(group.pk, form.cleaned_data["note"].strip(), user=request.user, at=clock.now())
+            messages.success(request, "The note is kept.")
+        elif request.method == "POST":
+            messages.error(request, f"The note was not kept: {form.errors['note'][0]}")
+        return HttpResponseRedirect(self.url("change", group.pk))
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the groups that the filters show as CSV, in their order."""
+        self.demand("view_event", request)
+        self.demand("export_event", request)
+        now = clock.now()
+        form = GroupFilter(request.GET)
+        if not form.is_valid():
+            return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
+        export.note_export(request.user, f"{self.title}: {request.GET.urlencode() or 'open ones'}", at=now)
+        chunks = ranking.chunks(form.ranking(_ms(now)), size=export.ROWS_A_CHUNK)
+        return csv_response(export.as_csv(chunks, export.GROUPS), f"failure-groups-{now:%Y-%m-%d}.csv")
+
+    def _group(self, object_id: str) -> FailureGroup:
+        if "\0" in object_id:  # PostgreSQL would refuse to look for it
+            raise Http404
+        return get_object_or_404(FailureGroup, pk=unquote(object_id))
+
+    def _chosen(self, asked: QueryDict, now_ms: int) -> list[FailureGroup] | None:
+        """Return the ticked groups, or all that the filters show; None when the filters can't be used."""
+        if "all" not in asked:
+            keys = [key for key in asked.getlist("id")[:MAX_AT_ONCE] if "\0" not in key]
+            return list(FailureGroup.objects.filter(pk__in=keys).order_by("-last_seen_ms", "pk"))
+        form = GroupFilter(asked)
+        groups: QuerySet[FailureGroup] | None = form.ranking(now_ms).select() if form.is_valid() else None
+        return None if groups is None else list(groups[: MAX_AT_ONCE + 1])
+
+    def _timeline(self, group: FailureGroup, days: int, now_ms: int) -> dict[str, Any]:
+        """Return the group's chart: by the hour for a day, else by the day; the last bar is not over."""
+        step = HOUR_MS if days == 1 else DAY_MS
+        end_ms = now_ms - now_ms % step + step
+        start_ms = end_ms - days * DAY_MS
+        counts = breakdowns.hours(group.pk, start_ms, end_ms, step)
+        moments = [datetime.fromtimestamp((start_ms + number * step) / 1000, UTC) for number in range(len(counts))]
+        form = "%H:%M" if days == 1 else "%-d %b"
+        columns = [
+            charts.Column(
+                label=f"{moment:{form}}",
+                title=f"{moment:{'%A %H:%M' if days == 1 else '%A, %-d %B %Y'}}: {count:,}",
+                counts={group.event_type: count},
+                url="",
+            )
+            for moment, count in zip(moments, counts, strict=True)
+        ]
+        return {
+            "bars": charts.bars(columns, label_every={1: 4, 30: 7}.get(days, 14)),
+            "rows": list(zip(moments, counts, strict=True))[::-1],
+            "unit": "hour" if days == 1 else "day",
+            "current": len(counts) - 1,
+            "releases": charts.release_ticks(start_ms, end_ms),
+        }
+
+
+def _ms(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
+
+
+def _columns(query: QueryDict) -> list[Column]:
+    now = query.get("sort") or "-last"
+    columns = []
+    for name, words in HEADINGS.items():
+        first = name if name in ranking.WORDS else f"-{name}"
+        other = name if first.startswith("-") else f"-{name}"
+        changed = query.copy()
+        changed["sort"] = other if now == first else first
+        order = ("descending" if now.startswith("-") else "ascending") if now.lstrip("-") == name else ""
+        columns.append(Column(name, words, changed.urlencode(), order))
+    return columns
+
+
+def _statuses(query: QueryDict) -> list[tuple[str, str, bool]]:
+    """Return each status as a link: what it says, its query, whether it is the one that is shown."""
+    shown = query.get("status") or "open"
+    found = []
+    for value, words in STATUSES:
+        changed = query.copy()
+        changed["status"] = value
+        found.append((words, changed.urlencode(), value == shown))
+    return found
+
+
+def _hidden(asked: QueryDict) -> list[tuple[str, str]]:
+    """Return what the confirmation sends along: the ticked groups, or the filters that stand for them."""
+    if "all" not in asked:
+        return [("id", key) for key in asked.getlist("id")[:MAX_AT_ONCE]]
+    names = [name for name in GroupFilter.base_fields if name != "cursor"]
+    return [("all", "1"), *((name, str(asked[name])) for name in names if asked.get(name))]
+
+
+def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:
+    status = ranking.status_of(group, now_ms)
+    return status in ("open", "regression") if name != "reopen" else status in ("resolved", "muted")
+
+
+def _facts(facet: Facet, parts: list[Part]) -> Facts:
+    shown = [(_words(facet, part), part) for part in parts[:SHOWN_PARTS]]
+    return Facts(facet.value, FACETS[facet], shown, max(len(parts) - SHOWN_PARTS, 0))
+
+
+def _words(facet: Facet, part: Part) -> str:
+    return BITS.get(facet, {}).get(part.name, part.name)
+
+
+def _history(group: FailureGroup) -> list[AuditEntry]:
+    """Return what people did with this group, newest first."""
+    return list(AuditEntry.objects.filter(subject=group.pk).order_by("-at_ms", "-id")[:HISTORY_ROWS])
+
+
+def _pruned_before_ms(first_seen_ms: int) -> int | None:
+    """Return until when events may be pruned, None where all that a group ever had came after that."""
+    whole_since_ms = retention.whole_since_ms()
+    return whole_since_ms if first_seen_ms < whole_since_ms else None

@@ -1,0 +1,366 @@
+"""THE writer of failure groups: who joins which, counted in the transaction of the event, and regressions.
+
+A group is one row that every occurrence adds to, with an hourly history (GroupHour) and its shares by model,
+version, mode and connection (GroupShare). What people decide about a group is written by `triage`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from django.db import connection, transaction
+from django.db.models import BigIntegerField, Case, Count, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce, Greatest, Least
+from django.db.models.lookups import GreaterThanOrEqual, LessThan
+
+from events import releases
+from events.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
+from events.fingerprints import ALGORITHM, Fingerprint
+from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
+from events.rollups import Counted
+from events.upserts import ROWS_A_STATEMENT, Upsert, change, take, upsert
+
+# Anyone can make up a message. Past so many new groups of one type a UTC day, the rest of that day's share one.
+MAX_NEW_A_DAY = 200
+OVERFLOW_TITLE = "Everything else of a day with too many new failures"
+_OVERFLOW = "overflow-"
+_MAX_KNOWN = 50_000
+
+_GROUPS = Upsert(
+    FailureGroup._meta.db_table,
+    (
+        "fingerprint", "algorithm", "event_type", "error_name", "title", "frame", "accepted", "model_count",
+        "version_count", "first_seen_ms", "last_seen_ms", "status", "note",
+    ),
+    "fingerprint",
+    "accepted = kept.accepted + excluded.accepted,"
+    " first_seen_ms = CASE WHEN excluded.first_seen_ms < kept.first_seen_ms"
+    " THEN excluded.first_seen_ms ELSE kept.first_seen_ms END,"
+    " last_seen_ms = CASE WHEN excluded.last_seen_ms > kept.last_seen_ms"
+    " THEN excluded.last_seen_ms ELSE kept.last_seen_ms END",
+    "fingerprint, accepted, status, fixed_in, decided_at_ms",
+)  # fmt: skip
+_ACCEPTED = Upsert(FailureGroup._meta.db_table, ("fingerprint", "accepted"), "fingerprint", "")
+_HOURS = Upsert(
+    GroupHour._meta.db_table,
+    ("fingerprint", "hour_ms", "accepted"),
+    "fingerprint, hour_ms",
+    "accepted = kept.accepted + excluded.accepted",
+)
+_SHARES = Upsert(
+    GroupShare._meta.db_table,
+    ("fingerprint", "facet", "name", "accepted"),
+    "fingerprint, facet, name",
+    "accepted = kept.accepted + excluded.accepted",
+    "fingerprint, facet, name, accepted",
+)
+_MODEL, _VERSION, _MODE, _CONNECTED = (
+    facet.value for facet in (Facet.MODEL, Facet.VERSION, Facet.MODE, Facet.CONNECTED)
+)
+
+
+# What people decided about a group, and what came of it.
+_TRIAGE = (
+    "status", "fixed_in", "muted_until_ms", "decided_at_ms", "decided_by_name", "note", "regressed_at_ms",
+    "regressed_by",
+)  # fmt: skip
+
+
+class Failure(Counted, Protocol):
+    """What a group knows of an event."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def error_name(self) -> str | None: ...
+
+
+class Share(NamedTuple):
+    fingerprint: str
+    facet: str
+    name: str
+
+
+class _Counts:
+    """Some failures of one group."""
+
+    def __init__(self, mark: Fingerprint, events: list[Failure]) -> None:
+        self.mark = mark
+        self.events = events
+        alike = Counter([
+            (event.received_at_ms // HOUR_MS, event.model, event.app_version, event.write_mode, event.connected)
+            for event in events
+        ])  # fmt: skip
+        self.hours: Counter[int] = Counter()
+        self.shares: Counter[Share] = Counter()
+        key, event_type = mark.key, events[0].event_type
+        for (hour, model, version, write_mode, connected), n in alike.items():
+            bucket = bucket_of(hour * HOUR_MS, event_type, model, version)
+            self.hours[bucket.hour_ms] += n
+            self.shares[Share(key, _MODEL, bucket.model)] += n
+            self.shares[Share(key, _VERSION, bucket.app_version)] += n
+            self.shares[Share(key, _MODE, str(write_mode))] += n
+            self.shares[Share(key, _CONNECTED, str(connected))] += n
+
+    def as_row(self) -> tuple[object, ...]:
+        moments = [event.received_at_ms for event in self.events]
+        event, mark = self.events[0], self.mark
+        facets = Counter(share.facet for share in self.shares)
+        return (
+            mark.key, ALGORITHM, event.event_type, None if is_overflow(mark.key) else event.error_name, mark.title,
+            mark.frame, len(self.events), facets[_MODEL], facets[_VERSION], min(moments), max(moments),
+            GroupStatus.OPEN.value, "",
+        )  # fmt: skip
+
+
+def add(failures: Sequence[tuple[Failure, Fingerprint]]) -> dict[str, str]:
+    """Let failures that were really inserted join their groups, inside the caller's transaction.
+
+    Returns what the caller must write into the events: for the id of each that joined an overflow group instead of
+    one of its own, the key of that.
+    """
+    overflowed = overflowing(failures)
+    join([(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures)
+    return {event_id: mark.key for event_id, mark in overflowed.items()}
+
+
+def overflowing(failures: Sequence[tuple[Failure, Fingerprint]]) -> dict[str, Fingerprint]:
+    """Return, by their ids, the failures whose day has no room for the new group that they need, with the mark of the
+    group that they must join instead."""
+    full = _without_room(failures)
+    if not full:
+        return {}
+    return {
+        event.id: overflow_of(event.event_type)
+        for event, mark in failures
+        if (mark.key, event.received_at_ms // DAY_MS) in full
+    }
+
+
+def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = True) -> None:
+    """Count failures in the groups of these marks, inside the caller's transaction.
+
+    Without `reopening` these are no new occurrences, and nothing regresses.
+    """
+    marks: dict[str, Fingerprint] = {}
+    events: defaultdict[str, list[Failure]] = defaultdict(list)
+    for event, mark in failures:
+        marks[mark.key] = mark
+        events[mark.key].append(event)
+    if not marks:
+        return
+    joined = {key: _Counts(mark, events[key]) for key, mark in marks.items()}
+    told = upsert(_GROUPS, [counts.as_row() for counts in joined.values()])
+    known_before = {key for key, accepted, *_ in told if accepted > len(joined[key].events)}
+    upsert(_HOURS, [(key, hour_ms, n) for key, counts in joined.items() for hour_ms, n in counts.hours.items()])
+    _add_shares(joined, known_before)
+    if reopening:
+        for key, _, status, fixed_in, decided_at_ms in told:
+            if status == GroupStatus.RESOLVED:
+                _reopen(joined[key].events, key, fixed_in, decided_at_ms or 0)
+    keys = list(joined)
+    transaction.on_commit(lambda: _learn(keys))
+
+
+def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
+    """Take events out of the groups with these keys, inside the caller's transaction; an empty group goes.
+
+    What is stored must say already that they are gone: it tells when the rest was seen.
+    """
+    events: defaultdict[str, list[Failure]] = defaultdict(list)
+    for event, key in failures:
+        events[key].append(event)
+    keys = sorted(events)
+    hold(keys)
+    left = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in keys}
+    take(_ACCEPTED, {(key,): len(events[key]) for key in keys})
+    take(_HOURS, {(key, hour_ms): n for key in keys for hour_ms, n in left[key].hours.items()})
+    held = {
+        Share(*share): n for *share, n in GroupShare.objects.filter(fingerprint__in=keys).values_list(*_SHARES.columns)
+    }
+    taken: Counter[Share] = Counter()
+    for counts in left.values():
+        for share, n in counts.shares.items():
+            # One of a day with too many names may stand under its own or under OTHER; a name's own day may be gone.
+            for place in (share, share._replace(name=OTHER)):
+                some = min(n, held.get(place, 0) - taken[place])
+                taken[place] += some
+                n -= some
+    take(_SHARES, taken)
+    for model in (GroupHour, GroupShare, FailureGroup):
+        model.objects.filter(fingerprint__in=keys, accepted=0).delete()
+    _settle(keys)
+    forget()
+
+
+def inherit(key: str, donor: FailureGroup) -> None:
+    """Give a group what was decided about another one, which its events were in, unless it has a decision of its own.
+
+    The donor comes as it was locked, in the caller's transaction.
+    """
+    FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="").update(
+        **{column: getattr(donor, column) for column in _TRIAGE}
+    )
+
+
+def renew(limit: int) -> int:
+    """Say of some groups of an older algorithm that they are of this one; return how many they were."""
+    with transaction.atomic():
+        old = FailureGroup.objects.exclude(algorithm=ALGORITHM).values_list("pk", flat=True)
+        held = hold(old[:limit])
+        FailureGroup.objects.filter(pk__in=[group.pk for group in held]).update(algorithm=ALGORITHM)
+    return len(held)
+
+
+def hold(keys: Iterable[str]) -> list[FailureGroup]:
+    """Lock the groups with these keys in the order in which everyone does, and return those that there are."""
+    return list(FailureGroup.objects.select_for_update().filter(pk__in=list(keys)).order_by("pk"))
+
+
+def is_overflow(key: str) -> bool:
+    return key.startswith(_OVERFLOW)
+
+
+def overflow_of(event_type: str) -> Fingerprint:
+    return Fingerprint(_OVERFLOW + event_type, OVERFLOW_TITLE, "")
+
+
+def forget() -> None:
+    """Forget which groups are in the table; the next failure looks for its own again."""
+    _known.clear()
+
+
+# --- new groups ------------------------------------------------------------------------------------------------
+
+_known: set[str] = set()
+
+
+def _without_room(failures: Sequence[tuple[Failure, Fingerprint]]) -> set[tuple[str, int]]:
+    """Return the keys, each with its UTC day, for which there is no group and no room for a new one.
+
+    Several processes may each find the last room, so a day can have a few more.
+    """
+    unknown = {mark.key for _, mark in failures} - _known
+    if unknown:
+        unknown -= _there(list(unknown))
+    full: set[tuple[str, int]] = set()
+    room: dict[tuple[int, str], int] = {}
+    for event, mark in failures if unknown else ():
+        day = event.received_at_ms // DAY_MS
+        if mark.key not in unknown or (mark.key, day) in full:
+            continue
+        born = (day, event.event_type)
+        if born not in room:
+            room[born] = MAX_NEW_A_DAY - _new_groups(*born)
+        if room[born] > 0:
+            room[born] -= 1
+            unknown.remove(mark.key)
+        else:
+            full.add((mark.key, day))
+    return full
+
+
+# These two are asked for every new message, so without the ORM: it takes ten times as long to put them into words as
+# the database to answer.
+
+
+def _there(keys: list[str]) -> set[str]:
+    there: set[str] = set()
+    with connection.cursor() as cursor:
+        for start in range(0, len(keys), ROWS_A_STATEMENT):
+            some = keys[start : start + ROWS_A_STATEMENT]
+            cursor.execute(
+                f"SELECT fingerprint FROM {FailureGroup._meta.db_table}"  # noqa: S608 (our own names)
+                f" WHERE fingerprint IN ({', '.join(['%s'] * len(some))})",
+                some,
+            )
+            there.update(key for (key,) in cursor.fetchall())
+    return there
+
+
+def _new_groups(day: int, event_type: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT COUNT(*) FROM {FailureGroup._meta.db_table}"  # noqa: S608 (our own names)
+            " WHERE first_seen_ms >= %s AND first_seen_ms < %s AND event_type = %s AND fingerprint <> %s"
+            " AND algorithm = %s",  # those that an older one made are to be replaced
+            [day * DAY_MS, (day + 1) * DAY_MS, event_type, overflow_of(event_type).key, ALGORITHM],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _learn(joined: Iterable[str]) -> None:
+    if len(_known) > _MAX_KNOWN:
+        _known.clear()
+    _known.update(joined)
+
+
+# --- counting ----------------------------------------------------------------------------------------------------
+
+
+def _add_shares(joined: Mapping[str, _Counts], known_before: set[str]) -> None:
+    added = {share: n for counts in joined.values() for share, n in counts.shares.items()}
+    new: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for key, facet, name, n in upsert(_SHARES, [(*share, n) for share, n in added.items()]):
+        # Nothing was there to add to; a new group's row has counted its own.
+        if key in known_before and facet in (_MODEL, _VERSION) and n == added[Share(key, facet, name)]:
+            new[key][facet] += 1
+    change(
+        FailureGroup._meta.db_table,
+        ("fingerprint",),
+        "model_count = kept.model_count + given.column2, version_count = kept.version_count + given.column3",
+        [(key, counts[_MODEL], counts[_VERSION]) for key, counts in sorted(new.items())],
+    )
+
+
+def _settle(keys: Iterable[str]) -> None:
+    """Say anew of groups that lost events when they were seen and how many models and versions they have.
+
+    Where hours count events that are stored no more, they bound what was said before.
+    """
+    stored = Event.objects.filter(fingerprint=OuterRef("pk"))
+    hours = GroupHour.objects.filter(fingerprint=OuterRef("pk"))
+
+    def moment(rows: QuerySet[Any], order: str) -> Subquery:
+        return Subquery(rows.order_by(order).values(order.lstrip("-"))[:1], output_field=BigIntegerField())
+
+    def count(facet: str) -> Subquery:
+        shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=facet).values("facet")
+        return Subquery(shares.annotate(count=Count("*")).values("count"), output_field=BigIntegerField())
+
+    oldest, newest = moment(stored, "received_at_ms"), moment(stored, "-received_at_ms")
+    first_hour, last_hour = moment(hours, "hour_ms"), moment(hours, "-hour_ms")
+    FailureGroup.objects.filter(pk__in=keys).update(
+        first_seen_ms=Case(
+            When(LessThan(oldest, first_hour + HOUR_MS), then=oldest),
+            default=Greatest(F("first_seen_ms"), first_hour),
+        ),
+        last_seen_ms=Case(
+            When(GreaterThanOrEqual(newest, last_hour), then=newest),
+            default=Least(F("last_seen_ms"), last_hour + HOUR_MS - 1),
+        ),
+        model_count=Coalesce(count(_MODEL), Value(0)),
+        version_count=Coalesce(count(_VERSION), Value(0)),
+    )
+
+
+# --- regressions -------------------------------------------------------------------------------------------------
+
+
+def _reopen(events: list[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:
+    """Open a resolved group again when one of these events comes from a version that should have the fix.
+
+    What came before the decision, and is only stored now, says nothing against it.
+    """
+    has_fix: dict[str, bool] = {}
+    for event in sorted(events, key=lambda event: (event.received_at_ms, event.id)):
+        if event.received_at_ms < decided_at_ms:
+            continue
+        version = event.app_version
+        if version not in has_fix:
+            has_fix[version] = releases.is_no_earlier(version, fixed_in, decided_at_ms)
+        if has_fix[version]:
+            FailureGroup.objects.filter(pk=key, status=GroupStatus.RESOLVED).update(
+                status=GroupStatus.OPEN, regressed_at_ms=event.received_at_ms, regressed_by=event.id
+            )
+            return

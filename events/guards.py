@@ -1,0 +1,182 @@
+"""What stands before ingest: origin, media type, rate, token, body size. Each lets pass or raises Refused."""
+
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Mapping
+from functools import cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import NamedTuple
+
+from django.conf import settings
+from django.http import HttpRequest
+from django_ratelimit.core import get_usage
+
+from events import tokens
+from events.refusals import Outcome
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPES = ("application/json", "text/plain")
+
+
+class Refused(Exception):
+    """A request that is not let in: what to answer, and what to count it as."""
+
+    def __init__(self, status: int, words: str, outcome: Outcome, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+        self.words = words
+        self.outcome = outcome
+        self.headers = headers or {}
+
+
+def check_origin(request: HttpRequest) -> None:
+    """Refuse an `Origin` outside the list; a request without one is no browser's, and is served.
+
+    Our own pages are at home here: the API page posts from the address that it was opened at.
+    """
+    origin = request.META.get("HTTP_ORIGIN")
+    if (
+        origin is None
+        or origin in settings.CORS_ALLOWED_ORIGINS
+        or origin == f"{request.scheme}://{request.get_host()}"
+    ):
+        return
+    raise Refused(403, "Origin not allowed", Outcome.ORIGIN)
+
+
+def check_media_type(request: HttpRequest) -> None:
+    media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type not in MEDIA_TYPES or request.META.get("HTTP_CONTENT_ENCODING"):
+        raise Refused(415, "Unsupported media type", Outcome.MEDIA_TYPE)
+
+
+def check_token(request: HttpRequest) -> None:
+    """Ask for a signed ingest token when they are switched on: in the header, or in the query for a beacon."""
+    if not settings.INGEST_TOKEN_REQUIRED:
+        return
+    token = bearer(request) or request.GET.get("token", "")
+    if not tokens.admit(token):
+        raise Refused(401, "Token required", Outcome.TOKEN, {"WWW-Authenticate": "Bearer"})
+
+
+def bearer(request: HttpRequest) -> str:
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_admin_token(request: HttpRequest) -> bool:
+    """Tell whether the request bears ADMIN_TOKEN; never when none is configured."""
+    expected = settings.ADMIN_TOKEN
+    return bool(expected) and hmac.compare_digest(bearer(request).encode(), expected.encode())
+
+
+# Python converts no more than 4,300 digits, and no body is that long.
+_LENGTH_DIGITS = 18
+
+
+def read_body(request: HttpRequest, limit: int) -> bytes:
+    """Return the body, read no further than one byte past `limit`."""
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    if declared.isascii() and declared.isdigit():
+        if len(declared) > _LENGTH_DIGITS or int(declared) > limit:
+            raise _too_large()
+        return bytes(request.read(int(declared)))
+    if request.META.get("wsgi.input_terminated"):
+        body = bytes(request.META["wsgi.input"].read(limit + 1))
+        if len(body) > limit:
+            raise _too_large()
+        return body
+    return b""
+
+
+def _too_large() -> Refused:
+    return Refused(413, "Payload too large", Outcome.TOO_LARGE)
+
+
+# --- the rate limit --------------------------------------------------------------------------------------------
+
+
+class Rate(NamedTuple):
+    """A limit of its own: `setting` names the variable, requests per client and window."""
+
+    group: str
+    setting: str
+
+
+INGEST = Rate("ingest", "INGEST_RATE")
+BATCH = Rate("batch", "BATCH_RATE")
+READ = Rate("read", "READ_RATE")
+
+# While the shared memory of the limiter is away, every request would wait for its time-out.
+_AWAY_SECONDS = 5.0
+_away_until = 0.0
+
+
+def check_rate(request: HttpRequest, rate: Rate) -> None:
+    """Refuse a client that is over the limit. When the limiter's memory is away, everyone passes."""
+    global _away_until
+    limit = getattr(settings, rate.setting)
+    if limit is None or time.monotonic() < _away_until:
+        return
+    try:
+        usage = get_usage(request, group=rate.group, key=_client_key, rate=limit, increment=True)
+    except cache_errors() as error:
+        _away_until = time.monotonic() + _AWAY_SECONDS
+        logger.error("Rate limits are off for %.0f s, the cache does not answer: %s", _AWAY_SECONDS, error)
+        return
+    if usage is not None and usage["should_limit"]:
+        # The last second of a window belongs to it, so the next one begins a second later than `time_left` says.
+        retry_after = str(usage["time_left"] + 1)
+        raise Refused(429, "Too many requests", Outcome.RATE_LIMITED, {"Retry-After": retry_after})
+
+
+def forget_absence() -> None:
+    """Ask the limiter's memory again at once, and which errors it has; for tests, which change it."""
+    global _away_until
+    _away_until = 0.0
+    cache_errors.cache_clear()
+
+
+def _client_key(group: str, request: HttpRequest) -> str:
+    return client_hash(request)
+
+
+def client_hash(request: HttpRequest) -> str:
+    """Return a keyed hash of the client's address (of its /64, for IPv6); the address itself is kept nowhere."""
+    address = request.META.get("REMOTE_ADDR", "")
+    if ":" in address:
+        address = _network(address)
+    return keyed_hash(address)
+
+
+def keyed_hash(text: str) -> str:
+    """Return 32 hex digits that are worth nothing without this site's key."""
+    return hashlib.blake2b(text.encode(), key=_hash_key(), digest_size=16).hexdigest()
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, 64), strict=False))
+
+
+@cache
+def _hash_key() -> bytes:
+    return hashlib.blake2b(settings.SECRET_KEY.encode(), person=b"client-address").digest()
+
+
+@cache
+def cache_errors() -> tuple[type[Exception], ...]:
+    """Return what the limiter's memory raises when it is away."""
+    if not settings.CACHE_URL:
+        return (OSError,)
+    from redis.exceptions import RedisError
+
+    return OSError, RedisError

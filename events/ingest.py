@@ -1,0 +1,288 @@
+"""THE writer of events: group commit, idempotency, and the rollups in the same transaction.
+
+Every thread that brings events puts them in line. The first becomes the leader: it commits all that wait in
+one transaction, hands each its outcome, and passes the lead to one that came meanwhile. There is no thread of
+its own, so commands and tests run the same code as requests. Nobody hears of an outcome before its commit.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+
+from events import groups, refusals, releases, rollups
+from events.fingerprints import Fingerprint, fingerprint
+from events.models import Event, Source
+from events.querysets import SUCCESS
+from events.rows import EventRow
+from events.upserts import change
+
+logger = logging.getLogger(__name__)
+
+# A commit of more rows than this gains nothing and makes others wait.
+MAX_COMMIT_EVENTS = 1_000
+_ROWS_A_STATEMENT = 500
+# What came by these doors holds all that there is to know.
+COMPLETE_SOURCES = {Source.EVENT.value, Source.IMPORT.value}
+# PostgreSQL asks for another try: serialization failure, deadlock.
+_RETRIABLE = {"40001", "40P01"}
+_TRIES = 4
+# Locked, full, away; psycopg's InternalError is a standby that takes no writes.
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
+
+
+class StorageUnavailable(Exception):
+    """The database is locked, full or away; nothing of this call was stored, and it may be sent again."""
+
+
+class Outcome(NamedTuple):
+    stored: bool
+    id: str
+
+
+class _Submission:
+    """What one thread waits for."""
+
+    __slots__ = ("alongside", "error", "events", "is_leader", "outcomes", "woken")
+
+    def __init__(self, events: Sequence[EventRow], alongside: Callable[[], object] | None) -> None:
+        self.events = events
+        self.alongside = alongside
+        self.outcomes: list[Outcome] = []
+        self.error: Exception | None = None
+        self.is_leader = False
+        self.woken = threading.Lock()
+        self.woken.acquire()
+
+
+_line_lock = threading.Lock()
+_line: list[_Submission] = []
+_has_leader = False
+
+
+def record(event: EventRow, *, alongside: Callable[[], object] | None = None) -> Outcome:
+    """Store one event, or find that it is stored already; returns after the commit.
+
+    `alongside` runs in the same transaction, also when the event is a duplicate: what it writes is
+    committed with the event or not at all. It may run twice, so what it writes must be idempotent. Raises
+    StorageUnavailable.
+    """
+    return record_many([event], alongside=alongside)[0]
+
+
+def record_many(events: Sequence[EventRow], *, alongside: Callable[[], object] | None = None) -> list[Outcome]:
+    """Store events, all in one transaction; outcomes in the order of `events`. Raises StorageUnavailable."""
+    global _has_leader
+    submission = _Submission(events, alongside)
+    with _line_lock:
+        _line.append(submission)
+        if not _has_leader:
+            _has_leader = submission.is_leader = True
+    if not submission.is_leader:
+        submission.woken.acquire()
+    if submission.is_leader:
+        _lead(submission)
+    if submission.error is not None:
+        raise submission.error
+    return submission.outcomes
+
+
+def record_within(events: Sequence[EventRow]) -> list[Outcome]:
+    """Store events in the caller's own transaction, which holds what others wait for; outcomes in order."""
+    submission = _Submission(events, None)
+    _write([submission], {})
+    return submission.outcomes
+
+
+def flush_refusals() -> None:
+    """Put what was refused on disk when no event has come to take it along."""
+    record_many([])
+
+
+def _lead(own: _Submission) -> None:
+    global _has_leader
+    with _line_lock:
+        batch = _take_batch(own)
+    try:
+        _commit(batch)
+    except BaseException as error:  # the process is told to end: whoever waits must not be told "stored"
+        _refuse(batch, error)
+        raise
+    finally:
+        with _line_lock:
+            successor = _line[0] if _line else None
+            _has_leader = successor is not None
+        if successor is not None:
+            successor.is_leader = True
+            successor.woken.release()
+        for submission in batch:
+            if submission is not own:
+                submission.woken.release()
+
+
+def _take_batch(own: _Submission) -> list[_Submission]:
+    # The leader's own stands first in the line, or it would not lead.
+    count = rows = 0
+    for submission in _line:
+        rows += len(submission.events)
+        if count and rows > MAX_COMMIT_EVENTS:
+            break
+        count += 1
+    batch = _line[:count]
+    del _line[:count]
+    return batch
+
+
+def _commit(batch: list[_Submission]) -> None:
+    try:
+        _commit_together(batch)
+    except UNAVAILABLE as error:
+        _refuse(batch, error)
+    except Exception as error:
+        if len(batch) == 1:
+            batch[0].error = error
+            return
+        # One bad row must not fail its neighbours.
+        logger.warning("A commit of %d submissions failed and is replayed one by one: %s", len(batch), error)
+        for submission in batch:
+            _commit([submission])
+
+
+def _refuse(batch: list[_Submission], cause: BaseException) -> None:
+    logger.error("Storage is unavailable: %s", cause)
+    for submission in batch:
+        submission.error = StorageUnavailable(str(cause))
+
+
+def _commit_together(batch: list[_Submission]) -> None:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            with refusals.taken() as tallies, transaction.atomic(durable=True):
+                _write(batch, tallies)
+            return
+        except OperationalError as error:
+            if attempt == _TRIES or getattr(error.__cause__, "sqlstate", None) not in _RETRIABLE:
+                raise
+            time.sleep(0.01 * attempt)
+
+
+def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
+    events = [event for submission in batch for event in submission.events]
+    marks = {
+        event.id: fingerprint(event.event_type, event.error_name, event.message, event.stack)
+        for event in events
+        if event.event_type != SUCCESS
+    }
+    inserted = _insert(events, marks)
+    stored: list[EventRow] = []
+    duplicates: list[EventRow] = []
+    for submission in batch:
+        outcomes = []
+        for event in submission.events:
+            is_new = event.id in inserted
+            inserted.discard(event.id)  # its twin in the same commit is a duplicate
+            (stored if is_new else duplicates).append(event)
+            outcomes.append(Outcome(is_new, event.id))
+        submission.outcomes = outcomes
+        if submission.alongside is not None:
+            submission.alongside()
+    # Two processes never wait for each other in a circle, because all take their locks in this order, each sorted:
+    # events, the lifetime totals of their types, hours and modes of these types, events told more of, releases,
+    # groups with their hours and shares, tallies. Hours, modes and groups belong to a type, so whoever waits for one
+    # waits for its total first. `alongside` alone may cross another's; then PostgreSQL ends one, and it is retried.
+    completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
+    if any(event.event_type == SUCCESS for event in completing):  # their hours may move, though nothing is added
+        rollups.hold({SUCCESS, *(event.event_type for event in stored)})
+    rollups.add(stored)
+    releases.note(stored + _complete(completing))
+    overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks])
+    change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
+    rollups.add_tallies(Counter(tallies) + _tallied(duplicates))
+
+
+_COLUMNS = ", ".join(f'"{column}"' for column in (*EventRow._fields, "fingerprint"))
+_PLACEHOLDERS = "(" + ", ".join(["%s"] * (len(EventRow._fields) + 1)) + ")"
+
+
+def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str]:
+    """Insert what is not there yet and return the ids that went in.
+
+    `ON CONFLICT DO NOTHING` without a target, since two keys can conflict; NOT NULL and CHECK still raise.
+    """
+    # One order in every process, or two of them deadlock on each other's sessions.
+    # Of two events of one session in this commit the first to come stays first.
+    ordered = sorted(events, key=lambda event: (event.event_type, event.session_id or "", event.session_id or event.id))
+    inserted: set[str] = set()
+    with connection.cursor() as cursor:
+        for start in range(0, len(ordered), _ROWS_A_STATEMENT):
+            some = ordered[start : start + _ROWS_A_STATEMENT]
+            cursor.execute(
+                f'INSERT INTO "{Event._meta.db_table}" ({_COLUMNS})'  # noqa: S608 (our own names)
+                f" VALUES {', '.join([_PLACEHOLDERS] * len(some))} ON CONFLICT DO NOTHING RETURNING id",
+                [value for event in some for value in (*event, marks[event.id].key if event.id in marks else None)],
+            )
+            inserted.update(row[0] for row in cursor.fetchall())
+    return inserted
+
+
+def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
+    """Return those of which an old route may have told only a part: hardly ever any.
+
+    Asked of every duplicate, so without the ORM, which takes ten times as long to put this into words.
+    """
+    sessions = [event.session_id for event in duplicates if event.event_type == SUCCESS]
+    waiting: set[str] = set()
+    with connection.cursor() as cursor:
+        for start in range(0, len(sessions), _ROWS_A_STATEMENT):
+            some = sessions[start : start + _ROWS_A_STATEMENT]
+            cursor.execute(
+                f'SELECT session_id FROM "{Event._meta.db_table}" WHERE event_type = %s AND source = %s'  # noqa: S608
+                f" AND session_id IN ({', '.join(['%s'] * len(some))})",
+                [SUCCESS, Source.INCREMENT.value, *some],
+            )
+            waiting.update(session_id for (session_id,) in cursor.fetchall())
+    return [event for event in duplicates if event.session_id is None or event.session_id in waiting]
+
+
+def _complete(duplicates: list[EventRow]) -> list[EventRow]:
+    """Give what first came by an old route the content that only its `/event` tells; no total changes.
+
+    Returns the successes that were filled in, as they stand now.
+    """
+    by_session = {event.session_id: event for event in duplicates if event.event_type == SUCCESS}
+    by_id = {event.id: event for event in duplicates if event.session_id is None}
+    told = _fill_placeholders(by_session) if by_session else []
+    if by_id:
+        waiting = Event.objects.filter(id__in=by_id, source=Source.CLIENT_LOG, metadata_json="{}")
+        for event_id in waiting.order_by("id").values_list("id", flat=True):
+            event = by_id[event_id]
+            waiting.filter(id=event_id).update(metadata_json=event.metadata_json, source=event.source)
+    return told
+
+
+def _fill_placeholders(by_session: dict[str | None, EventRow]) -> list[EventRow]:
+    filled = []
+    waiting = Event.objects.successes().filter(session_id__in=by_session, source=Source.INCREMENT)
+    for placeholder in waiting.order_by("session_id"):
+        event = by_session[placeholder.session_id]
+        content = event._asdict()
+        for kept in ("id", "received_at_ms", "event_type", "session_id"):
+            del content[kept]
+        if waiting.filter(pk=placeholder.pk).update(**content):  # no other process was first
+            told = event._replace(received_at_ms=placeholder.received_at_ms)
+            rollups.move(placeholder, told)
+            filled.append(told)
+    return filled
+
+
+def _tallied(duplicates: list[EventRow]) -> Counter[tuple[date, str]]:
+    return Counter(
+        (datetime.fromtimestamp(event.received_at_ms / 1000, UTC).date(), refusals.Outcome.DUPLICATE.value)
+        for event in duplicates
+        if event.source not in (Source.IMPORT, Source.DEMO)
+    )

@@ -1,0 +1,10 @@
+"""Whose account runs a command."""
+
+import getpass
+
+
+def login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return "command"

@@ -1,0 +1,89 @@
+"""Fill a database with made-up events, or take them away again."""
+
+import random
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from events import clock, demo, ingest, retention
+from events.management.progress import Progress
+from events.models import Event, Source
+from events.rows import EventRow
+
+MAX_DAYS = 730
+MAX_EVENTS = 10_000_000
+_CHUNK_EVENTS = 5_000
+
+
+class Command(BaseCommand):
+    help = "Fill a database that holds no real event with believable made-up ones; --clear takes them away again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--days", type=int, default=30, help="how many UTC days, ending with today (default: 30)")
+        parser.add_argument("--events", type=int, default=20_000, help="how many events (default: 20000)")
+        parser.add_argument("--seed", type=int, help="the same seed draws the same world (default: another each time)")
+        parser.add_argument("--clear", action="store_true", help="take every made-up event away, with its counts")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["clear"]:
+                self._clear()
+            else:
+                self._fill(options["days"], options["events"], options["seed"])
+        except (DatabaseError, ingest.StorageUnavailable) as error:
+            raise CommandError(
+                f"The database cannot be used: {error}\nIs it migrated? `manage.py migrate` does that."
+            ) from None
+
+    def _fill(self, days: int, count: int, seed: int | None) -> None:
+        if not 1 <= days <= MAX_DAYS:
+            raise CommandError(f"--days must be from 1 to {MAX_DAYS}, not {days}.")
+        if not 1 <= count <= MAX_EVENTS:
+            raise CommandError(f"--events must be from 1 to {MAX_EVENTS:,}, not {count}.")
+        if Event.objects.exclude(source=Source.DEMO).exists():
+            raise CommandError(
+                "This database holds real events, and made-up ones would spoil their figures."
+                " Set DATA_DIR (or DATABASE_URL) to another place and try again."
+            )
+        if seed is None:
+            seed = random.SystemRandom().randrange(1_000_000)
+        events = demo.happen(count, days=days, now_ms=clock.now_ms(), seed=seed)
+        progress = Progress(self.stderr, count)
+        stored = 0
+        try:
+            for chunk in _chunks(events):
+                stored += sum(outcome.stored for outcome in ingest.record_many(chunk))
+                progress.add(len(chunk))
+        except KeyboardInterrupt:
+            progress.finish()
+            self.stderr.write("Interrupted: what was stored stays, and is counted right. --clear takes it away.")
+            sys.exit(130)
+        progress.finish()
+        self.stdout.write(f"{stored:,} made-up events of {days} days are stored (--seed {seed}).")
+        if stored < count:
+            self.stdout.write(f"{count - stored:,} were there already.")
+
+    def _clear(self) -> None:
+        progress = Progress(self.stderr, Event.objects.made_up().count())
+        deleted = 0
+        try:
+            for some in retention.delete_made_up():
+                deleted += some
+                progress.add(some)
+            progress.finish()
+            for _ in retention.free_pages():
+                pass
+        except KeyboardInterrupt:
+            progress.finish()
+            self.stderr.write("Interrupted: the rest is still there, and is counted right. --clear goes on.")
+            sys.exit(130)
+        self.stdout.write(f"{deleted:,} made-up events are gone; nothing else was touched.")
+
+
+def _chunks(events: Iterator[EventRow]) -> Iterator[list[EventRow]]:
+    while chunk := list(islice(events, _CHUNK_EVENTS)):
+        yield chunk

@@ -1,0 +1,102 @@
+"""Erase what is stored of one session."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
+
+from events import clock, retention
+from events.management.account import login
+
+# A shorter name stands in any file by chance.
+LEAST_TO_LOOK_FOR = 8
+PATIENCE_SECONDS = 5
+_CHUNK_BYTES = 1 << 20
+
+
+class Command(BaseCommand):
+    help = (
+        "Erase what is stored of one session: its events, its rows of the old tables, and what SQLite's file still"
+        " holds of them. Every count stays. The site may run."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("session_id", help="as it stands on the page of an event")
+        parser.add_argument("--dry-run", action="store_true", help="only say what is stored of it")
+        parser.add_argument("--reason", default="", help="why; kept in the audit log, so it must not name the session")
+        parser.add_argument(
+            "--vacuum", action="store_true", help="write SQLite's file anew; clients get 503 meanwhile, and send again"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        session_id: str = options["session_id"]
+        reason: str = options["reason"].strip()
+        if not session_id or "\0" in session_id:
+            raise CommandError("A session has a name of at least one character.")
+        if session_id in reason:
+            raise CommandError("The reason is kept in the audit log, so it must not name the session.")
+        try:
+            if options["dry_run"]:
+                found = retention.trace(session_id)
+                self.stdout.write(f"Stored of it: {retention.in_words(found)}. Nothing was erased: --dry-run.")
+                return
+            found = retention.erase(session_id, who=login(), at=clock.now(), why=reason)
+            self.stdout.write(f"Erased: {retention.in_words(found)}. Every count stays.")
+            if connection.vendor == "sqlite":
+                self._clean_file(vacuum=options["vacuum"])
+        except DatabaseError as error:
+            raise CommandError(f"The database took no more: {error}\nRun it again.") from None
+        if connection.vendor == "sqlite":
+            self._look_for(session_id)
+        else:
+            self.stdout.write(
+                "PostgreSQL keeps what was deleted until it vacuums: `VACUUM` does it now. Its write-ahead log and your"
+                " backups keep it until they are recycled."
+            )
+
+    def _clean_file(self, *, vacuum: bool) -> None:
+        for _ in retention.free_pages():
+            pass
+        if vacuum:
+            retention.write_anew()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not retention.empty_log():
+            if time.monotonic() > deadline:
+                raise CommandError("A reader keeps SQLite's log from being emptied. Run it again when it has ended.")
+            time.sleep(0.1)
+
+    def _look_for(self, session_id: str) -> None:
+        """Say which files still hold the session's name; raises CommandError when the database is one."""
+        if len(session_id) < LEAST_TO_LOOK_FOR:
+            self.stdout.write("Its name is too short to look for it in files: --vacuum makes sure.")
+            return
+        database = Path(connection.settings_dict["NAME"])
+        files = [file for file in sorted(settings.DATA_DIR.rglob("*")) if file.is_file()]
+        holding = [file for file in files if _holds(file, session_id.encode())]
+        for file in holding:
+            if not file.name.startswith(database.name):
+                self.stdout.write(f"{file} still holds its name. It is a copy: delete it, or let it grow old.")
+        for file in files:
+            if file.suffix == ".gz":
+                self.stdout.write(f"{file} is compressed, and was not looked into.")
+        if any(file.name.startswith(database.name) for file in holding):
+            raise CommandError(
+                "The database still holds its name: in free space, which --vacuum clears, or in what other events tell."
+            )
+        self.stdout.write("The database holds its name no more.")
+
+
+def _holds(file: Path, name: bytes) -> bool:
+    try:
+        with file.open("rb") as content:
+            rest = b""
+            while chunk := content.read(_CHUNK_BYTES):
+                if name in rest + chunk:
+                    return True
+                rest = chunk[-len(name) :]
+    except OSError:  # gone meanwhile
+        pass
+    return False

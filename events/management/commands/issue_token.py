@@ -1,0 +1,51 @@
+"""Issue a signed ingest token."""
+
+import re
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError
+
+from events import clock, tokens
+from events.management.account import login
+
+MAX_NAME = 64
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_NEVER = timedelta.max
+_LONGEST = timedelta(days=3_650)
+
+
+class Command(BaseCommand):
+    help = "Issue a signed token that a front end sends when INGEST_TOKEN_REQUIRED=1. It is shown this once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="whose token it is, such as web-v2; only the name is kept")
+        parser.add_argument("--expires", type=_span, required=True, help="such as 90d, 12h or 30m, or never")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name: str = options["name"].strip()
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            raise CommandError(f"A name has 1 to {MAX_NAME} printable characters.")
+        now = clock.now()
+        expires_at = None if options["expires"] is _NEVER else now + options["expires"]
+        try:
+            token = tokens.issue(name, who=login(), now=now, expires_at=expires_at)
+        except IntegrityError:
+            raise CommandError(
+                f"There is a token named {name} already. Choose another name, or revoke that one."
+            ) from None
+        until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until it is revoked"
+        self.stderr.write(f"{name} may send {until}. The token is shown this once:", style_func=str)
+        self.stdout.write(token)
+
+
+def _span(raw: str) -> timedelta:
+    if raw == "never":
+        return _NEVER
+    match = re.fullmatch(r"([1-9][0-9]{0,6})([mhd])", raw)
+    span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    if span is None or span > _LONGEST:
+        raise ArgumentTypeError(f"{raw!r} is no duration such as 90d, 12h or 30m (at most 3650d), nor never")
+    return span

@@ -1,0 +1,81 @@
+"""Delete events, and old log rows, that were received long ago."""
+
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from events import clock, metrics, retention
+from events.management.account import login
+from events.management.progress import Progress
+from events.models import Event
+
+MAX_DAYS = 36_500
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete the events, and the rows of the old log, that were received before the last N whole days (UTC)."
+        " Every count stays. The site may run."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--older-than-days", type=int, required=True, metavar="N", help="such as 90")
+        parser.add_argument("--imported-too", action="store_true", help="also what an import brought")
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+        parser.add_argument("--reason", default="", help="why; kept in the audit log")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        days: int = options["older_than_days"]
+        if not 1 <= days <= MAX_DAYS:
+            raise CommandError(f"--older-than-days must be from 1 to {MAX_DAYS}, not {days}.")
+        now = clock.now()
+        before_ms = max(metrics.day_start_ms(now.date() - timedelta(days=days)), 0)
+        imported_too: bool = options["imported_too"]
+        try:
+            found = retention.count_old(before_ms, imported_too=imported_too)
+            self.stdout.write(f"Received before {clock.iso(before_ms)[:10]}, UTC:")
+            if options["dry_run"]:
+                self.stdout.write(f"  would be deleted: {retention.in_words(found)}. Nothing was: --dry-run.")
+            else:
+                pruning = retention.prune(
+                    before_ms, imported_too=imported_too, who=login(), at=now, why=options["reason"].strip()
+                )
+                self.stdout.write(f"  deleted: {retention.in_words(self._prune(pruning, found.total()))}. Counts stay.")
+            kept = retention.count_kept(before_ms, imported_too=imported_too)
+            if kept.total():
+                self.stdout.write(f"  kept: {retention.in_words(kept)}.")
+            self._tell_oldest()
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database took no more: {error}\nWhat was deleted is deleted whole; run it again for the rest."
+            ) from None
+
+    def _prune(self, pruning: Any, whole: int) -> Counter[str]:
+        progress = Progress(self.stderr, whole)
+        deleted: Counter[str] = Counter()
+        try:
+            began = time.monotonic()
+            for what, some in pruning:
+                deleted[what] += some
+                progress.add(some)
+                time.sleep(time.monotonic() - began)  # half of the time belongs to those who bring events
+                began = time.monotonic()
+            progress.finish()
+            for _ in retention.free_pages():
+                pass
+        except KeyboardInterrupt:
+            progress.finish()
+            self.stderr.write(f"Interrupted. Deleted: {retention.in_words(deleted)}. Run it again for the rest.")
+            sys.exit(130)
+        return deleted
+
+    def _tell_oldest(self) -> None:
+        oldest_ms = Event.objects.order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
+        self.stdout.write(
+            "No event is left." if oldest_ms is None else f"The oldest event left was received {clock.iso(oldest_ms)}."
+        )

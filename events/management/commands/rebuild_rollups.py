@@ -1,0 +1,81 @@
+"""Prove the hourly rollups against the events, and write anew what does not agree."""
+
+from argparse import ArgumentTypeError
+from datetime import UTC, date, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from events import clock, metrics, retention, rollups
+
+_SHOWN_A_DAY = 10
+
+
+class Command(BaseCommand):
+    help = "Compare the hourly rollups with the events, day by day (UTC), and write anew the days that differ."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--check", action="store_true", help="only compare; ends with 1 when something differs")
+        parser.add_argument("--from", dest="start", type=_day, help="the first day, such as 2026-02-12")
+        parser.add_argument("--to", dest="end", type=_day, help="the day after the last one")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        start: date | None = options["start"]
+        end: date | None = options["end"]
+        if start and end and end <= start:
+            raise CommandError("--to must be after --from.")
+        whole_since_ms = retention.whole_since_ms()
+        if whole_since_ms and not (start and metrics.day_start_ms(start) >= whole_since_ms):
+            self.stdout.write(
+                f"What was received before {clock.iso(whole_since_ms)[:10]} may be pruned. Its counts are all that is"
+                " left of it: they stay as they are, and are not compared."
+            )
+        days = differing = rewritten = 0
+        for day_ms in rollups.days_in_use(
+            max(metrics.day_start_ms(start) if start else 0, whole_since_ms),
+            metrics.day_start_ms(end) if end else None,
+        ):
+            days += 1
+            differences = rollups.compare(day_ms)
+            if not differences:
+                continue
+            differing += 1
+            self._tell(day_ms, differences)
+            if not options["check"]:
+                rewritten += self._rebuild(day_ms)
+        totals = rollups.compare_totals()
+        for event_type, total, in_hours in totals:
+            self.stdout.write(f"lifetime total of {event_type}: {total:,}, but its hours hold {in_hours:,}")
+        self.stdout.write(
+            f"{days} days: {days - differing} agree, {differing} differ"
+            + ("." if options["check"] else f", {rewritten} written anew.")
+        )
+        faults = [f"{differing - rewritten} days differ from their events."] if differing > rewritten else []
+        faults += [f"{len(totals)} lifetime totals differ from their hours."] if totals else []
+        if faults:
+            raise CommandError(" ".join(faults))
+
+    def _rebuild(self, day_ms: int) -> bool:
+        try:
+            rollups.rebuild(day_ms)
+        except rollups.EventsAreGone as error:
+            self.stdout.write(f"  left as it is: {error}")
+            return False
+        self.stdout.write("  written anew")
+        return True
+
+    def _tell(self, day_ms: int, differences: list[rollups.Difference]) -> None:
+        self.stdout.write(f"{datetime.fromtimestamp(day_ms / 1000, UTC):%Y-%m-%d}: {len(differences)} differences")
+        for difference in differences[:_SHOWN_A_DAY]:
+            where = " ".join(filter(None, (difference.event_type, difference.model, difference.app_version)))
+            self.stdout.write(
+                f"  {clock.iso(difference.hour_ms)} {where}:"
+                f" {difference.counted:,} counted, {difference.events:,} events"
+            )
+
+
+def _day(raw: str) -> date:
+    try:
+        return date.fromisoformat(raw)
+    except ValueError:
+        raise ArgumentTypeError(f"{raw!r} is no date such as 2026-02-12") from None

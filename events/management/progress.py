@@ -1,0 +1,36 @@
+"""How far a long command is: a bar on a terminal, a line every tenth elsewhere."""
+
+from django.core.management.base import OutputWrapper
+
+_BAR_CELLS = 30
+
+
+class Progress:
+    def __init__(self, out: OutputWrapper, whole: int) -> None:
+        self._out = out
+        self._whole = max(whole, 1)
+        self._done = 0
+        self._shown = 0
+
+    def add(self, count: int) -> None:
+        self._done += count
+        percent = min(100, self._done * 100 // self._whole)
+        step = 1 if self._out.isatty() else 10
+        if percent // step > self._shown // step:
+            self._shown = percent
+            self._show(percent)
+
+    def finish(self) -> None:
+        if self._out.isatty() and self._shown:
+            self._write("\n")
+
+    def _show(self, percent: int) -> None:
+        if self._out.isatty():
+            cells = "#" * (percent * _BAR_CELLS // 100)
+            self._write(f"\r[{cells:<{_BAR_CELLS}}] {percent:3} %  {self._done:,} of {self._whole:,}")
+        else:
+            self._write(f"{percent} %: {self._done:,} of {self._whole:,}\n")
+
+    def _write(self, text: str) -> None:
+        self._out.write(text, style_func=str, ending="")  # stderr is red by default; progress is no fault
+        self._out.flush()

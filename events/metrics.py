@@ -1,0 +1,278 @@
+"""Reads of rollups: every figure that the site shows, never a count over events.
+
+Days and hours are UTC, by our clock. A failure is any event that is no `flash_success`; the failure rate is
+failures among all events, 0 to 1, None when there is no event.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from math import sqrt
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.models import F, Sum
+
+from events.buckets import DAY_MS, HOUR_MS
+from events.failures import Criteria
+from events.models import CounterBaseline, EventType, FailureGroup, HourlyRollup, IngestTally, LifetimeTotal
+from events.querysets import SUCCESS
+from events.releases import NO_RELEASES
+
+BUCKETS = {"day": DAY_MS, "hour": HOUR_MS}
+MAX_MS = 400_000 * DAY_MS  # beyond year 3000
+
+
+class FlashCount(NamedTuple):
+    """The public count and what it is made of."""
+
+    baseline: int
+    accepted: int
+
+    @property
+    def total(self) -> int:
+        return self.baseline + self.accepted
+
+
+class Slice(NamedTuple):
+    """What came of one model, version or anything else that splits events."""
+
+    name: str
+    successes: int
+    failures: int
+
+    @property
+    def events(self) -> int:
+        return self.successes + self.failures
+
+    @property
+    def failure_rate(self) -> float | None:
+        return failure_rate(self.successes, self.failures)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of the failure rate; without an event it could be anything."""
+        return failure_rate_interval(self.successes, self.failures) or (0.0, 1.0)
+
+
+class Cell(NamedTuple):
+    """What came of one type, model and version."""
+
+    event_type: str
+    model: str
+    app_version: str
+    events: int
+
+    @property
+    def is_released(self) -> bool:
+        return self.app_version not in NO_RELEASES
+
+
+class Bucket(NamedTuple):
+    """One step of a time series; `counts` has every event type."""
+
+    start_ms: int
+    counts: dict[str, int]
+
+    @property
+    def successes(self) -> int:
+        return self.counts[SUCCESS]
+
+    @property
+    def failures(self) -> int:
+        return sum(self.counts.values()) - self.successes
+
+
+def failure_rate(successes: int, failures: int) -> float | None:
+    return failures / (successes + failures) if successes + failures else None
+
+
+def failure_rate_interval(successes: int, failures: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of the failure rate, None without an event.
+
+    Its lower end is what to rank by: then 1 of 2, which may be chance, doesn't outrank 40 of 900. It is Wilson's
+    interval with the correction for continuity; without it the interval of so few is too narrow for that.
+    """
+    events = successes + failures
+    return (_least_rate(failures, events), 1 - _least_rate(successes, events)) if events else None
+
+
+def _least_rate(hits: int, events: int) -> float:
+    if not hits:
+        return 0.0
+    rate, z = hits / events, 1.96
+    spread = z * sqrt(z * z - 1 / events + 4 * events * rate * (1 - rate) + 4 * rate - 2) + 1
+    return max(2 * hits + z * z - spread, 0.0) / (2 * (events + z * z))
+
+
+def flash_count() -> FlashCount:
+    """Return the public count: one row, whatever the number of events. Source: LifetimeTotal.
+
+    In SQL, since to build the query would take the ORM four times as long as to answer it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_FLASH_COUNT, [SUCCESS])
+        row = cursor.fetchone()
+    return FlashCount(*row) if row else FlashCount(0, 0)
+
+
+_FLASH_COUNT = f"SELECT baseline, accepted FROM {LifetimeTotal._meta.db_table} WHERE event_type = %s"  # noqa: S608
+
+
+class Standing(NamedTuple):
+    """The public count, and when the newest event came in, by our clock; None before the first."""
+
+    flashes: FlashCount
+    last_received_at_ms: int | None
+
+
+def standing() -> Standing:
+    """Return what the lifetime totals say, in one read. Source: LifetimeTotal."""
+    rows = LifetimeTotal.objects.values_list("event_type", "baseline", "accepted", "last_received_at_ms")
+    count, last_ms = FlashCount(0, 0), 0
+    for event_type, baseline, accepted, received_at_ms in rows:
+        last_ms = max(last_ms, received_at_ms)
+        if event_type == SUCCESS:
+            count = FlashCount(baseline, accepted)
+    return Standing(count, last_ms or None)
+
+
+def baseline_history(limit: int = 20) -> list[CounterBaseline]:
+    """Return the newest changes of the baseline, newest first."""
+    return list(CounterBaseline.objects.order_by("-id")[:limit])
+
+
+def last_received_at_ms() -> int | None:
+    """Return when the newest event came in, by our clock; None before the first."""
+    return standing().last_received_at_ms
+
+
+def day_start_ms(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+
+
+def last_days(days: int, today: date) -> tuple[int, int]:
+    """Return [start, end) in epoch milliseconds of the `days` UTC days that end with today."""
+    return day_start_ms(today - timedelta(days=days - 1)), day_start_ms(today + timedelta(days=1))
+
+
+def count(criteria: Criteria) -> int | None:
+    """Return how many events that meet the criteria were ever accepted, None where no rollup knows.
+
+    What rollups know: type, model, version, whole hours, a failure group by itself. Source: HourlyRollup,
+    FailureGroup.
+    """
+    group = Criteria(failures_only=criteria.failures_only, fingerprint=criteria.fingerprint)
+    if criteria.fingerprint is not None and criteria == group:
+        return FailureGroup.objects.filter(pk=criteria.fingerprint).values_list("accepted", flat=True).first() or 0
+    known = replace(
+        Criteria(),
+        **{
+            name: getattr(criteria, name)
+            for name in ("failures_only", "event_type", "model", "app_version", "since_ms", "until_ms", "released")
+        },
+    )
+    bounds = (criteria.since_ms or 0, criteria.until_ms or MAX_MS)
+    if criteria != known or any(moment % HOUR_MS for moment in bounds):
+        return None
+    rows = _rollups(*bounds, released=criteria.released)
+    exact = {"event_type": criteria.event_type, "model": criteria.model, "app_version": criteria.app_version}
+    rows = rows.filter(**{column: value for column, value in exact.items() if value is not None})
+    if criteria.failures_only:
+        rows = rows.exclude(event_type=SUCCESS)
+    return rows.aggregate(total=Sum("accepted"))["total"] or 0
+
+
+def totals_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dict[str, int]:
+    """Return the events of each type in [start_ms, end_ms), zeros included. Source: HourlyRollup."""
+    sums = _rollups(start_ms, end_ms, released=released).values_list("event_type").annotate(total=Sum("accepted"))
+    return dict.fromkeys(EventType.values, 0) | dict(sums)
+
+
+def slices(column: str, start_ms: int, end_ms: int) -> list[Slice]:
+    """Return successes and failures of each `model` or `app_version`, the most events first.
+
+    Past 50 models or 200 versions a day the rest of that day stands under `(other)`. Source: HourlyRollup.
+    """
+    return sliced(cells(start_ms, end_ms), column)
+
+
+def cells(start_ms: int, end_ms: int) -> list[Cell]:
+    """Return the events of each type, model and version in [start_ms, end_ms), in one read. Source: HourlyRollup."""
+    rows = _rollups(start_ms, end_ms).values_list("event_type", "model", "app_version")
+    return [Cell(*row) for row in rows.annotate(total=Sum("accepted"))]
+
+
+def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
+    """Return successes and failures of each `model` or `app_version` of the cells, the most events first."""
+    names: dict[str, list[int]] = {}
+    for cell in cells:
+        names.setdefault(getattr(cell, column), [0, 0])[cell.event_type != SUCCESS] += cell.events
+    rows = (Slice(name, successes, failures) for name, (successes, failures) in names.items())
+    return sorted(rows, key=lambda row: (-row.events, row.name))
+
+
+def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[Bucket]:
+    """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first, quiet ones with zeros.
+
+    Source: HourlyRollup.
+    """
+    step = BUCKETS[bucket]
+    series = [Bucket(start, dict.fromkeys(EventType.values, 0)) for start in range(start_ms, end_ms, step)]
+    rows = (
+        _rollups(start_ms, end_ms, released=released)
+        .annotate(start=F("hour_ms") - F("hour_ms") % step)  # the function `Mod` is a float on SQLite
+        .values_list("start", "event_type")
+        .annotate(total=Sum("accepted"))
+    )
+    for start, event_type, total in rows:
+        series[(start - start_ms) // step].counts[event_type] = total
+    return series
+
+
+def names(column: str, start_ms: int, end_ms: int) -> list[str]:
+    """Return the models or versions seen in [start_ms, end_ms), in alphabetical order."""
+    return list(_rollups(start_ms, end_ms).values_list(column, flat=True).distinct().order_by(column))
+
+
+def tallies(start: date, end: date) -> dict[str, int]:
+    """Return what ended without a stored event on the days of [start, end), by outcome. Source: IngestTally."""
+    rows = IngestTally.objects.filter(seen_on__gte=start, seen_on__lt=end)
+    return dict(rows.values_list("outcome").annotate(total=Sum("count")).order_by("outcome"))
+
+
+def summary(days: int, today: date) -> dict[str, Any]:
+    """Return the figures of `GET /metrics/summary`."""
+    start_ms, end_ms = last_days(days, today)
+    by_type = totals_by_type(start_ms, end_ms)
+    successes = by_type[SUCCESS]
+    failures = sum(by_type.values()) - successes
+    return {
+        "days": days,
+        "from": (today - timedelta(days=days - 1)).isoformat(),
+        "to": today.isoformat(),
+        "totals": {"events": successes + failures, "successes": successes, "failures": failures},
+        "failure_rate": _rounded(failure_rate(successes, failures)),
+        "by_type": by_type,
+        "by_model": list(_as_json("model", start_ms, end_ms)),
+        "by_version": list(_as_json("app_version", start_ms, end_ms)),
+    }
+
+
+def _as_json(column: str, start_ms: int, end_ms: int) -> Iterator[dict[str, Any]]:
+    for row in slices(column, start_ms, end_ms):
+        yield {
+            column: row.name,
+            "successes": row.successes,
+            "failures": row.failures,
+            "failure_rate": _rounded(row.failure_rate),
+        }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 4)
+
+
+def _rollups(start_ms: int, end_ms: int, *, released: bool = False) -> Any:
+    rows = HourlyRollup.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, accepted__gt=0)
+    return rows.exclude(app_version__in=NO_RELEASES) if released else rows

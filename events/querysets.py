@@ -1,0 +1,84 @@
+"""The read vocabulary of events: filters are adjectives and chain, aggregates are nouns and end the chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+if TYPE_CHECKING:
+    from events.models import Event, FailureGroup  # noqa: F401  (the names of the models in the annotations below)
+
+SUCCESS = "flash_success"
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def failures(self) -> EventQuerySet:
+        return self.exclude(event_type=SUCCESS)
+
+    def successes(self) -> EventQuerySet:
+        return self.filter(event_type=SUCCESS)
+
+    def made_up(self) -> EventQuerySet:
+        return self.filter(source="demo")
+
+    def between(self, start_ms: int, end_ms: int) -> EventQuerySet:
+        """Keep what came in [start_ms, end_ms), epoch milliseconds by our clock."""
+        return self.filter(received_at_ms__gte=start_ms, received_at_ms__lt=end_ms)
+
+    def of_type(self, event_type: str) -> EventQuerySet:
+        return self.filter(event_type=event_type)
+
+    def for_model(self, model: str) -> EventQuerySet:
+        return self.filter(model=model)
+
+    def of_version(self, app_version: str) -> EventQuerySet:
+        return self.filter(app_version=app_version)
+
+    def of_session(self, session_id: str) -> EventQuerySet:
+        return self.filter(session_id=session_id)
+
+    def of_group(self, fingerprint: str) -> EventQuerySet:
+        return self.filter(fingerprint=fingerprint)
+
+    def mentioning(self, text: str) -> EventQuerySet:
+        """Keep the events that hold the text anywhere in what they tell, log lines and metadata aside."""
+        anywhere = models.Q()
+        for column in ("message", "error_name", "stack", "session_id", "model", "app_version"):
+            anywhere |= models.Q(**{f"{column}__icontains": text})
+        return self.filter(anywhere)
+
+    def named(self, name: str) -> EventQuerySet:
+        """Keep the event with this id and the events of the session with this name: a handful, by index."""
+        return self.filter(models.Q(id=name) | models.Q(session_id=name))
+
+    def newest_first(self) -> EventQuerySet:
+        return self.order_by("-received_at_ms", "-id")
+
+    def older_than(self, received_at_ms: int, event_id: str) -> EventQuerySet:
+        """Keep what stands after this event in `newest_first()`: one step of a keyset page."""
+        return self.filter(_before(received_at_ms, event_id))
+
+    def newer_than(self, received_at_ms: int, event_id: str) -> EventQuerySet:
+        return self.exclude(_before(received_at_ms, event_id)).exclude(id=event_id)
+
+    def down_to(self, received_at_ms: int, event_id: str) -> EventQuerySet:
+        """Keep what stands before this event in `newest_first()`, and the event itself."""
+        return self.filter(received_at_ms__gte=received_at_ms).filter(
+            models.Q(received_at_ms__gt=received_at_ms) | models.Q(id__gte=event_id)
+        )
+
+
+def _before(received_at_ms: int, event_id: str) -> Any:
+    # The plain bound on the time is what the index understands; the pair settles equal milliseconds.
+    return models.Q(received_at_ms__lte=received_at_ms) & (
+        models.Q(received_at_ms__lt=received_at_ms) | models.Q(id__lt=event_id)
+    )
+
+
+class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
+    def mentioning(self, text: str) -> FailureGroupQuerySet:
+        """Keep the groups whose masked words, error or place in the code hold the text."""
+        return self.filter(
+            models.Q(title__icontains=text) | models.Q(error_name__icontains=text) | models.Q(frame__icontains=text)
+        )

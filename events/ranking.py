@@ -1,0 +1,238 @@
+"""Lists of failure groups: filtered, sorted by any column, in keyset pages, with what each row shows beside."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db.models import BigIntegerField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+
+from events.buckets import DAY_MS, HOUR_MS
+from events.models import Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
+
+# What a list can be sorted by, each with an index; `day`, the last 24 hours, is a sum over GroupHour's.
+COLUMNS = {
+    "title": "title",
+    "type": "event_type",
+    "count": "accepted",
+    "day": "last_day",
+    "first": "first_seen_ms",
+    "last": "last_seen_ms",
+    "versions": "version_count",
+    "models": "model_count",
+    "status": "status",
+}
+WORDS = ("title", "type", "status")
+LINE_DAYS = 30
+NEVER_MS = 2**62
+NAMES_SHOWN = 3
+
+
+class Place(NamedTuple):
+    """A place between two rows of a sorted list: everything after this value and group."""
+
+    value: str
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return f"{self.value}.{self.fingerprint}"
+
+    @classmethod
+    def parse(cls, raw: str) -> "Place":
+        """Read what `str()` wrote; raises ValueError."""
+        value, _, fingerprint = raw.rpartition(".")
+        if not fingerprint or not raw.partition(".")[1]:
+            raise ValueError("not a place")
+        return cls(value, fingerprint)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Which groups, and in what order; None is "any". `status` may be `regression` too, an open group's mark.
+
+    `sort` is one of COLUMNS, with a minus for the largest first. `now_ms` decides what is still muted, and
+    which 24 hours are the last.
+    """
+
+    now_ms: int
+    status: str | None = None
+    event_type: str | None = None
+    model: str | None = None
+    app_version: str | None = None
+    text: str | None = None
+    new_since_ms: int | None = None
+    sort: str = "-last"
+
+    def select(self) -> QuerySet[FailureGroup]:
+        """Return the groups in their order."""
+        groups = FailureGroup.objects.filter(is_status(self.status, self.now_ms))
+        if self.event_type is not None:
+            groups = groups.filter(event_type=self.event_type)
+        if self.new_since_ms is not None:
+            groups = groups.filter(first_seen_ms__gte=self.new_since_ms)
+        for facet, name in ((Facet.MODEL, self.model), (Facet.VERSION, self.app_version)):
+            if name is not None:
+                groups = groups.filter(
+                    pk__in=GroupShare.objects.filter(facet=facet, name=name).values_list("fingerprint", flat=True)
+                )
+        if self.text:
+            groups = groups.mentioning(self.text)
+        if self._column == "last_day":
+            groups = groups.annotate(last_day=_last_day(self.now_ms))
+        sign = "-" if self._falls else ""
+        return groups.order_by(f"{sign}{self._column}", f"{sign}fingerprint")
+
+    def after(self, place: Place) -> QuerySet[FailureGroup]:
+        """Return what stands after a place; raises ValueError when the place is none of this order."""
+        return self.select().filter(_beyond(self._column, self._value(place), place.fingerprint, falls=self._falls))
+
+    def before(self, place: Place) -> QuerySet[FailureGroup]:
+        """Return what stands before a place, the nearest first."""
+        beyond = _beyond(self._column, self._value(place), place.fingerprint, falls=not self._falls)
+        return self.select().filter(beyond).reverse()
+
+    def place_of(self, group: Any) -> Place:
+        """Return the place just after a group of this list."""
+        return Place(str(getattr(group, self._column)), group.fingerprint)
+
+    @property
+    def _falls(self) -> bool:
+        return self.sort.startswith("-")
+
+    @property
+    def _column(self) -> str:
+        return COLUMNS[self.sort.lstrip("-")]
+
+    def _value(self, place: Place) -> str | int:
+        return place.value if self.sort.lstrip("-") in WORDS else int(place.value)
+
+
+class Row(NamedTuple):
+    """A group as the list shows it: the last 24 hours, failures of each of LINE_DAYS days, its commonest names."""
+
+    group: FailureGroup
+    status: str
+    last_day: int
+    days: list[int]
+    models: list[str]
+    versions: list[str]
+
+
+class Page(NamedTuple):
+    rows: list[Row]
+    next: Place | None
+
+
+def page(ranking: Ranking, *, limit: int, after: Place | None = None) -> Page:
+    """Return up to `limit` groups after a place. Raises ValueError for a place of another order."""
+    selected = ranking.after(after) if after else ranking.select()
+    groups = list(selected[: limit + 1])
+    more = len(groups) > limit
+    groups = groups[:limit]
+    return Page(list(_rows(groups, ranking.now_ms)), ranking.place_of(groups[-1]) if more else None)
+
+
+def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
+    """Return the groups before and after this one in the list, whether or not it is still in it."""
+    placed = FailureGroup.objects.annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
+    place = ranking.place_of(placed)
+    return ranking.before(place).first(), ranking.after(place).first()
+
+
+def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield every group of the list with its last 24 hours and names, `size` at a time, as tuples of EXPORTED."""
+    after: Place | None = None
+    while True:
+        found = page(ranking, limit=size, after=after)
+        if found.rows:
+            yield [_exported(row) for row in found.rows]
+        if found.next is None:
+            return
+        after = found.next
+
+
+EXPORTED = (
+    "fingerprint", "first_seen", "last_seen", "event_type", "error_name", "title", "frame", "events", "last_24_hours",
+    "models", "versions", "status", "fixed_in", "note",
+)  # fmt: skip
+
+
+def _exported(row: Row) -> tuple[Any, ...]:
+    group = row.group
+    return (
+        group.fingerprint, group.first_seen_ms, group.last_seen_ms, group.event_type, group.error_name, group.title,
+        group.frame, group.accepted, row.last_day, group.model_count, group.version_count, row.status, group.fixed_in,
+        group.note,
+    )  # fmt: skip
+
+
+def status_of(group: FailureGroup, now_ms: int) -> str:
+    """Return `open`, `regression`, `resolved` or `muted`: what the group is now, a mute that ended included."""
+    if group.status == GroupStatus.MUTED and (group.muted_until_ms or now_ms + 1) <= now_ms:
+        return GroupStatus.OPEN.value
+    if group.status == GroupStatus.OPEN and group.regressed_at_ms is not None:
+        return "regression"
+    return group.status
+
+
+def last_day_from_ms(now_ms: int) -> int:
+    """Return where the last 24 hours begin: the hour that is not over counts as one of them."""
+    return now_ms - now_ms % HOUR_MS - 23 * HOUR_MS
+
+
+def is_status(status: str | None, now_ms: int) -> Q:
+    """Return the condition that a group has this status now; None is any."""
+    muted = Q(status=GroupStatus.MUTED) & (Q(muted_until_ms__isnull=True) | Q(muted_until_ms__gt=now_ms))
+    open_ = Q(status=GroupStatus.OPEN) | Q(status=GroupStatus.MUTED, muted_until_ms__lte=now_ms)
+    return {
+        None: Q(),
+        "open": open_,
+        "regression": Q(status=GroupStatus.OPEN, regressed_at_ms__isnull=False),
+        "resolved": Q(status=GroupStatus.RESOLVED),
+        "muted": muted,
+    }[status]
+
+
+def _beyond(column: str, value: Any, fingerprint: str, *, falls: bool) -> Q:
+    over = "lt" if falls else "gt"
+    return Q(**{f"{column}__{over}": value}) | Q(**{column: value, f"fingerprint__{over}": fingerprint})
+
+
+def failures_between(start_ms: int, end_ms: int) -> Coalesce:
+    """Return, for a query of groups, how many failures each had in the hours that begin in [start_ms, end_ms)."""
+    hours = GroupHour.objects.filter(fingerprint=OuterRef("pk"), hour_ms__gte=start_ms, hour_ms__lt=end_ms)
+    total = hours.values("fingerprint").annotate(total=Sum("accepted")).values("total")
+    return Coalesce(Subquery(total), Value(0), output_field=BigIntegerField())
+
+
+def _last_day(now_ms: int) -> Coalesce:
+    return failures_between(last_day_from_ms(now_ms), NEVER_MS)  # what an import dates later counts too
+
+
+def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[Row]:
+    keys = [group.fingerprint for group in groups]
+    first_ms = now_ms - now_ms % DAY_MS - (LINE_DAYS - 1) * DAY_MS
+    day_from_ms = last_day_from_ms(now_ms)
+    days: dict[str, list[int]] = {key: [0] * LINE_DAYS for key in keys}
+    last_day: defaultdict[str, int] = defaultdict(int)
+    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=first_ms)
+    for key, hour_ms, accepted in hours.values_list("fingerprint", "hour_ms", "accepted"):
+        number = (hour_ms - first_ms) // DAY_MS
+        if number < LINE_DAYS:  # an import may bring what came tomorrow
+            days[key][number] += accepted
+        if hour_ms >= day_from_ms:
+            last_day[key] += accepted
+    names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    shares = GroupShare.objects.filter(fingerprint__in=keys, facet__in=[Facet.MODEL, Facet.VERSION])
+    for key, facet, name in shares.order_by(F("accepted").desc(), "name").values_list("fingerprint", "facet", "name"):
+        names[key, facet].append(name)
+    for group in groups:
+        yield Row(
+            group,
+            status_of(group, now_ms),
+            last_day[group.fingerprint],
+            days[group.fingerprint],
+            names[group.fingerprint, Facet.MODEL][:NAMES_SHOWN],
+            names[group.fingerprint, Facet.VERSION][:NAMES_SHOWN],
+        )

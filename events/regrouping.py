@@ -1,0 +1,224 @@
+"""Brings every stored failure to the group of its present fingerprint, and proves what the groups count.
+
+Needed when the rules of `fingerprints` change, and for failures from before there were groups. Each batch is a short
+transaction, so it may run beside the site, be stopped at any moment, and be run again.
+
+What people decided is kept: a group that has no decision of its own takes that of the group which most of its events
+come from. What was counted of events that are stored no more stays where it was counted.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.models import Count, F, Q, Sum
+
+from events import clock, groups, retention, rollups
+from events.buckets import DAY_MS, HOUR_MS
+from events.fingerprints import ALGORITHM, Fingerprint, fingerprint
+from events.models import Event, FailureGroup, GroupHour, GroupShare
+from events.upserts import change
+
+BATCH_EVENTS = 500  # a commit beside it waits for one batch
+_COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", *rollups.COUNTED)
+
+
+class Survey(NamedTuple):
+    """What there is to do: `moves` counts failures by the group they are in, None for none, and the one they belong to.
+
+    Where a day has no room for all its new groups, some of them will stay in the overflow group, or go there.
+    """
+
+    failures: int
+    moves: Mapping[tuple[str | None, str], int]
+    old_groups: int
+
+
+class Difference(NamedTuple):
+    """A group of which two counts disagree; `what` says which."""
+
+    fingerprint: str
+    what: str
+    counted: int
+    found: int
+
+
+def is_due() -> bool:
+    """Tell whether failures wait for a group, or groups of an older algorithm are left: two looks into an index."""
+    ungrouped = Event.objects.failures().filter(fingerprint__isnull=True)
+    return ungrouped.exists() or FailureGroup.objects.exclude(algorithm=ALGORITHM).exists()
+
+
+def survey() -> Survey:
+    """Look at every stored failure; changes nothing."""
+    failures = 0
+    moves: Counter[tuple[str | None, str]] = Counter()
+    for batch in _batches():
+        failures += len(batch)
+        moves.update(
+            (event.fingerprint, mark.key) for event in batch if (mark := _mark(event)).key != event.fingerprint
+        )
+    # What went to the overflow group for want of room is well there, unless its own group has come to be.
+    there = set(FailureGroup.objects.filter(pk__in={new for _, new in moves}).values_list("pk", flat=True))
+    due = {
+        (old, new): n for (old, new), n in moves.items() if new in there or old is None or not groups.is_overflow(old)
+    }
+    return Survey(failures, due, FailureGroup.objects.exclude(algorithm=ALGORITHM).count())
+
+
+def regroup(found: Survey) -> Iterator[tuple[int, int]]:
+    """Move every failure to its group, oldest first.
+
+    Yields after each batch how many it looked at and how many it moved.
+    """
+    heirs = _heirs(found.moves)
+    for batch in _batches():
+        marks = {event.id: mark for event in batch if (mark := _mark(event)).key != event.fingerprint}
+        yield len(batch), _move(marks, heirs) if marks else 0
+    # What is left of an older algorithm has only events that are stored no more, or kept its fingerprint.
+    while groups.renew(BATCH_EVENTS):
+        pass
+
+
+def _batches() -> Iterator[list[Any]]:
+    """Yield all failures that are stored now, oldest first."""
+    after = (0, "")
+    while True:
+        batch = list(
+            Event.objects.failures()
+            .filter(received_at_ms__gte=after[0])
+            .exclude(received_at_ms=after[0], id__lte=after[1])
+            .order_by("received_at_ms", "id")
+            .values_list(*_COLUMNS, named=True)[:BATCH_EVENTS]
+        )
+        if not batch:
+            return
+        after = (batch[-1].received_at_ms, batch[-1].id)
+        yield batch
+
+
+def _mark(event: Any) -> Fingerprint:
+    return fingerprint(event.event_type, event.error_name, event.message, event.stack)
+
+
+def _heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
+    """Return from which group each new one takes what was decided: the one that most of its events come from.
+
+    The events that it has already speak for itself. So after an interruption the decision is still that of the most.
+    """
+    own = dict(FailureGroup.objects.filter(pk__in={new for _, new in moves}).values_list("pk", "accepted"))
+    most: dict[str, tuple[int, str | None]] = {new: (n, None) for new, n in own.items()}
+    for (old, new), n in sorted(moves.items(), key=str):
+        # What was decided about everything else of a day says nothing about one failure.
+        donor = None if old is None or groups.is_overflow(old) else old
+        if new not in most or n > most[new][0]:
+            most[new] = (n, donor)
+    return {new: donor for new, (_, donor) in most.items() if donor is not None}
+
+
+def _move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str]) -> int:
+    with transaction.atomic():
+        types = Event.objects.filter(pk__in=list(marks)).values_list("event_type", flat=True)
+        rollups.hold(set(types))  # as ingest does: now nobody else moves or takes away these events
+        batch = [
+            event
+            for event in Event.objects.filter(pk__in=list(marks)).values_list(*_COLUMNS, named=True)
+            if event.fingerprint != marks[event.id].key
+        ]
+        donors = {heirs[mark.key] for mark in marks.values() if mark.key in heirs}
+        concerned = {event.fingerprint for event in batch if event.fingerprint} | {mark.key for mark in marks.values()}
+        before = {group.pk: group for group in groups.hold(concerned | donors)}
+        # Those that overflowed stay where they are when there still is no room.
+        overflowed = groups.overflowing([(event, marks[event.id]) for event in batch])
+        moving = [
+            (event, overflowed.get(event.id) or marks[event.id])
+            for event in batch
+            if event.id not in overflowed or event.fingerprint != overflowed[event.id].key
+        ]
+        groups.join(moving, reopening=False)
+        for key in sorted({mark.key for _, mark in moving} & heirs.keys()):
+            if donor := before.get(heirs[key]):
+                groups.inherit(key, donor)
+        change(
+            Event._meta.db_table,
+            ("id",),
+            "fingerprint = given.column2",
+            sorted((event.id, mark.key) for event, mark in moving),
+        )
+        groups.subtract((event, event.fingerprint) for event, _ in moving if event.fingerprint)
+    return len(moving)
+
+
+# --- proof -------------------------------------------------------------------------------------------------------
+
+
+def compare() -> list[Difference]:
+    """Return where a group's counts are not the sum of its parts, or not what is stored.
+
+    The stored ones are counted from the hour of the oldest that is there: before it they may be gone.
+    """
+    found = _compare_sums()
+    oldest_ms = Event.objects.failures().order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
+    if oldest_ms is not None:
+        # Imported ones may have stayed when those of their time were pruned.
+        start_ms = max(oldest_ms - oldest_ms % HOUR_MS, retention.whole_since_ms())
+        for day_ms, _ in groupby(_hours_from(start_ms), lambda hour_ms: hour_ms - hour_ms % DAY_MS):
+            found += _compare_hours(max(day_ms, start_ms), day_ms + DAY_MS)
+    return found
+
+
+def _hours_from(start_ms: int) -> Iterable[int]:
+    """Return the hours, oldest first, in which failures were counted or are stored."""
+    counted = GroupHour.objects.filter(hour_ms__gte=start_ms).values_list("hour_ms", flat=True).distinct()
+    hour = F("received_at_ms") - F("received_at_ms") % HOUR_MS
+    stored = Event.objects.failures().filter(received_at_ms__gte=start_ms).order_by()
+    return sorted({*counted, *stored.annotate(hour_ms=hour).values_list("hour_ms", flat=True).distinct()})
+
+
+def _compare_sums() -> list[Difference]:
+    with rollups.held_still():
+        held = {row.pop("pk"): row for row in FailureGroup.objects.values("pk", *_COUNTS)}
+        hours = dict(GroupHour.objects.values_list("fingerprint").annotate(counted=Sum("accepted")))
+        shares = {
+            (key, facet): (n, names)
+            for key, facet, n, names in GroupShare.objects.values_list("fingerprint", "facet").annotate(
+                counted=Sum("accepted"), names=Count("*")
+            )
+        }
+    found = [Difference(key, "hours without a group", 0, n) for key, n in sorted(hours.items()) if key not in held]
+    for key, row in sorted(held.items()):
+        pairs = [("its hours", row["accepted"], hours.get(key, 0))]
+        for facet in ("model", "version", "mode", "connected"):
+            n, names = shares.get((key, facet), (0, 0))
+            pairs.append((f"its shares by {facet}", row["accepted"], n))
+            if f"{facet}_count" in row:
+                pairs.append((f"its {facet}s", row[f"{facet}_count"], names))
+        found += [Difference(key, what, counted, sum_) for what, counted, sum_ in pairs if counted != sum_]
+    return found
+
+
+def _compare_hours(start_ms: int, end_ms: int) -> list[Difference]:
+    with rollups.held_still():
+        stored = (
+            Event.objects.between(start_ms, end_ms)
+            .filter(fingerprint__isnull=False)
+            .annotate(hour_ms=F("received_at_ms") - F("received_at_ms") % HOUR_MS)
+            .values_list("fingerprint", "hour_ms")
+            .order_by()
+            .annotate(count=Count("*"))
+        )
+        events = {(str(key), hour_ms): n for key, hour_ms, n in stored}
+        hours = GroupHour.objects.filter(Q(hour_ms__gte=start_ms) & Q(hour_ms__lt=end_ms))
+        counts = {(key, hour_ms): n for key, hour_ms, n in hours.values_list("fingerprint", "hour_ms", "accepted")}
+    return [
+        Difference(
+            key, f"its events of {clock.iso(hour_ms)}", counts.get((key, hour_ms), 0), events.get((key, hour_ms), 0)
+        )
+        for key, hour_ms in sorted(counts.keys() | events.keys())
+        if counts.get((key, hour_ms), 0) != events.get((key, hour_ms), 0)
+    ]
+
+
+_COUNTS = ("accepted", "model_count", "version_count")

@@ -1,0 +1,341 @@
+"""THE writer of rollups: lifetime totals, hourly buckets, the day's refusals, the baseline in force.
+
+Every function here runs inside a transaction of its caller, so a count and what it counts are
+committed together or not at all.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any, NamedTuple, Protocol
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Min, Sum
+
+from events import audit
+from events.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, bucket_of, forget_names, rollups_of_day
+from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.querysets import SUCCESS
+from events.upserts import Upsert, take, upsert
+
+
+class Counted(Protocol):
+    """What a rollup knows of an event."""
+
+    @property
+    def received_at_ms(self) -> int: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def app_version(self) -> str: ...
+    @property
+    def write_mode(self) -> int: ...
+    @property
+    def connected(self) -> int: ...
+
+
+COUNTED = ("received_at_ms", "event_type", "model", "app_version", "write_mode", "connected")
+
+
+class ModeBucket(NamedTuple):
+    """Which day's row of ModeRollup counts an event."""
+
+    day_ms: int
+    event_type: str
+    write_mode: int
+    connected: int
+
+
+class Difference(NamedTuple):
+    """Where the rollups and the events disagree; no model and version: the whole of that hour and type."""
+
+    hour_ms: int
+    event_type: str
+    model: str | None
+    app_version: str | None
+    counted: int
+    events: int
+
+
+_MAX_DIFFERENCES = 1_000
+
+
+class EventsAreGone(Exception):
+    """A day has fewer events than were counted, so its rollups are all that is left of them."""
+
+
+def add(events: Iterable[Counted]) -> None:
+    """Count events that were really inserted: their types for good, their hours by model and version, their days
+    by mode."""
+    types: Counter[str] = Counter()
+    latest: dict[str, int] = {}
+    alike: Counter[tuple[int, str, str, str]] = Counter()
+    modes: Counter[ModeBucket] = Counter()
+    for event in events:
+        types[event.event_type] += 1
+        latest[event.event_type] = max(latest.get(event.event_type, 0), event.received_at_ms)
+        hour_ms = event.received_at_ms - event.received_at_ms % HOUR_MS
+        alike[hour_ms, event.event_type, event.model, event.app_version] += 1
+        modes[mode_bucket_of(event)] += 1
+    buckets: Counter[Bucket] = Counter()
+    for told, count in alike.items():
+        buckets[bucket_of(*told)] += count
+    upsert(_LIFETIME, [(name, count, 0, latest[name]) for name, count in types.items()])
+    upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
+    upsert(_MODES, [(*bucket, count) for bucket, count in modes.items()])
+
+
+def hold(event_types: Iterable[str]) -> None:
+    """Lock the totals of these types: whoever counts, moves or takes away events of a type waits for it."""
+    totals = LifetimeTotal.objects.select_for_update().filter(event_type__in=list(event_types))
+    list(totals.order_by("event_type").values_list("event_type"))
+
+
+def mode_bucket_of(event: Counted) -> ModeBucket:
+    day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
+    return ModeBucket(day_ms, event.event_type, event.write_mode, event.connected)
+
+
+def move(old: Counted, new: Counted) -> None:
+    """Move one event to where it belongs when we learn what it was; no total changes. `new` came when `old` did."""
+    before, after = (
+        bucket_of(event.received_at_ms, event.event_type, event.model, event.app_version) for event in (old, new)
+    )
+    if before != after:
+        take(_HOURLY, {before: 1})
+        upsert(_HOURLY, [(*after, 1)])
+    mode_before, mode_after = mode_bucket_of(old), mode_bucket_of(new)
+    if mode_before != mode_after:
+        take(_MODES, {mode_before: 1})
+        upsert(_MODES, [(*mode_after, 1)])
+
+
+def subtract_made_up(events: Iterable[Counted]) -> None:
+    """Take made-up events, which stand no more, out of every count again. Nothing else ever lowers a total.
+
+    Which of them were counted under `(other)` is seen from the rows.
+    """
+    types: Counter[str] = Counter()
+    counted: Counter[Bucket] = Counter()
+    modes: Counter[ModeBucket] = Counter()
+    until_ms = 0
+    for event in events:
+        types[event.event_type] += 1
+        hour_ms = event.received_at_ms - event.received_at_ms % HOUR_MS
+        counted[Bucket(hour_ms, event.event_type, event.model, event.app_version)] += 1
+        modes[mode_bucket_of(event)] += 1
+        until_ms = max(until_ms, event.received_at_ms)
+    # Types first, then hours, each sorted: the order in which `add` locks them.
+    for event_type, count in sorted(types.items()):
+        total = LifetimeTotal.objects.filter(event_type=event_type)
+        total.update(accepted=F("accepted") - count)
+        total.filter(last_received_at_ms__lte=until_ms).update(last_received_at_ms=_last_received_at_ms(event_type))
+    hours = {bucket.hour_ms for bucket in counted}
+    rows = HourlyRollup.objects.filter(hour_ms__in=hours)
+    held = {Bucket(*key): count for *key, count in rows.values_list(*Bucket._fields, "accepted")}
+    taken: Counter[Bucket] = Counter()
+    for bucket, count in counted.items():
+        for place in _places(bucket):
+            some = min(count, held.get(place, 0) - taken[place])
+            taken[place] += some
+            count -= some
+    take(_HOURLY, taken)
+    rows.filter(accepted=0).delete()
+    take(_MODES, modes)
+    ModeRollup.objects.filter(day_ms__in={bucket.day_ms for bucket in modes}, accepted=0).delete()
+
+
+def _places(bucket: Bucket) -> list[Bucket]:
+    """Return where an event may have been counted, the likeliest first."""
+    return [
+        bucket,
+        bucket._replace(app_version=OTHER),
+        bucket._replace(model=OTHER),
+        bucket._replace(model=OTHER, app_version=OTHER),
+    ]
+
+
+def _last_received_at_ms(event_type: str) -> int:
+    newest = Event.objects.of_type(event_type).newest_first().values_list("received_at_ms", flat=True).first()
+    return newest or 0
+
+
+def days_in_use(start_ms: int, end_ms: int | None) -> Iterator[int]:
+    """Yield the start of each UTC day in [start_ms, end_ms) that has events or rollups, oldest first."""
+    rollups = HourlyRollup.objects.order_by("hour_ms").values_list("hour_ms", flat=True)
+    events = Event.objects.order_by("received_at_ms").values_list("received_at_ms", flat=True)
+    while True:
+        found = (rollups.filter(hour_ms__gte=start_ms).first(), events.filter(received_at_ms__gte=start_ms).first())
+        moment_ms = min((moment for moment in found if moment is not None), default=None)
+        if moment_ms is None or (end_ms is not None and moment_ms >= end_ms):
+            return
+        day_ms = moment_ms - moment_ms % DAY_MS
+        yield day_ms
+        start_ms = day_ms + DAY_MS
+
+
+def compare(day_ms: int) -> list[Difference]:
+    """Return where a UTC day's rollups and events disagree: the first thousand, whole hours before names.
+
+    By hour and type always; by model and version on a day of which nothing stands under `(other)`.
+    """
+    with held_still():
+        return _differences(day_ms)
+
+
+def compare_totals() -> list[tuple[str, int, int]]:
+    """Return each type whose lifetime total isn't the sum of its hours: the type, the total, the sum."""
+    with held_still():
+        totals = dict(LifetimeTotal.objects.values_list("event_type", "accepted"))
+        sums = _sums_by_type()
+    return [
+        (name, totals.get(name, 0), sums.get(name, 0))
+        for name in sorted(totals | sums)
+        if totals.get(name, 0) != sums.get(name, 0)
+    ]
+
+
+def rebuild(day_ms: int) -> None:
+    """Write a UTC day's rollups anew from its events. Raises EventsAreGone rather than lower a count.
+
+    Lifetime totals are raised where the hours know of more, and never lowered.
+    """
+    try:
+        with held_still():
+            gone = sum(max(0, found.counted - found.events) for found in _differences(day_ms) if found.model is None)
+            if gone:
+                raise EventsAreGone(f"{gone:,} of the events that were counted are gone, and their counts would go too")
+            rollups_of_day(day_ms).delete()
+            forget_names()
+            buckets: Counter[Bucket] = Counter()
+            for group, count in _groups(day_ms):
+                buckets[bucket_of(*group)] += count
+            upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
+            ModeRollup.objects.filter(day_ms=day_ms).delete()
+            upsert(_MODES, [(*bucket, count) for bucket, count in _modes(day_ms).items()])
+            for event_type, counted in _sums_by_type().items():
+                LifetimeTotal.objects.get_or_create(event_type=event_type)
+                LifetimeTotal.objects.filter(event_type=event_type, accepted__lt=counted).update(accepted=counted)
+    finally:
+        forget_names()
+
+
+def add_tallies(tallies: Mapping[tuple[date, str], int]) -> None:
+    """Add what was refused or already there, by UTC day and outcome."""
+    upsert(_TALLY, [(seen_on.isoformat(), outcome, count) for (seen_on, outcome), count in tallies.items()])
+
+
+def set_baseline(value: int, *, note: str, user: Any, user_name: str, at: datetime) -> CounterBaseline:
+    """Put a new baseline in force and keep who set it, when and why; earlier rows stay.
+
+    `user` is the signed-in maintainer, or None for a command; `user_name` is kept when the user is gone.
+    """
+    with transaction.atomic():
+        LifetimeTotal.objects.update_or_create(event_type=SUCCESS, defaults={"baseline": value})
+        audit.note(AuditKind.BASELINE, f"Set the baseline to {value:,}.", who=user_name, at=at, why=note)
+        return CounterBaseline.objects.create(value=value, note=note, set_by=user, set_by_name=user_name, set_at=at)
+
+
+@contextmanager
+def held_still() -> Iterator[None]:
+    """Keep every writer of events waiting, so that what is counted and what counts it belong together."""
+    with transaction.atomic():  # on SQLite that alone does it: transactions begin IMMEDIATE
+        if connection.vendor == "postgresql":
+            tables = ", ".join(model._meta.db_table for model in (LifetimeTotal, HourlyRollup))
+            with connection.cursor() as cursor:
+                cursor.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
+        yield
+
+
+def _differences(day_ms: int) -> list[Difference]:
+    held = {Bucket(*key): count for *key, count in rollups_of_day(day_ms).values_list(*Bucket._fields, "accepted")}
+    is_told_apart = not any(OTHER in (bucket.model, bucket.app_version) for bucket in held)
+    counted: Counter[tuple[int, str]] = Counter()
+    for bucket, count in held.items():
+        counted[bucket.hour_ms, bucket.event_type] += count
+    events: Counter[tuple[int, str]] = Counter()
+    by_name: list[Difference] = []
+    for bucket, count in _groups(day_ms):
+        events[bucket.hour_ms, bucket.event_type] += count
+        held_count = held.pop(bucket, 0)
+        if held_count != count and len(by_name) < _MAX_DIFFERENCES:
+            by_name.append(Difference(*bucket, held_count, count))
+    by_name += [Difference(*bucket, count, 0) for bucket, count in held.items() if count]
+    by_type = [
+        Difference(hour_ms, event_type, None, None, counted[hour_ms, event_type], events[hour_ms, event_type])
+        for hour_ms, event_type in sorted(counted | events)
+        if counted[hour_ms, event_type] != events[hour_ms, event_type]
+    ]
+    return (by_type + (by_name if is_told_apart else []) + _mode_differences(day_ms))[:_MAX_DIFFERENCES]
+
+
+def _mode_differences(day_ms: int) -> list[Difference]:
+    rows = ModeRollup.objects.filter(day_ms=day_ms)
+    held = {ModeBucket(*key): count for *key, count in rows.values_list(*ModeBucket._fields, "accepted")}
+    events = _modes(day_ms)
+    return [
+        Difference(
+            day_ms,
+            bucket.event_type,
+            f"write_mode {bucket.write_mode}",
+            f"connected {bucket.connected}",
+            held.get(bucket, 0),
+            events.get(bucket, 0),
+        )
+        for bucket in sorted(held | events)
+        if held.get(bucket, 0) != events.get(bucket, 0)
+    ]
+
+
+def _modes(day_ms: int) -> dict[ModeBucket, int]:
+    """Return how many events of a day stand in each row of ModeRollup."""
+    groups = Event.objects.between(day_ms, day_ms + DAY_MS).values_list(*ModeBucket._fields[1:])
+    return {ModeBucket(day_ms, *key): count for *key, count in groups.annotate(count=Count("*"))}
+
+
+def _groups(day_ms: int) -> Iterator[tuple[Bucket, int]]:
+    """Yield the events of a day by their own names, in the order in which each name came first."""
+    groups = (
+        Event.objects.between(day_ms, day_ms + DAY_MS)
+        .annotate(hour_ms=F("received_at_ms") - F("received_at_ms") % HOUR_MS)
+        .values_list(*Bucket._fields)
+        .annotate(count=Count("*"), first_ms=Min("received_at_ms"))
+        .order_by("first_ms", *Bucket._fields)
+    )
+    for *key, count, _ in groups.iterator(chunk_size=2_000):
+        yield Bucket(*key), count
+
+
+def _sums_by_type() -> dict[str, int]:
+    return dict(HourlyRollup.objects.values_list("event_type").annotate(counted=Sum("accepted")))
+
+
+_LIFETIME = Upsert(
+    LifetimeTotal._meta.db_table,
+    ("event_type", "accepted", "baseline", "last_received_at_ms"),
+    "event_type",
+    "accepted = kept.accepted + excluded.accepted, last_received_at_ms = CASE WHEN"
+    " excluded.last_received_at_ms > kept.last_received_at_ms THEN excluded.last_received_at_ms"
+    " ELSE kept.last_received_at_ms END",
+)
+_HOURLY = Upsert(
+    HourlyRollup._meta.db_table,
+    (*Bucket._fields, "accepted"),
+    ", ".join(Bucket._fields),
+    "accepted = kept.accepted + excluded.accepted",
+)
+_MODES = Upsert(
+    ModeRollup._meta.db_table,
+    (*ModeBucket._fields, "accepted"),
+    ", ".join(ModeBucket._fields),
+    "accepted = kept.accepted + excluded.accepted",
+)
+_TALLY = Upsert(
+    IngestTally._meta.db_table,
+    ("seen_on", "outcome", "count"),
+    "seen_on, outcome",
+    "count = kept.count + excluded.count",
+)

@@ -1,0 +1,68 @@
+/** What can go wrong; a success is told by `reportFlashSuccess`. */
+export type FailureType = 'flash_error' | 'connect_error' | 'window_error' | 'unhandled_rejection';
+
+/** What holds for every event of a page. A report's own fields win over these. */
+export interface Context {
+  model?: string;
+  writeMode?: boolean;
+  connected?: boolean;
+  /** The newest last; the oldest go when there are too many. */
+  logLines?: readonly string[];
+  /** Kept flat: what is no text, number or boolean becomes JSON text. Put nothing personal here. */
+  metadata?: Readonly<Record<string, unknown>>;
+}
+
+export interface Options {
+  /** The telemetry site, without a path: `https://telemetry.example.org`. Without one, nothing is sent to it. */
+  baseUrl?: string;
+  appVersion?: string;
+  /**
+   * `true` (the default): the site alone. `false`: the older services alone, as their clients called them.
+   * `'dual'`: both; the count is then read from the older counter.
+   */
+  unified?: boolean | 'dual';
+  /** The older log: its `/client-log`, with or without that path. */
+  logIngestUrl?: string;
+  /** The older counter: its `/count` and `/increment`, without a path. */
+  counterUrl?: string;
+  /** A function is asked anew for each report. */
+  context?: Context | (() => Context | undefined);
+  /** A signed ingest token, where the site asks for one. Whoever reads the page can read it. */
+  token?: string;
+  /** Say in the console what is sent and what comes back. */
+  debug?: boolean;
+  /** How long one request may take; 10,000 when left out. */
+  timeoutMs?: number;
+}
+
+export interface Success extends Context {
+  /** Names one flash attempt: however often it is reported, it counts once. One is made up when it is left out. */
+  sessionId?: string;
+  message?: string;
+}
+
+export interface Failure extends Context {
+  /** `window_error` when left out. */
+  eventType?: FailureType;
+  /** What was thrown: name, message and stack are taken from it where the fields below say nothing. */
+  error?: unknown;
+  message?: string;
+  errorName?: string;
+  stack?: string;
+}
+
+/** None of these throws, and no promise of theirs rejects. */
+export interface Telemetry {
+  /** Resolves when the event was sent, or is kept to be sent later. */
+  reportFlashSuccess(success?: Success): Promise<void>;
+  /** The same failure within 15 s is one event, with a `count` in its metadata. */
+  reportError(failure?: Failure | Error): void;
+  /** The public count, `null` when it cannot be had. */
+  fetchFlashCount(): Promise<number | null>;
+  /** Report uncaught errors and unhandled rejections of the page; the answer takes the handlers away again. */
+  installGlobalHandlers(): () => void;
+  /** Send all that waits, now; no sooner than a `Retry-After` of the server. */
+  flush(): Promise<void>;
+}
+
+export function createTelemetry(options?: Options): Telemetry;

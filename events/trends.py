@@ -1,0 +1,72 @@
+"""Which failure groups want to be looked at first: what came back, what is new, what grows. Reads only.
+
+What is muted or resolved asks for nothing and stands in none of these. Source: FailureGroup, GroupHour.
+"""
+
+from typing import NamedTuple
+
+from django.db.models import F, Q
+
+from events.models import FailureGroup
+from events.ranking import failures_between, is_status, status_of
+
+# Less than this much more is no growth that anyone should be called for.
+LEAST_GROWTH = 3
+
+
+class Trend(NamedTuple):
+    """A group, its failures in a span, and those in the equal span before."""
+
+    group: FailureGroup
+    events: int
+    before: int
+
+    @property
+    def more(self) -> int:
+        return self.events - self.before
+
+
+class Attention(NamedTuple):
+    """The groups that are open again after they were resolved, the new ones, each the latest first, and the
+    known ones that grow, the most growth first."""
+
+    regressed: list[FailureGroup]
+    new: list[FailureGroup]
+    growing: list[Trend]
+
+
+def attention(start_ms: int, end_ms: int, now_ms: int, *, limit: int) -> Attention:
+    """Return up to `limit` groups of each kind for [start_ms, end_ms), in one read.
+
+    The span before a span that is not over ends as long before its own end, so a young day is compared with as
+    much of another.
+    """
+    known_ms, span_ms = min(end_ms, now_ms), end_ms - start_ms
+    groups = FailureGroup.objects.annotate(
+        events=failures_between(start_ms, known_ms), before=failures_between(start_ms - span_ms, known_ms - span_ms)
+    ).annotate(more=F("events") - F("before"))
+    open_ = groups.filter(is_status("open", now_ms))
+    regressed = groups.filter(is_status("regression", now_ms)).order_by("-regressed_at_ms", "fingerprint")
+    is_new = Q(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms)
+    new = open_.filter(is_new).order_by("-first_seen_ms", "fingerprint")
+    known = open_.filter(last_seen_ms__gte=start_ms, first_seen_ms__lt=start_ms, more__gte=LEAST_GROWTH)
+    growing = known.order_by("-more", "fingerprint")
+    found = list(
+        groups.filter(
+            Q(pk__in=regressed.values("pk")[:limit])
+            | Q(pk__in=new.values("pk")[:limit])
+            | Q(pk__in=growing.values("pk")[:limit])
+        )
+    )
+    back = [group for group in found if status_of(group, now_ms) == "regression"]
+    fresh = [group for group in found if start_ms <= group.first_seen_ms < end_ms]
+    counted = ((group, vars(group)["events"], vars(group)["before"]) for group in found)
+    more = [Trend(*row) for row in counted if row[0].first_seen_ms < start_ms]
+    return Attention(
+        sorted(back, key=lambda group: (-(group.regressed_at_ms or 0), group.pk))[:limit],
+        sorted(fresh, key=lambda group: (-group.first_seen_ms, group.pk))[:limit],
+        sorted(
+            (trend for trend in more if trend.more >= LEAST_GROWTH),
+            key=lambda trend: (-trend.more, trend.group.pk),
+        )[:limit],
+    )

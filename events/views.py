@@ -1,0 +1,223 @@
+"""The routes of the product: `/event`, the metrics, the failures, the site's health."""
+
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from events import api_schema, clock, contract, failures, guards, health, ingest, metrics, refusals
+from events.answers import answer, exception_handler, outcome_of, refusal
+from events.failures import Position
+from events.forms import EventFilter, SummaryQuery, TimeseriesQuery
+
+
+class PublicViewSet(ViewSet):
+    """A route that anyone may call: no cookie is looked at, any `Accept` gets JSON."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Skip DRF's own request, negotiation, authentication and throttling: the guards do what is needed."""
+        method = request.method or ""
+        answer_to = getattr(self, method.lower(), None) if method.lower() in self.http_method_names else None
+        try:
+            self.initial(request)
+            if answer_to is None:
+                raise MethodNotAllowed(method)
+            return answer_to(request)
+        except Exception as error:
+            return self.handle_exception(error)
+
+    def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Raise what refuses a request whatever its method."""
+
+    def handle_exception(self, error: Exception) -> Any:
+        response = exception_handler(error, {})
+        if response is None:
+            raise error
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = self._allowed()
+        return response
+
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Say which methods there are, in `Allow`: DRF's own answer wants the negotiation that is skipped."""
+        return answer(200, {"ok": True}, headers={"Allow": self._allowed()})
+
+    def _allowed(self) -> str:
+        return ", ".join(self.allowed_methods)
+
+
+class IngestViewSet(PublicViewSet):
+    """A route that brings events: what it refuses is counted by reason."""
+
+    def handle_exception(self, error: Exception) -> Any:
+        outcome = outcome_of(error)
+        if outcome is not None:
+            note_refusal(outcome)
+        return super().handle_exception(error)
+
+
+def note_refusal(outcome: refusals.Outcome) -> None:
+    """Count a refusal; now and then the count is written though no event takes it along."""
+    refusals.note(outcome, clock.now_ms())
+    if outcome != refusals.Outcome.STORAGE and refusals.are_due():  # the database is away as it is
+        with suppress(ingest.StorageUnavailable):  # the count waits in memory for the next try
+            ingest.flush_refusals()
+
+
+def let_in(request: HttpRequest, rate: guards.Rate) -> None:
+    """Raise Refused unless the request may bring events."""
+    guards.check_origin(request)
+    guards.check_rate(request, rate)
+    guards.check_media_type(request)
+
+
+class EventViewSet(IngestViewSet):
+    """The one door of new events."""
+
+    @api_schema.EVENT
+    def create(self, request: HttpRequest) -> HttpResponse:
+        let_in(request, guards.INGEST)
+        guards.check_token(request)
+        body = guards.read_body(request, settings.MAX_BODY_BYTES)
+        event = contract.parse(contract.read_object(body), received_at_ms=clock.now_ms())
+        outcome = ingest.record(event)
+        return answer(201 if outcome.stored else 200, _as_json(outcome))
+
+    @api_schema.BATCH
+    def batch(self, request: HttpRequest) -> HttpResponse:
+        let_in(request, guards.BATCH)
+        guards.check_token(request)
+        body = guards.read_body(request, settings.MAX_BATCH_BODY_BYTES)
+        received_at_ms = clock.now_ms()
+        results: list[dict[str, Any] | None] = []
+        events = []
+        for item in contract.read_batch(body):
+            try:
+                events.append(contract.parse(item, received_at_ms=received_at_ms))
+                results.append(None)
+            except contract.InvalidFields as error:
+                note_refusal(refusals.Outcome.INVALID_FIELDS)
+                results.append({"ok": False, "fields": error.fields})
+        outcomes = iter(ingest.record_many(events))
+        return answer(200, {"ok": True, "results": [result or _as_json(next(outcomes)) for result in results]})
+
+
+def _as_json(outcome: ingest.Outcome) -> dict[str, Any]:
+    if outcome.stored:
+        return {"ok": True, "deduped": False, "id": outcome.id}
+    return {"ok": True, "deduped": True}
+
+
+class FlashCountViewSet(PublicViewSet):
+    @api_schema.FLASH_COUNT
+    def retrieve(self, request: HttpRequest) -> HttpResponse:
+        guards.check_rate(request, guards.READ)
+        return answer(200, {"ok": True, "total": metrics.flash_count().total})
+
+
+class HealthViewSet(PublicViewSet):
+    @api_schema.HEALTH
+    def live(self, request: HttpRequest) -> HttpResponse:
+        return answer(200, {"ok": True, "service": "telemetry-site"})
+
+    @api_schema.READY
+    def ready(self, request: HttpRequest) -> HttpResponse:
+        fault = health.storage_fault(clock.now_ms())
+        if fault is None:
+            return answer(200, {"ok": True, "service": "telemetry-site"})
+        return refusal(503, fault, headers={"Retry-After": "5"})
+
+
+# --- staff reads -----------------------------------------------------------------------------------------------
+
+
+class AdminTokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer ADMIN_TOKEN`, which may read as staff do."""
+
+    def authenticate(self, request: Request) -> tuple[None, str] | None:
+        return (None, "admin-token") if guards.is_admin_token(request._request) else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class MayRead(BasePermission):
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if request.auth == "admin-token":
+            return True
+        user = request.user
+        return bool(user and user.is_active and user.is_staff and user.has_perm("events.view_event"))
+
+
+class StaffViewSet(ViewSet):
+    """A read for staff: a staff session with the right, or ADMIN_TOKEN; anyone else gets 401."""
+
+    authentication_classes = [AdminTokenAuthentication, SessionAuthentication]
+    permission_classes = [MayRead]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Skip content negotiation, which comes before the question who asks: any `Accept` gets JSON."""
+        self.perform_authentication(request)
+        self.check_permissions(request)
+
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Say which methods there are, in `Allow`."""
+        return answer(200, {"ok": True})
+
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
+        raise NotAuthenticated
+
+
+class MetricsViewSet(StaffViewSet):
+    @api_schema.SUMMARY
+    def summary(self, request: Request) -> HttpResponse:
+        query = SummaryQuery(request.query_params)
+        if not query.is_valid():
+            return refusal(400, "Invalid parameters", _errors(query))
+        days = query.cleaned_data["days"] or 30
+        return answer(200, {"ok": True, **metrics.summary(days, clock.today())})
+
+    @api_schema.TIMESERIES
+    def timeseries(self, request: Request) -> HttpResponse:
+        query = TimeseriesQuery(request.query_params)
+        if not query.is_valid():
+            return refusal(400, "Invalid parameters", _errors(query))
+        bucket = query.cleaned_data["bucket"] or "day"
+        days = query.cleaned_data["days"] or (30 if bucket == "day" else 1)
+        start_ms, end_ms = metrics.last_days(days, clock.today())
+        series = metrics.timeseries(start_ms, end_ms, bucket)
+        buckets = [{"start": clock.iso(start_ms), "counts": counts} for start_ms, counts in series]
+        return answer(200, {"ok": True, "days": days, "bucket": bucket, "buckets": buckets})
+
+
+class FailureViewSet(StaffViewSet):
+    @api_schema.FAILURES
+    def newest(self, request: Request) -> HttpResponse:
+        query = EventFilter(request.query_params)
+        if not query.is_valid():
+            return refusal(400, "Invalid parameters", _errors(query))
+        criteria = query.criteria(clock.now_ms())
+        page = failures.page(criteria, limit=query.cleaned_data["limit"] or 50, after=query.cleaned_data["cursor"])
+        return answer(
+            200,
+            {
+                "ok": True,
+                "results": [failures.as_json(event) for event in page.events],
+                "next": _next_url(request, page.older) if page.older else None,
+            },
+        )
+
+
+def _next_url(request: Request, older: Position) -> str:
+    query = request.query_params.copy()
+    query["cursor"] = str(older)
+    return f"/failures?{query.urlencode()}"
+
+
+def _errors(form: Any) -> dict[str, list[str]]:
+    return {field: [str(message) for message in messages] for field, messages in form.errors.items()}

@@ -1,0 +1,24 @@
+"""The adapter to the old system as an app: taking it away is taking its lines out of settings and urls."""
+
+from datetime import datetime
+from typing import Any
+
+from django.apps import AppConfig
+from django.http import HttpRequest
+
+
+class OldSystem(AppConfig):
+    name = "legacy"
+    verbose_name = "The old system"
+
+    def retention(self) -> Any:
+        """Return what a prune and an erasure ask of this app: its `events.retention.Adjunct`."""
+        from legacy import retention
+
+        return retention
+
+    def overview_panel(self, request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
+        """Return the template and the figures that the admin's index shows of this app; None without the right."""
+        from legacy import admin_views  # models, which are not there yet when apps are made
+
+        return admin_views.overview_panel(request)

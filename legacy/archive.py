@@ -1,0 +1,77 @@
+"""The end of the old tables: written to a compressed file, read back, and only then dropped."""
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.db import connection, transaction
+
+from legacy.models import ClientLog, LegacyCount, Mode, ModeInForce
+
+TABLES = (ClientLog, LegacyCount)
+CHUNK = 1_000
+
+
+class NotVerified(Exception):
+    """What was read back is not what was written; nothing was dropped."""
+
+
+class Archived(NamedTuple):
+    path: Path
+    rows: dict[str, int]
+
+
+def write(path: Path) -> Archived:
+    """Write every row of the old tables as JSON lines, gzip-compressed, and read the file back to be sure.
+
+    Each line is `{"table": …, columns…}`. Raises NotVerified, or OSError when the disk is full; a file that is
+    not whole is removed.
+    """
+    try:
+        written = hashlib.sha256()
+        rows = dict.fromkeys((table._meta.db_table for table in TABLES), 0)
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as raw:
+            with gzip.open(raw, "wt", encoding="utf-8", newline="\n") as lines:
+                for line in _lines():
+                    rows[json.loads(line)["table"]] += 1
+                    written.update(line.encode())
+                    lines.write(line)
+            raw.flush()
+            os.fsync(raw.fileno())
+        read = hashlib.sha256()
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                read.update(line.encode())
+        if read.digest() != written.digest():
+            raise NotVerified(f"{path} does not hold what was written to it.")
+        return Archived(path, rows)
+    except FileExistsError:
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def drop(archived: Archived) -> None:
+    """Drop the old tables, provided that they still hold what was archived; raises NotVerified."""
+    with transaction.atomic(durable=True):
+        for table in TABLES:
+            if table._default_manager.count() != archived.rows[table._meta.db_table]:
+                raise NotVerified(f"{table._meta.db_table} has changed since it was archived.")
+        ModeInForce.objects.update_or_create(id=1, defaults={"mode": Mode.GONE, "tables_dropped": True})
+        with connection.cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(f'DROP TABLE "{table._meta.db_table}"')
+
+
+def _lines() -> Iterator[str]:
+    for table in TABLES:
+        columns = [field.attname for field in table._meta.concrete_fields]
+        rows: Any = table._default_manager.order_by("pk").values_list(*columns)
+        for row in rows.iterator(CHUNK):
+            line = {"table": table._meta.db_table} | dict(zip(columns, row, strict=True))
+            yield json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -1,0 +1,55 @@
+"""Copies what one side lacks, sessions and failures, in either direction. Run again, it finds nothing to do."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from django.db import transaction
+
+from events import failures, ingest
+from events.failures import Criteria
+from events.querysets import SUCCESS
+from events.rows import EventRow
+from legacy import old_tables, translate
+from legacy.models import ClientLog, LegacyCount
+
+CHUNK = 500
+
+Record = Callable[[Sequence[EventRow]], list[ingest.Outcome]]
+
+
+def to_stream(record: Record) -> int:
+    """Copy what the old tables hold and the stream does not; return how many events that added.
+
+    `record` is the writer's way in: `ingest.record_many`, or `ingest.record_within` under a lock.
+    """
+    added = 0
+    while sessions := list(LegacyCount.objects.filter(in_stream=False).order_by("session_id")[:CHUNK]):
+        outcomes = record([translate.success_from_row(row) for row in sessions])
+        LegacyCount.objects.filter(pk__in=[row.pk for row in sessions]).update(in_stream=True)
+        added += sum(outcome.stored for outcome in outcomes)
+    while rows := list(ClientLog.objects.filter(in_stream=False).order_by("id")[:CHUNK]):
+        outcomes = record([translate.event_from_row(row) for row in rows])
+        ClientLog.objects.filter(pk__in=[row.pk for row in rows]).update(in_stream=True)
+        added += sum(outcome.stored for outcome in outcomes)
+    return added
+
+
+def to_legacy(*, since_ms: int) -> int:
+    """Copy what the stream received since then and the old tables do not hold; return how many rows that added."""
+    added = 0
+    successes = Criteria(event_type=SUCCESS, failures_only=False, since_ms=since_ms)
+    for chunk in failures.rows(successes, ("session_id", "received_at_ms"), size=CHUNK):
+        with transaction.atomic():
+            added += old_tables.keep_all(
+                LegacyCount(session_id=session_id, counted_at_ms=received_at_ms, in_stream=True)
+                for session_id, received_at_ms in chunk
+            )
+    for chunk in failures.rows(Criteria(since_ms=since_ms), EventRow._fields, size=CHUNK):
+        with transaction.atomic():
+            added += old_tables.keep_all(_missing_from_log([EventRow(*row) for row in chunk]))
+    return added
+
+
+def _missing_from_log(events: list[EventRow]) -> Iterator[ClientLog]:
+    by_content = {translate.content_id(event): event for event in events}
+    known = set(ClientLog.objects.filter(event_id__in=by_content).values_list("event_id", flat=True))
+    return (translate.row_from_event(event) for content, event in by_content.items() if content not in known)

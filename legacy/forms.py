@@ -1,0 +1,29 @@
+"""A switch of the mode, as a form."""
+
+from datetime import date
+from typing import Any
+
+from django import forms
+
+from legacy import parity
+from legacy.models import Mode
+
+
+class SwitchForm(forms.Form):
+    mode = forms.ChoiceField(widget=forms.RadioSelect, label="Switch to")
+    reason = forms.CharField(max_length=500, label="Why", help_text="Kept with your name and the time.")
+
+    def __init__(self, *args: Any, in_force: Mode, today: date, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.today = today
+        self.fields["mode"].choices = [  # type: ignore[attr-defined]
+            (mode.value, mode.value) for mode in Mode if mode != in_force
+        ]
+
+    def clean_mode(self) -> Mode:
+        """Refuse the end of the old routes while parity, compared anew, has not held for long enough."""
+        mode = Mode(self.cleaned_data["mode"])
+        missing = parity.missing_from_window(self.today) if mode == Mode.GONE else ""
+        if missing:
+            raise forms.ValidationError(missing)
+        return mode

@@ -1,0 +1,59 @@
+"""Show the mode of the old routes, or switch it."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+
+from events import clock
+from events.ingest import StorageUnavailable
+from events.management.account import login
+from legacy import modes, parity
+from legacy.models import Cutover, Mode
+
+
+class Command(BaseCommand):
+    help = "Show the mode of the old routes, or switch it: separate, alias or gone."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("mode", nargs="?", choices=Mode.values)
+        parser.add_argument("--reason", default="", help="why; kept with the switch")
+        parser.add_argument("--force", action="store_true", help="end the old routes before the parity window is over")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["mode"] is None:
+            self._show()
+            return
+        mode = Mode(options["mode"])
+        if options["force"] and not options["reason"].strip():
+            raise CommandError("--force wants a --reason: it is what the next maintainer will read.")
+        try:
+            modes.refuse_without_tables(modes.in_force())
+            if mode == Mode.GONE and not options["force"]:
+                missing = parity.missing_from_window(clock.today())
+                if missing:
+                    raise CommandError(f"{missing} To end the old routes all the same: --force --reason '…'.")
+            cutover = modes.switch(
+                mode,
+                reason=options["reason"].strip() or "by command",
+                user=None,
+                user_name=login(),
+                at=clock.now(),
+            )
+        except modes.CannotSwitch as error:
+            raise CommandError(str(error)) from None
+        except (StorageUnavailable, DatabaseError) as error:
+            raise CommandError(f"Not switched, and it can be tried again: {error}") from None
+        self.stdout.write(
+            f"The old routes are in {cutover.mode}.\n"
+            f"  public count   {cutover.count_before} before, {cutover.count_after} after\n"
+            f"  copied         {cutover.copied_to_stream} to the unified stream,"
+            f" {cutover.copied_to_legacy} to the old tables"
+        )
+
+    def _show(self) -> None:
+        mode = Mode(modes.in_force().mode)
+        self.stdout.write(f"The old routes are in {mode.value}; the public count is {modes.public_count(mode)}.")
+        for cutover in Cutover.objects.all()[:10]:
+            when = f"{cutover.switched_at:%Y-%m-%d %H:%M} UTC"
+            self.stdout.write(f"  {when}  {cutover.mode:<8}  {cutover.switched_by_name}: {cutover.reason}")

@@ -1,0 +1,159 @@
+"""The old system's tables, the mode of the old routes, and what was found and done about them."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+
+class ClientLog(models.Model):
+    """One row of the old Worker's `client_logs`, column for column, and how it meets the unified stream.
+
+    The columns that would identify a person stay empty: `user_agent` and `page_url` hold `''`,
+    `origin` and `ip_hash` NULL. `event_id` is the id that its content has in the unified stream;
+    `in_stream` says that it is there, or was until retention deleted it.
+    """
+
+    id = models.TextField(primary_key=True)
+    received_at_ms = models.BigIntegerField("received")
+    occurred_at = models.TextField("occurred")
+    event_type = models.TextField("type")
+    message = models.TextField()
+    error_name = models.TextField("error", null=True)
+    stack = models.TextField(null=True)
+    model = models.TextField()
+    write_mode = models.SmallIntegerField("write mode")
+    connected = models.SmallIntegerField()
+    app_version = models.TextField("version")
+    user_agent = models.TextField()
+    page_url = models.TextField()
+    log_lines_json = models.TextField("log lines")
+    origin = models.TextField(null=True)
+    ip_hash = models.TextField(null=True)
+    event_id = models.TextField()
+    in_stream = models.BooleanField()
+    # It came by an import, so a prune leaves it alone unless asked. The default is for code of the release before.
+    imported = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        db_table = "client_logs"
+        default_permissions = ("view",)
+        verbose_name = "old log row"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user_agent="", page_url="", origin__isnull=True, ip_hash__isnull=True),
+                name="client_logs_nobody_is_identified",
+            ),
+        ]
+        indexes = [
+            # `GET /recent`, newest first, and parity by day; the old Worker's.
+            models.Index(F("received_at_ms").desc(), name="idx_client_logs_received_at"),
+            # The old Worker's.
+            models.Index(fields=["event_type"], name="idx_client_logs_event_type"),
+            # Which failures of the stream are in the log too.
+            models.Index(fields=["event_id"], name="client_logs_event_id"),
+            # What the stream lacks.
+            models.Index(fields=["id"], condition=Q(in_stream=False), name="client_logs_not_in_stream"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type}: {self.message}"
+
+
+class LegacyCount(models.Model):
+    """One session that the old counter knows; `in_stream` as in ClientLog."""
+
+    session_id = models.TextField(primary_key=True)
+    counted_at_ms = models.BigIntegerField()
+    in_stream = models.BooleanField()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [
+            # Parity by day.
+            models.Index(fields=["counted_at_ms"], name="legacy_count_counted_at"),
+            # What the stream lacks.
+            models.Index(fields=["session_id"], condition=Q(in_stream=False), name="legacy_count_not_in_stream"),
+        ]
+
+    def __str__(self) -> str:
+        return self.session_id
+
+
+class Mode(models.TextChoices):
+    SEPARATE = "separate"
+    ALIAS = "alias"
+    GONE = "gone"
+
+
+class ModeInForce(models.Model):
+    """The one row that says what the old routes do; it is locked while a switch takes effect."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    mode = models.TextField(choices=Mode.choices)
+    tables_dropped = models.BooleanField(default=False)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=Q(mode__in=Mode.values), name="legacy_modeinforce_mode"),
+            models.CheckConstraint(condition=Q(id=1), name="legacy_modeinforce_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return self.mode
+
+
+class Cutover(models.Model):
+    """One switch of the mode: what, why, who, when, and the public count on either side of it."""
+
+    mode = models.TextField(choices=Mode.choices)
+    reason = models.TextField()
+    switched_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    switched_by_name = models.TextField("switched by")
+    switched_at = models.DateTimeField("switched")
+    count_before = models.BigIntegerField()
+    count_after = models.BigIntegerField()
+    copied_to_stream = models.BigIntegerField()
+    copied_to_legacy = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ("add", "view")
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(condition=Q(mode__in=Mode.values), name="legacy_cutover_mode")]
+
+    def __str__(self) -> str:
+        return f"{self.mode}: {self.reason}"
+
+
+class ParityRun(models.Model):
+    """One comparison of old and new: the whole finding, as `parity.Finding` told it."""
+
+    checked_at = models.DateTimeField("checked")
+    holds = models.BooleanField()
+    days_held = models.IntegerField()
+    finding: Any = models.JSONField()
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.checked_at:%Y-%m-%d %H:%M}: {'holds' if self.holds else 'drifts'}"
+
+
+class ImportRun(models.Model):
+    """One finished import from D1: the whole report, and what it adds to the public count."""
+
+    finished_at = models.DateTimeField("finished")
+    file_name = models.TextField("file")
+    successes_added = models.BigIntegerField()
+    report: Any = models.JSONField()
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.file_name}: {self.successes_added}"

@@ -1,0 +1,135 @@
+"""Which mode the old routes are in, and the switch from one to another.
+
+A mode is one row. Every process reads it again after a second, so a switch is felt everywhere within two.
+Nothing rests on that: whoever writes to one side alone makes sure of the mode under the row's lock, and a
+switch copies what is missing under the same lock before it takes effect.
+"""
+
+import threading
+import time
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+
+from events import audit, clock, ingest
+from events.models import AuditKind, LifetimeTotal
+from events.querysets import SUCCESS
+from legacy import copying, old_tables
+from legacy.models import Cutover, Mode, ModeInForce
+
+REMEMBERED_SECONDS = 1.0
+# An event may be committed so long after its clock was read; what the first copy may have missed is younger.
+_COMMIT_MS = 120_000
+
+_lock = threading.Lock()
+_remembered: tuple[float, Mode] = (float("-inf"), Mode.ALIAS)
+
+
+class CannotSwitch(Exception):
+    """The switch is refused; the words say what is missing."""
+
+
+def current() -> Mode:
+    """Return the mode, at most REMEMBERED_SECONDS old; while the database is away, the last one known."""
+    global _remembered
+    read_at, mode = _remembered
+    if time.monotonic() - read_at < REMEMBERED_SECONDS:
+        return mode
+    try:
+        mode = Mode(in_force().mode)
+    except DatabaseError:
+        return mode
+    with _lock:
+        _remembered = (time.monotonic(), mode)
+    return mode
+
+
+def in_force() -> ModeInForce:
+    """Return the row itself, as it is now; a site that never switched has none and is in `alias`."""
+    return ModeInForce.objects.filter(id=1).first() or ModeInForce(id=1, mode=Mode.ALIAS)
+
+
+def forget() -> None:
+    """Read the mode again at the next request of this process."""
+    global _remembered
+    with _lock:
+        _remembered = (float("-inf"), _remembered[1])
+
+
+def was_ever_switched() -> bool:
+    return Cutover.objects.exists()
+
+
+def holds_under_lock(mode: Mode) -> bool:
+    """Tell whether the mode is this one, and keep it so until the caller's transaction ends.
+
+    SQLite's write transactions exclude each other anyway; on PostgreSQL writers share the row, and a switch
+    waits for them.
+    """
+    if not connection.features.has_select_for_update:
+        return in_force().mode == mode
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT mode FROM {ModeInForce._meta.db_table} WHERE id = 1 FOR SHARE")  # noqa: S608
+        return bool(cursor.fetchone()[0] == mode)
+
+
+def count_now() -> int:
+    """Return the public count of the mode in force at this moment, not of the one remembered.
+
+    The side that was read before a switch may be ahead of the other a moment after it, and a count that was
+    told must never drop.
+    """
+    while True:
+        mode = in_force().mode
+        count = public_count(Mode(mode))
+        if in_force().mode == mode:
+            return count
+
+
+def public_count(mode: Mode) -> int:
+    """Return the count that `/count` tells in this mode; where it is gone, the one that its successor tells."""
+    return old_tables.count() if mode == Mode.SEPARATE else old_tables.stream_count()
+
+
+def refuse_without_tables(row: ModeInForce) -> None:
+    """Raise CannotSwitch once the old tables are dropped."""
+    if row.tables_dropped:
+        raise CannotSwitch("The old tables are dropped, so the old routes stay gone.")
+
+
+def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) -> Cutover:
+    """Put a mode in force after copying what the side that will be read lacks; raises CannotSwitch.
+
+    Most is copied first, in short transactions that ingest hardly feels; what came meanwhile, in the one
+    that switches. The count is the larger of both sides' from the first copy on, so it never drops.
+    """
+    row = in_force()
+    refuse_without_tables(row)
+    before = public_count(Mode(row.mode))
+    began_ms = clock.now_ms() - _COMMIT_MS
+    to_stream = copying.to_stream(ingest.record_many)
+    to_legacy = copying.to_legacy(since_ms=0)
+    with transaction.atomic(durable=True):
+        ModeInForce.objects.get_or_create(id=1, defaults={"mode": row.mode})
+        ModeInForce.objects.select_for_update().get(id=1)
+        to_stream += copying.to_stream(ingest.record_within)
+        # Until this ends no success is counted that the old tables would lack.
+        list(LifetimeTotal.objects.select_for_update().filter(event_type=SUCCESS))
+        to_legacy += copying.to_legacy(since_ms=began_ms)
+        ModeInForce.objects.filter(id=1).update(mode=mode)
+        words = f"Switched the old routes from {row.mode} to {mode}."
+        audit.note(AuditKind.MODE, words, who=user_name, at=at, why=reason)
+        cutover = Cutover.objects.create(
+            mode=mode,
+            reason=reason,
+            switched_by=user,
+            switched_by_name=user_name,
+            switched_at=at,
+            count_before=before,
+            count_after=public_count(mode),
+            copied_to_stream=to_stream,
+            copied_to_legacy=to_legacy,
+        )
+    forget()
+    return cutover

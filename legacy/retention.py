@@ -1,0 +1,87 @@
+"""What a prune and an erasure do to the old tables: `events.retention.Adjunct`.
+
+Sessions that the old counter knows are a count and no text, so a prune leaves them; an erased one is counted under a
+name that means nobody.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from events.retention import batches
+from legacy import modes
+from legacy.models import ClientLog, LegacyCount, ParityRun
+from legacy.parity import ERASED
+
+LOG_ROWS = "rows of the old log"
+COUNTED = "sessions of the old counter"
+EXAMPLES = "examples of a comparison"
+
+
+def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
+    return Counter({LOG_ROWS: 0 if _are_gone() else _old(before_ms, imported_too=imported_too).count()})
+
+
+def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
+    if _are_gone():
+        return Counter()
+    rows = ClientLog.objects.filter(received_at_ms__lt=before_ms)
+    kept = Counter({"rows of the old log that wait for `check_parity --repair`": rows.filter(in_stream=False).count()})
+    if not imported_too:
+        kept["imported rows of the old log"] = rows.filter(in_stream=True, imported=True).count()
+    return kept
+
+
+def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple[str, int]]:
+    """Delete rows received before a moment; those that wait for the stream stay, as nothing has counted them yet."""
+    if _are_gone():
+        return
+    for ids in batches(_old(before_ms, imported_too=imported_too), at_once):
+        with transaction.atomic():
+            deleted, _ = ClientLog.objects.filter(pk__in=ids).delete()
+        yield LOG_ROWS, deleted
+
+
+def trace(session_id: str, ids: Collection[str]) -> Counter[str]:
+    found = Counter({EXAMPLES: sum(removed for _, _, removed in _runs_naming(session_id))})
+    if not _are_gone():
+        found[LOG_ROWS] = _rows_of(ids).count()
+        found[COUNTED] = LegacyCount.objects.filter(pk=session_id).count()
+    return found
+
+
+def erase(session_id: str, ids: Collection[str]) -> None:
+    for run, finding, _ in _runs_naming(session_id):
+        ParityRun.objects.filter(pk=run.pk).update(finding=finding)
+    if not _are_gone():
+        _rows_of(ids).delete()
+        LegacyCount.objects.filter(pk=session_id).update(session_id=f"{ERASED}{secrets.token_hex(12)}")
+
+
+def _are_gone() -> bool:
+    return modes.in_force().tables_dropped
+
+
+def _old(before_ms: int, *, imported_too: bool) -> QuerySet[ClientLog]:
+    rows = ClientLog.objects.filter(received_at_ms__lt=before_ms, in_stream=True)
+    return rows if imported_too else rows.filter(imported=False)
+
+
+def _rows_of(ids: Collection[str]) -> QuerySet[ClientLog]:
+    return ClientLog.objects.filter(Q(pk__in=ids) | Q(event_id__in=ids))
+
+
+def _runs_naming(session_id: str) -> Iterator[tuple[ParityRun, dict[str, Any], int]]:
+    """Yield the comparisons that have the session among their examples, what is left of each, and how many go."""
+    for run in ParityRun.objects.iterator(100):
+        kept = {
+            side: [example for example in run.finding[side] if example["id"] != session_id]
+            for side in ("examples_only_old", "examples_only_new")
+        }
+        removed = sum(len(run.finding[side]) - len(examples) for side, examples in kept.items())
+        if removed:
+            yield run, run.finding | kept, removed

@@ -1,0 +1,104 @@
+"""The old Workers' routes, answered as they answered, over the side that the mode says."""
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import http_date
+
+from events import clock, contract, failures, guards, ingest
+from events.answers import answer, refusal
+from events.failures import Criteria
+from events.models import Event
+from events.views import IngestViewSet, PublicViewSet, let_in
+from legacy import api_schema, modes, old_tables, translate
+from legacy.models import ClientLog, LegacyCount, Mode
+
+# RFC 9745: deprecated since the day of the plan, 2026-02-12.
+DEPRECATED_SINCE = "@1770854400"
+
+
+class Gone(Exception):
+    """The old routes have ended."""
+
+
+class OldRoute(PublicViewSet):
+    """An answer that says what to use instead, and 410 once the old routes are gone."""
+
+    def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        if modes.current() == Mode.GONE:
+            raise Gone
+
+    def handle_exception(self, error: Exception) -> Any:
+        if isinstance(error, Gone):
+            return answer(410, {"ok": False, "error": "Gone", "successor": "/event"})
+        return super().handle_exception(error)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        response = super().dispatch(request, *args, **kwargs)
+        response["Deprecation"] = DEPRECATED_SINCE
+        response["Link"] = '</event>; rel="successor-version"'
+        if settings.SUNSET:
+            response["Sunset"] = http_date(datetime.combine(settings.SUNSET, time(), UTC).timestamp())
+        return response
+
+
+class ClientLogViewSet(OldRoute, IngestViewSet):
+    @api_schema.CLIENT_LOG
+    def create(self, request: HttpRequest) -> HttpResponse:
+        let_in(request, guards.INGEST)
+        payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
+        event = translate.event_from_client_log(payload, clock.now_ms())
+        name = payload["event_type"]
+        if kept_apart(translate.client_log_row(event, name, in_stream=False)) is None:
+            row = translate.client_log_row(event, name, in_stream=True)
+            ingest.record(event, alongside=lambda: old_tables.keep(row))
+        return answer(200, {"ok": True})
+
+
+class CounterViewSet(OldRoute, IngestViewSet):
+    @api_schema.COUNTER
+    def count(self, request: HttpRequest) -> HttpResponse:
+        guards.check_rate(request, guards.READ)
+        return answer(200, {"ok": True, "total": modes.count_now()})
+
+    @api_schema.INCREMENT
+    def increment(self, request: HttpRequest) -> HttpResponse:
+        let_in(request, guards.INGEST)
+        payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
+        session_id, now_ms = translate.session_id(payload), clock.now_ms()
+        is_new = kept_apart(LegacyCount(session_id=session_id, counted_at_ms=now_ms, in_stream=False))
+        if is_new is None:
+            row = LegacyCount(session_id=session_id, counted_at_ms=now_ms, in_stream=True)
+            event = translate.success_from_increment(session_id, now_ms, clock.iso(now_ms))
+            is_new = ingest.record(event, alongside=lambda: old_tables.keep(row)).stored
+        total = modes.count_now()
+        return answer(200, {"ok": True, "total": total, "deduped": not is_new})
+
+
+def kept_apart(row: ClientLog | LegacyCount) -> bool | None:
+    """In `separate`, write to the old tables alone and return whether the row was new; None in any other mode."""
+    if modes.current() != Mode.SEPARATE:
+        return None
+    with transaction.atomic():
+        return old_tables.keep(row) if modes.holds_under_lock(Mode.SEPARATE) else None
+
+
+class RecentViewSet(OldRoute):
+    @api_schema.RECENT
+    def newest(self, request: HttpRequest) -> HttpResponse:
+        guards.check_rate(request, guards.READ)
+        if not settings.ADMIN_TOKEN:
+            return refusal(503, "ADMIN_TOKEN is not configured")
+        if not guards.is_admin_token(request):
+            return refusal(401, "Unauthorized", headers={"WWW-Authenticate": "Bearer"})
+        limit = translate.recent_limit(request.GET.get("limit", ""))
+        found: list[Event] | list[ClientLog]
+        if modes.current() == Mode.SEPARATE:
+            found = old_tables.recent(limit)
+        else:
+            found = failures.page(Criteria(), limit=limit).events
+        rows = [translate.recent_row(row) for row in found]
+        return answer(200, {"ok": True, "count": len(rows), "rows": rows})

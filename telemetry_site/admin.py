@@ -1,0 +1,70 @@
+"""The admin's own site: its index shows how it goes, its list of pages begins with what is read each morning."""
+
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from events import clock
+from events.admin_views import RANGES, overview
+from telemetry_site import sign_in
+
+FIRST_PAGES = ["FailureGroup", "RecentFailure", "Event", "CounterBaseline", "IngestToken", "AuditEntry"]
+
+
+class TelemetryAdminSite(admin.AdminSite):
+    site_header = site_title = "Telemetry"
+    index_title = "Overview"
+    site_url = None
+    enable_nav_sidebar = False
+    login_form = sign_in.SignInForm
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().login(request, extra_context)
+        form = getattr(response, "context_data", {}).get("form")
+        if form is not None and form.retry_after is not None:
+            response.status_code = 429
+            response.headers["Retry-After"] = str(form.retry_after)
+        elif request.method == "POST" and response.status_code == 302:
+            sign_in.remember(request, response)
+        return response
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        now = clock.now()
+        context: dict[str, Any] = {
+            "now": now,
+            "event_url": request.build_absolute_uri("/event"),
+            "panels": _panels(request, now),
+            **(extra_context or {}),
+        }
+        if request.user.has_perm("events.view_event"):
+            asked = request.GET.get("days", "")
+            days = int(asked) if asked in {str(days) for days in RANGES} else min(RANGES)
+            context |= overview(now, days, released=request.GET.get("released") == "1")
+        return super().index(request, context)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        found = super().get_app_list(request, app_label)
+        for app in found:
+            for model in app["models"]:
+                # A page of ours is listed under its own heading.
+                model["name"] = getattr(self._registry[model["model"]], "title", model["name"])
+            app["models"].sort(key=lambda model: (_place(model["object_name"]), str(model["name"])))
+        return sorted(found, key=lambda app: app["app_label"] != "events")
+
+
+def _panels(request: HttpRequest, now: datetime) -> list[tuple[str, dict[str, Any]]]:
+    """Return what the apps add to the index, each as a template and its figures.
+
+    An app has a say by its AppConfig's `overview_panel(request, now)`, so one that is taken away leaves no gap.
+    """
+    asked = (getattr(config, "overview_panel", None) for config in apps.get_app_configs())
+    panels = (overview_panel(request, now) for overview_panel in asked if overview_panel)
+    return [panel for panel in panels if panel]
+
+
+def _place(name: str) -> int:
+    return FIRST_PAGES.index(name) if name in FIRST_PAGES else len(FIRST_PAGES)

@@ -1,0 +1,30 @@
+"""What is answered when no view does: a page inside the admin, the contract's JSON everywhere else."""
+
+from django.http import HttpRequest, HttpResponse
+from django.views import csrf, defaults
+
+from events.answers import refusal
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return refusal(400, "Bad request")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.permission_denied(request, exception) if _is_page(request) else refusal(403, "Forbidden")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return csrf.csrf_failure(request, reason) if _is_page(request) else refusal(403, "Forbidden")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.page_not_found(request, exception) if _is_page(request) else refusal(404, "Not found")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return defaults.server_error(request) if _is_page(request) else refusal(500, "Internal error")
+
+
+def _is_page(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/admin/")

@@ -1,0 +1,145 @@
+"""Serve the site: check, migrate, make the first maintainer, and become the server."""
+
+import ctypes
+import os
+import resource
+import secrets
+import signal
+import socket
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from events import regrouping
+from events.models import Event
+from telemetry_site import lock
+
+STOP_SECONDS = 9  # then a stalled worker is killed, and all is over within ten
+HEADER_MS = 10_000
+# Each worker's. Those past them wait until one is closed, so a crowd of slow ones must not fill them.
+CONNECTIONS = 4_096
+FILES = 2 * CONNECTIONS
+_PR_SET_PDEATHSIG = 1
+
+
+class Command(BaseCommand):
+    help = "Serve the site on HOST:PORT; this is what `make serve` and a systemd unit run."
+    requires_system_checks = "__all__"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--stop-with-parent", action="store_true", help="stop when the process that started this one ends"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["stop_with_parent"]:
+            _stop_with_parent()
+        self._refuse_second_server()
+        try:
+            self._migrate()
+            maintainer = self._first_maintainer()
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used: {error}") from None
+        self._greet(maintainer)
+        connections.close_all()  # an open SQLite handle must not cross into another process
+        sys.stdout.flush()
+        _allow_files()
+        os.execv(sys.executable, _granian())  # noqa: S606 (our own words, and no shell is wanted)
+
+    def _refuse_second_server(self) -> None:
+        try:
+            lock.take(settings.DATA_DIR).close()
+        except lock.AlreadyServed as error:
+            raise CommandError(f"{settings.DATA_DIR}: {error}. Stop it, or set DATA_DIR to another folder.") from None
+        family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As a server binds: a port that still winds down connections is free, one with a listener isn't.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.HOST, settings.PORT))
+            except OSError as error:
+                raise CommandError(
+                    f"{settings.HOST}:{settings.PORT} cannot be used: {error.strerror}."
+                    " Set PORT (or HOST) to another one."
+                ) from None
+
+    def _migrate(self) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", interactive=False, verbosity=0)
+
+    def _first_maintainer(self) -> str | None:
+        """Make `admin` when there is nobody yet; return how to sign in, with the password if it was made up here."""
+        if User.objects.exists():
+            return None
+        password = settings.ADMIN_PASSWORD or secrets.token_urlsafe(12)
+        admin = User.objects.create_superuser("admin", password=password)
+        admin.groups.add(*Group.objects.filter(name="Maintainers"))
+        if settings.ADMIN_PASSWORD:
+            return "admin, with the password in ADMIN_PASSWORD"
+        return f"admin / {password}    (shown this once; keep it)"
+
+    def _greet(self, maintainer: str | None) -> None:
+        lines = [
+            "",
+            f"  Telemetry site    {settings.SITE_URL}/admin/",
+            f"  Data              {settings.DATA_DIR}",
+        ]
+        if maintainer:
+            lines += [f"  First maintainer  {maintainer}"]
+        if settings.DEMO:
+            lines += [f"  Demo              a pretend flasher to report from: {settings.SITE_URL}/demo/"]
+        lines += [f"  Next              sign in, or try the API at {settings.SITE_URL}/api/"]
+        if not Event.objects.exists():  # among real ones it would refuse
+            lines += ["                    made-up events to look at: manage.py demo_data"]
+        if regrouping.is_due():
+            lines += ["  Failures          not all are in their groups: manage.py regroup_failures"]
+        lines += [
+            "                    a lost password: manage.py changepassword admin",
+            "",
+        ]
+        self.stdout.write("\n".join(lines))
+
+
+def _granian() -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "granian",
+        "telemetry_site.rsgi:app",
+        "--interface=rsgi",
+        f"--host={settings.HOST}",
+        f"--port={settings.PORT}",
+        f"--workers={settings.WORKERS}",
+        "--no-ws",
+        "--http=1",
+        # What reads and writes sockets has a thread of its own, and need not wait for the interpreter.
+        "--runtime-mode=mt",
+        f"--http1-header-read-timeout={HEADER_MS}",
+        f"--workers-kill-timeout={STOP_SECONDS}",
+        "--respawn-failed-workers",
+        f"--working-dir={settings.BASE_DIR}",
+        f"--backlog={CONNECTIONS}",
+        f"--backpressure={CONNECTIONS}",
+        "--log-level=warning",
+    ]
+
+
+def _allow_files() -> None:
+    """Let each connection have its file, where the system's usual limit is 1,024 in all."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now != resource.RLIM_INFINITY and now < FILES:
+        wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def _stop_with_parent() -> None:
+    # `make` may be killed without a chance to stop what it started. The wish outlives exec.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,104 @@
+"""The two things that happen to a request before its view: whose it is, and whether it needs a page's middleware."""
+
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import cast
+
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, MiddlewareNotUsed
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, ResolverMatch, get_resolver
+
+from events.answers import HEADERS, refusal
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class ClientAddress:
+    """Put the client's address into REMOTE_ADDR where proxies stand before us.
+
+    Each trusted proxy appends the address that it saw, so the last TRUSTED_PROXY_COUNT values are true and
+    whatever stands before them is the client's own invention.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        if not settings.TRUSTED_PROXY_COUNT:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        seen = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if len(seen) >= settings.TRUSTED_PROXY_COUNT:
+            address = _address(seen[-settings.TRUSTED_PROXY_COUNT])
+            if address:
+                request.META["REMOTE_ADDR"] = address
+        return self.get_response(request)
+
+
+def _address(raw: str) -> str | None:
+    raw = raw.strip()
+    host = raw[1:].partition("]")[0] if raw.startswith("[") else raw
+    for candidate in (host, host.partition(":")[0]):  # some proxies append a port
+        try:
+            return str(ip_address(candidate))
+        except ValueError:
+            continue
+    return None
+
+
+class PublicRoutes:
+    """Answer the public routes here, and let nothing pay for what only pages need.
+
+    No session, cookie, CSRF token, redirect or page policy exists on this side, and CORS exists nowhere
+    else but on a path that is nobody's. Whatever goes wrong in a view becomes an answer before
+    CorsMiddleware sees it, so that a browser may read a 500 too.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.resolver = get_resolver(settings.PUBLIC_URLCONF)
+        # Both could be asynchronous too; here nothing is.
+        answer = cast(GetResponse, convert_exception_to_response(self._answer))
+        self.cors = CorsMiddleware(answer)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            request.resolver_match = self.resolver.resolve(request.path_info)
+        except Resolver404:
+            response = self.get_response(request)
+            if request.resolver_match is None and response.status_code == 404:
+                self.cors.add_response_headers(request, response)  # nobody's path: a browser may read that too
+            return response
+        response = cast(HttpResponseBase, self.cors(request))
+        if "Cache-Control" not in response.headers:  # a preflight is answered before any view
+            add_missing(response, HEADERS)
+        return response
+
+    @staticmethod
+    def _answer(request: HttpRequest) -> HttpResponseBase:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return refusal(400, "Host not allowed")
+        match = cast(ResolverMatch, request.resolver_match)
+        return cast(HttpResponseBase, match.func(request))
+
+
+class PageHeaders:
+    """Give every page and file, redirect and error the headers that its own view and middleware did not."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        add_missing(response, settings.SECURITY_HEADERS)
+        return response
+
+
+def add_missing(response: HttpResponseBase, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        response.headers.setdefault(name, value)

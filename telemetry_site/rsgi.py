@@ -1,0 +1,180 @@
+"""Granian's protocol on one side, Django on the other.
+
+The event loop reads the body, under a limit and a deadline; only a whole request takes one of a fixed pool of
+threads. So clients that send a byte a second hold no thread, and each thread keeps its database connection.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from typing import Any
+
+from django.conf import settings
+from granian.rsgi import HTTPProtocol, Scope
+
+from events import clock, refusals
+from telemetry_site import environ, listener, lock, streaming
+from telemetry_site.sqlite.base import DatabaseWrapper
+from telemetry_site.streaming import Chunks
+from telemetry_site.threads import ThreadPool
+from telemetry_site.wsgi import application
+
+logger = logging.getLogger(__name__)
+
+BODY_SECONDS = 15.0
+STALL_SECONDS = 60.0
+PARENT_POLL_SECONDS = 1.0
+SPARE_THREADS = 2
+PAGE_THREADS = 4
+STREAM_THREADS = 2
+PAGES = ("/admin", "/static")
+# Whoever came behind more than these would be answered late. Refused, it may come again; and it hears of it a moment
+# later, for one that asks again at once would be more work than one that waits.
+MOST_WAITING = 256
+REFUSAL_SECONDS = 0.25
+RETRY_SECONDS = 2
+_COLLECT_AFTER = 10_000  # new objects; Python's own 700 are those of two requests
+_TOO_SLOW = b'{"ok":false,"error":"Request not received in time"}'
+_BUSY = b'{"ok":false,"error":"Too busy"}'
+_BODILESS = ("GET", "HEAD", "OPTIONS")
+_Stream = tuple[int, list[tuple[str, str]], Chunks]
+_JSON = [
+    ("content-type", "application/json"),
+    ("cache-control", "no-store"),
+    *((name.lower(), value) for name, value in settings.SECURITY_HEADERS.items()),
+]
+
+
+class Application:
+    def __init__(self) -> None:
+        self._limits = {"/event/batch": settings.MAX_BATCH_BODY_BYTES, "/admin": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
+        DatabaseWrapper.may_create = False
+        self._pool = ThreadPool(settings.THREADS, loop)
+        # A watchdog must not wait behind requests that wait for a locked database, or it would kill the site.
+        self._spare = ThreadPool(SPARE_THREADS, loop)
+        # Pages do not wait behind events, nor either of them behind long answers.
+        self._pages = ThreadPool(PAGE_THREADS, loop)
+        self._streams = ThreadPool(STREAM_THREADS, loop)
+        self._watch = loop.create_task(_end_with_parent(os.getppid()))
+        self._stalls = loop.create_task(listener.limit_stalls(settings.PORT, STALL_SECONDS))
+        # What is loaded by now stays: the collector need not walk all of it again every few requests.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watch.cancel()
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        if scope.proto != "http":
+            return
+        body, length = b"", 0
+        if scope.method not in _BODILESS or "content-length" in scope.headers:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body, length = await self._read(scope, protocol)
+            except TimeoutError:
+                protocol.response_bytes(408, [*_JSON, ("connection", "close"), *_cors(scope)], _TOO_SLOW)
+                return
+        pool = self._pool_of(scope.path)
+        if pool.waiting >= MOST_WAITING:
+            await asyncio.sleep(REFUSAL_SECONDS)
+            _refuse(scope, protocol)
+            return
+        stream: _Stream | None = await pool.run(_answer, scope, protocol, body, length)
+        if stream is not None:
+            await streaming.send(protocol, *stream, self._streams)
+
+    def _pool_of(self, path: str) -> ThreadPool:
+        if path.startswith("/health"):
+            return self._spare
+        return self._pages if path.startswith(PAGES) else self._pool
+
+    async def _read(self, scope: Scope, protocol: HTTPProtocol) -> tuple[bytes, int]:
+        """Return the body and its length; past the limit it is read no further, and the guard refuses its length."""
+        declared = scope.headers.get("content-length")
+        limit = next(
+            (limit for prefix, limit in self._limits.items() if scope.path.startswith(prefix)),
+            settings.MAX_BODY_BYTES,
+        )
+        if declared is not None and declared.isdigit():
+            length = int(declared)
+            return (b"", length) if length > limit else (await protocol(), length)
+        chunks, size = [], 0
+        async for chunk in protocol:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                return b"", size
+        return b"".join(chunks), size
+
+
+def _refuse(scope: Scope, protocol: HTTPProtocol) -> None:
+    """Answer that there is too much to do, which costs no thread."""
+    if scope.method == "POST" and not scope.path.startswith(PAGES):
+        refusals.note(refusals.Outcome.OVERLOADED, clock.now_ms())
+    retry = ("retry-after", str(RETRY_SECONDS))
+    protocol.response_bytes(503, [*_JSON, retry, *_cors(scope)], _BUSY)
+
+
+def _cors(scope: Scope) -> list[tuple[str, str]]:
+    """Return what lets a browser read an answer that Django has no part in; the admin's pages are read by nobody."""
+    origin = scope.headers.get("origin")
+    if origin not in settings.CORS_ALLOWED_ORIGINS or scope.path.startswith("/admin"):
+        return []
+    return [
+        ("vary", "origin"),
+        ("access-control-allow-origin", origin),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-expose-headers", "Retry-After"),
+    ]
+
+
+def _answer(scope: Scope, protocol: HTTPProtocol, body: bytes, length: int) -> _Stream | None:
+    """Answer from the thread that made the answer: its client need not wait until the event loop has time.
+
+    Returns what only the loop can send.
+    """
+    status, headers, response = _call_django(environ.of(scope, body, length))
+    if length > len(body):
+        headers.append(("connection", "close"))  # what was not read stands before the next request
+    if scope.method == "HEAD":
+        protocol.response_empty(status, headers)  # a WSGI server leaves the body out, not its headers
+    elif isinstance(response, bytes):
+        protocol.response_bytes(status, headers, response)
+    else:
+        return status, headers, response
+    return None
+
+
+def _call_django(request: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes | Chunks]:
+    started: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        started[:] = int(status[:3]), [(name.lower(), value) for name, value in headers]
+
+    response = application(request, start_response)
+    chunks = Chunks(response)
+    has_body = request["REQUEST_METHOD"] != "HEAD"
+    if has_body and getattr(response, "streaming", False):
+        return started[0], started[1], chunks
+    try:
+        return started[0], started[1], b"".join(response) if has_body else b""
+    finally:
+        chunks.close()
+
+
+async def _end_with_parent(parent: int) -> None:
+    """End this worker when the process that started it is gone: nobody else would."""
+    while os.getppid() == parent:
+        await asyncio.sleep(PARENT_POLL_SECONDS)
+    logger.error("The main process is gone; this worker ends")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+app = Application()

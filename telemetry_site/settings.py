@@ -1,0 +1,304 @@
+"""Settings: one file, safe by omission. What each variable means is in docs/settings.md."""
+
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from telemetry_site import env
+
+BASE_DIR = env.PROJECT_DIR
+DATA_DIR = env.path("DATA_DIR", BASE_DIR / "var")
+env.make_folder("DATA_DIR", DATA_DIR)
+DEBUG = env.flag("DEBUG", False)
+DEMO = env.flag("DEMO", False)
+
+
+def _secret_key() -> str:
+    """Return the site's key, made on the first start and kept in DATA_DIR for its owner's eyes only."""
+    key_file = DATA_DIR / "secret_key"
+    if not key_file.exists():
+        # Whole before it has its name: of two first starts at once, the second reads what the first wrote.
+        with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(64))
+            file.flush()
+            with suppress(FileExistsError):
+                os.link(file.name, key_file)
+    return key_file.read_text(encoding="ascii").strip()
+
+
+SECRET_KEY = env.text("SECRET_KEY", "") or _secret_key()
+
+# --- where it listens and what it is called -------------------------------------------------------------
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, least=1, most=65535)
+SITE_URL = env.origin("SITE_URL", f"http://{HOST}:{PORT}")
+HTTPS = SITE_URL.startswith("https:")
+WORKERS = env.integer("WORKERS", 1, least=1, most=64)
+THREADS = env.integer("THREADS", 32, least=1, most=256)
+TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", urlsplit(SITE_URL).hostname or HOST])
+ALLOWED_ORIGINS = env.origins(
+    "ALLOWED_ORIGINS", ["https://xoniblue.github.io", "http://localhost:5173", "http://127.0.0.1:5173"]
+)
+
+# --- ingest ----------------------------------------------------------------------------------------------
+MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 131_072, least=1_024, most=16_777_216)
+MAX_BATCH_BODY_BYTES = max(1_048_576, MAX_BODY_BYTES)
+INGEST_RATE = env.rate("INGEST_RATE", "120/m")
+BATCH_RATE = env.rate("BATCH_RATE", "12/m")
+READ_RATE = env.rate("READ_RATE", "600/m")
+INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)
+ADMIN_TOKEN = env.text("ADMIN_TOKEN", "")
+ADMIN_PASSWORD = env.text("ADMIN_PASSWORD", "")
+
+# --- the old routes ----------------------------------------------------------------------------------------
+PARITY_DAYS = env.integer("PARITY_DAYS", 7, least=7, most=14)
+SUNSET = env.day("SUNSET")
+
+# --- Django --------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "telemetry_site.apps.TelemetrySite",
+    "events",
+    "legacy",
+    "telemetry_site.apps.TelemetryAdmin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "corsheaders",
+    "csp",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+# What stands before PublicRoutes is paid for on every event; what stands after it, by pages alone.
+MIDDLEWARE = [
+    "telemetry_site.middleware.ClientAddress",
+    "telemetry_site.middleware.PublicRoutes",
+    "telemetry_site.middleware.PageHeaders",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "telemetry_site.urls"
+PUBLIC_URLCONF = "telemetry_site.public_urls"
+WSGI_APPLICATION = "telemetry_site.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = True  # for pages: public routes answer with and without
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- the database: one file by default, PostgreSQL where one machine isn't enough -----------------------------
+SQLITE_FILE = DATA_DIR / "telemetry.sqlite3"
+
+
+def _first_statement() -> str:
+    """Return what a new file must hear first: auto_vacuum can be had before anything is written, or never.
+
+    On any other file it is a write of its own: every new connection would wait for the writer, also to read.
+    """
+    is_new = not SQLITE_FILE.exists() or not SQLITE_FILE.stat().st_size
+    return "PRAGMA auto_vacuum=INCREMENTAL;" if is_new else ""
+
+
+DATABASES = {
+    "default": env.database(
+        "DATABASE_URL",
+        {
+            "ENGINE": "telemetry_site.sqlite",
+            "NAME": SQLITE_FILE,
+            "CONN_MAX_AGE": None,
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 5,
+                # WAL: readers don't wait for the writer. FULL: 201 means that the event is on disk.
+                "init_command": f"{_first_statement()} PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            },
+        },
+    )
+}
+if "postgresql" in DATABASES["default"]["ENGINE"]:
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": THREADS + 8, "timeout": 5}
+
+# --- the rate limiter's memory: this process, or Redis ----------------------------------------------------------
+CACHE_URL = env.cache_url("CACHE_URL")
+SILENCED_SYSTEM_CHECKS = [
+    # A redirect would lose a beacon's body; /admin/ alone is redirected (SECURE_REDIRECT_EXEMPT).
+    "security.W008",
+    # HSTS binds every visitor's browser to https for as long as it says, subdomains and preload lists the whole
+    # domain: choices of its owner, made with HSTS_SECONDS, HSTS_SUBDOMAINS and HSTS_PRELOAD.
+    "security.W004",
+    "security.W005",
+    "security.W021",
+]
+if CACHE_URL:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": CACHE_URL,
+            "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},
+        }
+    }
+else:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "OPTIONS": {"MAX_ENTRIES": 100_000},
+        }
+    }
+
+# Sign-ins are counted here while Redis is away.
+CACHES["process"] = {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+    "LOCATION": "process",
+    "OPTIONS": {"MAX_ENTRIES": 100_000},
+}
+
+RATELIMIT_FAIL_OPEN = True
+
+# --- security --------------------------------------------------------------------------------------------------
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS and TRUSTED_PROXY_COUNT > 0
+SECURE_REDIRECT_EXEMPT = [r"^(?!admin/)"]
+SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 0, least=0, most=63_072_000) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS", False)
+SECURE_HSTS_PRELOAD = env.flag("HSTS_PRELOAD", False)
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+CSRF_FAILURE_VIEW = "telemetry_site.errors.csrf_failure"
+
+# On every answer that says nothing stricter or more exact: public routes, errors, files, redirects, what no view made.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": (
+        "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(),"
+        " microphone=(), midi=(), payment=(), serial=(), usb=()"
+    ),
+    "Referrer-Policy": SECURE_REFERRER_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": X_FRAME_OPTIONS,
+}
+if SECURE_HSTS_SECONDS:
+    SECURITY_HEADERS["Strict-Transport-Security"] = (
+        f"max-age={SECURE_HSTS_SECONDS}"
+        + ("; includeSubDomains" if SECURE_HSTS_INCLUDE_SUBDOMAINS else "")
+        + ("; preload" if SECURE_HSTS_PRELOAD else "")
+    )
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+    }
+}
+
+# CorsMiddleware runs inside PublicRoutes alone, so every path that it sees is a public one.
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CORS_ALLOW_CREDENTIALS = True  # sendBeacon is always credentialed; no cookie is ever read there
+CORS_EXPOSE_HEADERS = ["Retry-After"]
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type"]
+CORS_PREFLIGHT_MAX_AGE = 86_400
+
+# --- the API and its page ----------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "events.answers.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Telemetry site",
+    "DESCRIPTION": "One stream of events from small browser tools: `POST /event`, and what can be read back.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",  # what Pydantic writes
+    "TAGS": [{"name": name} for name in ("events", "reads", "health", "old routes")],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["events.api_schema.without_last_slash"],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "adminToken": {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN"},
+            "staffSession": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+            "ingestToken": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "Asked for with INGEST_TOKEN_REQUIRED=1; a beacon sends it as `?token=`.",
+            },
+        }
+    },
+    # A link to each operation would stand within its button, where no reader can tell one from the other.
+    "SWAGGER_UI_SETTINGS": {"deepLinking": False},
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # forms; the JSON routes have limits of their own
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        # Django would name the path of every refused request; refusals are counted instead.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+    },
+}
+
+env.refuse_faults()

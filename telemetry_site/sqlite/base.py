@@ -1,0 +1,79 @@
+"""Django's SQLite, which commits to the file that its name names, or says that it did not.
+
+Whoever removes or replaces an open file leaves its connections writing where nobody reads: SQLite does not look in
+WAL mode. So each commit looks, after it was made: what it says is stored can be found under the file's name.
+"""
+
+import os
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from django.db import OperationalError
+from django.db.backends.sqlite3 import base
+from django.utils.asyncio import async_unsafe
+
+_Identity = tuple[tuple[int, int] | None, ...]
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    # What serves makes no database: an empty one would only stand in the way of the one that is brought back.
+    may_create: ClassVar[bool] = True
+    # One more each time that a file was found gone: whoever opened before opens anew.
+    _times_gone: ClassVar[int] = 0
+
+    _opened: _Identity = ()
+    _opened_at: int = 0
+
+    def get_connection_params(self) -> dict[str, Any]:
+        params: dict[str, Any] = super().get_connection_params()
+        if not self.may_create and not self.is_in_memory_db():
+            params["database"] = f"file:{quote(str(params['database']))}?mode=rw"
+        return params
+
+    @async_unsafe
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        self._opened_at = self._times_gone
+        if not self.may_create and not self.is_in_memory_db():
+            self._refuse_read_only()
+        connection = super().get_new_connection(conn_params)
+        self._opened = () if self.is_in_memory_db() else self._identity()
+        return connection
+
+    def is_usable(self) -> bool:
+        """Tell Django to open anew after an error: it costs little, and heals what the error was about."""
+        return False
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        if self._opened_at != self._times_gone and self.connection is not None and not self.in_atomic_block:
+            self.close()
+        super().close_if_unusable_or_obsolete()
+
+    def _commit(self) -> None:
+        super()._commit()  # type: ignore[misc]
+        if not self._opened:
+            return
+        found = self._identity()
+        if any(opened not in (None, now) for opened, now in zip(self._opened, found, strict=True)):
+            DatabaseWrapper._times_gone += 1
+            raise OperationalError("the database file was removed or replaced")
+        self._opened = found  # a new file has its -wal since its first commit
+
+    def _refuse_read_only(self) -> None:
+        """Raise before SQLite opens what it may only read: all connections of a process would share that for good."""
+        for path in self._paths("", "-wal", "-shm"):
+            if os.path.exists(path) and not os.access(path, os.W_OK):
+                raise OperationalError("attempt to write a readonly database")
+
+    def _identity(self) -> _Identity:
+        return tuple(map(_identity, self._paths("", "-wal")))
+
+    def _paths(self, *endings: str) -> list[str]:
+        return [f"{self.settings_dict['NAME']}{ending}" for ending in endings]
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,331 @@
+"""Every page that a person can open, derived from the site's routes, and a site that has something to show on each.
+
+A route without arguments is a page as soon as it exists. One with arguments stands in ARGUMENTS, one that is no page in
+NO_PAGES; `tests/browser/test_accessibility.py` fails for a route that is in neither.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from django.urls import URLPattern, URLResolver, get_resolver, reverse, reverse_lazy
+from django.utils.http import urlencode
+from rest_framework.viewsets import ViewSetMixin
+from selenium.webdriver.common.by import By
+
+from events.clock import now
+from events.models import Event, FailureGroup, IngestToken
+from legacy.models import ParityRun
+from tests.browser.pages import Browser
+from tests.conftest import payload
+from tests.fixtures.d1 import EXPORT
+from tests.servers import PATIENCE_SECONDS, Server
+
+WIDE, NARROW = 1280, 390
+
+
+class World(NamedTuple):
+    """A site, and what its pages are about."""
+
+    server: Server
+    event: str
+    groups: dict[str, str]  # a group by its status
+
+    def one(self, table: str, column: str = "id", where: str = "1") -> Any:
+        with closing(sqlite3.connect(self.server.data_dir / "telemetry.sqlite3", timeout=PATIENCE_SECONDS)) as database:
+            return database.execute(f"SELECT {column} FROM {table} WHERE {where}").fetchone()[0]
+
+
+class Page(NamedTuple):
+    """One page in one state."""
+
+    name: str
+    address: Callable[[World], str]
+    status: int = 200
+    person: str = "admin"  # or "newcomer", who may do nothing, or "" for nobody
+    is_empty_site: bool = False
+    fill: dict[str, str] | None = None  # what to type into which field, by its id, before the form is sent
+
+
+# --- what the routes don't say ------------------------------------------------------------------------------------
+
+NO_PAGES = {
+    "home": "leads to the overview",
+    "api-schema": "is YAML",
+    "admin:logout": "is a POST; its page stands in MORE",
+    "admin:autocomplete": "is JSON",
+    "admin:jsi18n": "is a script",
+    "admin:view_on_site": "leads elsewhere",
+    "admin:events_failuregroup_decide": "asks about something; its pages stand in MORE",
+    "admin:events_failuregroup_note": "is a POST",
+    "admin:events_failuregroup_change": "has a page for each status, in MORE",
+    "admin:legacy_parityrun_check": "is a POST",
+    "admin:login": "stands in MORE, for nobody",
+}
+
+USER = [lambda world: world.one("auth_user")]
+ROLE = [lambda world: world.one("auth_group")]
+TOKEN = [lambda world: world.one(IngestToken._meta.db_table, where="revoked_at IS NULL")]
+ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
+    "admin:events_event_change": [lambda world: world.event],
+    "admin:events_recentfailure_change": [lambda world: world.event],
+    "admin:events_ingesttoken_change": TOKEN,
+    "admin:legacy_parityrun_change": [lambda world: world.one(ParityRun._meta.db_table)],
+    "admin:auth_group_history": ROLE,
+    "admin:auth_group_delete": ROLE,
+    "admin:auth_group_change": ROLE,
+    "admin:auth_user_password_change": USER,
+    "admin:auth_user_history": USER,
+    "admin:auth_user_delete": USER,
+    "admin:auth_user_change": USER,
+    "admin:app_list": [lambda _: "events"],
+}
+
+# A list in other states than its first.
+QUERIES: dict[str, list[dict[str, str]]] = {
+    "admin:index": [{"days": "1"}, {"days": "7"}, {"days": "30"}, {"days": "90"}],
+    "admin:events_recentfailure_changelist": [
+        {},
+        {"type": "flash_error", "model": "UV-5RM", "mode": "1", "window": "30d", "session": "no-such-session"},
+        {"window": "30d", "since": "2026-01-01", "q": "ACK"},
+        {"q": "nothing says this"},
+    ],
+    "admin:events_auditentry_changelist": [
+        {},
+        {"kind": "triage", "who": "admin"},
+        {"kind": "erasure", "who": "nobody"},
+        {"cursor": "0.1"},
+    ],
+    "admin:events_failuregroup_changelist": [
+        {"status": "all"},
+        {"status": "regression", "sort": "-count"},
+        {"status": "all", "type": "flash_error", "new": "30d", "q": "ACK"},
+        {"q": "nothing says this"},
+    ],
+}
+
+
+def _decide(action: str) -> Callable[[World], str]:
+    status = "resolved" if action == "reopen" else "open"
+    path = reverse_lazy("admin:events_failuregroup_decide")
+    return lambda world: f"{path}?{urlencode({'action': action, 'id': world.groups[status]})}"
+
+
+def _group(status: str) -> Callable[[World], str]:
+    return lambda world: reverse("admin:events_failuregroup_change", args=[world.groups[status]])
+
+
+def _at(path: str) -> Callable[[World], str]:
+    return lambda _: path
+
+
+MORE = [
+    *(Page(f"a group that is {status}", _group(status)) for status in ("open", "resolved", "muted", "regression")),
+    Page("a group of a day", lambda world: _group("open")(world) + "?span=1"),
+    *(Page(f"decide: {action}", _decide(action)) for action in ("resolve", "mute", "reopen")),
+    Page("decide: mute until a day gone by", _decide("mute"), 400, fill={"id_until": "01012020"}),
+    Page("filters that can't be used", _at("/admin/events/recentfailure/?type=nonsense&since=never"), 400),
+    Page("an audit filter that can't be used", _at("/admin/events/auditentry/?kind=nonsense&cursor=x"), 400),
+    Page("a group filter that can't be used", _at("/admin/events/failuregroup/?type=nonsense"), 400),
+    Page(
+        "a baseline to confirm",
+        _at("/admin/events/counterbaseline/"),
+        fill={"id_value": "500", "id_note": "what the old counter said"},
+    ),
+    Page("a user with faults", _at("/admin/auth/user/add/"), fill={"id_username": "a b", "id_password1": "short"}),
+    Page("login", _at("/admin/login/"), person=""),
+    Page("login, refused", _at("/admin/login/"), person="", fill={"id_username": "admin", "id_password": "wrong"}),
+    Page("no such page of the admin", _at("/admin/nothing/"), 404),
+    Page("no such event", _at("/admin/events/event/nothing/"), 404),
+    Page("not allowed", _at("/admin/events/event/"), 403, person="newcomer"),
+    Page("an overview without rights", _at("/admin/"), person="newcomer"),
+]
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+class Route(NamedTuple):
+    name: str
+    takes_arguments: bool
+
+
+def routes() -> Iterator[Route]:
+    """Yield the routes of the site that have a name, those of the JSON API aside."""
+    yield from _routes(get_resolver().url_patterns, "", False)
+
+
+def _routes(patterns: list[Any], namespace: str, takes_arguments: bool) -> Iterator[Route]:
+    for pattern in patterns:
+        takes = takes_arguments or bool(pattern.pattern.regex.groups)
+        if isinstance(pattern, URLResolver):
+            inner = f"{namespace}{pattern.namespace}:" if pattern.namespace else namespace
+            yield from _routes(pattern.url_patterns, inner, takes)
+        elif isinstance(pattern, URLPattern) and pattern.name and not _is_api(pattern):
+            yield Route(namespace + pattern.name, takes)
+
+
+def _is_api(pattern: URLPattern) -> bool:
+    return issubclass(getattr(pattern.callback, "cls", object), ViewSetMixin)
+
+
+def unlisted() -> list[str]:
+    """Return the routes that take arguments and of which nobody has said which."""
+    return [name for name, takes_arguments in routes() if takes_arguments and name not in {*ARGUMENTS, *NO_PAGES}]
+
+
+def pages() -> list[Page]:
+    """Return every page in every state that is worth a look."""
+    found = []
+    for name, takes_arguments in routes():
+        if name in NO_PAGES or name.endswith("_export") or (takes_arguments and name not in ARGUMENTS):
+            continue
+        for query in QUERIES.get(name, [{}]):
+            words = f"{name}?{urlencode(query)}" if query else name
+            found.append(Page(words, _address(name, query)))
+        if not takes_arguments and name.startswith(("admin:index", "admin:events_", "admin:legacy_")):
+            found.append(Page(f"{name} of an empty site", _address(name, {}), is_empty_site=True))
+    return found + MORE
+
+
+def _address(name: str, query: dict[str, str]) -> Callable[[World], str]:
+    def address(world: World) -> str:
+        path = reverse(name, args=[argument(world) for argument in ARGUMENTS.get(name, [])])
+        return f"{path}?{urlencode(query)}" if query else path
+
+    return address
+
+
+# --- a site that has something on each ------------------------------------------------------------------------------
+
+
+_PREPARE = """
+from django.contrib.auth.models import User
+from django.utils.timezone import now
+from events import triage
+from events.models import FailureGroup
+User.objects.create_user("newcomer", password="a password for tests", is_staff=True)
+root = User.objects.get(username="admin")
+keys = list(FailureGroup.objects.order_by("-accepted").values_list("pk", flat=True)[:4])
+triage.annotate(keys[0], "Seen with two cables.", user=root, at=now())
+triage.resolve(keys[1:2], user=root, at=now(), fixed_in=None)
+triage.mute(keys[2:3], user=root, at=now(), until_ms=None)
+"""
+
+
+def prepare(server: Server) -> World:
+    """Fill a fresh site with some of everything that a page can show."""
+
+    def run(*command: str) -> None:
+        done = server.command(*command)
+        assert done.returncode == 0, done.stderr
+
+    run("demo_data", "--events", "400", "--days", "30", "--seed", "4")
+    run("import_d1", str(EXPORT))
+    run("check_parity")
+    run("set_baseline", "412", "--note", "what the old counter said")
+    run("issue_token", "web-v2", "--expires", "90d")
+    run("issue_token", "web-v1", "--expires", "never")
+    event = post(
+        server,
+        message="The radio went silent while the second bank of its memory was written, which takes the longest of all",
+        model="DM-32UV",
+        error_name="TimeoutError",
+        session_id="session-4711",
+        stack="\n".join(f"    at write (https://flasher.example/assets/radio.js:{line}:7)" for line in range(40)),
+        log_lines_json=json.dumps([f"18:00:{second:02} → 0x{second:04x}" for second in range(60)]),
+        metadata_json=json.dumps({"os": "Linux", "cable": {"vendor": "0x1a86"}}),
+    )
+    regressing = payload(message="The radio said nothing to this", app_version="before-the-fix")
+    again = post(server, **regressing)
+    world = World(server, event, {})
+    table = FailureGroup._meta.db_table
+
+    def group_of(event_id: str) -> str:
+        return world.one(Event._meta.db_table, "fingerprint", f"id = '{event_id}'")
+
+    regressed = group_of(again)
+    code = f"{_PREPARE}triage.resolve([{regressed!r}], user=root, at=now(), fixed_in=None)\n"
+    run("shell", "--no-imports", "-c", code)
+    post(server, **regressing | {"app_version": "with-the-fix"})
+    for status in ("resolved", "muted"):
+        world.groups[status] = world.one(table, "fingerprint", f"status = '{status}'")
+    world.groups.update({"open": group_of(event), "regression": regressed})
+    return world
+
+
+def post(server: Server, **changes: Any) -> str:
+    """Post an event that occurred now; return its id."""
+    event = payload(occurred_at=now().isoformat()) | changes
+    status, body = server.post("/event", json.dumps(event, ensure_ascii=False).encode())
+    assert status in (200, 201), body
+    return str(json.loads(body)["id"])
+
+
+# --- a browser on them ------------------------------------------------------------------------------------------------
+
+
+class Visitor:
+    """A Chromium that opens pages as a person, at a width, in the light or in the dark."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self.driver = browser.driver
+        self._cookies: dict[tuple[Server, str], list[tuple[str, str]]] = {}
+
+    def be(self, server: Server, person: str) -> None:
+        """Sign in, once a site and person; "" is nobody."""
+        if person and (server, person) not in self._cookies:
+            cookies = server.sign_in(person).split("; ")
+            self._cookies[server, person] = [tuple(cookie.split("=", 1)) for cookie in cookies]  # type: ignore[misc]
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        for name, value in self._cookies.get((server, person), []):
+            cookie = {"name": name, "value": value, "url": address(server, "/")}
+            self.driver.execute_cdp_cmd("Network.setCookie", cookie)
+
+    def look(self, *, width: int = WIDE, is_dark: bool = False) -> None:
+        """Change the window's width and what the system says of colours, for this page and the next ones."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+    def at_start(self, script: str) -> None:
+        """Run a script at the start of every page from now on, whatever the page's policy says."""
+        self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+
+    def open(self, world: World, page: Page) -> str:
+        """Open a page, and send its form where that makes the state; return its address."""
+        self.be(world.server, page.person)
+        url = address(world.server, page.address(world))
+        self.driver.get(url)
+        if page.fill:
+            for field, words in page.fill.items():
+                self.driver.find_element(By.ID, field).send_keys(words)
+            form = self.driver.find_element(By.ID, next(iter(page.fill)))
+            self.driver.execute_script("const { form } = arguments[0]; form.noValidate = true;", form)
+            form.find_element(By.XPATH, "ancestor::form//*[@type='submit']").click()
+        if page.name == "api":  # drawn by its script
+            drawn = "document.querySelector('.opblock')"
+            self.browser.run(f"while (!{drawn}) await new Promise((go) => setTimeout(go, 20));")
+        return url
+
+    def source(self, server: Server, path: str, person: str = "admin") -> str:
+        """Return a page's markup as it comes, before any script."""
+        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.get((server, person), []))
+        return server.get(path, Cookie=cookies)[1].decode()
+
+    def complaints(self) -> list[str]:
+        """Return the errors and warnings of the console since the last look, not its hints."""
+        log = self.driver.get_log("browser")
+        return [entry["message"] for entry in log if entry["level"] in ("SEVERE", "WARNING")]
+
+    def scrolls_sideways(self) -> bool:
+        script = "const { scrollWidth, clientWidth } = document.scrollingElement; return scrollWidth > clientWidth;"
+        return bool(self.driver.execute_script(script))
+
+
+def address(server: Server, path: str) -> str:
+    return f"http://127.0.0.1:{server.port}{path}"

@@ -1,0 +1,86 @@
+"""One Chromium, one page and one site for all browser tests; a test that breaks one has its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.admin_pages import Visitor, World, prepare
+from tests.browser.pages import Browser, page_served
+from tests.conftest import find_chromium
+from tests.servers import Server, served
+
+
+@pytest.fixture(scope="session")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the front end's files."""
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="session")
+def _page(page_folder: Path) -> Iterator[str]:
+    with page_served(page_folder) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="session")
+def make_browser(_page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Browser]]:
+    """Start a Chromium, with preferences of the user's where a test wants some."""
+    started: list[Browser] = []
+
+    def start(**preferences: object) -> Browser:
+        found = find_chromium()
+        assert found
+        started.append(Browser(*found, tmp_path_factory.mktemp("profile"), **preferences))
+        return started[-1]
+
+    yield start
+    for browser in started:
+        browser.driver.quit()
+
+
+@pytest.fixture(scope="session")
+def _browser(make_browser: Callable[..., Browser]) -> Browser:
+    return make_browser()
+
+
+@pytest.fixture
+def browser(_browser: Browser) -> Browser:
+    """Return the shared Chromium, on a fresh page."""
+    _browser.open()
+    _browser.console()
+    _browser.answers()
+    return _browser
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a site that limits nobody's rate."""
+    folder: Path = tmp_path_factory.mktemp("site") / "data"
+    with served(folder, INGEST_RATE="off", BATCH_RATE="off", READ_RATE="off") as server:
+        yield server
+
+
+@pytest.fixture
+def url(site: Server) -> str:
+    return f"http://127.0.0.1:{site.port}"
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Return a site that has something to show on every page."""
+    with served(tmp_path_factory.mktemp("world") / "data", DEMO="1", INGEST_RATE="off") as server:
+        yield prepare(server)
+
+
+@pytest.fixture(scope="session")
+def empty_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Return a site to which nothing ever came."""
+    with served(tmp_path_factory.mktemp("empty") / "data") as server:
+        yield World(server, "", {})
+
+
+@pytest.fixture(scope="module")
+def visitor(make_browser: Callable[..., Browser]) -> Visitor:
+    """Return a Chromium of the module's own, for pages that ask who it is."""
+    return Visitor(make_browser())

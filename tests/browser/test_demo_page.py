@@ -1,0 +1,88 @@
+"""The pretend flasher, pressed as a newcomer would."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.browser.pages import Browser, rows
+from tests.servers import Server, served, wait_until
+
+pytestmark = pytest.mark.needs_chromium
+
+
+@pytest.fixture
+def demo(browser: Browser, tmp_path: Path) -> Iterator[Server]:
+    with served(tmp_path / "data", DEMO="1") as server:
+        browser.driver.get(f"http://127.0.0.1:{server.port}/demo/")
+        wait_until(lambda: shown(browser, "count") == "0", "the count never came")
+        yield server
+        browser.leave()
+
+
+def shown(browser: Browser, name: str) -> str:
+    return browser.driver.find_element(By.ID, name).text
+
+
+def press(browser: Browser, *names: str) -> None:
+    for name in names:
+        key = browser.driver.find_element(By.ID, name)
+        wait_until(key.is_enabled, f"{name} cannot be pressed")
+        key.click()
+
+
+def test_a_flash_moves_the_count(browser: Browser, demo: Server) -> None:
+    press(browser, "connect", "flash")
+    wait_until(lambda: shown(browser, "count") == "1", "the count did not move")
+    [row] = rows(demo, "UV-5RM")
+    assert (row["event_type"], row["connected"], row["app_version"]) == ("flash_success", 1, "demo")
+    assert shown(browser, "waiting") == "0"
+    assert "POST /event → 201" in shown(browser, "log")
+
+
+def test_failures_wait_for_others_like_them(browser: Browser, demo: Server) -> None:
+    press(browser, "fail", "fail")
+    wait_until(lambda: shown(browser, "waiting") == "1", "nothing waits")
+    press(browser, "flush")
+    wait_until(lambda: len(rows(demo, "UV-5RM")) == 1, "nothing came")
+    [row] = rows(demo, "UV-5RM")
+    assert (row["event_type"], row["metadata_json"]) == ("connect_error", '{"source":"demo","count":2}')
+
+
+def test_offline_flashes_wait_and_count_when_the_network_is_back(browser: Browser, demo: Server) -> None:
+    press(browser, "offline", "connect", "flash", "flash")
+    wait_until(lambda: shown(browser, "waiting") == "2", "nothing waits")
+    assert (shown(browser, "count"), rows(demo, "UV-5RM")) == ("0", [])
+    press(browser, "offline")
+    wait_until(lambda: shown(browser, "count") == "2", "the count did not move")
+    assert shown(browser, "waiting") == "0"
+
+
+def test_a_hidden_page_sends_a_beacon(browser: Browser, demo: Server) -> None:
+    press(browser, "connect", "fail", "hidden")
+    wait_until(lambda: len(rows(demo, "UV-5RM")) == 1, "the beacon was lost")
+    assert "beacon /event → given to the browser" in shown(browser, "log")
+
+
+def test_nothing_breaks_the_policy(browser: Browser, demo: Server) -> None:
+    browser.driver.refresh()
+    press(browser, "connect", "flash")
+    wait_until(lambda: shown(browser, "count") == "1", "the count did not move")
+    assert browser.console() == []
+    for width in (1280, 390):
+        browser.driver.set_window_size(width, 1000)
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth;"), width
+
+
+def test_a_browser_that_forbids_storage_can_flash_too(make_browser: Callable[..., Browser], demo: Server) -> None:
+    strict = make_browser(**{"profile.default_content_setting_values.cookies": 2})
+    strict.driver.get(f"http://127.0.0.1:{demo.port}/demo/")
+    press(strict, "connect", "flash")
+    wait_until(lambda: shown(strict, "count") == "1", "the count did not move")
+    assert shown(strict, "waiting") == "–"
+    assert [line for line in strict.console() if "demo.js" in line] == []
+
+
+def test_the_banner_names_the_page(demo: Server) -> None:
+    assert f"http://127.0.0.1:{demo.port}/demo/" in demo.log.read_text()

@@ -1,0 +1,232 @@
+"""What every test may use: a clean process, payloads, stored events."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache as once
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.core.cache import caches
+from django.db import connection
+from django.test import Client
+
+from events import buckets, clock, contract, groups, ingest, refusals, releases
+from events.models import Event
+from tests.faults.disks import can_mount
+from tests.faults.postgres import find_programs
+from tests.redis_databases import own_redis_database
+
+_sessions = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Let a test that has transactions of its own empty every table, the append-only one too.
+
+    It deletes the rows on SQLite; on PostgreSQL it truncates, which no trigger of ours refuses.
+    """
+    if connection.vendor == "sqlite":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            for verb in ("update", "delete"):
+                cursor.execute(f"DROP TRIGGER events_auditentry_no_{verb}")
+
+
+@pytest.fixture(autouse=True)
+def _clean_process() -> None:
+    """Forget what the process remembers between requests: the database is fresh, so memory must be."""
+    buckets.forget_names()
+    groups.forget()
+    releases.forget()
+    refusals.forget()
+    for cache in caches.all():
+        cache.clear()
+
+
+def payload(**changes: Any) -> dict[str, Any]:
+    """Return a valid body of `POST /event` with `changes`; a change to `...` leaves the field out."""
+    body: dict[str, Any] = {
+        "event_type": "flash_error",
+        "occurred_at": "2026-02-12T18:00:00.000Z",
+        "message": "No ACK for block 0x001f (got 0x15)",
+        "model": "UV-5RM",
+        "write_mode": 1,
+        "connected": 1,
+        "app_version": "19afc18",
+    } | changes
+    return {name: value for name, value in body.items() if value is not ...}
+
+
+def success(**changes: Any) -> dict[str, Any]:
+    """Return a valid success of a session of its own."""
+    return payload(
+        **{
+            "event_type": "flash_success",
+            "session_id": f"session-{next(_sessions)}",
+            "message": "Flash complete",
+        }
+        | changes
+    )
+
+
+def make_event(*, received_at_ms: int | None = None, **changes: Any) -> Event:
+    """Store an event through the writer, as a request would, and return its row."""
+    row = contract.parse(payload(**changes), received_at_ms=received_at_ms or clock.now_ms())
+    outcome = ingest.record(row)
+    assert outcome.stored
+    return Event.objects.get(id=outcome.id)
+
+
+@pytest.fixture
+def post(client: Client) -> Callable[..., Any]:
+    """Post a body as a browser does: an object becomes JSON, text and bytes go as they are."""
+
+    def post_to(path: str, body: Any, content_type: str = "application/json", **headers: str) -> Any:
+        data = body if isinstance(body, str | bytes) else json.dumps(body)
+        return client.post(path, data, content_type=content_type, headers=headers)
+
+    return post_to
+
+
+def run_apart(code: str, *, project: Path = settings.BASE_DIR, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code on the site's own settings, in a process that knows no variable but these."""
+    known = {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "telemetry_site.settings",
+        "PYTEST_VERSION": pytest.__version__,  # no .env is read
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env=known | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# --- what some tests need beside Python ------------------------------------------------------------------------------
+
+_MISSING = "not on this machine: "
+_HOW_TO_GET = {
+    "PostgreSQL": "docker run -d -p 127.0.0.1:5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres:16",
+    "programs of PostgreSQL": "apt-get install postgresql",
+    "Redis": "docker run -d -p 127.0.0.1:6379:6379 redis:7",
+    "Chromium": "apt-get install chromium chromium-driver",
+    "npm": "apt-get install nodejs npm",
+    "the right to mount a disk": "sudo make test",
+}
+
+
+@once
+def find_postgres() -> str | None:
+    """Return the address of a PostgreSQL server on which databases may be made, None when there is none."""
+    asked_for = [os.environ.get("TEST_POSTGRES_URL"), os.environ.get("DATABASE_URL")]
+    local = [f"postgres://{role}@127.0.0.1:5432/postgres" for role in ("postgres", "root")]
+    for url in [url for url in asked_for if url] or local:
+        try:
+            psycopg.connect(url, connect_timeout=3).close()
+        except psycopg.OperationalError:
+            continue
+        return url
+    return None
+
+
+@once
+def find_redis() -> str | None:
+    """Return the address of a Redis database for this worker alone, None when there is no server."""
+    named = os.environ.get("TEST_REDIS_URL") or "redis://127.0.0.1:6379/8"
+    # The settings have made CACHE_URL this worker's already.
+    for url in filter(None, (os.environ.get("CACHE_URL"), own_redis_database(named))):
+        server = redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
+        try:
+            server.ping()
+        except redis.RedisError:
+            continue
+        finally:
+            server.close()
+        return url
+    return None
+
+
+@once
+def find_chromium() -> tuple[str, str] | None:
+    """Return the paths of Chromium and of its driver, None unless both are there."""
+    browsers = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    browser, driver = next(browsers, None), shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def find_npm() -> str | None:
+    return shutil.which("npm")
+
+
+@once
+def find_small_disk() -> bool | None:
+    return can_mount() or None
+
+
+_FINDERS = {
+    "needs_postgres": ("PostgreSQL", find_postgres),
+    "needs_postgres_programs": ("programs of PostgreSQL", find_programs),
+    "needs_redis": ("Redis", find_redis),
+    "needs_small_disk": ("the right to mount a disk", find_small_disk),
+    "needs_chromium": ("Chromium", find_chromium),
+    "needs_npm": ("npm", find_npm),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, (name, find) in _FINDERS.items():
+        if item.get_closest_marker(marker) and find() is None:
+            # Where CI runs may forbid to mount; whatever else is missing it can install.
+            if os.environ.get("CI") == "true" and marker != "needs_small_disk":
+                pytest.fail(f"{_MISSING}{name}, which CI must have", pytrace=False)
+            pytest.skip(_MISSING + name)
+
+
+@pytest.fixture
+def postgres_url() -> str:
+    """Return the address of the PostgreSQL server; for tests marked `needs_postgres`."""
+    url = find_postgres()
+    assert url
+    return url
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """Return the address of the Redis server; for tests marked `needs_redis`."""
+    url = find_redis()
+    assert url
+    return url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for name, command in _HOW_TO_GET.items():
+        count = sum(_MISSING + name in reason for reason in skipped)
+        if count:
+            terminalreporter.section(f"{count} tests were skipped: they need {name}")
+            terminalreporter.line(f"This machine has none. This brings it; then run the tests again:\n  {command}")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
+
+
+def sign_in(client: Client, role: str | None = None) -> User:
+    """Sign in as someone of staff, in the group `Staff` or `Maintainers`, or without any right."""
+    user = User.objects.create_user(f"someone-{role or 'else'}", is_staff=True)
+    if role:
+        user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    return user

@@ -1,0 +1,90 @@
+"""A PostgreSQL server of a test's own, which it may kill."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from tests.servers import PATIENCE_SECONDS, free_port
+
+
+def find_programs() -> Path | None:
+    """Return the folder of `initdb` and `postgres`, the newest that is there."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    named = shutil.which("initdb")
+    if not found and named:
+        found = [Path(named).resolve()]
+    return found[-1].parent if found and (found[-1].parent / "postgres").exists() else None
+
+
+class Postgres:
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.port = free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        self._folder = folder / "postgres"
+        self._programs = programs
+        self._log = folder / "postgres.log"
+        self._owner = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+        self._folder.mkdir()
+        if self._owner:
+            shutil.chown(self._folder, self._owner)
+        self._run("initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync").wait()
+
+    def _run(self, program: str, *args: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [self._programs / program, "-D", self._folder, *args],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                user=self._owner,
+                group=self._owner,
+                extra_groups=[] if self._owner else None,
+                process_group=0,
+            )
+
+    def start(self) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        self.process = self._start()
+        while not self._answers():
+            assert time.monotonic() < deadline, self._log.read_text()
+            if self.process.poll() is not None:  # what is left of the one before still holds its memory
+                self.process = self._start()
+            time.sleep(0.1)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return self._run("postgres", "-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1")
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=3).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def kill(self, how: signal.Signals) -> None:
+        """End it at once: SIGKILL takes the postmaster alone, SIGQUIT is an immediate stop of all."""
+        self.process.send_signal(how)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.kill(signal.SIGQUIT)
+
+
+@contextmanager
+def own_postgres(folder: Path) -> Iterator[Postgres]:
+    programs = find_programs()
+    assert programs
+    postgres = Postgres(folder, programs)
+    postgres.start()
+    try:
+        yield postgres
+    finally:
+        postgres.stop()

@@ -1,0 +1,74 @@
+"""What must be true of a site's data after any fault: nothing lost, nothing doubled, every count its rows."""
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+import psycopg
+
+from tests.faults.writers import Writers
+from tests.servers import Server
+
+_NAMES = "SELECT COALESCE(session_id, message), COUNT(*) FROM telemetry_events GROUP BY 1"
+_AGREE = {
+    "lifetime totals": (
+        "SELECT event_type, COUNT(*) FROM telemetry_events GROUP BY 1",
+        "SELECT event_type, accepted FROM events_lifetimetotal WHERE accepted > 0",
+    ),
+    "modes": (
+        "SELECT event_type, write_mode, connected, COUNT(*) FROM telemetry_events GROUP BY 1, 2, 3",
+        "SELECT event_type, write_mode, connected, SUM(accepted) FROM events_moderollup GROUP BY 1, 2, 3",
+    ),
+    "hours": (
+        "SELECT event_type, received_at_ms / 3600000, COUNT(*) FROM telemetry_events GROUP BY 1, 2",
+        "SELECT event_type, hour_ms / 3600000, SUM(accepted) FROM events_hourlyrollup GROUP BY 1, 2",
+    ),
+    "groups": (
+        "SELECT fingerprint, COUNT(*) FROM telemetry_events WHERE fingerprint IS NOT NULL GROUP BY 1",
+        "SELECT fingerprint, accepted FROM events_failuregroup",
+    ),
+    "hours of groups": (
+        "SELECT fingerprint, COUNT(*) FROM telemetry_events WHERE fingerprint IS NOT NULL GROUP BY 1",
+        "SELECT fingerprint, SUM(accepted) FROM events_grouphour GROUP BY 1",
+    ),
+}
+
+
+def query(server: Server, sql: str) -> list[tuple[Any, ...]]:
+    """Ask the site's database, past the site."""
+    if url := server.env.get("DATABASE_URL"):
+        with psycopg.connect(url) as database:
+            return database.execute(sql).fetchall()  # type: ignore[arg-type]
+    with closing(sqlite3.connect(server.data_dir / "telemetry.sqlite3", timeout=60)) as database:
+        return database.execute(sql).fetchall()
+
+
+def expect_nothing_lost(server: Server, writers: Writers) -> dict[str, int]:
+    """Look at everything that was sent, and at every count; return the figures."""
+    assert writers.wrong == []
+    stored = Counter(dict(query(server, _NAMES)))
+    lost = writers.acknowledged.keys() - stored.keys()
+    doubled = {name for name, count in stored.items() if count > 1}
+    assert (lost, doubled, stored.keys() - writers.sent) == (set(), set(), set())
+    expect_counts_agree(server)
+    return {
+        "events acknowledged": len(writers.acknowledged),
+        "lost": len(lost),
+        "doubled": len(doubled),
+        "requests that got no answer": writers.unanswered,
+        "of their events, stored all the same": writers.found_stored,
+        "answers of 503": writers.statuses[503],
+        "other answers from 400 on": sum(n for status, n in writers.statuses.items() if status >= 400)
+        - writers.statuses[503],
+    }
+
+
+def expect_counts_agree(server: Server) -> None:
+    for what, (rows, counts) in _AGREE.items():
+        assert sorted(query(server, rows)) == sorted(query(server, counts)), what
+    for command in (["rebuild_rollups", "--check"], ["regroup_failures", "--check"]):
+        proved = server.command(*command)
+        assert proved.returncode == 0, proved.stdout + proved.stderr
+    if "DATABASE_URL" not in server.env:
+        assert query(server, "PRAGMA integrity_check") == [("ok",)]

@@ -1,0 +1,139 @@
+"""Clients that send a byte a second, or read one: others do not notice, and each is let go at its deadline."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import success
+from tests.faults.conftest import FULL, NO_LIMITS, show
+from tests.servers import Server, served, wait_until
+
+SENDERS = 500
+READERS = 50
+HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@contextmanager
+def dribbling(
+    wires: list[socket.socket], act: Callable[[socket.socket], object]
+) -> Iterator[dict[socket.socket, float]]:
+    """Let each connection act once a second; hand out when each was found closed, filled as it happens."""
+    closed: dict[socket.socket, float] = {}
+    began = time.monotonic()
+    stop = threading.Event()
+
+    def dribble() -> None:
+        while not stop.is_set() and len(closed) < len(wires):
+            for wire in wires:
+                if wire not in closed:
+                    try:
+                        act(wire)
+                    except OSError:
+                        closed[wire] = time.monotonic() - began
+            stop.wait(1)
+
+    thread = threading.Thread(target=dribble, daemon=True)
+    thread.start()
+    try:
+        yield closed
+    finally:
+        stop.set()
+        thread.join()
+        for wire in wires:
+            wire.close()
+
+
+def send_a_byte(wire: socket.socket) -> None:
+    wire.setblocking(False)
+    try:
+        if wire.recv(65536) == b"":
+            raise ConnectionError
+    except BlockingIOError:
+        wire.send(b"x")
+
+
+def latencies(server: Server, seconds: float) -> list[float]:
+    """Return how long others wait meanwhile, for an event and for a page."""
+    took = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or not took:
+        began = time.monotonic()
+        assert server.post("/event", json.dumps(success()).encode())[0] == 201
+        assert server.get("/admin/login/")[0] == 200
+        took.append(time.monotonic() - began)
+    return sorted(took)
+
+
+@pytest.mark.parametrize(
+    "begin", [HEAD + b"X-Slow: ", HEAD + b"Content-Length: 1000\r\n\r\n"], ids=["of-the-head", "of-the-body"]
+)
+def test_who_sends_a_byte_a_second_holds_nobody_up_and_is_let_go(
+    tmp_path: Path, request: pytest.FixtureRequest, begin: bytes
+) -> None:
+    senders = SENDERS if FULL else 100
+    with served(tmp_path / "data", **NO_LIMITS) as server:
+        wires = [server.raw(begin) for _ in range(senders)]
+        with dribbling(wires, send_a_byte) as closed:
+            took = latencies(server, 6 if FULL else 1)
+            assert not closed  # they were there all the time
+            wait_until(lambda: len(closed) == senders, "some are still there")
+            show(
+                request,
+                {
+                    "slow clients": senders,
+                    "an event and a page meanwhile, median": f"{took[len(took) // 2] * 1_000:.0f} ms",
+                    "at most": f"{took[-1] * 1_000:.0f} ms",
+                    "the last was let go after": f"{max(closed.values()):.0f} s",
+                },
+            )
+
+
+def test_who_sends_nothing_more_on_a_kept_connection_is_let_go(server: Server) -> None:
+    with server.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") as wire:
+        while wire.recv(65536):
+            pass
+
+
+def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Of a file larger than all buffers on its way. In short only that others do not notice: the deadline is long."""
+    readers = READERS if FULL else 20
+    with served(tmp_path / "data", **NO_LIMITS) as server:
+        assert server.command("demo_data", "--days", "5", "--events", "20000").returncode == 0
+        cookies = server.sign_in()
+        export = f"GET /admin/events/event/export/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"
+        wires = []
+        for _ in range(readers):
+            wire = socket.socket()
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            wire.connect(("127.0.0.1", server.port))
+            wire.sendall(export.encode())
+            wires.append(wire)
+        with dribbling(wires, lambda wire: wire.recv(1)):
+            took = latencies(server, 6 if FULL else 1)
+            figures: dict[str, object] = {
+                "slow readers": readers,
+                "an event and a page meanwhile, median": f"{took[len(took) // 2] * 1_000:.0f} ms",
+                "at most": f"{took[-1] * 1_000:.0f} ms",
+                "memory, MB": server.worker_memory_bytes() >> 20,
+            }
+            if FULL:
+                began = time.monotonic()
+                # Its own end notices late, for it reads what came long ago: so the server's end is looked at.
+                wait_until(lambda: connections(server) == 0, "some are still there", patience_seconds=150)
+                figures["the last was let go after, beside that"] = f"{time.monotonic() - began:.0f} s"
+    show(request, figures)
+
+
+def connections(server: Server) -> int:
+    """Return how many connections the server holds, as the system tells it."""
+    port = f":{server.port:04X}"
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:])
+    return sum(row[1].endswith(port) and row[3] == "01" for row in rows)

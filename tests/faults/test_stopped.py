@@ -1,0 +1,36 @@
+"""Stopped under 32 writers, as a service manager stops it: whoever was heard gets an answer."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import FULL, NO_LIMITS, show
+from tests.faults.proofs import expect_counts_agree, query
+from tests.faults.writers import Writers
+from tests.servers import PATIENCE_SECONDS, served
+
+SEED = 11
+
+
+def test_a_stop_under_load_answers_everything_that_it_stored(data_dir: Path, request: pytest.FixtureRequest) -> None:
+    stops = 10 if FULL else 1
+    figures = {"stops": stops, "events acknowledged": 0, "stored, but never answered": 0, "connections closed": 0}
+    for _ in range(stops):
+        with served(data_dir, **NO_LIMITS) as server:
+            writers = Writers(server.port, seed=SEED + figures["events acknowledged"], again=False)
+            writers.start()
+            writers.wait_for(50)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(PATIENCE_SECONDS) == 0
+            writers.finish()
+            assert (writers.wrong, {status for status in writers.statuses if status >= 400}) == ([], set())
+            names = "SELECT DISTINCT COALESCE(session_id, message) FROM telemetry_events"
+            stored = {name for (name,) in query(server, names)}
+            assert writers.acknowledged.keys() <= stored
+            unanswered = (stored & writers.sent) - writers.acknowledged.keys()
+            assert unanswered == set()
+            figures["events acknowledged"] += len(writers.acknowledged)
+            figures["connections closed"] += writers.unanswered
+            expect_counts_agree(server)
+    show(request, figures)

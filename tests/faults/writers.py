@@ -1,0 +1,169 @@
+"""Clients that send everything a site takes, send again what was not acknowledged, and remember what was."""
+
+import http.client
+import itertools
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tests.conftest import payload
+from tests.servers import PATIENCE_SECONDS, wait_until
+
+WRITERS = 32
+PAUSE_SECONDS = 0.05
+JSON = {"Content-Type": "application/json", "Origin": "http://localhost:5173"}
+_NOT_SENT = (OSError, http.client.HTTPException)
+
+
+class Request(NamedTuple):
+    """One request and the events in it, each by what names it: its session, or else its message."""
+
+    path: str
+    body: dict[str, Any]
+    names: tuple[str, ...]
+
+
+class Writers:
+    """Threads that post until they are told to stop; each goes on only when its last request is acknowledged."""
+
+    def __init__(self, port: int, *, seed: int, again: bool = True) -> None:
+        self.port = port
+        self.sent: set[str] = set()
+        self.acknowledged: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.unanswered = 0
+        self.found_stored = 0  # sent again, and it had been stored though nobody was told
+        self.wrong: list[str] = []
+        self._again = again
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._work, args=(number, random.Random(seed + number)), daemon=True)
+            for number in range(WRITERS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for(self, events: int) -> None:
+        """Wait until this many events are acknowledged."""
+        wait_until(lambda: len(self.acknowledged) >= events, "nothing was stored")
+
+    def finish(self) -> None:
+        """Begin nothing more, and wait until everything that was sent is acknowledged."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive(), "a writer never got its answer"
+
+    def _work(self, number: int, chance: random.Random) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        for request in _requests(number, chance):
+            if self._stop.is_set():
+                break
+            self.sent.update(request.names)
+            if not self._send(connection, request):
+                break
+        connection.close()
+
+    def _send(self, connection: http.client.HTTPConnection, request: Request) -> bool:
+        """Send until it is acknowledged, or once; tell whether to go on."""
+        body = json.dumps(request.body).encode()
+        for attempt in itertools.count():
+            try:
+                connection.request("POST", request.path, body, JSON)
+                answer = connection.getresponse()
+                told = json.loads(answer.read())
+            except _NOT_SENT:
+                connection.close()
+                with self._lock:
+                    self.unanswered += 1
+            else:
+                self._note(request, answer, told, was_sent_before=attempt > 0)
+                if answer.status < 300:
+                    return True
+            if not self._again:
+                return False
+            time.sleep(PAUSE_SECONDS)
+        return False
+
+    def _note(self, request: Request, answer: http.client.HTTPResponse, told: Any, *, was_sent_before: bool) -> None:
+        with self._lock:
+            self.statuses[answer.status] += 1
+            if answer.status < 300:
+                results = told.get("results", [told])
+                if len(results) != len(request.names) or not all(result["ok"] for result in results):
+                    self.wrong.append(f"{request.path}: {told}")
+                for name, result in zip(request.names, results, strict=False):
+                    deduped = result.get("deduped", False)
+                    if name in self.acknowledged and result.get("deduped") is False:
+                        self.wrong.append(f"{name} was acknowledged, and taken as new afterwards")
+                    self.found_stored += deduped and was_sent_before and name not in self.acknowledged
+                    self.acknowledged[name] += 1
+            elif answer.status != 503 or told.get("ok") is not False or not _has_headers(answer):
+                self.wrong.append(f"{request.path}: {answer.status} {told} {answer.getheaders()}")
+
+
+def _has_headers(answer: http.client.HTTPResponse) -> bool:
+    """Tell whether a browser may read the refusal, and learns when to send again."""
+    return (
+        int(answer.headers.get("Retry-After", "0")) > 0
+        and answer.headers.get("Access-Control-Allow-Origin") == JSON["Origin"]
+        and answer.headers.get("Cache-Control") == "no-store"
+        and answer.headers.get("Content-Type") == "application/json"
+    )
+
+
+def _requests(writer: int, chance: random.Random) -> Iterator[Request]:
+    """Yield a mix of what clients send, without an end: every route, and now and then the same once more."""
+    earlier: list[Request] = []
+    for number in itertools.count():
+        if earlier and chance.random() < 0.1:
+            yield chance.choice(earlier)
+            continue
+        name = f"{writer:02x}{number:06x}"
+        match chance.choices(["success", "failure", "alone", "batch", "client-log", "increment"], [8, 4, 4, 2, 1, 1])[
+            0
+        ]:
+            case "success":
+                request = Request("/event", success(name), (f"session-{name}",))
+            case "failure":
+                request = Request("/event", failure(name, chance, session_id=f"session-{name}"), (f"session-{name}",))
+            case "alone":
+                request = Request("/event", alone := failure(name, chance), (alone["message"],))
+            case "batch":
+                events = [success(f"{name}-{item}") for item in range(5)]
+                events += [failure(f"{name}-{item}", chance) for item in range(5)]
+                names = tuple(event.get("session_id") or event["message"] for event in events)
+                request = Request("/event/batch", {"events": events}, names)
+            case "client-log":
+                request = Request("/client-log", logged := failure(name, chance), (logged["message"],))
+            case _:
+                request = Request("/increment", {"sessionId": f"session-{name}"}, (f"session-{name}",))
+        earlier = [*earlier[-20:], request]
+        yield request
+
+
+def success(name: str) -> dict[str, Any]:
+    return payload(event_type="flash_success", session_id=f"session-{name}", message="Flash complete")
+
+
+def failure(name: str, chance: random.Random, **changes: Any) -> dict[str, Any]:
+    """Return one of ten failures; numbers are masked, so all of one kind stand in one group."""
+    kind = chance.choice(["flash_error", "connect_error"]), chance.choice("abcde")
+    return payload(
+        event_type=kind[0],
+        message=f"Step {kind[1]} stopped at block 0x{name.replace('-', '')}",
+        error_name="ProtocolError",
+        stack=f"ProtocolError: no answer\n    at step{kind[1]} (https://tool.example/assets/uploader.ts:41:13)",
+        model=chance.choice(["UV-5RM", "UV-82", "BF-F8HP"]),
+        write_mode=chance.randrange(2),
+        connected=chance.randrange(2),
+        app_version=chance.choice(["19afc18", "2b94ada"]),
+        **changes,
+    )

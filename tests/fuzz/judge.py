@@ -1,0 +1,85 @@
+"""Judges answers and counts them: what `make fuzz` prints."""
+
+import os
+from collections import Counter
+from typing import Any
+
+from django.test import Client
+from hypothesis import HealthCheck, settings
+
+from events.models import Event
+from legacy.models import ClientLog, LegacyCount
+
+CASES = int(os.environ.get("FUZZ_CASES") or 3_000)
+ORIGIN = "http://localhost:5173"
+WORDS = {
+    "5xx": "answers of 5xx",
+    "shape": "answers out of the contract's shape",
+    "stored": "stored though refused",
+    "refused": "refused though valid",
+    "else": "answers other than the contract's",
+}
+tally: Counter[str] = Counter()
+
+
+def share(percent: int) -> Any:
+    """Return the settings for a test that has so much of all cases: in `make test` the same ones each time."""
+    return settings(
+        max_examples=max(1, CASES * percent // 100),
+        deadline=None,
+        database=None,
+        derandomize="FUZZ_CASES" not in os.environ,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def ask(path: str, body: bytes, content_type: str = "application/json", method: str = "POST", **headers: str) -> Any:
+    """Send a request as a browser on an allowed page does, and look at what every answer has in common."""
+    tally["cases"] += 1
+    client = Client(raise_request_exception=False)
+    # Without a body the client would leave the type out.
+    typed = {"CONTENT_TYPE": content_type, "headers": {"origin": ORIGIN} | headers}
+    answer = client.generic(method, path, body, **typed)
+    hold("5xx", answer.status_code < 500, answer.status_code, body)
+    told = answer.json() if answer.headers.get("Content-Type") == "application/json" else None
+    hold("shape", is_in_shape(answer, told), answer.status_code, answer.headers, answer.content, body)
+    return answer
+
+
+def is_in_shape(answer: Any, told: Any) -> bool:
+    readable = (
+        answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+        and answer.headers.get("Access-Control-Allow-Credentials") == "true"
+        and answer.headers.get("Cache-Control") == "no-store"
+        and not answer.cookies
+    )
+    if not readable or not isinstance(told, dict) or told.get("ok") is not (answer.status_code < 300):
+        return False
+    if told["ok"]:
+        return True
+    fields = told.get("fields", {})
+    return (
+        set(told) <= {"ok", "error", "fields"}
+        and isinstance(told["error"], str)
+        and all(words and all(isinstance(word, str) for word in words) for words in fields.values())
+    )
+
+
+def hold(what: str, holds: bool, *shown: Any) -> None:
+    tally[what] += not holds
+    assert holds, (WORDS[what], *shown)
+
+
+def kept() -> list[dict[str, Any]]:
+    """Return the events that are stored, oldest first, and forget them and the old tables' rows."""
+    found = list(Event.objects.order_by("received_at_ms").values())
+    if found:
+        Event.objects.all()._raw_delete(Event.objects.db)
+    return found
+
+
+def kept_of_old() -> tuple[list[Any], list[Any]]:
+    found = (list(ClientLog.objects.values()), list(LegacyCount.objects.values()))
+    for table in (ClientLog, LegacyCount):
+        table.objects.all()._raw_delete(table.objects.db)
+    return found

@@ -1,0 +1,72 @@
+"""Every operation of the OpenAPI description under Schemathesis: what is described is what is answered."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core import signals
+from django.db import close_old_connections
+from django.test import Client, override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from telemetry_site.wsgi import application
+from tests.fuzz.judge import hold, share, tally
+
+pytestmark = pytest.mark.django_db
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+OPERATIONS = [
+    ("POST", "/event"), ("POST", "/event/batch"), ("GET", "/metrics/flash-count"), ("GET", "/health"),
+    ("GET", "/health/ready"), ("POST", "/client-log"), ("GET", "/count"), ("POST", "/increment"), ("GET", "/recent"),
+    ("GET", "/metrics/summary"), ("GET", "/metrics/timeseries"), ("GET", "/failures"),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_connection() -> Iterator[None]:
+    """Keep the test's connection open after each request, as Django's own test client does."""
+    signals.request_started.disconnect(close_old_connections)
+    signals.request_finished.disconnect(close_old_connections)
+    yield
+    signals.request_started.connect(close_old_connections)
+    signals.request_finished.connect(close_old_connections)
+
+
+def described() -> dict[str, Any]:
+    return json.loads(Client().get("/api/schema/?format=json").content)  # type: ignore[no-any-return]
+
+
+def test_no_operation_is_left_out() -> None:
+    told = {(method.upper(), path) for path, methods in described()["paths"].items() for method in methods}
+    assert told == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@override_settings(ADMIN_TOKEN="for-tests")
+def test_an_operation(method: str, path: str) -> None:
+    schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
+    operation = schema[path][method]
+
+    @share(1)
+    @given(
+        case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+        | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE),
+        bearer=st.sampled_from(["Bearer for-tests", "Bearer nonsense"]),
+    )
+    def hold_to_description(case: Any, bearer: str) -> None:
+        tally["cases"] += 1
+        answer = case.call(headers={"Authorization": bearer})
+        hold("5xx", answer.status_code < 500, answer.status_code, case)
+        case.validate_response(answer, checks=CHECKS)
+
+    hold_to_description()

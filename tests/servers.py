@@ -1,0 +1,162 @@
+"""The real server, as `manage.py serve` starts it, for tests that look at it from outside."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+PATIENCE_SECONDS = 60  # for a loaded machine; nothing here waits longer than it must
+
+
+class Server:
+    """One running site; `pid` is the main process, which a service manager would hold."""
+
+    def __init__(self, data_dir: Path, **env: str) -> None:
+        self.port = free_port()
+        self.data_dir = data_dir
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "DATA_DIR": str(data_dir),
+            "PORT": str(self.port),
+            "ADMIN_PASSWORD": "a password for tests",
+            "PYTEST_VERSION": "as in tests: no .env is read",
+        } | env
+        self.log = data_dir.parent / f"{data_dir.name}.log"
+        self.prefix: list[str] = []  # a program that starts the server with fewer rights
+
+    def command(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *args],
+            cwd=PROJECT_DIR,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, sys.executable, "manage.py", "serve"],
+                cwd=PROJECT_DIR,
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                process_group=0,  # so that a test can end the whole of it at one moment
+            )
+        wait_until(self.answers, f"the server never answered:\n{self.log.read_text()}")
+
+    def answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended:\n{self.log.read_text()}")
+        try:
+            return self.get("/health")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        with self.connect() as connection:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def post(self, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+        with self.connect() as connection:
+            connection.request("POST", path, body, {"Content-Type": "application/json"} | headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def connect(self) -> closing[http.client.HTTPConnection]:
+        return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS))
+
+    def raw(self, data: bytes) -> socket.socket:
+        """Open a connection and send bytes as they are."""
+        wire = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
+        wire.sendall(data)
+        return wire
+
+    def sign_in(self, name: str = "admin") -> str:
+        """Sign someone in, the first maintainer unless another is named; return the cookies to send."""
+        with self.connect() as connection:
+            connection.request("GET", "/admin/login/")
+            csrf = connection.getresponse().headers["Set-Cookie"].partition(";")[0]
+            form = {
+                "username": name,
+                "password": self.env["ADMIN_PASSWORD"],
+                "csrfmiddlewaretoken": csrf.partition("=")[2],
+            }
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": csrf}
+        with self.connect() as connection:
+            connection.request("POST", "/admin/login/?next=/admin/", urlencode(form), headers)
+            answer = connection.getresponse()
+            assert answer.status == 302, answer.read()
+            return "; ".join(cookie.partition(";")[0] for cookie in answer.headers.get_all("Set-Cookie"))
+
+    def worker_memory_bytes(self) -> int:
+        found = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(self.workers[0])], capture_output=True, text=True, check=True
+        )
+        return int(found.stdout) * 1024
+
+    @property
+    def workers(self) -> list[int]:
+        found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+        pairs = (line.split() for line in found.stdout.splitlines())
+        return [int(pid) for pid, parent in pairs if int(parent) == self.process.pid]
+
+    def stop(self) -> int:
+        """Stop as a service manager would; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        """Kill the main process, which leaves it no chance to tell its workers."""
+        self.process.kill()
+        self.process.wait()
+
+    def kill_group(self) -> None:
+        """Kill every process of the server at one moment, as a power cut would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def served(data_dir: Path, **env: str) -> Iterator[Server]:
+    server = Server(data_dir, **env)
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(holds, what: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + patience_seconds
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)

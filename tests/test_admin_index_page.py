@@ -1,0 +1,315 @@
+"""The admin's index: how it goes today, from rollups alone."""
+
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events import charts, clock, metrics, rollups
+from events.buckets import DAY_MS
+from events.models import EventType
+from legacy.models import ModeInForce, ParityRun
+from tests.conftest import make_event, sign_in, success
+
+pytestmark = pytest.mark.django_db
+
+
+def page(client: Client, path: str = "/admin/") -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
+    answer = client.get("/admin/")
+    assert answer.status_code == 302
+    assert answer["Location"] == "/admin/login/?next=/admin/"
+
+
+def test_the_login_page_wears_the_theme(client: Client) -> None:
+    assert "/static/events/site.css" in page(client, "/admin/login/")
+
+
+def test_staff_without_a_right_sees_no_figure(client: Client) -> None:
+    make_event(**success())
+    sign_in(client)
+    text = page(client)
+    assert "You may sign in, but not look at events" in text
+    assert "Public count" not in text
+
+
+def test_an_empty_site_says_what_makes_the_first_event_come(client: Client) -> None:
+    sign_in(client, "Staff")
+    text = page(client)
+    assert "No event yet" in text
+    assert "curl http://testserver/event" in text
+
+
+def test_the_count_and_what_it_is_made_of(client: Client) -> None:
+    sign_in(client, "Staff")
+    rollups.set_baseline(1234, note="the old counter", user=None, user_name="command", at=clock.now())
+    make_event(**success())
+    text = page(client)
+    assert "1,235" in text
+    assert "= 1,234 baseline + 1 accepted" in text
+
+
+def test_today_counts_flashes_failures_and_their_rate(client: Client) -> None:
+    sign_in(client, "Staff")
+    for _ in range(3):
+        make_event(**success())
+    make_event()
+    make_event(**success(), received_at_ms=clock.now_ms() - 3 * DAY_MS)
+    answer = client.get("/admin/")
+    assert (answer.context["successes"], answer.context["failures"], answer.context["rate"]) == (3, 1, 0.25)
+    assert "25.0 %" in answer.content.decode()
+
+
+def test_a_longer_span_is_a_link_away(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(**success(), received_at_ms=clock.now_ms() - 3 * DAY_MS)
+    make_event(**success(), received_at_ms=clock.now_ms() - 8 * DAY_MS)
+    answer = client.get("/admin/?days=7")
+    assert answer.context["successes"] == 1
+    assert answer.context["successes_change"] == (False, 0)
+    assert client.get("/admin/?days=nonsense").context["days"] == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "bars", "unit"), [("1", 24, "hour"), ("7", 7, "day"), ("30", 30, "day"), ("90", 90, "day")]
+)
+def test_the_chart_has_a_bar_for_each_step_and_its_figures_in_a_table(
+    client: Client, days: str, bars: int, unit: str
+) -> None:
+    sign_in(client, "Staff")
+    make_event(**success())
+    make_event(event_type="connect_error")
+    text = " ".join(client.get("/admin/", {"days": days}).content.decode().split())
+    assert f"Events by {unit}" in text
+    assert text.count('<g class="bar">') == bars
+    assert text.count("(not over)") == 1
+    assert "1 flash_success, 1 connect_error (not over)" in text
+    assert text.count('<th scope="row"><a href="/admin/events/event/?since=') == bars
+
+
+def test_a_release_stands_where_its_first_event_came(client: Client) -> None:
+    sign_in(client, "Staff")
+    midnight_ms = metrics.day_start_ms(clock.today())
+    make_event(**success(app_version="7c1d2e3"), received_at_ms=midnight_ms - 2 * DAY_MS)
+    make_event(**success(app_version="dev"))
+    (tick,) = client.get("/admin/?days=7").context["chart"]["releases"]
+    assert tick.x == f"{400 / 7:.2f}%"
+    assert tick.title.startswith("7c1d2e3 was first seen ")
+
+
+@pytest.mark.parametrize("released", ["", "1"])
+@pytest.mark.parametrize("days", ["1", "7", "30", "90"])
+def test_every_number_is_the_total_of_the_list_that_it_links_to(client: Client, days: str, released: str) -> None:
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    for number, age_ms in enumerate([0, 0, 3 * DAY_MS, 9 * DAY_MS, 40 * DAY_MS, 100 * DAY_MS]):
+        version = ("19afc18", "dev", "unknown")[number % 3]
+        make_event(**success(app_version=version), received_at_ms=now_ms - age_ms)
+        make_event(message=f"fault {number}", app_version=version, model="UV-17R", received_at_ms=now_ms - age_ms)
+    context = client.get("/admin/", {"days": days, "released": released}).context
+    linked = [
+        (context["successes"], context["successes_url"]),
+        (context["failures"], context["failures_url"]),
+        (context["accepted"], context["accepted_url"]),
+        *((total, url) for _, total, url in context["chart"]["totals"]),
+        *((sum(bucket.counts.values()), url) for _, bucket, url in context["chart"]["rows"]),
+        *((worst.row.failures, worst.url) for _, _, rows in context["worst"] for worst in rows),
+    ]
+    assert len(linked) >= 10 + int(days) // 3
+    for number, url in linked:
+        listed = client.get(url).context
+        assert (listed["total"], len(listed["found"].events)) == (number, number), url
+
+
+@pytest.mark.parametrize(
+    ("successes", "failures", "expected"),
+    [
+        (0, 0, None),
+        (1, 0, (0.0, 0.945)),
+        (0, 1, (0.055, 1.0)),
+        (1, 1, (0.027, 0.973)),
+        (860, 40, (0.032, 0.061)),
+        (1_000_000, 0, (0.0, 0.0)),
+        (0, 1_000_000, (1.0, 1.0)),
+        (500_000, 500_000, (0.499, 0.501)),
+    ],
+)
+def test_the_interval_of_a_rate(successes: int, failures: int, expected: tuple[float, float] | None) -> None:
+    interval = metrics.failure_rate_interval(successes, failures)
+    assert (interval and tuple(round(end, 3) for end in interval)) == expected
+
+
+def test_versions_that_are_no_release_can_be_left_out(client: Client) -> None:
+    sign_in(client, "Staff")
+    for version in ("19afc18", "dev", "unknown"):
+        make_event(message=version, app_version=version)
+    assert client.get("/admin/").context["failures"] == 3
+    context = client.get("/admin/?released=1").context
+    assert context["failures"] == 1
+    assert [worst.row.name for worst in context["worst"][1][2]] == ["19afc18"]
+
+
+def test_what_fails_most_surely_comes_first(client: Client) -> None:
+    sign_in(client, "Staff")
+    failing = {"lucky": (1, 1), "known": (40, 860), "well": (1, 900)}
+    rollups.add(
+        SimpleNamespace(
+            received_at_ms=clock.now_ms(),
+            event_type=event_type,
+            model=model,
+            app_version="19afc18",
+            write_mode=1,
+            connected=1,
+        )
+        for model, counts in failing.items()
+        for event_type, count in zip(("flash_error", "flash_success"), counts, strict=True)
+        for _ in range(count)
+    )
+    (_, _, models), _ = client.get("/admin/").context["worst"]
+    assert [worst.row.name for worst in models] == ["known", "lucky", "well"]
+    low = {worst.row.name: round(worst.row.interval[0], 3) for worst in models}
+    assert low == {"lucky": 0.027, "known": 0.032, "well": 0.0}
+
+
+def test_refusals_and_duplicates_are_told_by_reason(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event()
+    rollups.add_tallies({(clock.today(), "duplicate"): 4, (clock.today(), "invalid_fields"): 2})
+    rollups.add_tallies({(date(2020, 1, 1), "origin"): 9})
+    answer = client.get("/admin/")
+    assert answer.context["duplicates"] == 4
+    assert answer.context["refusals"] == {"invalid fields": 2}
+
+
+def test_text_of_an_event_stays_text(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(message="<script>alert(1)</script>", model='"><img src=x>')
+    text = page(client)
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "&lt;script&gt;alert(…)&lt;/script&gt;" in text
+
+
+def test_failures_come_first_among_the_pages(client: Client) -> None:
+    sign_in(client, "Maintainers")
+    apps = client.get("/admin/").context["app_list"]
+    names = [str(model["name"]) for model in apps[0]["models"]]
+    assert names == ["Failure groups", "Recent failures", "Events", "Baseline history", "Ingest tokens", "Audit log"]
+
+
+def test_the_page_of_one_app_lists_its_pages(client: Client) -> None:
+    sign_in(client, "Staff")
+    text = page(client, "/admin/events/")
+    assert '<a href="/admin/events/recentfailure/">Recent failures</a>' in text
+    assert "You may sign in" not in text
+
+
+def test_nothing_inline_that_the_policy_forbids(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(**success())
+    answer = client.get("/admin/")
+    text = answer.content.decode()
+    assert "style-src 'self'" in answer["Content-Security-Policy"]
+    assert "style=" not in text
+    assert "<style" not in text
+    assert text.count("<script ") == text.count("<script src=")
+
+
+def test_the_index_reads_rollups_and_never_counts_events(client: Client) -> None:
+    sign_in(client, "Maintainers")
+    make_event(**success())
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/admin/")
+    assert len(queries) <= 13, [query["sql"] for query in queries]
+    assert not [q for q in queries if "COUNT(" in q["sql"] and "telemetry_events" in q["sql"]]
+
+
+def test_a_superuser_sees_it_all(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    make_event()
+    assert "What wants attention" in page(client)
+
+
+# --- what an app adds: the old system's panel ------------------------------------------------------------------------
+
+PANEL = '<h2 id="old-system">Old system</h2>'
+
+
+@pytest.mark.parametrize("days", [{}, {"days": "7"}])
+def test_the_old_system_tells_its_mode_and_how_far_parity_is(client: Client, days: dict[str, str]) -> None:
+    sign_in(client, "Staff")
+    ParityRun.objects.create(checked_at=clock.now(), holds=False, days_held=5, finding={})
+    text = " ".join(client.get("/admin/", days).content.decode().split())
+    assert '<a href="/admin/legacy/parityrun/">5 of 7 days</a>' in text
+    assert '<a href="/admin/legacy/cutover/">alias</a>' in text
+    assert "✕ drifts" in text
+
+
+def test_parity_that_was_never_checked_is_told_so_on_an_empty_site_too(client: Client) -> None:
+    sign_in(client, "Staff")
+    text = page(client)
+    assert "No event yet" in text
+    assert '<a href="/admin/legacy/parityrun/">not checked yet</a>' in text
+
+
+def test_dropped_tables_are_told_instead_of_parity(client: Client) -> None:
+    ModeInForce.objects.create(id=1, mode="gone", tables_dropped=True)
+    sign_in(client, "Staff")
+    text = page(client)
+    assert "archived and dropped" in text
+    assert '<a href="/admin/legacy/parityrun/">not checked' not in text
+
+
+def test_the_old_system_is_not_told_to_those_without_its_rights(client: Client) -> None:
+    user = sign_in(client)
+    assert PANEL not in page(client)
+    user.user_permissions.add(Permission.objects.get(codename="view_parityrun"))
+    text = page(client)
+    assert PANEL in text
+    assert "/admin/legacy/cutover/" not in text
+
+
+def test_pages_are_listed_under_their_own_headings(client: Client) -> None:
+    sign_in(client, "Staff")
+    apps = client.get("/admin/").context["app_list"]
+    names = {app["name"]: [str(model["name"]) for model in app["models"]] for app in apps}
+    assert names["The old system"] == ["Mode of the old routes", "Old log", "Parity", "The count's history"]
+
+
+COUNTS = dict.fromkeys(EventType.values, 0)
+
+
+@pytest.mark.parametrize(
+    ("most", "labels"),
+    [
+        (0, ["0"]),
+        (1, ["0", "1"]),
+        (3, ["0", "1", "2", "3"]),
+        (530, ["0", "150", "300", "450"]),
+        (930, ["0", "300", "600", "900"]),
+    ],
+)
+def test_grid_lines_are_round_numbers(most: int, labels: list[str]) -> None:
+    chart = charts.stacked_bars([charts.Column("1 Jan", "", COUNTS | {"flash_success": most}, "")], label_every=1)
+    assert [line.label for line in chart.grid][: len(labels)] == labels
+
+
+def test_failures_stand_below_the_line_in_the_order_of_types() -> None:
+    counts = COUNTS | {"flash_success": 6, "flash_error": 2, "connect_error": 1}
+    bar = charts.stacked_bars([charts.Column("1 Jan", "", counts, "")], label_every=1).bars[0]
+    up, first, second = (
+        (part.event_type, float(part.y.rstrip("%")), float(part.height.rstrip("%"))) for part in bar.segments
+    )
+    assert [up[0], first[0], second[0]] == ["flash_success", "flash_error", "connect_error"]
+    assert up[1] + up[2] == pytest.approx(first[1], abs=0.02)
+    assert first[1] + first[2] == pytest.approx(second[1], abs=0.02)
+    assert up[2] == pytest.approx(3 * first[2], abs=0.02)

@@ -1,0 +1,191 @@
+"""Who may write what, and what it costs to take the old routes away. Who may import whom is import-linter's."""
+
+import ast
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from tests.conftest import run_apart
+
+# The tables that everything else is proved from, and the only modules that may write them.
+WRITERS = {
+    "Event": {"events/ingest.py", "events/regrouping.py", "events/retention.py"},
+    "LifetimeTotal": {"events/rollups.py"},
+    "HourlyRollup": {"events/rollups.py"},
+    "IngestTally": {"events/rollups.py"},
+    "CounterBaseline": {"events/rollups.py"},
+    "ModeRollup": {"events/rollups.py"},
+    "Release": {"events/releases.py"},
+    "FailureGroup": {"events/groups.py", "events/triage.py"},
+    "AuditEntry": {"events/audit.py"},
+    "RetentionMark": {"events/retention.py"},
+    "GroupHour": {"events/groups.py"},
+    "GroupShare": {"events/groups.py"},
+}
+# The SQL of counts, which knows no table: whoever names one to it writes that table.
+UPSERTS = "events/upserts.py"
+# These write SQL to tables of their own: the old system's, and an import's scratch database.
+OLD_TABLES = {f"legacy/{name}.py" for name in ("archive", "d1_import", "d1_staging", "old_tables")}
+SQL_WRITERS = set.union(OLD_TABLES, {UPSERTS}, *WRITERS.values())
+
+WRITES = {
+    "save", "delete", "create", "update", "get_or_create", "update_or_create", "bulk_create", "bulk_update",
+    "asave", "adelete", "acreate", "aupdate", "aget_or_create", "aupdate_or_create", "abulk_create", "abulk_update",
+    "_raw_delete",
+}  # fmt: skip
+SQL_WRITE = re.compile(r"\b(INSERT\s+(OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|TRUNCATE)\b")
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    for folder in ("events", "legacy", "telemetry_site"):
+        for file in sorted((settings.BASE_DIR / folder).rglob("*.py")):
+            if "migrations" not in file.parts:
+                yield str(file.relative_to(settings.BASE_DIR)), file.read_text(encoding="utf-8")
+
+
+class Writes(ast.NodeVisitor):
+    """Collects the writes of one module: which names each goes back to, and the SQL that writes.
+
+    A local variable goes back to what it was assigned from, looped over or annotated with.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.by_orm: list[tuple[int, set[str]]] = []
+        self.by_sql: list[int] = []
+        self._origins: dict[str, set[str]] = {}
+        self.visit(ast.parse(source))
+
+    def visit_Module(self, node: ast.Module) -> None:
+        for statement in node.body:
+            if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                self._learn_all(statement)
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        around = self._origins
+        self._origins = {name: set(origins) for name, origins in around.items()}
+        self._learn_all(node)
+        self.generic_visit(node)
+        self._origins = around
+
+    def _learn_all(self, tree: ast.AST) -> None:
+        for node in ast.walk(tree):
+            self._learn(node)
+
+    def _learn(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                self._relate(target, node.value)
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value:
+            self._relate(node.target, node.value)
+        elif isinstance(node, ast.For | ast.comprehension):
+            self._relate(node.target, node.iter)
+        elif isinstance(node, ast.arg) and node.annotation:
+            self._origins.setdefault(node.arg, set()).update(self._names(node.annotation))
+
+    def _relate(self, target: ast.expr, value: ast.expr) -> None:
+        for name in self._names(target):
+            self._origins.setdefault(name, set()).update(self._names(value))
+
+    @staticmethod
+    def _names(node: ast.AST) -> set[str]:
+        """Return every name that a value or an annotation speaks of, quoted annotations included."""
+        quoted = {child.value for child in ast.walk(node) if isinstance(child, ast.Constant)}
+        return {child.id for child in ast.walk(node) if isinstance(child, ast.Name)} | {
+            word for text in quoted if isinstance(text, str) for word in re.findall(r"\b[A-Z]\w+\b", text)
+        }
+
+    def _reaches(self, names: set[str]) -> set[str]:
+        reached: set[str] = set()
+        while names:
+            reached |= names
+            names = set().union(*(self._origins.get(name, set()) for name in names)) - reached
+        return reached
+
+    def visit_Call(self, node: ast.Call) -> None:
+        # A queryset's update() takes keywords, a dictionary's a value.
+        is_write = isinstance(node.func, ast.Attribute) and node.func.attr in WRITES
+        if is_write and not (node.func.attr == "update" and node.args):
+            self.by_orm.append((node.lineno, self._reaches(self._names(node.func.value))))
+        if isinstance(node.func, ast.Name) and node.func.id in ("Upsert", "change"):
+            self.by_orm.append((node.lineno, self._reaches(self._names(node.args[0]))))
+        self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str) and SQL_WRITE.search(node.value):
+            self.by_sql.append(node.lineno)
+
+
+def foreign_writes(path: str, source: str) -> list[str]:
+    writes = Writes(source)
+    found = [
+        f"{path}:{line} writes {model}"
+        for line, names in writes.by_orm
+        for model, writers in WRITERS.items()
+        if model in names and path not in writers
+    ]
+    return found + [f"{path}:{line} writes by SQL" for line in writes.by_sql if path not in SQL_WRITERS]
+
+
+def test_only_the_writers_write() -> None:
+    assert [line for path, source in sources() for line in foreign_writes(path, source)] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("events/views.py", "Event.objects.create(id='1')"),
+        ("events/views.py", "Event(id='1').save()"),
+        ("events/admin.py", "def act(self, request, queryset: 'EventQuerySet[Event]'):\n    queryset.delete()"),
+        ("events/admin.py", "def act(event: Event) -> None:\n    event.save()"),
+        ("legacy/views.py", "old = Event.objects.failures()\nfor event in old.newest_first():\n    event.delete()"),
+        ("events/ingest.py", "LifetimeTotal.objects.update_or_create(event_type='x')"),
+        ("events/rollups.py", "Event.objects.filter(id='1').update(message='')"),
+        ("events/metrics.py", "_HOURLY = Upsert(HourlyRollup._meta.db_table, ('hour_ms',), 'hour_ms', '')"),
+        ("events/metrics.py", "rows = HourlyRollup.objects.all()\nrows.filter(accepted=0).delete()"),
+        ("legacy/views.py", "cursor.execute(f'DELETE FROM {table} WHERE id = %s', [1])"),
+        ("telemetry_site/errors.py", "cursor.execute('UPDATE telemetry_events SET message = 1')"),
+    ],
+)
+def test_a_write_elsewhere_is_seen(path: str, source: str) -> None:
+    assert len(foreign_writes(path, source)) == 1
+
+
+def test_the_writers_are_seen_to_write() -> None:
+    """Or the rule above would hold because it looks at nothing."""
+    for model, writers in WRITERS.items():
+        for path in writers:
+            writes = Writes((settings.BASE_DIR / path).read_text(encoding="utf-8"))
+            assert writes.by_sql or any(model in names for _, names in writes.by_orm), f"{path} writes no {model}"
+
+
+def test_taking_legacy_away_costs_one_line_of_settings_and_one_of_urls(tmp_path: Path) -> None:
+    for folder in ("events", "telemetry_site", "templates"):
+        shutil.copytree(settings.BASE_DIR / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("settings.py", "public_urls.py"):
+        file = tmp_path / "telemetry_site" / name
+        lines = file.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if '"legacy' not in line]
+        assert len(lines) - len(kept) == 1, name
+        file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    asked = (
+        "import django; django.setup()\n"
+        "from django.core.management import call_command\n"
+        "from django.test import Client\n"
+        "call_command('migrate', verbosity=0)\n"
+        "call_command('check')\n"
+        "call_command('makemigrations', check=True, dry_run=True, verbosity=0)\n"
+        "client = Client(headers={'host': 'localhost'})\n"
+        "body = {'event_type': 'flash_error', 'occurred_at': '2026-02-12T18:00:00Z', 'message': 'No ACK',\n"
+        "        'model': 'UV-5RM', 'write_mode': 1, 'connected': 1, 'app_version': 'dev'}\n"
+        "print(client.post('/event', body, content_type='application/json').status_code)\n"
+        "for path in ('/metrics/flash-count', '/admin/login/', '/api/schema/', '/count', '/recent'):\n"
+        "    print(client.get(path).status_code)\n"
+    )
+    told = run_apart(asked, project=tmp_path, DATA_DIR=str(tmp_path / "var"))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[1:] == ["201", "200", "200", "200", "404", "404"]

@@ -1,0 +1,140 @@
+"""Why the public count is what it is: its parts, every import, and everything that changed it at once."""
+
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events import clock, rollups
+from events.models import CounterBaseline
+from legacy import modes
+from legacy.models import Cutover, ImportRun
+from tests.conftest import make_event, sign_in, success
+from tests.fixtures.d1 import baseline_row, export, log_row, success_row
+
+pytestmark = pytest.mark.django_db
+PATH = "/admin/legacy/importrun/"
+
+
+@pytest.fixture(autouse=True)
+def _mode_is_not_remembered() -> Iterator[None]:
+    modes.forget()
+    yield
+    modes.forget()
+
+
+def text_of(answer: Any) -> str:
+    return " ".join(answer.content.decode().split())
+
+
+def bring(folder: Path, name: str = "export.sql") -> None:
+    """Import a baseline of 40, two successes and a failure of an old name, with one row that cannot be stored."""
+    events = [baseline_row(40), success_row("a"), success_row("b"), success_row(None)]
+    file = folder / name
+    file.write_text(export(events=events, logs=[log_row(event_type="flash_fail")]), encoding="utf-8")
+    call_command("import_d1", str(file), stdout=io.StringIO())
+
+
+@pytest.mark.parametrize(("role", "status"), [(None, 403), ("Staff", 200), ("Maintainers", 200)])
+def test_who_may_look(client: Client, role: str | None, status: int) -> None:
+    sign_in(client, role)
+    assert client.get(PATH).status_code == status
+
+
+def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
+    assert client.get(PATH)["Location"].startswith("/admin/login/")
+
+
+def test_a_new_site_says_what_would_change_its_count(client: Client) -> None:
+    make_event(**success())
+    sign_in(client, "Staff")
+    answer = client.get(PATH)
+    assert answer.context["made_of"] == (0, 0, 1)
+    text = text_of(answer)
+    assert "Why is it 1?" in text
+    assert "every success was counted as it came" in text
+    assert "manage.py import_d1" in text
+
+
+def test_the_count_is_the_baseline_what_was_imported_and_what_came_live(client: Client, tmp_path: Path) -> None:
+    bring(tmp_path)
+    bring(tmp_path)  # again, which adds nothing
+    make_event(**success())
+    sign_in(client, "Staff")
+    answer = client.get(PATH)
+    assert answer.context["made_of"] == (40, 2, 1)
+    text = text_of(answer)
+    assert "Why is it 43?" in text
+    for part in ("<dd>40</dd>", "<dd>+ 2</dd>", "<dd>+ 1</dd>", "<dd>= 43</dd>"):
+        assert part in text
+    assert '<a href="/admin/events/counterbaseline/">Baseline</a>' in text
+    assert "tells the old tables' own figure: 42" in text  # the import began in `separate`
+
+
+def test_each_import_is_told_with_what_became_of_its_rows(client: Client, tmp_path: Path) -> None:
+    bring(tmp_path, "<b>d1.sql")
+    sign_in(client, "Staff")
+    answer = client.get(PATH)
+    (imported,) = answer.context["imports"]
+    assert imported.sums == [
+        ("Read", 5),
+        ("Added", 4),
+        ("Already there", 0),
+        ("Twins", 0),
+        ("Repaired", 1),
+        ("Refused", 1),
+    ]
+    text = text_of(answer)
+    assert "&lt;b&gt;d1.sql" in text
+    assert "Refused: telemetry_events: a success without a session" in text
+    assert "Repaired: client_logs: old name of a type, now flash_error" in text
+
+
+def test_switches_baselines_and_imports_stand_in_one_line_of_time(client: Client, tmp_path: Path) -> None:
+    bring(tmp_path)
+    at = clock.now()
+    Cutover.objects.update(switched_at=at - timedelta(days=3))
+    CounterBaseline.objects.update(set_at=at - timedelta(days=2))
+    ImportRun.objects.update(finished_at=at - timedelta(days=1))
+    rollups.set_baseline(50, note="found more", user=None, user_name="kim", at=at - timedelta(hours=1))
+    modes.switch(modes.Mode.ALIAS, reason="phase 3", user=None, user_name="kim", at=at)
+    sign_in(client, "Staff")
+    answer = client.get(PATH)
+    told = [(c.what, c.name, c.who, c.why, c.before, c.after) for c in answer.context["changes"]]
+    row = CounterBaseline.objects.order_by("id")[0]
+    assert told == [
+        ("switch", "alias", "kim", "phase 3", 52, 52),
+        ("baseline", "", "kim", "found more", 40, 50),
+        ("import", "export.sql", "import_d1", "", None, 2),
+        ("baseline", "", "import_d1", row.note, 0, 40),
+        ("switch", "separate", "import_d1", "the first import from the old system", 0, 0),
+    ]
+    text = text_of(answer)
+    for part in ("switch to alias", "52 → 52", "40 → 50", "found more", "+ 2"):
+        assert part in text
+
+
+def test_dropped_tables_leave_the_history(client: Client, settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    bring(tmp_path)
+    call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
+    call_command("drop_legacy", stdout=io.StringIO())
+    sign_in(client, "Staff")
+    assert "Why is it 42?" in text_of(client.get(PATH))
+
+
+def test_the_page_is_bounded_and_counts_no_event(client: Client, tmp_path: Path) -> None:
+    for _ in range(3):
+        bring(tmp_path)
+    sign_in(client, "Staff")
+    with CaptureQueriesContext(connection) as queries:
+        client.get(PATH)
+    assert len(queries) <= 13, [query["sql"] for query in queries]
+    assert not [query for query in queries if "telemetry_events" in query["sql"]]

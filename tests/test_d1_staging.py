@@ -1,0 +1,117 @@
+"""An export in its scratch database: what is read out of it, and what it may not do there."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from legacy import d1_staging
+from legacy.d1_staging import RefusedFile, Staged
+from tests.fixtures import d1
+from tests.fixtures.d1 import baseline_row, event_row, export, log_row, success_row
+
+Stage = Callable[[str], Staged]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    staged: list[Staged] = []
+
+    def stage_sql(sql: str) -> Staged:
+        (tmp_path / "export.sql").write_text(sql, encoding="utf-8")
+        staged.append(d1_staging.stage(tmp_path / "export.sql", tmp_path / "scratch", lambda _: None))
+        return staged[-1]
+
+    yield stage_sql
+    for one in staged:
+        one.connection.close()
+
+
+def test_rows_come_as_they_are_oldest_received_first(stage: Stage) -> None:
+    odd = 'It\'s; "quoted"\n-- not a comment\r\n📻 \\ %s ?'
+    rows = [log_row(message=odd, stack="a\nb"), log_row(received_at_ms=5), log_row(model=b"\0\xff", write_mode=-7)]
+    staged = stage(export(logs=rows))
+    assert [row for page in staged.read("client_logs", 2) for row in page] == [rows[1], rows[0], rows[2]]
+    assert [len(page) for page in staged.read("client_logs", 2)] == [2, 1]
+    assert staged.rows == {"client_logs": 3, "telemetry_events": 0}
+
+
+def test_one_table_of_the_two_is_enough(stage: Stage) -> None:
+    assert stage(d1.EVENT_TABLE + "CREATE TABLE d1_migrations(id);\n")[1:] == (
+        {"telemetry_events": 0},
+        ["d1_migrations"],
+    )
+
+
+def test_columns_in_another_order_are_read_by_name(stage: Stage) -> None:
+    columns = d1_staging.TABLES["client_logs"]
+    values = ",".join(f"'{name}'" for name in reversed(columns))
+    staged = stage(
+        f"CREATE TABLE client_logs({','.join(reversed(columns))}, more);\nINSERT INTO client_logs VALUES({values},1);\n"
+    )
+    assert next(staged.read("client_logs", 1)) == [{name: name for name in columns}]
+
+
+def test_the_old_systems_own_baseline_comes_before_one_that_a_client_sent(stage: Stage) -> None:
+    forged, own = success_row("baseline-mine", received_at_ms=1), baseline_row(12)
+    near = [success_row("baselin"), success_row("baseline."), success_row("my baseline-"), event_row(id="Baseline-")]
+    staged = stage(export(events=[forged, *near, own]))
+    assert [row["id"] for row in staged.baselines()] == [own["id"], forged["id"]]
+
+
+def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
+    file = d1.as_sqlite(export(logs=[log_row(message="MARK")]), tmp_path / "export.sqlite")
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE client_logs SET message = CAST(X'61FF62' AS TEXT)")
+    connection.close()
+    staged = d1_staging.stage(file, tmp_path / "scratch", lambda _: None)
+    assert next(staged.read("client_logs", 1))[0]["message"] == "a\ufffdb"
+    staged.connection.close()
+
+
+def test_the_file_of_an_operator_is_only_read(tmp_path: Path) -> None:
+    file = d1.as_sqlite(export(logs=[log_row()]), tmp_path / "export.sqlite")
+    content, others = file.read_bytes(), sorted(tmp_path.iterdir())
+    staged = d1_staging.stage(file, tmp_path / "scratch", lambda _: None)
+    staged.connection.close()
+    assert file.read_bytes() == content
+    assert sorted(tmp_path.iterdir()) == [*others, tmp_path / "scratch"]
+
+
+def test_progress_tells_how_many_bytes_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "export.sql"
+    file.write_text(export(logs=[log_row() for _ in range(2_100)]))
+    told: list[int] = []
+    d1_staging.stage(file, tmp_path / "scratch", told.append).connection.close()
+    assert len(told) == 3
+    assert told == sorted(told)
+    assert told[-1] == file.stat().st_size
+
+
+INDEXED = export(logs=[log_row() for _ in range(2_000)]) + "CREATE INDEX i ON client_logs(received_at_ms, message);\n"
+
+
+def test_an_index_over_as_many_rows_as_the_file_holds_is_built(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(d1_staging, "_STEPS_A_CALL", 20)  # as if there were a million rows
+    assert stage(INDEXED).rows["client_logs"] == 2_000
+
+
+def test_a_statement_that_takes_far_longer_is_stopped(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(d1_staging, "_STEPS_A_CALL", 20)
+    columns = ", ".join(["id || model"] * 200)
+    with pytest.raises(RefusedFile, match="it takes longer than any statement of an export"):
+        stage(INDEXED + f"CREATE INDEX wide ON client_logs({columns});\n")
+
+
+def test_nothing_can_be_run_by_reading(stage: Stage) -> None:
+    staged = stage(export(logs=[log_row()]))
+    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+        staged.connection.execute("SELECT hex(id) FROM client_logs")
+
+
+@pytest.mark.parametrize("action", ["BEGIN;", "begin transaction;", "COMMIT;", "END TRANSACTION ;"])
+def test_the_transaction_around_an_export_is_ours(stage: Stage, action: str) -> None:
+    parts: list[Any] = [action, export(logs=[log_row()]), action]
+    assert stage("\n".join([*parts, ""])).rows["client_logs"] == 1

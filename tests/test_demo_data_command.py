@@ -1,0 +1,221 @@
+"""`manage.py demo_data`: a made-up world that looks alive, and goes again without a trace."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from events import buckets, clock, contract, demo, regrouping, rollups
+from events.fingerprints import fingerprint
+from events.groups import MAX_NEW_A_DAY
+from events.models import Event, FailureGroup, GroupHour, GroupShare, HourlyRollup, LifetimeTotal, Release
+from events.querysets import SUCCESS
+from tests.conftest import make_event, payload, success
+
+pytestmark = pytest.mark.django_db
+
+NOON_MS = 1_770_897_600_000  # 2026-02-12 12:00 UTC
+
+
+def run(*arguments: str) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    call_command("demo_data", *arguments, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def test_it_fills_an_empty_site() -> None:
+    out, err = run("--events", "2000", "--days", "3", "--seed", "7")
+    assert out == "2,000 made-up events of 3 days are stored (--seed 7).\n"
+    assert err == "100 %: 2,000 of 2,000\n"
+    assert Event.objects.made_up().count() == 2000
+    assert sum(LifetimeTotal.objects.values_list("accepted", flat=True)) == 2000
+    assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
+    newest = Event.objects.newest_first()[0].received_at_ms
+    oldest = Event.objects.newest_first().reverse()[0].received_at_ms
+    assert newest <= clock.now_ms()
+    assert newest - oldest <= 3 * buckets.DAY_MS
+
+
+def test_more_can_be_added() -> None:
+    run("--events", "100", "--seed", "1")
+    run("--events", "100", "--seed", "2")
+    assert Event.objects.count() == 200
+
+
+def test_clear_leaves_real_events_and_their_counts_alone() -> None:
+    run("--events", "300", "--days", "2")
+    make_event(**success())
+    make_event()
+    out, _ = run("--clear")
+    assert out == "300 made-up events are gone; nothing else was touched.\n"
+    assert Event.objects.count() == 2
+    assert dict(LifetimeTotal.objects.exclude(accepted=0).values_list("event_type", "accepted")) == {
+        "flash_success": 1,
+        "flash_error": 1,
+    }
+    assert HourlyRollup.objects.count() == 2
+
+
+def test_clear_of_nothing_is_said() -> None:
+    assert run("--clear") == ("0 made-up events are gone; nothing else was touched.\n", "")
+
+
+def test_a_database_that_holds_real_events_is_refused() -> None:
+    make_event()
+    with pytest.raises(CommandError, match="This database holds real events") as refused:
+        run("--events", "10")
+    assert refused.value.returncode == 1
+    assert Event.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--events", "0"], "--events must be from 1 to 10,000,000, not 0"),
+        (["--events", "-5"], "--events must be from 1 to 10,000,000, not -5"),
+        (["--events", "10000001"], "--events must be from 1"),
+        (["--days", "0"], "--days must be from 1 to 730, not 0"),
+        (["--days", "731"], "--days must be from 1 to 730, not 731"),
+        (["--events", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_nonsense_is_refused_in_words(arguments: list[str], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        run(*arguments)
+    assert not Event.objects.exists()
+
+
+# --- the made-up world -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def month() -> list[demo.EventRow]:
+    return list(demo.happen(20_000, days=30, now_ms=NOON_MS, seed=4))
+
+
+def test_events_come_in_the_order_of_their_time(month: list[demo.EventRow]) -> None:
+    moments = [event.received_at_ms for event in month]
+    assert moments == sorted(set(moments))
+    assert len(moments) == 20_000
+    assert moments[0] > NOON_MS - 30 * buckets.DAY_MS
+    assert moments[-1] < NOON_MS
+
+
+def test_every_event_is_one_that_the_contract_takes(month: list[demo.EventRow]) -> None:
+    for event in month[::50]:
+        told = {name: value for name, value in event._asdict().items() if name in payload() or value is not None}
+        taken = contract.parse(told, received_at_ms=event.received_at_ms)
+        assert taken._replace(id=event.id, source="demo") == event
+
+
+def test_the_same_seed_draws_the_same_world(month: list[demo.EventRow]) -> None:
+    again = demo.happen(20_000, days=30, now_ms=NOON_MS, seed=4)
+    assert all(one._replace(id="") == other._replace(id="") for one, other in zip(month, again, strict=True))
+
+
+def test_most_flashes_succeed(month: list[demo.EventRow]) -> None:
+    types = Counter(event.event_type for event in month)
+    assert 0.85 < types[SUCCESS] / len(month) < 0.91
+    assert len(types) == 5
+
+
+def test_failures_have_logs_and_stacks_to_read(month: list[demo.EventRow]) -> None:
+    for event in month[::7]:
+        lines = json.loads(event.log_lines_json)
+        assert 3 <= len(lines) <= 80
+        assert (event.stack is None) == (event.event_type == SUCCESS)
+
+
+def test_one_model_fails_with_one_release_until_the_next(month: list[demo.EventRow]) -> None:
+    asked = Counter((event.model, event.app_version) for event in month)
+    failed = Counter((event.model, event.app_version) for event in month if event.event_type != SUCCESS)
+    broken = {key for key, count in asked.items() if key[0] != "unknown" and count >= 50 and failed[key] / count > 0.4}
+    assert len(broken) == 1
+    assert broken.pop()[0] == "UV-17R"
+
+
+def test_a_few_failures_are_common_and_a_long_tail_is_rare(month: list[demo.EventRow]) -> None:
+    counts = Counter(
+        fingerprint(event.event_type, event.error_name, event.message, event.stack).title
+        for event in month
+        if event.event_type != SUCCESS
+    )
+    assert len(counts) > 100
+    assert sum(count for _, count in counts.most_common(10)) > 0.7 * counts.total()
+    assert list(counts.values()).count(1) > 50
+
+
+def test_one_failure_is_new_today_and_one_grows(month: list[demo.EventRow]) -> None:
+    today_ms = NOON_MS - NOON_MS % buckets.DAY_MS
+    new = [event.received_at_ms for event in month if event.message == "Bootloader answered with an unknown revision"]
+    assert new
+    assert min(new) >= today_ms
+    growing = [event.received_at_ms for event in month if event.message.startswith("Buffer overrun")]
+    middle_ms = today_ms - 15 * buckets.DAY_MS
+    assert sum(at_ms >= middle_ms for at_ms in growing) > 3 * sum(at_ms < middle_ms for at_ms in growing)
+
+
+def test_no_day_has_more_new_failures_than_a_day_may_bring(month: list[demo.EventRow]) -> None:
+    # Where there is only one day it brings all of them.
+    for events in (month, list(demo.happen(20_000, days=1, now_ms=NOON_MS, seed=4))):
+        born: dict[tuple[str, str], int] = {}
+        for event in events:
+            born.setdefault((event.event_type, event.message), event.received_at_ms // buckets.DAY_MS)
+        born = {key: day for key, day in born.items() if key[0] != SUCCESS and not re.search(r"\d", key[1])}
+        assert max(Counter((day, event_type) for (event_type, _), day in born.items()).values()) < MAX_NEW_A_DAY
+
+
+def test_clear_takes_groups_and_releases_along() -> None:
+    run("--events", "2000", "--days", "3", "--seed", "7")
+    made_up = Release.objects.order_by("first_seen_ms")[0]
+    make_event(app_version="19afc18")
+    make_event(message="Handshake timed out after 3 attempts", app_version=made_up.app_version)
+    run("--clear")
+    assert set(FailureGroup.objects.values_list("title", "accepted")) == {
+        ("No ACK for block … (got …)", 1),
+        ("Handshake timed out after … attempts", 1),
+    }
+    assert sum(GroupHour.objects.values_list("accepted", flat=True)) == 2
+    assert GroupShare.objects.count() == 8
+    assert set(Release.objects.values_list("app_version", flat=True)) == {"19afc18", made_up.app_version}
+    assert Release.objects.get(pk=made_up.pk).first_seen_ms > made_up.first_seen_ms
+    assert regrouping.compare() == []
+
+
+def test_a_day_alone_is_enough_for_a_world() -> None:
+    for now_ms in (NOON_MS, NOON_MS - NOON_MS % buckets.DAY_MS + 60_000):
+        assert len(list(demo.happen(50, days=1, now_ms=now_ms, seed=1))) == 50
+
+
+# --- told to stop ----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_stored_before_an_interrupt_is_counted_right(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    environment |= {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "telemetry_site.settings"}
+
+    def manage(*arguments: str) -> list[str]:
+        return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+
+    subprocess.run(manage("migrate", "-v0"), env=environment, check=True)
+    with subprocess.Popen(
+        manage("demo_data", "--events", "200000"), env=environment, stderr=subprocess.PIPE, text=True
+    ) as filling:
+        assert filling.stderr is not None
+        assert filling.stderr.readline() == "10 %: 20,000 of 200,000\n"
+        filling.send_signal(signal.SIGINT)
+        told = filling.stderr.read()
+    assert filling.returncode == 130
+    assert "Interrupted: what was stored stays" in told
+    proof = subprocess.run(manage("rebuild_rollups", "--check"), env=environment, capture_output=True, text=True)
+    assert (proof.returncode, proof.stderr) == (0, "")
+    assert " 0 differ." in proof.stdout

@@ -1,0 +1,260 @@
+"""`manage.py erase_session`: nothing of one session is left, in no table and in no file, and every count stays."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+
+from events import clock, metrics
+from events.models import AuditEntry, Event, FailureGroup, HourlyRollup, LifetimeTotal
+from legacy import modes, old_tables, parity
+from legacy.models import ClientLog, LegacyCount, ParityRun
+from tests.conftest import make_event, payload, success
+from tests.fixtures.d1 import event_row, export, success_row, twin_of
+from tests.servers import served
+
+pytestmark = pytest.mark.django_db
+
+SESSION = "somebodys-session-4711"
+
+
+@pytest.fixture(autouse=True)
+def _mode_is_not_remembered() -> Iterator[None]:
+    modes.forget()
+    yield
+    modes.forget()
+
+
+def run(*args: str) -> str:
+    out = io.StringIO()
+    call_command("erase_session", *args, stdout=out)
+    return out.getvalue()
+
+
+def counts() -> dict[str, Any]:
+    tables = (LifetimeTotal, HourlyRollup, FailureGroup)
+    return {table.__name__: list(table._default_manager.order_by("pk").values()) for table in tables} | {
+        "public": metrics.flash_count(),
+        "old": old_tables.count(),
+    }
+
+
+def everything() -> str:
+    """Return every cell of every table."""
+    cells = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT * FROM "{table}"')
+            cells += [str(cell) for row in cursor.fetchall() for cell in row]
+    return "\n".join(cells)
+
+
+def live(client: Client) -> None:
+    """Let a dual-writing client of the site report a session's failure, then its success, by every route."""
+    failure = payload(session_id=SESSION, message="No ACK")
+    for path, body in [
+        ("/event", failure),
+        ("/client-log", {name: value for name, value in failure.items() if name != "session_id"}),
+        ("/event", success(session_id=SESSION)),
+        ("/increment", {"sessionId": SESSION}),
+    ]:
+        assert client.post(path, json.dumps(body), content_type="application/json").status_code < 300
+
+
+def imported(folder: Path) -> None:
+    first = event_row(session_id=SESSION)
+    second = event_row(session_id=SESSION)
+    file = folder / "export.sql"
+    rows = export(events=[success_row(SESSION), first, second], logs=[twin_of(first), twin_of(second)])
+    file.write_text(rows, encoding="utf-8")
+    call_command("import_d1", str(file), stdout=io.StringIO())
+    modes.forget()
+
+
+def test_a_session_of_every_route_is_erased_and_every_count_stays(client: Client) -> None:
+    live(client)
+    client.post("/increment", json.dumps({"sessionId": "another-session"}), content_type="application/json")
+    other = make_event(session_id="another-session")
+    before = counts()
+    said = run(SESSION, "--reason", "asked by mail")
+    assert said.splitlines()[0] == (
+        "Erased: events 3, rows of the old log 1, sessions of the old counter 1. Every count stays."
+    )
+    assert counts() == before
+    assert SESSION not in everything()
+    assert set(Event.objects.values_list("session_id", flat=True)) == {"another-session"}
+    assert Event.objects.filter(pk=other.pk).exists()
+    assert LegacyCount.objects.count() == 2
+    entry = AuditEntry.objects.get()
+    assert (entry.kind, entry.why) == ("erasure", "asked by mail")
+    assert entry.what == "Erased a session: events 3, rows of the old log 1, sessions of the old counter 1."
+
+
+def test_what_an_import_brought_of_it_is_erased_its_second_failure_too(tmp_path: Path) -> None:
+    imported(tmp_path)
+    assert Event.objects.filter(session_id=None, metadata_json__contains=SESSION).count() == 1
+    before = counts()
+    assert "events 3, rows of the old log 2, sessions of the old counter 1" in run(SESSION)
+    assert not Event.objects.exists()
+    assert not ClientLog.objects.exists()
+    assert counts() == before
+    assert SESSION not in everything()
+
+
+def test_a_comparison_no_longer_names_it() -> None:
+    for name in (SESSION, "another"):
+        old_tables.keep(LegacyCount(session_id=name, counted_at_ms=clock.now_ms(), in_stream=True))
+    parity.keep(parity.check(2, clock.today()), at=clock.now())
+    assert "examples of a comparison 1" in run(SESSION)
+    assert [one["id"] for one in ParityRun.objects.get().finding["examples_only_old"]] == ["another"]
+    assert SESSION not in everything()
+
+
+def test_an_erased_session_is_no_loss_to_parity(client: Client) -> None:
+    live(client)
+    client.post("/increment", json.dumps({"sessionId": "another-session"}), content_type="application/json")
+    run(SESSION)
+    finding = parity.check(2, clock.today())
+    assert finding.holds
+    assert finding.total.successes == parity.Side(old=1, new=1)
+    for mode in ("separate", "alias"):
+        call_command("legacy_mode", mode, stdout=io.StringIO())
+    assert modes.count_now() == 2
+    assert Event.objects.count() == 1
+
+
+def test_a_session_that_waits_for_the_stream_is_still_counted_there() -> None:
+    call_command("legacy_mode", "separate", stdout=io.StringIO())
+    old_tables.keep(LegacyCount(session_id=SESSION, counted_at_ms=clock.now_ms(), in_stream=False))
+    run(SESSION)
+    call_command("legacy_mode", "alias", stdout=io.StringIO())
+    assert modes.count_now() == 1
+    assert SESSION not in everything()
+
+
+def test_a_dry_run_only_looks(client: Client) -> None:
+    live(client)
+    said = run(SESSION, "--dry-run")
+    assert said == (
+        "Stored of it: events 3, rows of the old log 1, sessions of the old counter 1. Nothing was erased: --dry-run.\n"
+    )
+    assert Event.objects.count() == 3
+    assert not AuditEntry.objects.exists()
+
+
+def test_an_unknown_session_is_nothing_and_not_noted() -> None:
+    make_event(session_id="Somebodys-Session-4711")  # another one
+    assert "Erased: nothing." in run(SESSION)
+    assert Event.objects.count() == 1
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize("session_id", ["100%", "a_b", 'quote"d', "back\\slash", "é📻"])
+def test_any_name_is_found_and_no_other(session_id: str) -> None:
+    make_event(session_id=session_id)
+    make_event(message="b", metadata_json=json.dumps({"session_id": session_id}))
+    others = [make_event(message="c", metadata_json='{"session_id": "axb"}'), make_event(session_id="100x")]
+    run(session_id)
+    assert set(Event.objects.all()) == set(others)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "at least one character"),
+        (["a\0b"], "at least one character"),
+        ([SESSION, "--reason", f"{SESSION} asked"], "must not name the session"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(arguments: list[str], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        run(*arguments)
+
+
+def test_what_is_sent_again_is_taken_as_new(client: Client) -> None:
+    """What docs/privacy.md says of it."""
+    body = success(session_id=SESSION)
+    make_event(**body)
+    run(SESSION)
+    assert client.post("/event", json.dumps(body), content_type="application/json").status_code == 201
+    assert metrics.flash_count().total == 2
+
+
+def test_the_old_tables_may_be_gone(client: Client) -> None:
+    make_event(session_id=SESSION)
+    call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
+    call_command("drop_legacy", stdout=io.StringIO())
+    try:
+        assert "Erased: events 1." in run(SESSION)
+    finally:
+        modes.forget()
+
+
+# --- the files ---------------------------------------------------------------------------------------------------
+
+
+def files_holding(folder: Path, words: str) -> list[str]:
+    return [
+        str(file.relative_to(folder))
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and words.encode() in file.read_bytes()
+    ]
+
+
+def test_no_file_of_a_running_site_holds_it_afterwards(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    message = "a message that nobody else would send"
+    with served(data, INGEST_RATE="off", BATCH_RATE="off") as server:
+        for number in range(60):  # neighbours on the same pages
+            body = payload(session_id=f"neighbour-{number}", message=f"neighbour {number}")
+            assert server.post("/event", json.dumps(body).encode())[0] == 201
+            if number == 30:
+                stack = "at write (radio.js)\n" * 100
+                failure = payload(session_id=SESSION, message=message, stack=stack + message)
+                assert server.post("/event", json.dumps(failure).encode())[0] == 201
+                assert server.post("/increment", json.dumps({"sessionId": SESSION}).encode())[0] == 200
+                del failure["session_id"]
+                assert server.post("/client-log", json.dumps(failure).encode())[0] == 200
+        assert files_holding(data, SESSION) == files_holding(data, message) != []
+        (data / "backups").mkdir()
+        (data / "backups" / "copy.sqlite3").write_bytes(b"..." + SESSION.encode())
+        done = server.command("erase_session", SESSION)
+        assert done.returncode == 0, done.stderr
+        assert "The database holds its name no more." in done.stdout
+        assert f"{data / 'backups' / 'copy.sqlite3'} still holds its name." in done.stdout
+        assert files_holding(data, SESSION) == ["backups/copy.sqlite3"]
+        # Its group is known by the words of its first failure; of the events themselves nothing is left.
+        assert server.get("/metrics/flash-count")[1] == b'{"ok":true,"total":1}'
+        assert server.post("/event", json.dumps(payload(message="still here")).encode())[0] == 201
+    assert SESSION not in server.log.read_text()
+
+
+def test_a_trace_in_free_space_is_told_and_vacuumed_away(tmp_path: Path) -> None:
+    """As a build of SQLite leaves it that does not overwrite what it deletes."""
+    data = tmp_path / "data"
+    with served(data) as server:
+        assert server.post("/event", json.dumps(payload(session_id=SESSION)).encode())[0] == 201
+        code = (
+            "from django.db import connection; c = connection.cursor(); c.execute('PRAGMA secure_delete=OFF');"
+            "c.execute('DELETE FROM telemetry_events'); c.execute('PRAGMA wal_checkpoint(TRUNCATE)')"
+        )
+        assert server.command("shell", "--no-imports", "-c", code).returncode == 0
+        assert files_holding(data, SESSION) == ["telemetry.sqlite3"]
+        done = server.command("erase_session", SESSION)
+        assert done.returncode == 1
+        assert "in free space, which --vacuum clears" in done.stderr
+        done = server.command("erase_session", SESSION, "--vacuum")
+        assert done.returncode == 0, done.stderr
+        assert files_holding(data, SESSION) == []
+        assert server.post("/event", json.dumps(payload(message="still here")).encode())[0] == 201
+
+
+def test_postgresql_says_what_remains() -> None:
+    if connection.vendor == "postgresql":
+        assert "PostgreSQL keeps what was deleted until it vacuums" in run(SESSION)

@@ -1,0 +1,293 @@
+"""One failure group: what it is, for whom, since when, what was decided; and decisions about it and others."""
+
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events import clock
+from events.breakdowns import Part
+from events.buckets import DAY_MS, HOUR_MS
+from events.models import AuditEntry, FailureGroup
+from tests.conftest import make_event, sign_in, success
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/events/failuregroup/"
+DECIDE = f"{LIST}decide/"
+
+
+@pytest.fixture
+def maintainer(client: Client) -> Client:
+    sign_in(client, "Maintainers")
+    return client
+
+
+def group(title: str = "No ACK for block … (got …)") -> FailureGroup:
+    return FailureGroup.objects.get(title=title)
+
+
+def path(title: str = "No ACK for block … (got …)") -> str:
+    return f"{LIST}{group(title).pk}/"
+
+
+def words(client: Client, title: str = "No ACK for block … (got …)", **query: str) -> str:
+    answer = client.get(path(title), query)
+    assert answer.status_code == 200
+    return unescape(answer.content.decode())
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def test_it_takes_the_right_to_look(client: Client) -> None:
+    make_event()
+    assert client.get(path()).status_code == 302
+    sign_in(client)
+    assert client.get(path()).status_code == 403
+
+
+@pytest.mark.parametrize("key", ["0000000000000000", "a%00b", "decide/x", "..", "%F0%9F%8E%89"])
+def test_a_group_that_is_not_there_is_a_404(maintainer: Client, key: str) -> None:
+    assert maintainer.get(f"{LIST}{key}/").status_code == 404
+
+
+def test_the_page_shows_the_newest_event_as_an_example(maintainer: Client) -> None:
+    make_event(message="No ACK for block 0x0001 (got 0x15)", log_lines_json='["old line"]')
+    make_event(
+        message="No ACK for block 0x0002 (got 0x15)",
+        log_lines_json='["TX block 0x0002"]',
+        received_at_ms=clock.now_ms() + 1,
+    )
+    text = words(maintainer)
+    assert "No ACK for block 0x0002 (got 0x15)" in text
+    assert "<code>TX block 0x0002</code>" in text
+    assert "old line" not in text
+
+
+def test_the_group_is_broken_down_beside_all_flashes(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    for _ in range(24):
+        make_event(**success(received_at_ms=now_ms, model="UV-5RM"))
+    for number in range(10):
+        make_event(
+            message=f"No ACK for block {number} (got 1)",
+            model="DM-32UV" if number < 7 else "UV-5RM",
+            write_mode=number % 2,
+            received_at_ms=now_ms,
+        )
+    answer = maintainer.get(path())
+    model, version, mode, connected = answer.context["facets"]
+    assert model.parts == [
+        ("DM-32UV", Part("DM-32UV", 7, 0.7, 7 / 34)),
+        ("UV-5RM", Part("UV-5RM", 3, 0.3, 27 / 34)),
+    ]
+    assert version.parts == [("19afc18", Part("19afc18", 10, 1.0, 1.0))]
+    assert mode.parts == [("no write", Part("0", 5, 0.5, 5 / 34)), ("write", Part("1", 5, 0.5, 29 / 34))]
+    assert connected.parts == [("yes", Part("1", 10, 1.0, 1.0))]
+    text = unescape(answer.content.decode())
+    assert "<strong>70.0 %</strong> of these are <strong><bdi>DM-32UV</bdi></strong>, which is 20.6 %" in text
+
+
+def test_a_failure_that_is_no_flash_is_not_among_the_flashes(maintainer: Client) -> None:
+    make_event(event_type="window_error")
+    (facet, *_) = maintainer.get(path()).context["facets"]
+    assert facet.parts == [("UV-5RM", Part("UV-5RM", 1, 1.0, None))]
+
+
+def test_flashes_from_before_the_group_was_seen_are_left_out(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    make_event(**success(model="UV-82", received_at_ms=now_ms - 3 * DAY_MS))
+    make_event(received_at_ms=now_ms)
+    (facet, *_) = maintainer.get(path()).context["facets"]
+    assert facet.parts == [("UV-5RM", Part("UV-5RM", 1, 1.0, 1.0))]
+
+
+@pytest.mark.parametrize(("span", "bars", "today"), [("1", 24, 1), ("30", 30, 2), ("90", 90, 2), ("x", 30, 2)])
+def test_the_timeline_ends_with_now(maintainer: Client, span: str, bars: int, today: int) -> None:
+    start_of_day_ms = clock.now_ms() // DAY_MS * DAY_MS
+    make_event(received_at_ms=start_of_day_ms, message="No ACK for block 1 (got 1)")
+    now_ms = clock.now_ms()
+    make_event(received_at_ms=now_ms, message="No ACK for block 2 (got 1)")
+    if now_ms // HOUR_MS == start_of_day_ms // HOUR_MS:
+        today = 2
+    timeline = maintainer.get(path(), {"span": span}).context["timeline"]
+    assert len(timeline["bars"].bars) == len(timeline["rows"]) == bars
+    assert timeline["rows"][0][1] == today
+
+
+def test_next_and_previous_are_those_of_the_list_it_was_opened_from(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    for number, message in enumerate(["bravo", "delta", "alpha", "charlie"]):
+        make_event(message=message, received_at_ms=now_ms - number)
+    make_event(message="echo", event_type="connect_error")
+    context = maintainer.get(path("bravo"), {"sort": "title", "type": "flash_error"}).context
+    assert (context["before"], context["after"]) == (group("alpha"), group("charlie"))
+    context = maintainer.get(path("delta"), {"sort": "title", "type": "flash_error"}).context
+    assert (context["before"], context["after"]) == (group("charlie"), None)
+    context = maintainer.get(path("delta"), {"sort": "-last", "type": "flash_error"}).context
+    assert (context["before"], context["after"]) == (group("bravo"), group("alpha"))
+
+
+def test_a_page_takes_few_queries(maintainer: Client) -> None:
+    for number in range(30):
+        make_event(message=f"No ACK for block {number} (got 1)", model=f"m{number % 5}")
+    where = path()
+    with CaptureQueriesContext(connection) as queries:
+        assert maintainer.get(where).status_code == 200
+    assert len(queries) <= 17
+    assert not [query for query in queries if "COUNT(" in query["sql"] and "telemetry_events" in query["sql"]]
+
+
+# --- decisions ------------------------------------------------------------------------------------------------------
+
+
+def test_to_ask_changes_nothing(maintainer: Client) -> None:
+    make_event()
+    before = FailureGroup.objects.values().get()
+    for action in ("resolve", "mute", "reopen"):
+        answer = maintainer.get(DECIDE, {"action": action, "id": group().pk})
+        assert answer.status_code == 200
+        assert "1 group?" in answer.content.decode()
+    assert FailureGroup.objects.values().get() == before
+    assert not AuditEntry.objects.exists()
+
+
+def test_the_question_offers_the_releases_newest_first(maintainer: Client) -> None:
+    make_event(app_version="aaa", received_at_ms=clock.now_ms() - 2)
+    make_event(app_version="bbb", received_at_ms=clock.now_ms() - 1)
+    make_event(app_version="dev")
+    answer = maintainer.get(DECIDE, {"action": "resolve", "id": group().pk})
+    assert answer.context["releases"] == ["bbb", "aaa"]
+
+
+def test_resolved_in_a_version_it_comes_back_as_a_regression_with_the_event_that_did_it(maintainer: Client) -> None:
+    make_event()
+    answer = maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": "19afc18"}, follow=True)
+    assert "Resolve: done for 1 group." in unescape(answer.content.decode())
+    assert group().status == "resolved"
+    assert "in <bdi>19afc18</bdi>" in words(maintainer)
+    again = make_event(message="No ACK for block 0x0a20 (got 0x15)")
+    text = words(maintainer)
+    assert "It came back" in text
+    assert f"/admin/events/event/{again.id}/" in text
+    assert AuditEntry.objects.get().what == "Resolved in 19afc18."
+
+
+def test_muted_until_a_day(maintainer: Client) -> None:
+    make_event()
+    until = clock.today() + timedelta(days=3)
+    maintainer.post(DECIDE, {"action": "mute", "id": group().pk, "until": until.isoformat()})
+    assert group().status == "muted"
+    assert f"until {until} 00:00:00 UTC" in words(maintainer)
+    assert AuditEntry.objects.get().what == f"Muted until {until}."
+
+
+@pytest.mark.parametrize("until", ["2020-01-01", "yesterday", "9999-99-99"])
+def test_a_day_that_cannot_be_is_told_and_mutes_nothing(maintainer: Client, until: str) -> None:
+    make_event()
+    answer = maintainer.post(DECIDE, {"action": "mute", "id": group().pk, "until": until})
+    assert answer.status_code == 400
+    assert 'class="error"' in answer.content.decode()
+    assert group().status == "open"
+
+
+def test_many_at_once_each_in_the_audit_log(maintainer: Client) -> None:
+    for message in ("alpha", "bravo", "charlie"):
+        make_event(message=message)
+    ids = [group("alpha").pk, group("bravo").pk, "not there", "a\0b"]
+    answer = maintainer.post(DECIDE, {"action": "resolve", "id": ids, "fixed_in": ""})
+    assert answer["Location"] == LIST
+    assert dict(FailureGroup.objects.values_list("title", "status")) == {
+        "alpha": "resolved",
+        "bravo": "resolved",
+        "charlie": "open",
+    }
+    entries = AuditEntry.objects.values_list("about", "what", "who")
+    assert sorted(entries) == [
+        ("alpha", "Resolved in the next version.", "someone-Maintainers"),
+        ("bravo", "Resolved in the next version.", "someone-Maintainers"),
+    ]
+
+
+def test_all_that_the_filters_show_are_those_and_no_others(maintainer: Client) -> None:
+    for message in ("alpha", "bravo"):
+        make_event(message=message)
+    make_event(message="charlie", event_type="connect_error")
+    asked = {"action": "mute", "all": "1", "type": "flash_error", "q": "a", "id": group("charlie").pk}
+    answer = maintainer.get(DECIDE, asked)
+    assert {chosen.title for chosen in answer.context["chosen"]} == {"alpha", "bravo"}
+    assert ("type", "flash_error") in answer.context["hidden"]
+    maintainer.post(DECIDE, dict(answer.context["hidden"]) | {"action": "mute", "until": ""})
+    assert set(FailureGroup.objects.filter(status="muted").values_list("title", flat=True)) == {"alpha", "bravo"}
+
+
+@pytest.mark.parametrize("asked", [{}, {"id": "not there"}, {"all": "1", "q": "unheard of"}, {"all": "1", "sort": "x"}])
+def test_nothing_chosen_changes_nothing(maintainer: Client, asked: dict[str, str]) -> None:
+    make_event()
+    answer = maintainer.post(DECIDE, {"action": "resolve", **asked}, follow=True)
+    assert "nothing was changed" in unescape(answer.content.decode())
+    assert group().status == "open"
+
+
+def test_too_many_at_once_are_refused(maintainer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.group_admin.MAX_AT_ONCE", 1)
+    for message in ("alpha", "bravo"):
+        make_event(message=message)
+    answer = maintainer.post(DECIDE, {"action": "resolve", "all": "1"}, follow=True)
+    assert "narrow the filters" in unescape(answer.content.decode())
+    assert not FailureGroup.objects.exclude(status="open").exists()
+
+
+@pytest.mark.parametrize("action", ["", "delete", "RESOLVE"])
+def test_what_is_no_decision_is_a_404(maintainer: Client, action: str) -> None:
+    make_event()
+    assert maintainer.post(DECIDE, {"action": action, "id": group().pk}).status_code == 404
+
+
+def test_staff_may_look_and_decide_nothing(client: Client) -> None:
+    make_event()
+    sign_in(client, "Staff")
+    text = words(client)
+    assert "Resolve…" not in text
+    assert "Keep the note" not in text
+    for method in (client.get, client.post):
+        assert method(DECIDE, {"action": "resolve", "id": group().pk}).status_code == 403
+    assert client.post(f"{path()}note/", {"note": "mine"}).status_code == 403
+    assert (group().status, group().note) == ("open", "")
+
+
+def test_a_decision_needs_a_token_against_forgery() -> None:
+    client = Client(enforce_csrf_checks=True)
+    make_event()
+    sign_in(client, "Maintainers")
+    assert client.post(DECIDE, {"action": "resolve", "id": group().pk}).status_code == 403
+    assert group().status == "open"
+
+
+# --- the note ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_note_is_kept_shown_and_logged(maintainer: Client) -> None:
+    make_event()
+    maintainer.post(f"{path()}note/", {"note": "  <b>cable</b>\nnot ours  "})
+    assert group().note == "<b>cable</b>\nnot ours"
+    assert "&lt;b&gt;cable&lt;/b&gt;" in maintainer.get(path()).content.decode()
+    assert AuditEntry.objects.get().what == "Noted: <b>cable</b>\nnot ours"
+
+
+def test_a_note_that_is_too_long_is_told_and_the_old_one_stays(maintainer: Client) -> None:
+    make_event()
+    maintainer.post(f"{path()}note/", {"note": "short"})
+    answer = maintainer.post(f"{path()}note/", {"note": "x" * 2_001}, follow=True)
+    assert "The note was not kept" in unescape(answer.content.decode())
+    assert group().note == "short"
+
+
+def test_to_open_the_address_of_the_note_changes_nothing(maintainer: Client) -> None:
+    make_event()
+    maintainer.post(f"{path()}note/", {"note": "short"})
+    assert maintainer.get(f"{path()}note/").status_code == 302
+    assert group().note == "short"

@@ -1,0 +1,366 @@
+"""Recent failures: what a maintainer opens in the morning."""
+
+import json
+import re
+from html import unescape
+from urllib.parse import quote, urlencode
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events import clock, failures
+from events.buckets import DAY_MS, HOUR_MS
+from events.models import FailureGroup
+from tests.conftest import make_event, sign_in, success
+
+pytestmark = pytest.mark.django_db
+PATH = "/admin/events/recentfailure/"
+
+
+def messages(client: Client, **query: object) -> list[str]:
+    answer = client.get(PATH, query)
+    assert answer.status_code == 200
+    return [event.message for event in answer.context["found"].events]
+
+
+def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
+    assert client.get(PATH)["Location"] == f"/admin/login/?next={PATH}"
+
+
+def test_a_user_who_is_no_staff_is_sent_to_the_login(client: Client) -> None:
+    client.force_login(User.objects.create_user("visitor"))
+    assert client.get(PATH).status_code == 302
+
+
+def test_staff_without_the_right_may_not(client: Client) -> None:
+    sign_in(client)
+    answer = client.get(PATH)
+    assert answer.status_code == 403
+    assert b"You may not see this page" in answer.content
+
+
+@pytest.mark.parametrize("role", ["Staff", "Maintainers"])
+def test_both_roles_may(client: Client, role: str) -> None:
+    sign_in(client, role)
+    assert client.get(PATH).status_code == 200
+
+
+def test_an_empty_site_says_what_makes_the_first_event_come(client: Client) -> None:
+    sign_in(client, "Staff")
+    assert b"curl http://testserver/event" in client.get(PATH).content
+
+
+def test_a_site_without_failures_says_so(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(**success())
+    assert b"Every flash so far went well" in client.get(PATH).content
+
+
+def test_failures_alone_newest_first(client: Client) -> None:
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    make_event(message="older", received_at_ms=now_ms - 2000)
+    make_event(message="newer", received_at_ms=now_ms - 1000)
+    make_event(**success())
+    assert messages(client) == ["newer", "older"]
+
+
+def test_a_row_tells_everything_asked_for(client: Client) -> None:
+    sign_in(client, "Staff")
+    event = make_event(error_name="ProtocolError", write_mode=0, connected=1, received_at_ms=clock.now_ms() - 180_500)
+    text = client.get(PATH).content.decode()
+    for part in (
+        "3 min ago", "▲", "flash_error", event.message, "ProtocolError", "UV-5RM", "19afc18", "no write", "yes",
+        f'href="{PATH}{event.id}/"', f'datetime="{clock.iso(event.received_at_ms)}"',
+    ):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"type": "connect_error"}, ["b"]),
+        ({"model": "UV-17R"}, ["b", "a"]),
+        ({"version": "dev"}, ["c"]),
+        ({"mode": "0"}, ["b"]),
+        ({"mode": "1"}, ["c", "a"]),
+        ({"connected": "0"}, ["b"]),
+        ({"window": "24h"}, ["c", "b"]),
+        ({"q": "ALPHA"}, ["a"]),
+        ({"q": "typeerr"}, ["b"]),
+        ({"q": "writeblock"}, ["c"]),
+        ({"q": "ss-c"}, ["c"]),
+        ({"q": "17r"}, ["b", "a"]),
+        ({"q": "DEV"}, ["c"]),
+        ({"q": "no such words"}, []),
+        ({"released": "1"}, ["b", "a"]),
+        ({"group": "0000000000000000"}, []),
+        ({"session": "sess-c"}, ["c"]),
+        ({"model": "UV-17R", "window": "24h", "connected": "0"}, ["b"]),
+        ({"model": "UV-17R", "version": "dev"}, []),
+    ],
+)
+def test_filters_combine(client: Client, query: dict[str, str], found: list[str]) -> None:
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    make_event(message="alpha", model="UV-17R", received_at_ms=now_ms - 2 * DAY_MS)
+    make_event(
+        message="b",
+        error_name="TypeError",
+        model="UV-17R",
+        event_type="connect_error",
+        write_mode=0,
+        connected=0,
+        received_at_ms=now_ms - HOUR_MS,
+    )
+    make_event(
+        message="c",
+        app_version="dev",
+        session_id="sess-c",
+        stack="Error: c\n    at writeBlock (protocol.ts:88:13)",
+        received_at_ms=now_ms - 1000,
+    )
+    assert [message[0] for message in messages(client, **query)] == found
+
+
+def test_the_events_of_a_group_are_a_filter_that_names_it(client: Client) -> None:
+    sign_in(client, "Staff")
+    for block in ("0x0001", "0x0a20"):
+        make_event(message=f"No ACK for block {block}", received_at_ms=clock.now_ms())
+    make_event(message="Handshake timed out")
+    group = FailureGroup.objects.get(title="No ACK for block …")
+    text = client.get(PATH, {"group": group.pk}).content.decode()
+    assert sorted(messages(client, group=group.pk)) == ["No ACK for block 0x0001", "No ACK for block 0x0a20"]
+    assert f'href="/admin/events/failuregroup/{group.pk}/"' in text
+    assert '<span class="quiet total">2</span>' in text
+
+
+@pytest.mark.parametrize(
+    ("query", "total"),
+    [
+        ({}, 3),
+        ({"type": "connect_error"}, 1),
+        ({"model": "UV-17R"}, 1),
+        ({"version": "dev"}, 1),
+        ({"released": "1"}, 2),
+        ({"since": "2026-02-12", "until": "2026-02-13"}, 2),
+        ({"since": "2026-02-12T18:00", "until": "2026-02-12T19:00"}, 1),
+        ({"model": "UV-5RM", "version": "19afc18", "since": "2026-02-12"}, 2),
+        ({"since": "2026-02-12T18:30"}, None),
+        ({"window": "24h"}, None),
+        ({"mode": "1"}, None),
+        ({"q": "ACK"}, None),
+        ({"session": "sess-1"}, None),
+    ],
+)
+def test_the_list_says_how_many_there_are_where_rollups_know(
+    client: Client, query: dict[str, str], total: int | None
+) -> None:
+    sign_in(client, "Staff")
+    at_ms = 1_770_919_200_000  # 2026-02-12T18:00Z
+    make_event(received_at_ms=at_ms)
+    make_event(message="b", event_type="connect_error", received_at_ms=at_ms - HOUR_MS)
+    make_event(message="c", app_version="dev", model="UV-17R", received_at_ms=at_ms - DAY_MS)
+    make_event(**success(received_at_ms=at_ms))
+    answer = client.get(PATH, query)
+    assert answer.context["total"] == total
+    if total is not None:
+        assert len(answer.context["found"].events) == total
+
+
+def test_a_search_shows_the_groups_with_these_words_first(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(message="No ACK for block 7")
+    make_event(message="Handshake timed out")
+    answer = client.get(PATH, {"q": "no ack"})
+    assert [group.title for group in answer.context["groups"]] == ["No ACK for block …"]
+    assert b"Groups with these words" in answer.content
+
+
+def test_a_pasted_success_is_shown_among_all_events(client: Client) -> None:
+    sign_in(client, "Staff")
+    event = make_event(**success(session_id="sess-1"))
+    for text in (event.id, "sess-1"):
+        assert client.get(PATH, {"q": text})["Location"] == f"/admin/events/event/{event.id}/"
+    make_event(session_id="sess-1")
+    assert client.get(PATH, {"q": "sess-1"})["Location"] == "/admin/events/event/?session=sess-1"
+
+
+def test_what_cannot_be_seen_leaves_no_row_empty(client: Client) -> None:
+    sign_in(client, "Staff")
+    event = make_event(message="\u200b", model="\u2060", app_version="\u3164", error_name="\u200b")
+    text = client.get(PATH).content.decode()
+    assert f'<a href="{PATH}{event.id}/"><bdi>–</bdi></a>' in text
+    assert text.count('<bdi class="cut">–</bdi>') == 3
+    assert '<bdi class="message">–</bdi>' in client.get("/admin/").content.decode()
+
+
+def test_filters_stay_in_the_form_and_go_with_the_export(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event()
+    answer = client.get(PATH, {"model": "UV-5RM", "session": "", "q": "ACK"})
+    text = answer.content.decode()
+    assert 'value="UV-5RM"' in text
+    assert f'href="{PATH}export/?model=UV-5RM&amp;session=&amp;q=ACK"' in text
+
+
+def test_models_and_versions_are_offered(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(model="UV-17R", app_version="dev")
+    text = client.get(PATH).content.decode()
+    assert '<option value="UV-17R">' in text
+    assert '<option value="dev">' in text
+
+
+@pytest.mark.parametrize("searched", ["session", "id"])
+def test_a_pasted_session_or_id_is_found_however_old(
+    client: Client, monkeypatch: pytest.MonkeyPatch, searched: str
+) -> None:
+    monkeypatch.setattr(failures, "SEARCH_ROWS", 2)
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    wanted = make_event(message="wanted", session_id="sess-wanted", received_at_ms=now_ms - 90 * DAY_MS)
+    for number in range(4):
+        make_event(message=f"newer {number}", received_at_ms=now_ms - number)
+    answer = client.get(PATH, {"q": {"session": wanted.session_id, "id": wanted.id}[searched]})
+    assert answer["Location"] == f"{PATH}{wanted.id}/"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"type": "flash_success"}, "flash_success is not one of the available choices"),
+        ({"window": "century"}, "century is not one of the available choices"),
+        ({"cursor": "../.."}, "Not a place in this list"),
+        ({"q": "x" * 201}, "at most 200 characters"),
+        ({"model": "a\0b"}, "Null characters are not allowed"),
+        ({"since": "yesterday"}, "Enter a valid date/time"),
+    ],
+)
+def test_a_wrong_filter_is_told_in_words(client: Client, query: dict[str, str], said: str) -> None:
+    sign_in(client, "Staff")
+    answer = client.get(PATH, query)
+    assert answer.status_code == 400
+    assert said in answer.content.decode()
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(client: Client) -> None:
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    for number in range(120):  # two of each share a millisecond
+        make_event(message=f"failure {number}", received_at_ms=now_ms - number // 2)
+    seen, cursor = [], None
+    while True:
+        found = client.get(PATH, {"cursor": cursor} if cursor else {}).context["found"]
+        seen += [event.message for event in found.events]
+        cursor = found.older and str(found.older)
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 120
+    assert "‹ Newest" in client.get(PATH, {"cursor": f"{now_ms}.x"}).content.decode()
+
+
+def test_a_long_search_says_how_far_it_got_and_goes_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "SEARCH_ROWS", 3)
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    make_event(message="needle", received_at_ms=now_ms - 60_000)
+    for number in range(5):
+        make_event(message=f"hay {number}", received_at_ms=now_ms - 10_000)
+    answer = client.get(PATH, {"q": "needle"})
+    assert answer.context["found"].events == []
+    assert "searched back to" in answer.content.decode()
+    assert messages(client, q="needle", cursor=str(answer.context["found"].older)) == ["needle"]
+
+
+def test_a_search_in_a_large_group_is_as_bounded_as_any(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "SEARCH_ROWS", 2)
+    sign_in(client, "Staff")
+    group = make_event(model="DM-32UV", message="No ACK for block 1").fingerprint
+    for number in range(3):
+        make_event(message=f"No ACK for block {number + 2}")
+    answer = client.get(PATH, {"group": group, "model": "DM-32UV"})
+    assert [event.message for event in answer.context["found"].events] == []
+    assert answer.context["searched_to"] is not None
+    assert messages(client, group=group, model="DM-32UV", cursor=answer.context["older"]) == ["No ACK for block 1"]
+
+
+def test_a_search_bound_among_equal_milliseconds_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "SEARCH_ROWS", 2)
+    now_ms = clock.now_ms()
+    for number in range(5):
+        make_event(message=f"same {number}", received_at_ms=now_ms)
+    chunks = failures.rows(failures.Criteria(text="same"), ("message",), size=10)
+    assert sorted(row[0] for chunk in chunks for row in chunk) == [f"same {number}" for number in range(5)]
+
+
+def test_text_of_an_event_stays_text(client: Client) -> None:
+    sign_in(client, "Staff")
+    hostile = '"><script>alert(1)</script>'
+    make_event(message=hostile, model=hostile, app_version=hostile, error_name=hostile)
+    answer = client.get(PATH, {"q": hostile, "model": hostile})
+    text = answer.content.decode()
+    assert len(answer.context["found"].events) == 1
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("tail", ["add/", "{id}/delete/", "{id}/change/", "{id}/history/"])
+def test_there_is_no_way_to_change_an_event(client: Client, method: str, tail: str) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    event = make_event()
+    assert getattr(client, method)(PATH + tail.format(id=event.id)).status_code == 404
+    event.refresh_from_db()
+
+
+def test_the_list_is_bounded_and_never_counted(client: Client) -> None:
+    sign_in(client, "Staff")
+    for number in range(60):
+        make_event(message=f"failure {number}")
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(f"{PATH}?{urlencode({'q': 'failure', 'connected': '1'})}")
+    assert len(answer.context["found"].events) == 50
+    assert len(queries) <= 12
+    assert not [q for q in queries if "COUNT(" in q["sql"]]
+    assert not [q for q in queries if 'FROM "telemetry_events"' in q["sql"] and "LIMIT" not in q["sql"]]
+
+
+def test_the_json_route_shows_the_same(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(message="a")
+    make_event(message="b", model="UV-17R")
+    listed = json.loads(client.get("/failures?model=UV-17R").content)["results"]
+    assert [item["message"] for item in listed] == messages(client, model="UV-17R") == ["b"]
+
+
+def test_a_row_of_an_odd_id_leads_to_its_page(client: Client) -> None:
+    sign_in(client, "Staff")
+    event = make_event()
+    odd = "an/odd id?é"
+    type(event).objects.filter(pk=event.pk).update(id=odd)
+    url = f"{PATH}an_2Fodd%20id_3F{quote('é')}/"
+    assert url in client.get(PATH).content.decode()
+    assert client.get(url).status_code == 200
+
+
+def test_the_link_to_older_failures_leads_to_them(client: Client) -> None:
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    for age in range(60):
+        make_event(message=f"failure {age}", received_at_ms=now_ms - age)
+    seen = messages(client)
+    (link,) = re.findall(r'href="(\?[^"]*)" rel="next"', client.get(PATH).content.decode())
+    older = client.get(PATH + unescape(link))
+    assert older.status_code == 200
+    assert seen + [event.message for event in older.context["found"].events] == [f"failure {age}" for age in range(60)]
+
+
+def test_a_value_with_spaces_at_its_ends_is_found(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(message="spaced", model=" UV ", app_version="v ")
+    make_event(message="other", model="UV")
+    assert messages(client, model=" UV ", version="v ") == ["spaced"]

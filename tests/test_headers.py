@@ -1,0 +1,193 @@
+"""What every answer bears, whoever made it: views, errors, files, redirects, streams, the adapter itself."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from telemetry_site.public_urls import urlpatterns as public_urlpatterns
+from telemetry_site.wsgi import application
+from tests.conftest import make_event, payload, run_apart
+from tests.servers import Server, served
+from tests.test_who_may import ROWS, things
+
+PUBLIC = [reverse(str(route.name)) for route in public_urlpatterns]
+METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
+__all__ = ["things"]
+
+
+def expect_headers(headers: Any) -> None:
+    told = {name.lower(): value for name, value in headers.items()}
+    wanted = {name.lower(): value for name, value in settings.SECURITY_HEADERS.items()}
+    policy = told.pop("content-security-policy")
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    del wanted["content-security-policy"]
+    assert {name: told.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", PUBLIC)
+def test_public_routes(path: str, method: str) -> None:
+    client = Client()
+    client.cookies["sessionid"] = "from elsewhere"
+    for origin in ("http://localhost:5173", "https://evil.example"):
+        for headers in ({"origin": origin}, {"origin": origin, "access-control-request-method": "POST"}):
+            answer = getattr(client, method)(path, headers=headers)
+            expect_headers(answer.headers)
+            assert answer.headers["Content-Security-Policy"] == settings.SECURITY_HEADERS["Content-Security-Policy"]
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert not answer.cookies
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ROWS)
+def test_pages_for_whoever_may_see_them_and_for_nobody(name: str, things: dict[str, Any]) -> None:
+    everybody = Client(raise_request_exception=False)
+    root = Client(raise_request_exception=False)
+    root.force_login(User.objects.create_superuser("root", password="correct horse battery"))
+    for client in (everybody, root):
+        for method in ("get", "post"):
+            expect_headers(getattr(client, method)(ROWS[name].path.format_map(things)).headers)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "status", "headers"),
+    [
+        ("/nowhere", 404, {}),
+        ("/admin/nowhere/", 404, {}),
+        ("/admin", 301, {}),
+        ("/", 302, {}),
+        ("/event", 400, {"host": "evil.example"}),
+        ("/admin/", 400, {"host": "evil.example"}),
+        ("/failures", 401, {}),
+        ("/static/nowhere.css", 404, {}),
+    ],
+)
+def test_redirects_and_errors(admin_client: Client, path: str, status: int, headers: dict[str, str]) -> None:
+    client = admin_client if path.startswith("/admin/n") else Client()
+    answer = client.get(path, headers=headers)
+    assert answer.status_code == status
+    expect_headers(answer.headers)
+
+
+@pytest.mark.django_db
+@override_settings(READ_RATE="a broken setting")
+@pytest.mark.parametrize("path", ["/metrics/flash-count", "/admin/login/"])
+def test_an_error_of_ours(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telemetry_site.sign_in.SignInForm.__init__", None)
+    answer = Client(raise_request_exception=False).get(path)
+    assert answer.status_code == 500
+    expect_headers(answer.headers)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", ["event", "recentfailure", "failuregroup"])
+def test_a_streamed_file(admin_client: Client, page: str) -> None:
+    make_event()
+    answer = admin_client.get(f"/admin/events/{page}/export/")
+    assert answer.streaming
+    assert b"".join(answer.streaming_content)
+    expect_headers(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "asked"),
+    [
+        ("GET", 200, {}),
+        ("HEAD", 200, {}),
+        ("POST", 405, {}),
+        ("GET", 206, {"HTTP_RANGE": "bytes=0-9"}),
+        ("GET", 416, {"HTTP_RANGE": "bytes=99999999-"}),
+        ("GET", 304, {"HTTP_IF_MODIFIED_SINCE": "Fri, 31 Dec 2100 00:00:00 GMT"}),
+    ],
+)
+def test_static_files(method: str, status: int, asked: dict[str, str]) -> None:
+    environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": "/static/admin/css/base.css"} | asked
+    setup_testing_defaults(environ)
+    started: list[Any] = []
+    body = application(environ, lambda code, headers: started.extend([code, headers]))
+    getattr(body, "close", lambda: None)()
+    assert started[0].startswith(str(status))
+    expect_headers(dict(started[1]))
+    assert len(dict(started[1])) == len(started[1])  # none of them twice
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("headers") / "data") as running:
+        yield running
+
+
+HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (HEAD + b'Content-Length: 100\r\n\r\n{"', 408),
+        (HEAD + b"Content-Length: 131073\r\n\r\n", 413),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
+        (b"GET /admin/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
+        (b"GET /static/admin/css/base.css HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
+        (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
+    ],
+)
+def test_on_the_wire(server: Server, request_bytes: bytes, status: int) -> None:
+    with server.raw(request_bytes) as wire:
+        head = wire.makefile("rb").read(16_384).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    assert head[0].split()[1] == str(status)
+    pairs = [line.split(": ", 1) for line in head[1:]]
+    assert len({name for name, _ in pairs} - {"vary"}) == len([name for name, _ in pairs if name != "vary"])
+    expect_headers(dict(pairs))
+
+
+ASKED = (
+    "import django; django.setup()\n"
+    "from django.core.management import call_command\n"
+    "call_command('migrate', verbosity=0)\n"
+    "import json, sys\n"
+    "from django.test import Client\n"
+    "client = Client(headers={'host': 'telemetry.example.org', 'x-forwarded-proto': 'https'})\n"
+    "paths = ['/event', '/metrics/flash-count', '/admin/login/', '/admin/', '/nowhere', '/failures', '/api/']\n"
+    "print(json.dumps([client.get(path).headers.get('Strict-Transport-Security') for path in paths]))\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({}, None),
+        ({"HSTS_SECONDS": "3600"}, "max-age=3600"),
+        ({"HSTS_SECONDS": "3600", "HSTS_SUBDOMAINS": "1"}, "max-age=3600; includeSubDomains"),
+        (
+            {"HSTS_SECONDS": "31536000", "HSTS_SUBDOMAINS": "1", "HSTS_PRELOAD": "1"},
+            "max-age=31536000; includeSubDomains; preload",
+        ),
+        ({"HSTS_SECONDS": "3600", "SITE_URL": "http://telemetry.example.org"}, None),
+    ],
+)
+def test_hsts_is_sent_everywhere_when_chosen_and_nowhere_else(
+    tmp_path: Any, chosen: dict[str, str], told: str | None
+) -> None:
+    site = {"SITE_URL": "https://telemetry.example.org", "TRUSTED_PROXY_COUNT": "1", "DATA_DIR": str(tmp_path)}
+    done = run_apart(ASKED, **(site | chosen))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [told] * 7
+
+
+@pytest.mark.django_db
+def test_an_event_s_answer_sets_no_cookie_for_somebody_signed_in(admin_client: Client) -> None:
+    answer = admin_client.post("/event", payload(), content_type="application/json")
+    assert answer.status_code == 201
+    assert not answer.cookies
+    assert "Cookie" not in answer.headers.get("Vary", "")

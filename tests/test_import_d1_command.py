@@ -1,0 +1,678 @@
+"""`manage.py import_d1`: what an export holds, on both sides, once."""
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+
+from events import clock, metrics, rollups
+from events.models import CounterBaseline, Event
+from legacy import modes
+from legacy.models import ClientLog, Cutover, ImportRun, LegacyCount, Mode
+from tests.conftest import make_event, payload, success
+from tests.fixtures import d1
+from tests.fixtures.both_sides import dump
+from tests.fixtures.d1 import EXPORT, baseline_row, event_row, export, log_row, success_row, twin_of
+from tests.other_process import manage, shared_site
+from tests.servers import PROJECT_DIR, wait_until
+from tests.storage import read_only_database
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _mode_is_not_remembered() -> Iterator[None]:
+    modes.forget()
+    yield
+    modes.forget()
+
+
+@pytest.fixture
+def import_rows(tmp_path: Path) -> Callable[..., str]:
+    """Import an export with these rows; return what the command said."""
+
+    def run(*options: str, **rows: list[dict[str, Any]]) -> str:
+        file = tmp_path / "export.sql"
+        file.write_text(export(**rows), encoding="utf-8")
+        return run_import(file, *options)
+
+    return run
+
+
+def run_import(file: Path, *options: str) -> str:
+    said = io.StringIO()
+    call_command("import_d1", str(file), *options, stdout=said)
+    return said.getvalue()
+
+
+FIGURES = """\
+Read:
+         18  client_logs
+         13  telemetry_events
+Added to the unified stream:
+          1  baseline
+         13  client_logs
+          8  telemetry_events
+Added to the old log:
+         17  client_logs
+Merged as twins of an event that is there:
+          4  client_logs
+          1  telemetry_events
+Repaired:
+          1  client_logs: date in another form, rewritten  (such as l10)
+          1  client_logs: date that does not parse, the time received stands for it  (such as l11)
+          1  client_logs: empty message, now (no message)  (such as l12)
+          2  client_logs: log lines that do not parse or are too long, left out  (such as l13, l14)
+          1  client_logs: no model, now unknown  (such as l16)
+          1  client_logs: old name of a type, now connect_error  (such as l06)
+          1  client_logs: old name of a type, now flash_error  (such as l05)
+          1  client_logs: old name of a type, now unhandled_rejection  (such as l07)
+          2  client_logs: old name of a type, now window_error  (such as l08, l09)
+          1  client_logs: write_mode neither 0 nor 1, now 0  (such as l16)
+          1  telemetry_events: metadata that does not parse or is too large, left out  (such as s2)
+          1  telemetry_events: no model, now unknown  (such as s2)
+          1  telemetry_events: old name of a type, now window_error  (such as f4)
+Values that identify people, not kept:
+          2  ip_hash
+          2  origin
+          2  page_url
+          2  user_agent
+Refused:
+          1  client_logs: message is no text  (such as l17)
+          1  telemetry_events: a second baseline  (such as f0000001)
+          1  telemetry_events: a success without a session  (such as s4)
+          1  telemetry_events: the time received is no time in milliseconds  (such as f7)
+"""
+NOTES = """\
+The site is new: its old routes begin in separate, beside the unified stream.
+The baseline is 40, from the row baseline-2026-02-10.
+"""
+
+
+def test_an_export_is_imported_and_every_row_has_its_line(client: Client) -> None:
+    said = run_import(EXPORT)
+    end = "The public count is 43, the old counter's 43; the old routes are in separate.\n"
+    assert said == NOTES + FIGURES + end
+    assert client.get("/metrics/flash-count").json() == client.get("/count").json() == {"ok": True, "total": 43}
+    assert (Event.objects.successes().count(), Event.objects.failures().count()) == (3, 18)
+    assert (ClientLog.objects.count(), LegacyCount.objects.count()) == (17, 3)
+    assert CounterBaseline.objects.values_list("value", "set_by_name").get() == (40, "import_d1")
+    run = ImportRun.objects.get()
+    assert (run.file_name, run.successes_added, run.report["read"]) == (
+        "d1_export.sql",
+        3,
+        {"client_logs": 18, "telemetry_events": 13},
+    )
+
+
+def test_the_counts_are_those_of_the_events() -> None:
+    run_import(EXPORT)
+    assert rollups.compare_totals() == []
+    assert [day for day in rollups.days_in_use(0, None) if rollups.compare(day)] == []
+
+
+ODDITIES: dict[str, dict[str, Any]] = {
+    "flash_fail": {"event_type": "flash_error", "message": 'It\'s "over"; DROP TABLE client_logs; --'},
+    "connect_fail": {"event_type": "connect_error", "message": "Line one\nline two;\nINSERT INTO x VALUES(1);"},
+    "unhandledrejection": {"event_type": "unhandled_rejection", "message": "Weak battery 🪫📻", "stack": ""},
+    "client_error": {"event_type": "window_error", "message": "y is undefined"},
+    "tape_jam": {"event_type": "window_error", "message": "The tape is jammed"},
+}
+
+
+@pytest.mark.parametrize("old_name", ODDITIES)
+def test_an_old_name_becomes_todays_and_is_kept(old_name: str) -> None:
+    run_import(EXPORT)
+    row = ClientLog.objects.get(event_type=old_name, id__startswith="l")
+    event = Event.objects.get(id=row.event_id)
+    assert {name: getattr(event, name) for name in ODDITIES[old_name]} == ODDITIES[old_name]
+    assert json.loads(event.metadata_json) == {"legacy_event_type": old_name}
+    assert row.message == event.message
+
+
+REPAIRED = {
+    "l10": {"occurred_at": "2026-02-17T12:00:00.000Z"},
+    "l11": {"occurred_at": "2026-02-17T12:00:00.003Z"},
+    "l12": {"message": "(no message)"},
+    "l13": {"log_lines_json": "[]"},
+    "l14": {"log_lines_json": "[]"},
+    "l15": {"log_lines_json": '{"sent":"02","got":[6]}'},
+    "l16": {"model": "unknown", "write_mode": 0},
+}
+
+
+@pytest.mark.parametrize("row_id", REPAIRED)
+def test_what_cannot_be_stored_as_it_is_is_repaired(row_id: str) -> None:
+    run_import(EXPORT)
+    event = Event.objects.get(id=ClientLog.objects.get(id=row_id).event_id)
+    assert {name: getattr(event, name) for name in REPAIRED[row_id]} == REPAIRED[row_id]
+    assert event.source == "import"
+
+
+def test_the_old_log_keeps_what_the_old_worker_let_in() -> None:
+    run_import(EXPORT)
+    told = dict(ClientLog.objects.filter(id__in=["l11", "l12"]).values_list("id", "occurred_at"))
+    assert told == {"l11": "a while ago", "l12": "2026-02-17T11:59:58.000Z"}
+    assert ClientLog.objects.get(id="l13").log_lines_json == '["TX 02", "RX 06", "cut in the mid'
+    assert ClientLog.objects.get(id="l12").message == ""
+
+
+def test_the_sixth_type_of_the_old_unified_table_is_a_window_error_of_its_session() -> None:
+    run_import(EXPORT)
+    event = Event.objects.get(id="f4")
+    assert (event.event_type, event.session_id) == ("window_error", "attempt-4")
+    assert json.loads(event.metadata_json) == {"source": "web-v2", "legacy_event_type": "client_error"}
+
+
+def test_a_second_failure_of_a_session_keeps_the_session_in_its_metadata() -> None:
+    run_import(EXPORT)
+    assert Event.objects.get(session_id="attempt-5").id == "f5"
+    second = Event.objects.get(message="No answer to the second handshake")
+    assert second.session_id is None
+    assert json.loads(second.metadata_json) == {"source": "web-v2", "session_id": "attempt-5", "d1_id": "f6"}
+
+
+def test_nothing_that_identifies_anyone_is_kept() -> None:
+    run_import(EXPORT)
+    stored = repr(dump()) + repr(list(ImportRun.objects.values()))
+    assert not [word for word in ("Browser/7", "page.example", "9f1c") if word in stored]
+
+
+def test_a_twin_is_one_failure_and_two_rows_of_the_old_log() -> None:
+    run_import(EXPORT)
+    rows = ClientLog.objects.filter(id__in=["l02", "l03"])
+    assert len(rows) == 2
+    assert Event.objects.get(id=rows[0].event_id).message == rows[1].message == 'Checksum "0x1f" is wrong; drop it'
+    assert Event.objects.filter(message=rows[0].message).count() == 1
+
+
+def test_running_it_again_changes_nothing() -> None:
+    run_import(EXPORT)
+    before = dump()
+    said = run_import(EXPORT)
+    assert dump() == before
+    assert "Added" not in said
+    assert ImportRun.objects.order_by("-id")[0].successes_added == 0
+
+
+def test_a_dry_run_writes_nothing_and_reports_what_the_real_run_will() -> None:
+    said = run_import(EXPORT, "--dry-run")
+    assert dump() == {name: [] for name in dump()}
+    assert not ImportRun.objects.exists()
+    assert not Cutover.objects.exists()
+    assert said == NOTES + FIGURES + "Nothing was written: --dry-run.\n"
+
+
+def test_a_dry_run_tells_the_same_of_rows_that_are_far_apart(import_rows: Callable[..., str]) -> None:
+    first = event_row(session_id="same", message="first", received_at_ms=d1.NOON_MS)
+    apart = [event_row() for _ in range(1_100)]
+    rows = [
+        first,
+        *apart,
+        event_row(session_id="same", message="second"),
+        event_row(**(first | {"id": "sent again", "received_at_ms": d1.NOON_MS + 9_000})),
+        success_row("same"),
+    ]
+    logs = [twin_of(rows[0], received_at_ms=d1.NOON_MS + 10_000), twin_of(apart[3])]
+    dry = import_rows("--dry-run", events=rows, logs=logs)
+    real = import_rows(events=rows, logs=logs)
+    assert dry.splitlines()[:-1] == real.splitlines()[:-1]
+    assert Event.objects.count() == 1_103
+    before = dump()
+    import_rows(events=rows, logs=logs)
+    assert dump() == before
+
+
+def test_a_sqlite_file_gives_the_same(tmp_path: Path) -> None:
+    said = run_import(d1.as_sqlite(EXPORT.read_text(encoding="utf-8"), tmp_path / "d1_export.sqlite"))
+    of_sqlite = dump()
+    assert said.startswith(NOTES + FIGURES)
+    run_import(EXPORT)
+    assert dump() == of_sqlite
+
+
+def test_of_two_baselines_the_old_systems_own_is_believed(import_rows: Callable[..., str]) -> None:
+    forged = success_row("baseline-of-mine", received_at_ms=1, metadata_json='{"baseline_total": 7000000}')
+    said = import_rows(events=[forged, baseline_row(12)])
+    assert f"telemetry_events: a second baseline  (such as {forged['id']})" in said
+    assert metrics.flash_count() == (12, 0)
+
+
+@pytest.mark.parametrize("metadata", ["{}", '{"baseline_total": -1}', '{"baseline_total": "9"}', "[" * 50_000, "[]"])
+def test_a_baseline_without_a_total_is_refused_with_a_line(import_rows: Callable[..., str], metadata: str) -> None:
+    said = import_rows(events=[baseline_row(1, metadata_json=metadata), success_row("a")])
+    assert "1  telemetry_events: a baseline without a total  (such as baseline-2026-02-10)" in said
+    assert metrics.flash_count() == (0, 1)
+
+
+def test_a_baseline_that_someone_has_set_stays(import_rows: Callable[..., str]) -> None:
+    rollups.set_baseline(500, note="by hand", user=None, user_name="someone", at=clock.now())
+    said = import_rows(events=[baseline_row(12)])
+    assert "a baseline, but one is in force: 500 (by hand)" in said
+    assert metrics.flash_count() == (500, 0)
+
+
+BAD_ROWS = {
+    "client_logs: the id is no text of 1 to 128 characters": log_row(id=b"\x01"),
+    "client_logs: the time received is no time in milliseconds": log_row(received_at_ms=10**17),
+    "client_logs: event_type is no text": log_row(event_type=b"\x01"),
+    "telemetry_events: the id is no text of 1 to 128 characters": event_row(id="x" * 3_000),
+    "telemetry_events: the time received is no time in milliseconds": event_row(received_at_ms=-1),
+    "telemetry_events: message is no text": event_row(message=b"\x01"),
+    "telemetry_events: the session is no text of 1 to 128 characters": success_row("s" * 129),
+    "telemetry_events: a success without a session": success_row(None),
+}
+
+
+@pytest.mark.parametrize("reason", BAD_ROWS)
+def test_a_row_of_the_wrong_kind_is_refused_with_a_line_and_the_rest_is_kept(
+    import_rows: Callable[..., str], reason: str
+) -> None:
+    bad = BAD_ROWS[reason]
+    is_log = reason.startswith("client_logs")
+    said = import_rows(
+        logs=[bad, log_row()] if is_log else [log_row()],
+        events=[success_row("a")] if is_log else [bad, success_row("a")],
+    )
+    assert f"Refused:\n          1  {reason}  (such as " in said
+    assert (Event.objects.count(), ClientLog.objects.count()) == (2, 1)
+
+
+@pytest.mark.parametrize("column", sorted(set(log_row()) - {"id", "received_at_ms", "event_type", "message"}))
+@pytest.mark.parametrize(
+    "value", [b"\xff\x00", 7, 1.5, "x" * 9_000, "\ufffd"], ids=["bytes", "int", "float", "long", "odd"]
+)
+def test_any_other_column_may_hold_anything(import_rows: Callable[..., str], column: str, value: Any) -> None:
+    import_rows(
+        logs=[log_row(**{column: value})], events=[event_row(**{column: value} if column in event_row() else {})]
+    )
+    assert (Event.objects.count(), ClientLog.objects.count()) == (2, 1)
+
+
+def test_text_that_no_database_can_store_is_replaced(tmp_path: Path) -> None:
+    sql = export(logs=[log_row(id="odd", message="MARK", event_type="MARK")])
+    (tmp_path / "odd.sql").write_text(sql.replace("'MARK'", "'a' || char(0) || char(55357) || 'b'"))
+    run_import(tmp_path / "odd.sql")
+    row = ClientLog.objects.get(id="odd")
+    assert set(row.message) == set(row.event_type) == {"a", "b", "\ufffd"}
+    assert Event.objects.get().message == row.message
+
+
+def test_a_type_that_is_longer_than_any_index_takes_is_cut(import_rows: Callable[..., str]) -> None:
+    import_rows(logs=[log_row(event_type="".join(f"{n:x}" for n in range(9_000)))])
+    assert len(ClientLog.objects.get().event_type) == 64
+
+
+# --- beside what is there ------------------------------------------------------------------------------------------
+
+
+def test_a_site_with_events_keeps_its_mode(import_rows: Callable[..., str]) -> None:
+    make_event()
+    said = import_rows(events=[success_row("a")])
+    assert said.endswith("the old routes are in alias.\n")
+    assert not Cutover.objects.exists()
+
+
+def test_a_site_that_was_switched_keeps_its_mode(import_rows: Callable[..., str]) -> None:
+    call_command("legacy_mode", "alias", stdout=io.StringIO())
+    assert import_rows(events=[success_row("a")]).endswith("the old routes are in alias.\n")
+
+
+def test_a_new_site_begins_in_separate_and_the_log_says_why(import_rows: Callable[..., str]) -> None:
+    import_rows(events=[success_row("a")])
+    assert modes.in_force().mode == Mode.SEPARATE
+    assert Cutover.objects.values_list("switched_by_name", "reason", "mode").get() == (
+        "import_d1",
+        "the first import from the old system",
+        "separate",
+    )
+
+
+LIVE = payload(occurred_at="2026-02-17T11:59:58.000Z", message="Live and imported", log_lines_json='["RX 06"]')
+IMPORTED = {name: LIVE[name] for name in ("message", "model", "app_version")} | {"error_name": None}
+
+
+@pytest.mark.parametrize("is_first", ["live", "import"])
+@pytest.mark.parametrize("session_id", [None, "attempt-9"])
+def test_an_event_that_came_live_too_is_not_doubled(
+    post: Callable[..., Any], import_rows: Callable[..., str], is_first: str, session_id: str | None
+) -> None:
+    make_event(message="the site is in use")
+    rows = [event_row(session_id=session_id, **IMPORTED), success_row("attempt-8")]
+    steps: list[Callable[[], Any]] = [
+        lambda: (post("/event", LIVE | {"session_id": session_id}), post("/event", success(session_id="attempt-8"))),
+        lambda: import_rows(events=rows),
+    ]
+    for step in steps if is_first == "live" else reversed(steps):
+        step()
+    assert Event.objects.filter(message="Live and imported").count() == 1
+    assert metrics.flash_count() == (0, 1)
+    assert LegacyCount.objects.count() == 1
+    assert rollups.compare_totals() == []
+
+
+@pytest.mark.parametrize("is_first", ["live", "import"])
+def test_an_old_clients_report_that_came_live_too_is_not_doubled(
+    post: Callable[..., Any], import_rows: Callable[..., str], is_first: str
+) -> None:
+    make_event(message="the site is in use")
+    steps: list[Callable[[], Any]] = [
+        lambda: (post("/client-log", LIVE), post("/increment", {"sessionId": "attempt-8"})),
+        lambda: import_rows(logs=[log_row(**IMPORTED)], events=[success_row("attempt-8")]),
+    ]
+    for step in steps if is_first == "live" else reversed(steps):
+        step()
+    assert Event.objects.filter(message="Live and imported").count() == 1
+    assert metrics.flash_count() == (0, 1)
+    assert LegacyCount.objects.count() == 1
+
+
+def test_a_failure_with_a_session_is_the_twin_of_one_that_came_without(
+    post: Callable[..., Any], import_rows: Callable[..., str]
+) -> None:
+    post("/client-log", LIVE)
+    import_rows(events=[event_row(session_id="attempt-9", **IMPORTED)])
+    assert Event.objects.count() == 1
+
+
+# --- interrupted ----------------------------------------------------------------------------------------------------
+
+
+def many_rows() -> dict[str, list[dict[str, Any]]]:
+    """Return rows for a dozen commits, with twins across them."""
+    failures = [event_row(session_id=f"attempt-{n}" if n % 3 else None) for n in range(1_500)]
+    again = [event_row(session_id=f"attempt-{n}", message="again") for n in range(1, 1_500, 7)]
+    successes = [success_row(f"attempt-{n}") for n in range(1_500)]
+    return {
+        "events": [baseline_row(12), *failures, *successes, *again],
+        "logs": [twin_of(failure) for failure in failures[::2]] + [log_row() for _ in range(1_000)],
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_that_is_killed_and_run_again_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    file = tmp_path / "export.sql"
+    file.write_text(export(**many_rows()))
+    run_import(file)
+    undisturbed = dump()
+    call_command("flush", interactive=False, verbosity=0)
+    environment = shared_site(tmp_path / "data")
+    killed = 0
+    for log_rows, events in ((0, 1), (0, 1_600), (1, 0), (900, 0)):
+        importing = manage(environment, "import_d1", str(file))
+        wait_until(partial(came_so_far, importing, log_rows, events), "the import never came so far")
+        importing.send_signal(signal.SIGKILL)
+        importing.communicate()
+        killed += importing.returncode == -signal.SIGKILL
+    assert killed >= 3
+    assert dump() != undisturbed
+    run_import(file)
+    assert dump() == undisturbed
+    # The killed runs kept no report, and the count's history must not lack what they brought.
+    told = sum(ImportRun.objects.values_list("successes_added", flat=True))
+    assert told == Event.objects.successes().count()
+
+
+def came_so_far(importing: subprocess.Popen[str], log_rows: int, events: int) -> bool:
+    is_there = ClientLog.objects.count() >= log_rows and Event.objects.count() >= events
+    return is_there or importing.poll() is not None
+
+
+@contextmanager
+def no_room(*, after_events: int) -> Iterator[None]:
+    """Let the database's disk be full once it holds so many events more, for real."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.connection.executescript("PRAGMA incremental_vacuum")
+            cursor.execute("PRAGMA page_count")
+            cursor.execute(f"PRAGMA max_page_count = {cursor.fetchone()[0] + after_events // 4}")
+        else:
+            cursor.execute(
+                "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                f" IF (SELECT COUNT(*) FROM telemetry_events) > {after_events} THEN"
+                " RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END IF; RETURN NULL; END $$;"
+                "CREATE TRIGGER full_disk AFTER INSERT ON telemetry_events EXECUTE FUNCTION full_disk()"
+            )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.execute("PRAGMA max_page_count = 4294967294")
+            else:
+                cursor.execute("DROP TRIGGER full_disk ON telemetry_events; DROP FUNCTION full_disk")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_disk_that_is_full_midway_is_told_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "export.sql"
+    file.write_text(export(**many_rows()))
+    run_import(file)
+    undisturbed = dump()
+    call_command("flush", interactive=False, verbosity=0)
+    with (
+        no_room(after_events=1_200),
+        pytest.raises(CommandError, match=r"(?s)The database took no more: .*run the same"),
+    ):
+        run_import(file)
+    assert 0 < Event.objects.count() < len(undisturbed["events"])
+    run_import(file)
+    assert dump() == undisturbed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_takes_nothing_is_told_in_words() -> None:
+    with read_only_database(), pytest.raises(CommandError, match="The database took no more"):
+        run_import(EXPORT)
+    run_import(EXPORT)
+    assert metrics.flash_count() == (40, 3)
+
+
+# --- files that are refused -----------------------------------------------------------------------------------------
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
+FULL = export(logs=[log_row()], events=[success_row("a")])
+ATTACKS = {
+    "ATTACH DATABASE '{outside}' AS other;": "ATTACH",
+    "DETACH DATABASE main;": "DETACH",
+    "SELECT load_extension('{outside}');": "SELECT",
+    "INSERT INTO client_logs(id) VALUES(load_extension('{outside}'));": "the function load_extension",
+    "INSERT INTO client_logs(id) VALUES(writefile('{outside}', 'x'));": "no such function: writefile",
+    "INSERT INTO client_logs(id) VALUES(readfile('/etc/hostname'));": "no such function: readfile",
+    "INSERT INTO client_logs(id) VALUES(zeroblob(2000000000));": "the function zeroblob",
+    "INSERT INTO client_logs(id) VALUES(randomblob(2000000000));": "the function randomblob",
+    "INSERT INTO client_logs(id) VALUES((SELECT 1));": "SELECT",
+    "CREATE TABLE huge(x DEFAULT (zeroblob(2000000000)));\nINSERT INTO huge DEFAULT VALUES;": "too big",
+    "PRAGMA writable_schema=ON;": "PRAGMA",
+    "PRAGMA journal_mode=WAL;": "PRAGMA",
+    "CREATE TRIGGER t AFTER INSERT ON client_logs BEGIN\nDELETE FROM client_logs;\nEND;": "CREATE TRIGGER",
+    "CREATE TEMP TRIGGER t AFTER INSERT ON client_logs BEGIN\nDELETE FROM client_logs;\nEND;": "TRIGGER",
+    "CREATE VIEW v AS SELECT 1;": "CREATE VIEW",
+    "CREATE TEMP VIEW v AS SELECT 1;": "VIEW",
+    "CREATE VIRTUAL TABLE v USING fts5(x);": "CREATE VIRTUAL TABLE",
+    "CREATE TABLE copied AS SELECT 1;": "SELECT",
+    ENDLESS + "SELECT x FROM n;": "SELECT",
+    ENDLESS + "INSERT INTO client_logs(id) SELECT x FROM n;": "SELECT",
+    "UPDATE client_logs SET id = 'x';": "UPDATE",
+    "DELETE FROM client_logs;": "DELETE",
+    "DROP TABLE client_logs;": "DELETE",
+    "ALTER TABLE client_logs RENAME TO other;": "ALTER TABLE",
+    "VACUUM INTO '{outside}';": "VACUUM",
+    "SAVEPOINT s;": "this statement",
+    "ROLLBACK;": "this statement",
+    "ANALYZE;": "this statement",
+    "CREATE TABLE one(x); CREATE TABLE two(x);": "one statement at a time",
+    "CREATE TABLE client_logs(x);": "already exists",
+    "COMMIT; ATTACH DATABASE '{outside}' AS other;": "has no place",
+    "INSERT INTO client_logs VALUES(1);": "16 columns",
+    "INSERT INTO nowhere VALUES(1);": "no such table",
+    "INSERT INTO client_logs(id) VALUES(replace(replace('"
+    + "a" * 3_000
+    + "','a','"
+    + "b" * 1_000
+    + "'),'b','cc'));": "too big",
+    "not SQL;": "syntax error",
+    "INSERT INTO client_logs(id) VALUES('" + "x" * 4_200_000 + "');": "longer than 4,194,304 bytes",
+    "INSERT INTO client_logs(id) VALUES('" + "\n" * 2_100 + "');": "2,000 lines",
+    "INSERT INTO client_logs(id) VALUES('": "in the middle of a statement",
+    "INSERT INTO client_logs(id) VALUES('a\0b');": "null character",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack[:60])
+def test_what_has_no_place_in_an_export_is_refused_in_words(tmp_path: Path, attack: str) -> None:
+    outside = tmp_path / "outside"
+    file = tmp_path / "export.sql"
+    file.write_text(FULL + attack.replace("{outside}", str(outside)) + "\n")
+    refuse(file, ATTACKS[attack])
+    assert not outside.exists()
+
+
+def refuse(file: Path, why: str) -> None:
+    before = sorted(settings.DATA_DIR.iterdir())
+    with pytest.raises(CommandError) as refused:
+        run_import(file)
+    assert str(refused.value).startswith(f"{file} is refused, and nothing was changed. ")
+    assert why in str(refused.value)
+    assert dump() == {name: [] for name in dump()}
+    assert not ImportRun.objects.exists()
+    assert not Cutover.objects.exists()
+    assert sorted(settings.DATA_DIR.iterdir()) == before
+
+
+BAD_FILES = {
+    "empty": (b"", "neither client_logs nor telemetry_events"),
+    "not SQL": (b"<!doctype html>\n<title>Sign in</title>\n", "in the middle of a statement"),
+    "not UTF-8": (FULL.encode().replace(b"RX 06", b"RX \xff"), "is not UTF-8"),
+    "truncated": (FULL.encode()[:-20], "in the middle of a statement"),
+    "UTF-16": (FULL.encode("utf-16"), "in the middle of a statement"),
+    "other tables": (b"CREATE TABLE users(id TEXT);\n", "neither client_logs nor telemetry_events"),
+    "a column less": (FULL.replace("stack TEXT, ", "", 1).encode(), "15 columns"),
+    "a column of another name": (FULL.replace("ip_hash TEXT", "ip TEXT").encode(), "lacks the column ip_hash"),
+    "no row ids": (d1.LOG_TABLE.replace(");\n", ") WITHOUT ROWID;\n").encode(), "no such column: rowid"),
+    "one id twice": (
+        export(logs=[log_row(id="a"), log_row(id="a")]).replace("TEXT PRIMARY KEY", "TEXT").encode(),
+        "Two rows of client_logs have the same id",
+    ),
+    "a name of ours": (FULL.encode() + b"CREATE TABLE staged_client_logs(x);\n", "already"),
+    "a SQLite file cut short": (b"SQLite format 3\0" + b"\1" * 700, "The SQLite file cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_file_that_is_no_export_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+    content, why = BAD_FILES[kind]
+    (tmp_path / "export.sql").write_bytes(content)
+    refuse(tmp_path / "export.sql", why)
+
+
+def test_text_that_grows_without_end_is_refused(tmp_path: Path) -> None:
+    line = f"INSERT INTO huge VALUES(replace('{'a' * 1_000}','a','{'b' * 4_000}'));\n"
+    (tmp_path / "export.sql").write_text("CREATE TABLE huge(x);\n" + line * 40)
+    refuse(tmp_path / "export.sql", "full")
+
+
+VIEW = "CREATE VIEW client_logs AS SELECT 1 AS id"
+BAD_DATABASES = {
+    "a view": (VIEW, "client_logs is no plain table"),
+    "a virtual table": ("CREATE VIRTUAL TABLE client_logs USING fts5(id, message)", "client_logs is no plain table"),
+    "a column less": ("CREATE TABLE client_logs(id TEXT)", "no such column"),
+    "nothing of ours": ("CREATE TABLE users(id TEXT)", "neither client_logs nor telemetry_events"),
+    "a value of 2 GB": (
+        d1.LOG_TABLE + "INSERT INTO client_logs VALUES('a',1,'','',zeroblob(5000000),'','','',0,0,'','','','','','');",
+        "too big",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_DATABASES)
+def test_a_sqlite_file_that_is_no_export_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+    sql, why = BAD_DATABASES[kind]
+    refuse(d1.as_sqlite(sql, tmp_path / "export.sqlite"), why)
+
+
+def test_a_sqlite_file_that_is_truncated_is_refused_in_words(tmp_path: Path) -> None:
+    file = d1.as_sqlite(export(logs=[log_row() for _ in range(200)]), tmp_path / "export.sqlite")
+    os.truncate(file, 3 * 4096)
+    refuse(file, "The SQLite file cannot be read")
+
+
+def test_a_file_that_is_not_there_is_told() -> None:
+    with pytest.raises(CommandError, match=r"nowhere\.sql is no file"):
+        run_import(Path("nowhere.sql"))
+
+
+def test_a_table_that_is_not_ours_is_left_out_and_named(import_rows: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "export.sql").write_text(FULL + "CREATE TABLE d1_migrations(id INTEGER);\n")
+    assert "Tables that are not ours were left out: d1_migrations." in run_import(tmp_path / "export.sql")
+
+
+# --- what is left and what is shown ---------------------------------------------------------------------------------
+
+
+def test_nothing_is_left_in_the_folder_of_data() -> None:
+    before = sorted(settings.DATA_DIR.iterdir())
+    run_import(EXPORT)
+    assert sorted(settings.DATA_DIR.iterdir()) == before
+
+
+def test_what_a_killed_import_left_is_taken_away() -> None:
+    (settings.DATA_DIR / "import.scratch").write_text("half of something")
+    run_import(EXPORT)
+    assert not (settings.DATA_DIR / "import.scratch").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_import_runs_at_a_time(tmp_path: Path) -> None:
+    environment = shared_site(tmp_path / "data")
+    (tmp_path / "export.sql").write_text(export(**many_rows()))
+    first = manage(environment, "import_d1", str(tmp_path / "export.sql"))
+    wait_until((tmp_path / "data" / "import.scratch").exists, "the import never began")
+    first.send_signal(signal.SIGSTOP)
+    try:
+        second = manage(environment, "import_d1", str(EXPORT))
+        assert second.communicate()[1] == "CommandError: Another import is running.\n"
+        assert second.returncode == 1
+    finally:
+        first.send_signal(signal.SIGCONT)
+        first.communicate()
+    assert first.returncode == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
+    environment = shared_site(tmp_path / "data")
+    plain = manage(environment, "import_d1", str(EXPORT), "--dry-run")
+    assert plain.communicate()[1] == ""
+    assert plain.returncode == 0
+    ours, theirs = pty.openpty()
+    seen: list[bytes] = []
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "import_d1", str(EXPORT), "--dry-run"],
+        cwd=PROJECT_DIR,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    ) as shown:
+        reader = threading.Thread(target=lambda: seen.append(os.read(ours, 65_536)))
+        reader.start()
+        shown.wait()
+    os.close(theirs)
+    reader.join()
+    os.close(ours)
+    assert "checked ██████████████████████████████ 100%" in b"".join(seen).decode()

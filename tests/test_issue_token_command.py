@@ -1,0 +1,67 @@
+"""`manage.py issue_token`: a signed ingest token, shown once."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from events import tokens
+from events.models import IngestToken
+
+pytestmark = pytest.mark.django_db
+
+
+def issue(*arguments: str) -> str:
+    out = StringIO()
+    call_command("issue_token", *arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def test_the_token_alone_is_printed_and_it_is_valid() -> None:
+    token = issue("web-v2", "--expires", "90d")
+    assert token.count("\n") == 1
+    assert tokens.admit(token.strip())
+
+
+def test_only_the_name_is_kept() -> None:
+    token = issue("web-v2", "--expires", "90d").strip()
+    kept = IngestToken.objects.values().get()
+    assert kept["name"] == "web-v2"
+    assert not any(token in str(value) for value in kept.values())
+
+
+@pytest.mark.parametrize(
+    ("expires", "span"),
+    [("90d", timedelta(days=90)), ("12h", timedelta(hours=12)), ("30m", timedelta(minutes=30))],
+)
+def test_it_expires_when_asked(expires: str, span: timedelta) -> None:
+    before = datetime.now(UTC)
+    issue("web-v2", "--expires", expires)
+    expires_at = IngestToken.objects.get().expires_at
+    assert before + span <= expires_at <= datetime.now(UTC) + span
+
+
+def test_it_may_never_expire() -> None:
+    issue("web-v2", "--expires", "never")
+    assert IngestToken.objects.get().expires_at is None
+
+
+def test_a_name_is_given_once() -> None:
+    issue("web-v2", "--expires", "1d")
+    with pytest.raises(CommandError, match="There is a token named web-v2 already"):
+        issue("web-v2", "--expires", "90d")
+    assert IngestToken.objects.count() == 1
+
+
+@pytest.mark.parametrize("expires", ["", "90", "0d", "-1d", "1.5h", "90 d", "5y", "9999999d", "soon", "NEVER", "٩d"])
+def test_what_is_no_duration_is_refused_in_words(expires: str) -> None:
+    with pytest.raises(CommandError, match="is no duration such as 90d"):
+        issue("web-v2", f"--expires={expires}")
+    assert not IngestToken.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 65, "two\nlines"])
+def test_what_is_no_name_is_refused_in_words(name: str) -> None:
+    with pytest.raises(CommandError, match="1 to 64 printable characters"):
+        issue(name, "--expires", "1d")

@@ -1,0 +1,459 @@
+"""Every migration, forward and backward, on both engines; and what the tables then hold to."""
+
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+
+from events.rows import EventRow
+from tests.conftest import find_postgres, run_apart
+
+APPS = ("events", "legacy")
+ALIAS = "migrations"
+ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]
+
+PLAN_COLUMNS = {
+    "id": ("text", "NOT NULL"),
+    "received_at_ms": ("integer", "NOT NULL"),
+    "occurred_at": ("text", "NOT NULL"),
+    "event_type": ("text", "NOT NULL"),
+    "session_id": ("text", "NULL"),
+    "model": ("text", "NOT NULL"),
+    "write_mode": ("integer", "NOT NULL"),
+    "connected": ("integer", "NOT NULL"),
+    "app_version": ("text", "NOT NULL"),
+    "message": ("text", "NOT NULL"),
+    "error_name": ("text", "NULL"),
+    "stack": ("text", "NULL"),
+    "log_lines_json": ("text", "NOT NULL"),
+    "metadata_json": ("text", "NOT NULL"),
+}
+OUR_LOG_COLUMNS = {"event_id", "in_stream", "imported"}  # how a row meets the unified stream
+OLD_LOG_COLUMNS = set(PLAN_COLUMNS) - {"session_id", "metadata_json"} | {"user_agent", "page_url", "origin", "ip_hash"}
+KINDS = {
+    "TextField": "text",
+    "BigIntegerField": "integer",
+    "SmallIntegerField": "integer",
+    "IntegerField": "integer",
+    "BooleanField": "boolean",
+}
+
+
+# --- a database of their own -----------------------------------------------------------------------------------------
+
+
+def make_database(engine: str, folder: Path) -> Iterator[BaseDatabaseWrapper]:
+    """Yield a connection to a new, empty database, and take the database away afterwards."""
+    chosen: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "own.sqlite3"}
+    server = None
+    if engine == "postgresql":
+        url = find_postgres()
+        assert url
+        server = psycopg.connect(url, autocommit=True)
+        known = server.info
+        chosen = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": f"test_migrations_{uuid.uuid4().hex}",
+            "USER": known.user,
+            "PASSWORD": known.password,
+            "HOST": known.host,
+            "PORT": known.port,
+        }
+        server.execute(f'CREATE DATABASE "{chosen["NAME"]}"')
+    connections.databases[ALIAS] = connections.databases["default"] | {"OPTIONS": {}} | chosen
+    connection = connections[ALIAS]
+    try:
+        yield connection
+    finally:
+        connection.close()
+        del connections[ALIAS], connections.databases[ALIAS]
+        if server:
+            server.execute(f'DROP DATABASE "{chosen["NAME"]}"')
+            server.close()
+
+
+@pytest.fixture(params=ENGINES)
+def empty(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    with django_db_blocker.unblock():
+        yield from make_database(request.param, tmp_path)
+
+
+@pytest.fixture(params=ENGINES)
+def migrated(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    with django_db_blocker.unblock():
+        for connection in make_database(request.param, tmp_path):
+            call_command("migrate", database=ALIAS, verbosity=0)
+            yield connection
+
+
+def own_migrations(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
+    return [(migration.app_label, migration.name) for migration, _ in plan if migration.app_label in APPS]
+
+
+def migrate(connection: BaseDatabaseWrapper, app: str, name: str | None) -> None:
+    MigrationExecutor(connection).migrate([(app, name)])
+
+
+def before(connection: BaseDatabaseWrapper, app: str, name: str) -> str | None:
+    """Return the migration of the same app that comes first, None for the app's zero."""
+    names = [other for label, other in own_migrations(connection) if label == app]
+    return names[names.index(name) - 1] if names.index(name) else None
+
+
+def tables(connection: BaseDatabaseWrapper) -> dict[str, dict[str, Any]]:
+    """Return the constraints and indexes of every table of ours, with its columns, as the engine tells them."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            if table.startswith(("telemetry_", "client_logs", "events_", "legacy_")):
+                columns = [tuple(column) for column in connection.introspection.get_table_description(cursor, table)]
+                found[table] = {
+                    "columns": sorted(str(column) for column in columns),
+                    "constraints": connection.introspection.get_constraints(cursor, table),
+                }
+    return found
+
+
+def insert(connection: BaseDatabaseWrapper, **changes: Any) -> None:
+    """Insert an event by SQL, past every rule but the table's own."""
+    row = EventRow(
+        id=uuid.uuid4().hex,
+        received_at_ms=1_770_919_200_000,
+        occurred_at="2026-02-12T18:00:00.000Z",
+        event_type="flash_success",
+        session_id=uuid.uuid4().hex,
+        model="UV-5RM",
+        write_mode=1,
+        connected=1,
+        app_version="19afc18",
+        message="Flash complete",
+        error_name=None,
+        stack=None,
+        log_lines_json="[]",
+        metadata_json="{}",
+        source="event",
+    )._replace(**changes)
+    columns = ", ".join(row._fields)
+    places = ", ".join(["%s"] * len(row))
+    with transaction.atomic(using=ALIAS), connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO telemetry_events ({columns}) VALUES ({places})", row)
+
+
+def event_rows(connection: BaseDatabaseWrapper) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(PLAN_COLUMNS)} FROM telemetry_events ORDER BY id")
+        return list(cursor.fetchall())
+
+
+# --- forward and backward --------------------------------------------------------------------------------------------
+
+
+def test_every_migration_goes_forward_back_and_forward_again(empty: BaseDatabaseWrapper) -> None:
+    for app, name in own_migrations(empty):
+        if before(empty, app, name) is None:
+            migrate(empty, app, None)  # makes what it depends on, and nothing of its own
+        untouched = tables(empty)
+        migrate(empty, app, name)
+        done = tables(empty)
+        migrate(empty, app, before(empty, app, name))
+        assert tables(empty) == untouched, f"{app}.{name} leaves something behind"
+        migrate(empty, app, name)
+        assert tables(empty) == done, f"{app}.{name} does not come back the same"
+
+
+def test_all_of_it_goes_to_zero_and_up_again(migrated: BaseDatabaseWrapper) -> None:
+    whole = tables(migrated)
+    assert {"telemetry_events", "client_logs"} <= set(whole)
+    for app in reversed(APPS):
+        call_command("migrate", app, "zero", database=ALIAS, verbosity=0)
+    assert tables(migrated) == {}
+    with migrated.cursor() as cursor:
+        cursor.execute("SELECT name FROM auth_group")
+        assert cursor.fetchall() == []
+    call_command("migrate", database=ALIAS, verbosity=0)
+    assert tables(migrated) == whole
+
+
+def test_events_survive_every_later_migration_and_its_way_back(empty: BaseDatabaseWrapper) -> None:
+    migrate(empty, "events", "0001_initial")
+    insert(empty)
+    insert(empty, event_type="flash_error", session_id=None, error_name="ProtocolError", stack="at writeBlock")
+    kept = event_rows(empty)
+    assert len(kept) == 2
+    for app, name in own_migrations(empty):
+        migrate(empty, app, name)
+        assert event_rows(empty) == kept, f"{app}.{name} loses rows"
+    migrate(empty, "events", "0001_initial")
+    assert event_rows(empty) == kept
+
+
+@pytest.mark.django_db
+def test_the_models_are_what_the_migrations_make() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+# --- what the tables hold to -----------------------------------------------------------------------------------------
+
+
+def described(connection: BaseDatabaseWrapper, table: str) -> dict[str, tuple[str, str]]:
+    with connection.cursor() as cursor:
+        return {
+            column.name: (
+                KINDS[connection.introspection.get_field_type(column.type_code, column)],
+                "NULL" if column.null_ok else "NOT NULL",
+            )
+            for column in connection.introspection.get_table_description(cursor, table)
+        }
+
+
+def indexes(connection: BaseDatabaseWrapper, table: str) -> set[tuple[bool, tuple[tuple[str, str], ...]]]:
+    """Return (unique, ((column, direction), …)) of each index of a table."""
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, table).values()
+    return {
+        (bool(found["unique"]), tuple(zip(found["columns"], found["orders"], strict=True)))
+        for found in constraints
+        if found["index"] and found.get("orders") and None not in found["columns"]
+    }
+
+
+def index_condition(connection: BaseDatabaseWrapper, name: str) -> str:
+    statement = {
+        "sqlite": "SELECT sql FROM sqlite_master WHERE name = %s",
+        "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = %s",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [name])
+        return str(cursor.fetchone()[0]).partition(" WHERE ")[2].replace('"', "").strip("()")
+
+
+def test_the_events_have_the_columns_of_the_plan_their_source_and_group(migrated: BaseDatabaseWrapper) -> None:
+    columns = described(migrated, "telemetry_events")
+    assert columns.pop("source") == ("text", "NOT NULL")
+    assert columns.pop("fingerprint") == ("text", "NULL")
+    assert columns == PLAN_COLUMNS
+    with migrated.cursor() as cursor:
+        assert migrated.introspection.get_primary_key_columns(cursor, "telemetry_events") == ["id"]
+
+
+def test_the_events_have_the_indexes_of_the_plan(migrated: BaseDatabaseWrapper) -> None:
+    found = indexes(migrated, "telemetry_events")
+    assert (False, (("event_type", "ASC"), ("received_at_ms", "DESC"))) in found
+    assert (False, (("received_at_ms", "DESC"),)) in found
+    assert (True, (("event_type", "ASC"), ("session_id", "ASC"))) in found
+    assert index_condition(migrated, "telemetry_events_type_session") == "session_id IS NOT NULL"
+
+
+def test_the_old_log_has_the_columns_and_indexes_of_the_old_table(migrated: BaseDatabaseWrapper) -> None:
+    assert set(described(migrated, "client_logs")) == OLD_LOG_COLUMNS | OUR_LOG_COLUMNS
+    found = indexes(migrated, "client_logs")
+    assert (False, (("received_at_ms", "DESC"),)) in found
+    assert (False, (("event_type", "ASC"),)) in found
+
+
+BROKEN_RULES = [
+    ("write_mode is 0 or 1", {"write_mode": 2}),
+    ("connected is 0 or 1", {"connected": -1}),
+    ("an unknown type", {"event_type": "flash_fail"}),
+    ("an unknown source", {"source": "elsewhere"}),
+    ("a success without a session", {"session_id": None}),
+    ("an empty session", {"session_id": ""}),
+    ("a session of 129", {"session_id": "s" * 129}),
+    ("an empty message", {"message": ""}),
+    ("a message of 501", {"message": "m" * 501}),
+    ("a time that is not normalised", {"occurred_at": "2026-02-12T18:00:00Z"}),
+    ("no message", {"message": None}),
+    ("no model", {"model": None}),
+    ("no log lines", {"log_lines_json": None}),
+]
+
+
+def test_the_table_refuses_what_breaks_a_rule(migrated: BaseDatabaseWrapper) -> None:
+    insert(migrated)
+    for rule, changes in BROKEN_RULES:
+        try:
+            insert(migrated, **changes)
+        except IntegrityError:
+            continue
+        pytest.fail(f"the table took {rule}")
+    assert len(event_rows(migrated)) == 1
+
+
+def test_one_session_succeeds_once_and_may_fail_beside_it(migrated: BaseDatabaseWrapper) -> None:
+    insert(migrated, session_id="one")
+    with pytest.raises(IntegrityError):
+        insert(migrated, session_id="one")
+    insert(migrated, session_id="one", event_type="flash_error")
+    insert(migrated, session_id=None, event_type="flash_error")
+    insert(migrated, session_id=None, event_type="flash_error")
+    assert len(event_rows(migrated)) == 4
+
+
+def test_no_total_can_fall_below_zero(migrated: BaseDatabaseWrapper) -> None:
+    for table, columns, values in [
+        ("events_lifetimetotal", "event_type, accepted, baseline, last_received_at_ms", "'flash_success', -1, 0, 0"),
+        ("events_lifetimetotal", "event_type, accepted, baseline, last_received_at_ms", "'flash_success', 0, -1, 0"),
+        (
+            "events_hourlyrollup",
+            "hour_ms, event_type, model, app_version, accepted",
+            "0, 'flash_success', 'm', 'v', -1",
+        ),
+    ]:
+        with pytest.raises(IntegrityError), transaction.atomic(using=ALIAS), migrated.cursor() as cursor:
+            cursor.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})")
+
+
+def test_the_old_log_refuses_what_identifies_a_person(migrated: BaseDatabaseWrapper) -> None:
+    columns = sorted(OLD_LOG_COLUMNS | OUR_LOG_COLUMNS)
+    anyone = {name: 0 if PLAN_COLUMNS.get(name, ("text",))[0] == "integer" else "x" for name in columns}
+    anyone |= {"in_stream": True, "imported": False}
+    nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
+
+    def insert_log(**changes: Any) -> None:
+        row = anyone | nobody | changes
+        with transaction.atomic(using=ALIAS), migrated.cursor() as cursor:
+            places = ", ".join(["%s"] * len(columns))
+            cursor.execute(
+                f"INSERT INTO client_logs ({', '.join(columns)}) VALUES ({places})", [row[name] for name in columns]
+            )
+
+    insert_log()
+    for name in nobody:
+        with pytest.raises(IntegrityError):
+            insert_log(id=name, **{name: "something"})
+
+
+def test_the_audit_log_takes_no_change_and_no_deletion(migrated: BaseDatabaseWrapper) -> None:
+    def run(statement: str) -> None:
+        with transaction.atomic(using=ALIAS), migrated.cursor() as cursor:
+            cursor.execute(statement)
+
+    run(
+        "INSERT INTO events_auditentry (at_ms, kind, who, what, why, about, subject)"
+        " VALUES (1, 'token', 'olga', 'Revoked.', '', 'web', '')"
+    )
+    for statement in ("UPDATE events_auditentry SET who = 'nobody'", "DELETE FROM events_auditentry"):
+        with pytest.raises(IntegrityError, match="the audit log is append-only"):
+            run(statement)
+    with migrated.cursor() as cursor:
+        cursor.execute("SELECT who, what FROM events_auditentry")
+        assert cursor.fetchall() == [("olga", "Revoked.")]
+
+
+def test_what_was_done_before_there_was_an_audit_log_stands_in_it(empty: BaseDatabaseWrapper) -> None:
+    for app, name in own_migrations(empty):
+        if (app, name) == ("events", "0007_audit_history"):
+            break
+        migrate(empty, app, name)
+    migrate(empty, "admin", "0003_logentry_add_action_flag_choices")
+    models = (
+        MigrationExecutor(empty)
+        .loader.project_state([("events", "0006_audit_log"), ("admin", "0003_logentry_add_action_flag_choices")])
+        .apps
+    )
+    at = datetime(2026, 2, 12, tzinfo=UTC)
+    user = models.get_model("auth", "User").objects.using(ALIAS).create(username="olga")
+    kinds = models.get_model("contenttypes", "ContentType").objects.using(ALIAS)
+    log = models.get_model("admin", "LogEntry").objects.using(ALIAS)
+    for number, (model, key, name, words) in enumerate(
+        [
+            ("failuregroup", "abc", "No ACK", "Muted for good."),
+            ("ingesttoken", "1", "web", "Revoked."),
+            ("event", None, "CSV export", "Exported Events: session=s-1&type=flash_error"),
+        ]
+    ):
+        kind, _ = kinds.get_or_create(app_label="events", model=model)
+        log.create(
+            user=user, content_type=kind, object_id=key, object_repr=name, action_flag=2, change_message=words,
+            action_time=at + timedelta(seconds=number),
+        )  # fmt: skip
+    models.get_model("events", "CounterBaseline").objects.using(ALIAS).create(
+        value=1412, note="the old counter", set_by_name="robin", set_at=at + timedelta(seconds=9)
+    )
+    migrate(empty, "events", "0007_audit_history")
+    migrate(empty, "events", "0006_audit_log")
+    migrate(empty, "events", "0007_audit_history")  # copies nothing twice
+    with empty.cursor() as cursor:
+        cursor.execute("SELECT kind, who, what, why, about, subject FROM events_auditentry ORDER BY at_ms")
+        assert cursor.fetchall() == [
+            ("triage", "olga", "Muted for good.", "", "No ACK", "abc"),
+            ("token", "olga", "Revoked.", "", "web", ""),
+            ("export", "olga", "Exported Events: session=…&type=flash_error", "", "", ""),
+            ("baseline", "robin", "Set the baseline to 1,412.", "the old counter", "", ""),
+        ]
+        cursor.execute("SELECT COUNT(*) FROM django_admin_log WHERE change_message LIKE '%s-1%'")
+        assert cursor.fetchone() == (0,)
+
+
+ROLES = {
+    "Staff": {"view_event", "export_event", "view_counterbaseline"},
+    "Maintainers": {
+        "view_event",
+        "export_event",
+        "triage_event",
+        "view_counterbaseline",
+        "add_counterbaseline",
+        "view_ingesttoken",
+        "change_ingesttoken",
+        "view_auditentry",
+    },
+}
+
+
+OLD_SYSTEM_ROLES = {
+    "Staff": {"view_clientlog", "view_cutover", "view_parityrun", "view_importrun"},
+    "Maintainers": {"view_clientlog", "view_cutover", "view_parityrun", "view_importrun", "add_cutover"},
+}
+
+
+@pytest.mark.parametrize(("app", "expected"), [("events", ROLES), ("legacy", OLD_SYSTEM_ROLES)])
+def test_the_two_roles_have_their_rights_and_no_others(
+    migrated: BaseDatabaseWrapper, app: str, expected: dict[str, set[str]]
+) -> None:
+    with migrated.cursor() as cursor:
+        cursor.execute(
+            "SELECT g.name, p.codename FROM auth_group g"
+            " JOIN auth_group_permissions gp ON gp.group_id = g.id JOIN auth_permission p ON p.id = gp.permission_id"
+            " JOIN django_content_type c ON c.id = p.content_type_id WHERE c.app_label = %s",
+            [app],
+        )
+        found = cursor.fetchall()
+    by_role: dict[str, set[str]] = {}
+    for role, codename in found:
+        by_role.setdefault(role, set()).add(codename)
+    assert by_role == expected
+
+
+# --- a new SQLite file -----------------------------------------------------------------------------------------------
+
+
+def test_a_new_sqlite_file_can_shrink_and_keeps_what_it_said_it_kept(tmp_path: Path) -> None:
+    asked = (
+        "import django; django.setup()\n"
+        "from django.core.management import call_command\n"
+        "from django.db import connection\n"
+        "call_command('migrate', verbosity=0)\n"
+        "cursor = connection.cursor()\n"
+        "for name in ('auto_vacuum', 'journal_mode', 'synchronous'):\n"
+        "    print(cursor.execute(f'PRAGMA {name}').fetchone()[0])\n"
+    )
+    told = run_apart(asked, DATA_DIR=str(tmp_path))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.split() == ["2", "wal", "2"]  # incremental, write-ahead, FULL
+    file = sqlite3.connect(tmp_path / "telemetry.sqlite3")
+    try:
+        assert file.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    finally:
+        file.close()

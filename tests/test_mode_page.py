@@ -1,0 +1,219 @@
+"""The mode of the old routes in the admin: in words, with a switch that asks before it acts, and every switch."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events import clock
+from events.rollups import DAY_MS
+from legacy import modes, old_tables, parity
+from legacy.models import Cutover, LegacyCount
+from tests.conftest import make_event, sign_in, success
+from tests.fixtures.both_sides import dump
+from tests.storage import locked_events
+
+pytestmark = pytest.mark.django_db
+PATH = "/admin/legacy/cutover/"
+WANTED = {"mode": "separate", "reason": "the front end is not ready"}
+CONFIRMED = WANTED | {"confirmed": "yes"}
+
+
+@pytest.fixture(autouse=True)
+def _mode_is_not_remembered() -> Iterator[None]:
+    modes.forget()
+    yield
+    modes.forget()
+
+
+def text_of(answer: Any) -> str:
+    return " ".join(answer.content.decode().split())
+
+
+def switch(mode: str) -> None:
+    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+
+
+def both_sides_agree(days: int) -> None:
+    """Let both sides have had one success on each of so many days before today, and compare them."""
+    for days_ago in range(1, days + 1):
+        event = make_event(received_at_ms=clock.now_ms() - days_ago * DAY_MS, **success())
+        row = LegacyCount(session_id=event.session_id, counted_at_ms=event.received_at_ms, in_stream=True)
+        old_tables.keep(row)
+    parity.keep(parity.check(14, clock.today()), at=clock.now())
+
+
+@pytest.mark.parametrize(
+    ("role", "looks", "switches"),
+    [(None, 403, 403), ("Staff", 200, 403), ("Maintainers", 200, 302)],
+)
+def test_who_may_look_and_who_may_switch(client: Client, role: str | None, looks: int, switches: int) -> None:
+    sign_in(client, role)
+    assert client.get(PATH).status_code == looks
+    assert ("Switch to" in client.get(PATH).content.decode()) is (switches == 302)
+    assert client.post(PATH, CONFIRMED).status_code == switches
+    assert Cutover.objects.exists() is (switches == 302)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_stranger_is_sent_to_the_login(client: Client, method: str) -> None:
+    answer = getattr(client, method)(PATH, CONFIRMED)
+    assert answer["Location"].startswith("/admin/login/")
+    assert not Cutover.objects.exists()
+
+
+def test_a_switch_needs_the_token_of_the_form() -> None:
+    client = Client(enforce_csrf_checks=True)
+    sign_in(client, "Maintainers")
+    assert client.post(PATH, CONFIRMED).status_code == 403
+    assert not Cutover.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("separate", "The old routes write to the old tables alone, and read the old tables."),
+        ("alias", "The old routes write to the unified stream and the old tables, and read the unified stream."),
+        ("gone", "The old routes write to nothing, and read nothing: each answers 410."),
+    ],
+)
+def test_the_mode_in_force_is_told_in_words_and_the_others_are_offered(client: Client, mode: str, said: str) -> None:
+    both_sides_agree(7)
+    switch(mode)
+    sign_in(client, "Maintainers")
+    text = text_of(client.get(PATH))
+    assert said in text
+    offered = {name for name in modes.Mode.values if f'type="radio" name="mode" value="{name}"' in text}
+    assert offered == set(modes.Mode.values) - {mode}
+
+
+def test_a_site_that_never_switched_says_so(client: Client) -> None:
+    sign_in(client, "Staff")
+    assert "Never switched: a new site begins in <code>alias</code>." in text_of(client.get(PATH))
+
+
+def test_a_maintainer_is_told_first_what_will_happen(client: Client) -> None:
+    make_event(**success())
+    sign_in(client, "Maintainers")
+    text = text_of(client.post(PATH, WANTED))
+    assert "Switch from alias to separate?" in text
+    assert "First each side is given what it lacks" in text
+    assert "Then the old routes write to the old tables alone" in text
+    assert "<strong>1</strong> now" in text
+    assert not Cutover.objects.exists()
+
+
+def test_a_confirmed_switch_is_in_force_and_kept_with_who_and_why(client: Client) -> None:
+    make_event(**success())
+    user = sign_in(client, "Maintainers")
+    text = text_of(client.post(PATH, CONFIRMED, follow=True))
+    assert (
+        "The old routes are in separate. The public count was 1 before and is 1 after."
+        " Copied: 0 to the unified stream, 1 to the old tables." in text
+    )
+    assert client.get("/count").json() == {"ok": True, "total": 1}
+    kept = Cutover.objects.get()
+    assert (kept.mode, kept.reason, kept.switched_by, kept.switched_by_name) == (
+        "separate",
+        "the front end is not ready",
+        user,
+        user.username,
+    )
+    for part in ("the front end is not ready", user.username, "1 → 1", "0 to the stream,<br> 1 to the old tables"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"reason": " "}, "This field is required"),
+        ({"reason": "x" * 501}, "at most 500 characters"),
+        ({"mode": "alias"}, "alias is not one of the available choices"),
+        ({"mode": "nonsense"}, "nonsense is not one of the available choices"),
+        ({"mode": "gone"}, "Parity has held for 0 of 7 days with traffic in a row."),
+    ],
+)
+def test_a_wrong_wish_is_told_in_words(client: Client, changes: dict[str, str], said: str) -> None:
+    sign_in(client, "Maintainers")
+    assert said in client.post(PATH, CONFIRMED | changes).content.decode()
+    assert not Cutover.objects.exists()
+
+
+def test_the_end_is_not_offered_before_the_window_is_over(client: Client) -> None:
+    both_sides_agree(6)
+    sign_in(client, "Maintainers")
+    text = text_of(client.get(PATH))
+    assert 'value="gone"' not in text
+    assert "once parity has held for 7 days with traffic in a row. It has for 6: " in text
+    assert "manage.py legacy_mode gone --force" in text
+
+
+def test_the_end_compares_anew_before_it_comes(client: Client) -> None:
+    both_sides_agree(7)
+    sign_in(client, "Maintainers")
+    assert 'value="gone"' in text_of(client.get(PATH))
+    at_ms = clock.now_ms() - DAY_MS
+    old_tables.keep(LegacyCount(session_id="came late", counted_at_ms=at_ms, in_stream=False))
+    text = text_of(client.post(PATH, CONFIRMED | {"mode": "gone"}))
+    assert "Parity has held for 0 of 7 days with traffic in a row." in text
+    assert modes.in_force().mode == "alias"
+
+
+def test_the_end_comes_when_the_window_is_over_and_can_be_undone(client: Client) -> None:
+    both_sides_agree(7)
+    sign_in(client, "Maintainers")
+    assert "The old routes are in gone." in text_of(client.post(PATH, CONFIRMED | {"mode": "gone"}, follow=True))
+    assert client.get("/count").status_code == 410
+    client.post(PATH, CONFIRMED | {"mode": "alias"})
+    assert client.get("/count").json() == {"ok": True, "total": 7}
+
+
+def test_after_the_tables_are_dropped_nothing_is_offered(client: Client, settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
+    call_command("drop_legacy", stdout=io.StringIO())
+    sign_in(client, "Maintainers")
+    text = text_of(client.get(PATH))
+    assert "so the old routes stay gone" in text
+    assert "Switch to" not in text
+    for asked in (WANTED, CONFIRMED):
+        answer = client.post(PATH, asked)
+        assert answer.status_code == 409
+        assert "The old tables are dropped, so the old routes stay gone." in text_of(answer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_database_is_told_in_words_and_changes_nothing(client: Client) -> None:
+    make_event(**success())
+    client.force_login(User.objects.create_superuser("root"))
+    before = dump()
+    with locked_events():
+        answer = client.post(PATH, CONFIRMED)
+    assert answer.status_code == 503
+    assert "The database is busy or takes no writes, so the mode is as it was." in text_of(answer)
+    assert "Switch from alias to separate?" in text_of(answer)  # the button to try again
+    assert dump() == before
+
+
+def test_a_reason_stays_text(client: Client) -> None:
+    sign_in(client, "Maintainers")
+    for confirmed in ({}, {"confirmed": "yes"}):
+        answer = client.post(PATH, WANTED | confirmed | {"reason": "<script>1</script>"}, follow=True)
+        assert "&lt;script&gt;1" in answer.content.decode()
+        assert b"<script>1" not in answer.content
+
+
+def test_the_page_compares_nothing_and_counts_no_event(client: Client) -> None:
+    both_sides_agree(2)
+    sign_in(client, "Maintainers")
+    with CaptureQueriesContext(connection) as queries:
+        client.get(PATH)
+    assert len(queries) <= 9, [query["sql"] for query in queries]
+    assert not [query for query in queries if "telemetry_events" in query["sql"]]

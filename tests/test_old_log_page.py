@@ -1,0 +1,156 @@
+"""The old log in the admin: its newest rows, each with the event that it is in the unified stream."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from events import clock
+from events.models import AuditEntry, Event
+from events.rollups import DAY_MS
+from legacy import admin_views, modes
+from legacy.models import ClientLog, Mode, ModeInForce
+from tests.conftest import payload, sign_in
+
+pytestmark = pytest.mark.django_db
+PATH = "/admin/legacy/clientlog/"
+
+
+@pytest.fixture(autouse=True)
+def _mode_is_not_remembered() -> Iterator[None]:
+    modes.forget()
+    yield
+    modes.forget()
+
+
+def text_of(answer: Any) -> str:
+    return " ".join(answer.content.decode().split())
+
+
+@pytest.mark.parametrize(("role", "status"), [(None, 403), ("Staff", 200), ("Maintainers", 200)])
+def test_who_may_look(client: Client, role: str | None, status: int) -> None:
+    sign_in(client, role)
+    assert client.get(PATH).status_code == status
+
+
+def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
+    assert client.get(PATH)["Location"].startswith("/admin/login/")
+
+
+def test_an_empty_log_says_what_fills_it(client: Client) -> None:
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert "No row yet" in text
+    assert "manage.py import_d1" in text
+
+
+def test_the_newest_row_comes_first_with_a_link_to_its_event(client: Client, post: Callable[..., Any]) -> None:
+    post("/client-log", payload(message="the younger", event_type="connect_fail"))
+    post("/client-log", payload(message="the elder"))
+    ClientLog.objects.filter(message="the elder").update(received_at_ms=clock.now_ms() - DAY_MS)
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert text.index("the younger") < text.index("the elder")
+    event = Event.objects.get(message="the younger")
+    url = f"/admin/events/event/{event.pk}/"
+    assert f'<a href="{url}"><bdi>the younger</bdi></a>' in text
+    assert client.get(url).status_code == 200
+    assert "was <bdi" in text
+    assert "connect_fail" in text
+
+
+def test_a_row_that_the_stream_lacks_has_no_link(client: Client, post: Callable[..., Any]) -> None:
+    ModeInForce.objects.create(id=1, mode=Mode.SEPARATE)
+    post("/client-log", payload(message="old side alone", event_type="tape_jam"))
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert '<th scope="row" class="message"><bdi>old side alone</bdi></th>' in text
+    assert '<span class="type window_error">' in text
+    assert "not yet" in text
+
+
+def test_a_row_whose_twin_came_by_the_new_route_is_in_the_stream(client: Client, post: Callable[..., Any]) -> None:
+    ModeInForce.objects.create(id=1, mode=Mode.SEPARATE)
+    post("/client-log", payload(message="both ways"))
+    post("/event", payload(message="both ways"))
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert "<bdi>both ways</bdi></a>" in text
+    assert "not yet" not in text
+
+
+def test_text_of_a_row_stays_text(client: Client, post: Callable[..., Any]) -> None:
+    post("/client-log", payload(message="<script>1</script>", event_type="<i>odd", model='"><img src=x>'))
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    for markup in ("<script>1", "<i>odd", "<img src=x"):
+        assert markup not in text
+    assert "&lt;script&gt;1" in text
+
+
+def test_dropped_tables_leave_a_page_that_says_so(client: Client, settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
+    call_command("drop_legacy", stdout=io.StringIO())
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert "The old log is in the archive" in text
+
+
+def test_the_newest_rows_alone_are_read_and_none_is_counted(
+    client: Client, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin_views, "OLD_LOG_ROWS", 2)
+    for name in ("of today", "of yesterday", "of old"):
+        post("/client-log", payload(message=name))
+    for days_ago, name in ((1, "of yesterday"), (9, "of old")):
+        ClientLog.objects.filter(message=name).update(received_at_ms=clock.now_ms() - days_ago * DAY_MS)
+    sign_in(client, "Staff")
+    with CaptureQueriesContext(connection) as queries:
+        text = text_of(client.get(PATH))
+    assert "of yesterday" in text
+    assert "of old" not in text
+    assert len(queries) <= 7, [query["sql"] for query in queries]
+    assert not [query for query in queries if "COUNT(" in query["sql"]]
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_whole_log_is_exported_newest_first(
+    client: Client, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.export.ROWS_A_CHUNK", 2)
+    sign_in(client, "Staff")
+    for number in range(5):
+        assert post("/client-log", payload(message=f"=fault {number}")).status_code == 200
+    answer = client.get(f"{PATH}export/")
+    lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()
+    found = list(csv.DictReader(lines))
+    rows = list(ClientLog.objects.order_by("-received_at_ms", "-id"))
+    assert [row["telemetry_old_log_v1_id"] for row in found] == [row.id for row in rows]
+    assert [row["message"] for row in found] == [f"'{row.message}" for row in rows]
+    assert found[0]["received_at"] == clock.iso(rows[0].received_at_ms)
+    assert AuditEntry.objects.get().what == "Exported Old log"
+
+
+def test_to_export_takes_the_right_to_look_and_the_right_to_export(client: Client) -> None:
+    user = sign_in(client)
+    for codename in ("view_clientlog", "export_event"):
+        user.user_permissions.set(Permission.objects.filter(codename=codename))
+        assert client.get(f"{PATH}export/").status_code == 403
+
+
+def test_a_dropped_log_exports_nothing(client: Client) -> None:
+    ModeInForce.objects.create(id=1, mode="gone", tables_dropped=True)
+    sign_in(client, "Staff")
+    assert client.get(f"{PATH}export/")["Location"] == PATH
+    assert not AuditEntry.objects.exists()

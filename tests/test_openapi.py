@@ -1,0 +1,178 @@
+"""`/api/schema/` and `/api/`: the API's description, true to the code, and a page to try it on."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.test import Client
+from django.urls import URLPattern, reverse
+
+from events.contract import EventPayload
+from events.urls import urlpatterns as staff_urlpatterns
+from telemetry_site.public_urls import urlpatterns as public_urlpatterns
+from tests.conftest import payload
+
+STAFF_READS = {"/metrics/summary", "/metrics/timeseries", "/failures", "/recent"}
+METHODS = {
+    "/event": "post",
+    "/event/batch": "post",
+    "/client-log": "post",
+    "/increment": "post",
+}
+
+
+@pytest.fixture
+def schema(client: Client) -> dict[str, Any]:
+    answer = client.get("/api/schema/?format=json")
+    assert answer.status_code == 200
+    return json.loads(answer.content)  # type: ignore[no-any-return]
+
+
+def path_of(route: URLPattern) -> str:
+    """Return the path as the contract names it, without the slash that may follow."""
+    return reverse(str(route.name)).rstrip("/")
+
+
+def test_the_schema_is_valid_and_drawing_it_up_warns_of_nothing(tmp_path: Any) -> None:
+    file = tmp_path / "schema.yaml"
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(file))
+    assert file.stat().st_size > 0
+
+
+@pytest.mark.parametrize("route", [*public_urlpatterns, *staff_urlpatterns], ids=str)
+def test_every_route_is_told(schema: dict[str, Any], route: URLPattern) -> None:
+    path = path_of(route)
+    assert set(schema["paths"][path]) == {METHODS.get(path, "get")}
+
+
+def test_nothing_else_is_told(schema: dict[str, Any]) -> None:
+    assert set(schema["paths"]) == {path_of(route) for route in (*public_urlpatterns, *staff_urlpatterns)}
+
+
+def operations(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for path in schema["paths"].values() for operation in path.values()]
+
+
+def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
+    references = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(schema)))
+    assert "components/schemas/EventPayload" in references
+    for reference in references:
+        found: Any = schema
+        for step in reference.split("/"):
+            found = found[step]
+
+
+def test_who_may_call_is_told_by_schemes_that_are_defined(schema: dict[str, Any]) -> None:
+    used = {name for operation in operations(schema) for choice in operation["security"] for name in choice}
+    assert used == {"ingestToken", "adminToken", "staffSession"}
+    assert set(schema["components"]["securitySchemes"]) == used
+
+
+def test_staff_reads_are_for_staff_alone(schema: dict[str, Any]) -> None:
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            open_to_all = {} in operation["security"]
+            assert open_to_all is (path not in STAFF_READS)
+
+
+def test_an_old_route_tells_of_its_end_and_no_other_does(schema: dict[str, Any]) -> None:
+    ends = {path for path in schema["paths"] for one in schema["paths"][path].values() if "410" in one["responses"]}
+    assert ends == {"/client-log", "/increment", "/count", "/recent"}
+
+
+@pytest.mark.parametrize(("path", "field"), [("/failures", "results"), ("/recent", "rows")])
+def test_a_list_is_told_as_the_object_that_it_stands_in(schema: dict[str, Any], path: str, field: str) -> None:
+    """Found by `make fuzz`: both were told as arrays of answers."""
+    told = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert told["type"] == "object"
+    assert told["properties"][field]["type"] == "array"
+
+
+def test_every_operation_has_a_name_and_a_summary_of_its_own(schema: dict[str, Any]) -> None:
+    for name in ("operationId", "summary"):
+        told = [operation[name] for operation in operations(schema)]
+        assert len(set(told)) == len(told)
+
+
+def test_every_operation_stands_under_one_of_four_headings(schema: dict[str, Any]) -> None:
+    headings = {path: operation["tags"] for path, of in schema["paths"].items() for operation in of.values()}
+    assert headings == {
+        "/event": ["events"],
+        "/event/batch": ["events"],
+        "/failures": ["reads"],
+        "/metrics/flash-count": ["reads"],
+        "/metrics/summary": ["reads"],
+        "/metrics/timeseries": ["reads"],
+        "/health": ["health"],
+        "/health/ready": ["health"],
+        "/client-log": ["old routes"],
+        "/count": ["old routes"],
+        "/increment": ["old routes"],
+        "/recent": ["old routes"],
+    }
+
+
+def test_the_payload_is_the_contract_s_own(schema: dict[str, Any]) -> None:
+    told = schema["components"]["schemas"]["EventPayload"]
+    assert set(told["properties"]) == set(EventPayload.model_fields)
+    assert set(told["required"]) == set(payload())
+    assert told["properties"]["message"]["maxLength"] == 500
+    assert (told["properties"]["write_mode"]["minimum"], told["properties"]["write_mode"]["maximum"]) == (0, 1)
+
+
+@pytest.mark.django_db
+def test_the_example_is_a_valid_event(client: Client, schema: dict[str, Any]) -> None:
+    told = schema["paths"]["/event"]["post"]
+    (example,) = told["requestBody"]["content"]["application/json"]["examples"].values()
+    for media_type, status in zip(told["requestBody"]["content"], (201, 200), strict=True):
+        answer = client.post("/event", json.dumps(example["value"]), content_type=media_type)
+        assert answer.status_code == status
+        assert str(status) in told["responses"]
+
+
+# --- the page -------------------------------------------------------------------------------------------------
+
+SOURCES = re.compile(r'(?:src|href)="([^"]*)"')
+
+
+def directives(answer: Any) -> dict[str, list[str]]:
+    policy = answer.headers["Content-Security-Policy"]
+    return {words[0]: words[1:] for words in (part.split() for part in policy.split(";")) if words}
+
+
+def test_the_page_is_made_of_files_from_here(client: Client) -> None:
+    page = client.get("/api/")
+    assert page.status_code == 200
+    sources = SOURCES.findall(page.content.decode())
+    assert not [source for source in sources if not source.startswith("/")]
+    files = [source.removeprefix("/static/") for source in sources if source.startswith("/static/")]
+    assert [file for file in files if file.endswith("swagger-ui-bundle.js")]
+    assert [file for file in files if not finders.find(file)] == []
+    (script_url,) = [source for source in sources if "script" in source and not source.startswith("/static/")]
+    script = client.get(script_url)
+    assert (script.status_code, script.headers["Content-Type"]) == (200, "application/javascript")
+    assert reverse("api-schema") in script.content.decode()
+
+
+def test_a_way_leads_back_to_the_admin(client: Client) -> None:
+    assert '<a href="/admin/">‹ Back to the overview</a>' in client.get("/api/").content.decode()
+
+
+def test_the_page_needs_no_exception_for_scripts_and_styles(client: Client) -> None:
+    page = client.get("/api/")
+    text = page.content.decode()
+    assert not re.search(r"<style|<script(?![^>]*\ssrc=)|\sstyle=|\son\w+=|javascript:", text)
+    policy = directives(page)
+    assert (policy["default-src"], policy["script-src"], policy["style-src"]) == (["'none'"], ["'self'"], ["'self'"])
+    assert (policy["connect-src"], sorted(policy["img-src"])) == (["'self'"], ["'self'", "data:"])
+
+
+def test_no_other_page_may_draw_data_images(client: Client) -> None:
+    assert directives(client.get("/admin/login/"))["img-src"] == ["'self'"]
+
+
+def test_the_old_routes_stand_last(schema: dict[str, Any]) -> None:
+    assert [tag["name"] for tag in schema["tags"]] == ["events", "reads", "health", "old routes"]

@@ -1,0 +1,338 @@
+"""`manage.py prune_events`: what is old leaves, in short transactions, and every count stays."""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+
+from events import clock, demo, failures, ingest, metrics, retention
+from events.buckets import DAY_MS
+from events.failures import Criteria
+from events.models import (
+    AuditEntry,
+    Event,
+    FailureGroup,
+    GroupHour,
+    GroupShare,
+    HourlyRollup,
+    LifetimeTotal,
+    ModeRollup,
+    RetentionMark,
+)
+from legacy import copying, modes, old_tables, parity, translate
+from legacy.models import ClientLog, LegacyCount
+from tests.conftest import make_event, payload, sign_in, success
+from tests.fixtures.d1 import event_row, export, log_row, success_row, twin_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _mode_is_not_remembered() -> Iterator[None]:
+    modes.forget()
+    yield
+    modes.forget()
+
+
+def run(*args: str, days: int = 90) -> str:
+    out = io.StringIO()
+    call_command("prune_events", "--older-than-days", str(days), *args, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def told(command: str, *args: str) -> str:
+    out = io.StringIO()
+    call_command(command, *args, stdout=out)
+    return out.getvalue()
+
+
+def days_ago(days: int) -> int:
+    """Return noon, UTC, of a day gone by."""
+    return metrics.day_start_ms(clock.today() - timedelta(days=days)) + DAY_MS // 2
+
+
+def day(days: int) -> str:
+    return f"{clock.today() - timedelta(days=days):%Y-%m-%d}"
+
+
+def counts() -> dict[str, Any]:
+    tables = (LifetimeTotal, HourlyRollup, ModeRollup, FailureGroup, GroupHour, GroupShare)
+    return {table.__name__: list(table._default_manager.order_by("pk").values()) for table in tables}
+
+
+def log(at_ms: int, **changes: Any) -> ClientLog:
+    """Send a failure by the old log, as it is in `alias`: to both sides."""
+    body = payload(message=f"old failure {at_ms} {changes}")
+    event = translate.event_from_client_log(body, at_ms)
+    row = translate.client_log_row(event, "flash_error", in_stream=True)
+    for name, value in changes.items():
+        setattr(row, name, value)
+    if row.in_stream:
+        ingest.record(event)
+    old_tables.keep(row)
+    return row
+
+
+def bring(folder: Path, **rows: Any) -> None:
+    file = folder / "export.sql"
+    file.write_text(export(**rows), encoding="utf-8")
+    call_command("import_d1", str(file), stdout=io.StringIO())
+    modes.forget()
+
+
+def test_what_is_old_leaves_and_every_count_stays() -> None:
+    for number in range(3):
+        make_event(**success(), received_at_ms=days_ago(91) + number)
+        make_event(message=f"old {number}", received_at_ms=days_ago(100) + number)
+    kept = {
+        make_event(**success(), received_at_ms=days_ago(90)).pk,
+        make_event(message="new", received_at_ms=days_ago(1)).pk,
+    }
+    log(days_ago(95))
+    kept_row = log(days_ago(3))
+    before = counts()
+    said = run("--reason", "the privacy notice")
+    assert said.splitlines() == [
+        f"Received before {day(90)}, UTC:",
+        "  deleted: rows of the old log 1, events 7. Counts stay.",
+        f"The oldest event left was received {clock.iso(days_ago(90))}.",
+    ]
+    assert set(Event.objects.values_list("pk", flat=True)) == kept | {kept_row.pk}
+    assert list(ClientLog.objects.values_list("pk", flat=True)) == [kept_row.pk]
+    assert counts() == before
+    entry = AuditEntry.objects.get()
+    assert (entry.kind, entry.why) == ("prune", "the privacy notice")
+    assert entry.what == (
+        f"Pruned what was received before {day(90)}, imported ones aside: events 7, rows of the old log 1."
+    )
+
+
+def test_a_dry_run_only_looks() -> None:
+    make_event(received_at_ms=days_ago(91))
+    assert "would be deleted: events 1. Nothing was: --dry-run." in run("--dry-run")
+    assert Event.objects.count() == 1
+    assert not AuditEntry.objects.exists()
+    assert not RetentionMark.objects.exists()
+
+
+def test_nothing_old_is_nothing_to_do_or_to_note() -> None:
+    make_event()
+    assert "deleted: nothing." in run()
+    assert not AuditEntry.objects.exists()
+    Event.objects.all().delete()
+    assert "No event is left." in run()
+
+
+def test_an_import_stays_unless_asked(tmp_path: Path) -> None:
+    first = event_row(session_id="flash-1")
+    again = event_row(session_id="flash-1")  # a second failure, which keeps its session in its metadata
+    bring(tmp_path, events=[success_row("flash-1"), first, again], logs=[twin_of(first), log_row()])
+    make_event(received_at_ms=days_ago(91))
+    log(days_ago(92))
+    rows, events = ClientLog.objects.filter(imported=True).count(), Event.objects.filter(source="import").count()
+    assert (rows, events) == (2, 4)
+    before = counts()
+    said = run()
+    assert "kept: imported events 4, imported rows of the old log 2." in said
+    assert Event.objects.count() == 4
+    assert ClientLog.objects.count() == 2
+    assert "deleted: rows of the old log 2, events 4." in run("--imported-too")
+    assert not Event.objects.exists()
+    assert not ClientLog.objects.exists()
+    assert counts() == before
+
+
+def test_what_an_import_brought_stays_imported_when_a_switch_copies_it(tmp_path: Path) -> None:
+    bring(tmp_path, events=[event_row()], logs=[])
+    call_command("legacy_mode", "alias", stdout=io.StringIO())
+    assert ClientLog.objects.get().imported
+    run()
+    assert ClientLog.objects.count() == 1
+
+
+def test_what_waits_for_the_stream_stays_and_is_told() -> None:
+    log(days_ago(100), in_stream=False)
+    assert "kept: rows of the old log that wait for `check_parity --repair` 1." in run()
+    copying.to_stream(ingest.record_many)
+    run()
+    assert not ClientLog.objects.exists()
+    assert LifetimeTotal.objects.get(event_type="flash_error").accepted == 1
+
+
+def test_the_old_counter_and_the_public_count_stay(client: Client) -> None:
+    old_tables.keep(LegacyCount(session_id="flash-1", counted_at_ms=days_ago(100), in_stream=True))
+    make_event(**success(session_id="flash-1"), received_at_ms=days_ago(100))
+    run()
+    assert not Event.objects.exists()
+    assert old_tables.count() == 1
+    assert client.get("/metrics/flash-count").json() == {"ok": True, "total": 1}
+    assert client.get("/count").json() == {"ok": True, "total": 1}
+
+
+def test_made_up_events_stay_as_they_go_with_their_counts() -> None:
+    ingest.record_many(list(demo.happen(20, days=1, now_ms=days_ago(100), seed=1)))
+    run()
+    assert Event.objects.made_up().count() == 20
+
+
+def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PRUNED_AT_ONCE", 10)
+    for number in range(25):
+        make_event(message=f"old {number}", received_at_ms=days_ago(100) + number)
+    before = counts()
+    pruning = retention.prune(days_ago(90), imported_too=False, who="olga", at=clock.now(), why="")
+    assert next(pruning) == (retention.EVENTS, 10)
+    pruning.close()
+    assert Event.objects.count() == 15
+    assert "deleted: events 15." in run()
+    assert not Event.objects.exists()
+    assert counts() == before
+
+
+def test_imported_ones_in_between_hide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PRUNED_AT_ONCE", 3)
+    for number in range(20):
+        make_event(message=f"old {number}", received_at_ms=days_ago(100))  # all within one millisecond
+    imported = list(Event.objects.order_by("id").values_list("id", flat=True)[::2])
+    Event.objects.filter(id__in=imported).update(source="import")
+    assert "deleted: events 10." in run()
+    assert list(Event.objects.order_by("id").values_list("id", flat=True)) == imported
+
+
+@pytest.mark.parametrize("days", [0, -1, 99_999])
+def test_what_is_no_span_is_refused_in_words(days: int) -> None:
+    with pytest.raises(CommandError, match="must be from 1 to 36500"):
+        run(days=days)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_file_gives_its_free_pages_back() -> None:
+    if connection.vendor != "sqlite":
+        return
+    ingest.record_many(
+        [event._replace(source="event") for event in demo.happen(3_000, days=1, now_ms=days_ago(100), seed=1)]
+    )
+
+    def pages() -> int:
+        with connection.cursor() as cursor:
+            return int(cursor.execute("PRAGMA page_count").fetchone()[0])
+
+    full = pages()
+    run()
+    assert pages() < full / 2
+
+
+def test_an_event_that_comes_again_is_taken_as_new() -> None:
+    """What docs/privacy.md says of it."""
+    row = make_event(**success(session_id="flash-1"), received_at_ms=days_ago(100))
+    run()
+    make_event(**success(session_id="flash-1"))
+    assert LifetimeTotal.objects.get(event_type=row.event_type).accepted == 2
+
+
+# --- what is proved and shown afterwards ------------------------------------------------------------------------------
+
+
+def test_counts_are_still_proved_and_pruned_days_are_told_in_words() -> None:
+    for number in range(4):
+        make_event(message=f"a {number}", received_at_ms=days_ago(89 + number))
+    run()
+    said = told("rebuild_rollups", "--check")
+    assert said.splitlines()[0].startswith(f"What was received before {day(90)} may be pruned.")
+    assert said.splitlines()[-1] == "2 days: 2 agree, 0 differ."
+    before = counts()
+    told("rebuild_rollups")
+    assert counts() == before
+    assert "may be pruned" not in told("rebuild_rollups", "--check", "--from", day(90))
+    HourlyRollup.objects.filter(hour_ms__gte=days_ago(90)).update(model="m9")
+    with pytest.raises(CommandError, match="2 days differ"):
+        told("rebuild_rollups", "--check")
+
+
+def test_groups_are_still_proved_beside_imported_failures_that_stayed() -> None:
+    old = make_event(message="imported", received_at_ms=days_ago(120))
+    Event.objects.filter(pk=old.pk).update(source="import")
+    for number in range(3):
+        make_event(message="No ACK", occurred_at=f"2026-02-12T18:00:0{number}Z", received_at_ms=days_ago(100) + number)
+    make_event(message="No ACK", occurred_at="2026-02-13T18:00:00Z", received_at_ms=days_ago(1))
+    run()
+    assert Event.objects.count() == 2
+    assert told("regroup_failures", "--check") == "0 of 2 failures would move to another group.\n"
+
+
+def test_parity_leaves_the_pruned_days_out(client: Client) -> None:
+    for days in (12, 11, 3, 2):
+        session, at_ms = f"flash-{days}", days_ago(days)
+        old_tables.keep(LegacyCount(session_id=session, counted_at_ms=at_ms, in_stream=True))
+        make_event(**success(session_id=session), received_at_ms=at_ms)
+        log(at_ms + 1)
+    run(days=5)
+    said = told("check_parity", "--days", "14")
+    assert "Parity holds" in said
+    assert "Days from which events were pruned are not compared." in said
+    finding = parity.check(14, clock.today())
+    assert finding.days[0].day == day(5)
+    assert (finding.total.successes.old, finding.total.failures.old) == (2, 2)
+    sign_in(client, "Staff")
+    client.post("/admin/legacy/parityrun/check/")
+    assert client.get("/admin/legacy/parityrun/").status_code == 200
+    call_command("prune_events", "--older-than-days", "1", stdout=io.StringIO(), stderr=io.StringIO())
+    assert len(parity.check(14, clock.today()).days) == 2
+
+
+def test_a_switch_brings_nothing_back() -> None:
+    log(days_ago(100))
+    old_tables.keep(LegacyCount(session_id="flash-1", counted_at_ms=days_ago(100), in_stream=True))
+    make_event(**success(session_id="flash-1"), received_at_ms=days_ago(100))
+    run()
+    for mode in ("separate", "alias"):
+        call_command("legacy_mode", mode, stdout=io.StringIO())
+    assert not Event.objects.exists()
+    assert not ClientLog.objects.exists()
+    assert modes.count_now() == 1
+
+
+def test_pages_say_what_is_gone(client: Client) -> None:
+    sign_in(client, "Maintainers")
+    for number in range(3):
+        make_event(message="No ACK", occurred_at=f"2026-02-12T18:00:0{number}Z", received_at_ms=days_ago(100) + number)
+    group = FailureGroup.objects.get()
+    where = f"/admin/events/failuregroup/{group.pk}/"
+    FailureGroup.objects.update(regressed_at_ms=days_ago(100), regressed_by=Event.objects.first().pk)  # type: ignore[union-attr]
+    assert f"/admin/events/event/{Event.objects.first().pk}/" in client.get(where).content.decode()  # type: ignore[union-attr]
+    run()
+    text = client.get(where).content.decode()
+    assert "Its events are no longer stored; what they counted is." in text
+    assert "It came back" in text
+    assert "/admin/events/event/" not in text.split("It came back")[1].split("</section>")[0]
+    words = f"Events received before {day(90)} may be pruned"
+    for path in ("/admin/events/recentfailure/", "/admin/events/event/"):
+        assert words in client.get(path).content.decode()
+    make_event(message="No ACK")
+    assert words in client.get(where).content.decode()
+    make_event(message="something else")
+    other = FailureGroup.objects.exclude(pk=group.pk).get()
+    assert words not in client.get(f"/admin/events/failuregroup/{other.pk}/").content.decode()
+
+
+def test_a_cursor_into_what_is_gone_ends_the_list() -> None:
+    for number in range(4):
+        make_event(message=f"{number}", received_at_ms=days_ago(100) - number)
+    first = failures.page(Criteria(), limit=2)
+    assert first.older
+    run()
+    assert failures.page(Criteria(), limit=2, after=first.older) == ([], None, None)
+
+
+def test_today_is_never_pruned() -> None:
+    midnight_ms = int(datetime.combine(clock.today(), datetime.min.time(), UTC).timestamp() * 1000)
+    make_event(received_at_ms=midnight_ms - DAY_MS)
+    make_event(message="b", received_at_ms=midnight_ms - DAY_MS - 1)
+    run(days=1)
+    assert Event.objects.get().received_at_ms == midnight_ms - DAY_MS

@@ -1,0 +1,322 @@
+"""`manage.py regroup_failures`: every failure in the group of its present fingerprint, and nothing lost on the way."""
+
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from events import contract, fingerprints, groups, ingest, regrouping, releases, triage
+from events.buckets import DAY_MS, HOUR_MS
+from events.fingerprints import fingerprint
+from events.models import Event, FailureGroup, GroupHour, GroupShare
+from tests.conftest import make_event, payload, success
+
+pytestmark = pytest.mark.django_db
+
+NOON_MS = 1_770_897_600_000  # 2026-02-12 12:00 UTC
+AT = datetime(2026, 2, 13, tzinfo=UTC)
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("regroup_failures", *arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def check_fails() -> tuple[str, str]:
+    out = StringIO()
+    with pytest.raises(CommandError) as failed:
+        call_command("regroup_failures", "--check", stdout=out)
+    assert failed.value.returncode == 1
+    return out.getvalue(), str(failed.value)
+
+
+def key_of(message: str, event_type: str = "flash_error") -> str:
+    return fingerprint(event_type, None, message, None).key
+
+
+def fail(message: str, *, at_ms: int = NOON_MS, old: str | None = None, **changes: Any) -> Event:
+    """Store a failure; `old` is the group that an older algorithm put it into."""
+    event = make_event(**{"message": message, "session_id": f"{message} {at_ms}"} | changes, received_at_ms=at_ms)
+    if old is not None:
+        old_mark = fingerprints.Fingerprint(old, f"old {old}", "")
+        ingested = event.fingerprint
+        Event.objects.filter(pk=event.pk).update(fingerprint=old)
+        groups.join([(event, old_mark)])
+        groups.subtract([(event, ingested or "")])
+        FailureGroup.objects.filter(pk=old).update(algorithm=0)
+        event.refresh_from_db()
+    return event
+
+
+def table() -> dict[str, set[tuple[Any, ...]]]:
+    """Return all that is counted of groups, and which event is in which."""
+    return {
+        "groups": set(FailureGroup.objects.values_list()),
+        "hours": set(GroupHour.objects.values_list("fingerprint", "hour_ms", "accepted")),
+        "shares": set(GroupShare.objects.values_list("fingerprint", "facet", "name", "accepted")),
+        "events": set(Event.objects.values_list("id", "fingerprint")),
+    }
+
+
+def without_groups() -> None:
+    """Make the database one from before there were groups."""
+    Event.objects.update(fingerprint=None)
+    for model in (FailureGroup, GroupHour, GroupShare):
+        model.objects.all().delete()
+    groups.forget()
+
+
+def many() -> None:
+    rows = [
+        contract.parse(
+            payload(
+                message=f"fault {'abcde'[number % 5]}",
+                session_id=f"s{number}",
+                model=f"m{number % 3}",
+                app_version=f"v{number % 4}",
+                event_type=["flash_error", "connect_error"][number % 2],
+            ),
+            received_at_ms=NOON_MS + number * HOUR_MS // 7,
+        )
+        for number in range(100)
+    ]
+    ingest.record_many(rows)
+    make_event(**success(), received_at_ms=NOON_MS)
+
+
+# --- from before there were groups -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [500, 7])
+def test_failures_without_a_group_join_theirs(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", batch)
+    many()
+    right = table()
+    without_groups()
+    assert regrouping.is_due()
+    assert run() == "100 of 100 failures moved to another group.\n"
+    assert table() == right
+    assert not regrouping.is_due()
+    assert run("--check") == "0 of 100 failures would move to another group.\n"
+    assert run() == "0 of 100 failures moved to another group.\n"
+
+
+def test_it_can_be_stopped_and_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", 30)
+    many()
+    right = table()
+    without_groups()
+    for _ in range(3):
+        assert next(regrouping.regroup(regrouping.survey()))[0] == 30
+        assert regrouping.compare() == []
+    assert regrouping.is_due()
+    assert sum(FailureGroup.objects.values_list("accepted", flat=True)) == 30
+    run()
+    assert table() == right
+
+
+def test_nothing_stored_is_nothing_to_do() -> None:
+    assert run() == "0 of 0 failures moved to another group.\n"
+    assert run("--check") == "0 of 0 failures would move to another group.\n"
+
+
+# --- after the rules have changed -----------------------------------------------------------------
+
+
+def test_counts_move_exactly_and_an_emptied_group_goes() -> None:
+    many()
+    right = table()
+    for number, event in enumerate(Event.objects.failures()):
+        old = f"old{number % 4}"
+        groups.join([(event, fingerprints.Fingerprint(old, "old", ""))])
+        Event.objects.filter(pk=event.pk).update(fingerprint=old)
+        groups.subtract([(event, event.fingerprint or "")])
+    FailureGroup.objects.update(algorithm=0)
+    assert regrouping.compare() == []
+    out, last = check_fails()
+    assert out.splitlines() == [
+        "100 of 100 failures would move to another group.",
+        "4 groups are of an older algorithm.",
+    ]
+    assert last == "There is something to regroup."
+    run()
+    assert table() == right
+    assert run("--check") == "0 of 100 failures would move to another group.\n"
+
+
+def test_a_group_that_keeps_its_fingerprint_is_only_marked() -> None:
+    event = fail("same")
+    FailureGroup.objects.update(algorithm=0, note="kept")
+    assert regrouping.is_due()
+    assert run() == "0 of 1 failures moved to another group.\n"
+    group = FailureGroup.objects.get()
+    assert (group.pk, group.algorithm, group.note) == (event.fingerprint, 1, "kept")
+
+
+def decide(key: str, **changes: Any) -> None:
+    FailureGroup.objects.filter(pk=key).update(
+        **{"status": "muted", "decided_at_ms": 5, "decided_by_name": "olga", "muted_until_ms": 7, "note": key} | changes
+    )
+
+
+TRIAGE = (
+    "status", "fixed_in", "muted_until_ms", "decided_at_ms", "decided_by_name", "note", "regressed_at_ms",
+    "regressed_by",
+)  # fmt: skip
+
+
+def triage_of(message: str) -> tuple[Any, ...]:
+    return FailureGroup.objects.values_list(*TRIAGE).get(pk=key_of(message))
+
+
+def test_each_part_of_a_group_keeps_what_was_decided() -> None:
+    fail("one", old="old")
+    fail("two", old="old")
+    decide("old", status="open", fixed_in="v1", muted_until_ms=None, regressed_at_ms=6, regressed_by="x")
+    run()
+    for message in ("one", "two"):
+        assert triage_of(message) == ("open", "v1", None, 5, "olga", "old", 6, "x")
+    assert not FailureGroup.objects.filter(pk="old").exists()
+
+
+@pytest.mark.parametrize("batch", [1, 500])
+def test_of_several_groups_that_become_one_the_largest_part_decides(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", batch)
+    for number in range(5):
+        fail("same", at_ms=NOON_MS + number, old="few" if number < 2 else "most")
+    decide("few")
+    decide("most", status="resolved", muted_until_ms=None, fixed_in="v9")
+    run()
+    assert triage_of("same")[:2] == ("resolved", "v9")
+
+
+def test_a_few_muted_ones_mute_no_large_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", 2)
+    for number in range(5):
+        fail("same", at_ms=NOON_MS + number, old="most, undecided" if number < 4 else "few")
+    decide("few")
+    next(regrouping.regroup(regrouping.survey()))  # and then it was stopped
+    run()
+    assert triage_of("same")[0] == "open"
+
+
+def test_a_decision_of_its_own_stands() -> None:
+    for number in range(3):
+        fail("same", at_ms=NOON_MS + number, old="old")
+    fail("same", at_ms=NOON_MS + 9)
+    decide("old")
+    user = User.objects.create_user("olga")
+    triage.resolve([key_of("same")], fixed_in="v1", user=user, at=AT)
+    run()
+    assert triage_of("same")[:2] == ("resolved", "v1")
+    assert FailureGroup.objects.get().accepted == 4
+
+
+def test_a_group_that_new_events_made_takes_the_decision_of_the_old_one() -> None:
+    for number in range(3):
+        fail("same", at_ms=NOON_MS + number, old="old")
+    decide("old")
+    fail("same", at_ms=NOON_MS + 9)
+    run()
+    assert triage_of("same")[0] == "muted"
+
+
+def test_regrouping_is_no_regression() -> None:
+    for number, version in enumerate(["v1", "v2"]):
+        fail("same", at_ms=NOON_MS + number * HOUR_MS, old="old", app_version=version)
+    decide("old", status="resolved", fixed_in="v1", muted_until_ms=None)
+    assert releases.is_no_earlier("v2", "v1", 0)
+    run()
+    assert triage_of("same")[0] == "resolved"
+    fail("same", at_ms=NOON_MS + DAY_MS, app_version="v2")
+    assert triage_of("same")[0] == "open"
+
+
+def test_what_was_counted_of_deleted_failures_stays_where_it_was() -> None:
+    fail("same", at_ms=NOON_MS, old="old")
+    gone = fail("same", at_ms=NOON_MS - 3 * DAY_MS, old="old")
+    Event.objects.filter(pk=gone.pk).delete()
+    run()
+    old, new = FailureGroup.objects.get(pk="old"), FailureGroup.objects.get(pk=key_of("same"))
+    assert (old.accepted, old.algorithm, new.accepted) == (1, 1, 1)
+    assert (old.first_seen_ms, new.first_seen_ms) == (NOON_MS - 3 * DAY_MS, NOON_MS)
+    assert old.last_seen_ms < NOON_MS - 3 * DAY_MS + HOUR_MS
+    assert run("--check") == "0 of 1 failures would move to another group.\n"
+
+
+# --- the limit of a day -----------------------------------------------------------------
+
+
+def words(number: int) -> str:
+    return "fault " + "".join("abcdefghij"[int(digit)] for digit in str(number))
+
+
+def test_the_limit_of_a_day_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 5)
+    for number in range(8):
+        fail(words(number), at_ms=NOON_MS + number)
+    right = table()
+    assert "overflow-flash_error" in {key for _, key in right["events"]}
+    assert run("--check") == "0 of 8 failures would move to another group.\n"
+    assert run() == "0 of 8 failures moved to another group.\n"
+    without_groups()
+    run()
+    assert table() == right
+
+
+def test_what_overflowed_joins_a_group_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 1)
+    fail("first")
+    fail("second", at_ms=NOON_MS + 1)
+    decide("overflow-flash_error")
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 2)
+    run()
+    assert set(FailureGroup.objects.values_list("pk", "status")) == {
+        (key_of("first"), "open"),
+        (key_of("second"), "open"),
+    }
+
+
+def test_what_overflowed_joins_its_own_group_of_another_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 1)
+    fail("first")
+    fail("second", at_ms=NOON_MS + 1)
+    fail("second", at_ms=NOON_MS + DAY_MS)
+    assert check_fails()[0] == "1 of 3 failures would move to another group.\n"
+    run()
+    assert FailureGroup.objects.get(pk=key_of("second")).first_seen_ms == NOON_MS + 1
+
+
+# --- the proof -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("break_it", "told"),
+    [
+        (lambda: FailureGroup.objects.update(accepted=9), "9 counted, 1 in its hours"),
+        (lambda: GroupHour.objects.update(accepted=9), "9 counted, 1 in its events of 2026-02-12T12:00:00.000Z"),
+        (lambda: GroupHour.objects.all().delete(), "0 counted, 1 in its events of 2026-02-12T12:00:00.000Z"),
+        (lambda: GroupShare.objects.filter(facet="model").update(accepted=9), "1 counted, 9 in its shares by model"),
+        (lambda: FailureGroup.objects.update(version_count=9), "9 counted, 1 in its versions"),
+        (lambda: FailureGroup.objects.all().delete(), "0 counted, 1 in hours without a group"),
+    ],
+)
+def test_a_wrong_count_is_told(break_it: Any, told: str) -> None:
+    fail("one")
+    break_it()
+    out, last = check_fails()
+    assert told in out
+    assert "counts of groups differ." in last
+
+
+def test_hours_from_before_the_oldest_stored_failure_prove_nothing() -> None:
+    fail("one", at_ms=NOON_MS)
+    gone = fail("one", at_ms=NOON_MS - DAY_MS)
+    Event.objects.filter(pk=gone.pk).delete()
+    assert run("--check") == "0 of 1 failures would move to another group.\n"

@@ -1,0 +1,118 @@
+"""Releases: the order in which versions came, and what is none."""
+
+import pytest
+from django.db import transaction
+
+from events import contract, ingest, releases
+from events.buckets import HOUR_MS, MAX_VERSIONS_A_DAY, OTHER
+from events.models import Release, Source
+from tests.conftest import make_event, payload, success
+
+pytestmark = pytest.mark.django_db
+
+NOON_MS = 1_770_897_600_000  # 2026-02-12 12:00 UTC
+
+
+def come(version: str, at_ms: int) -> None:
+    make_event(**success(app_version=version), received_at_ms=at_ms)
+
+
+def first_seen() -> dict[str, int]:
+    return dict(Release.objects.values_list("app_version", "first_seen_ms"))
+
+
+def test_a_version_is_known_since_its_first_event() -> None:
+    come("a", NOON_MS)
+    come("a", NOON_MS + 1)
+    come("b", NOON_MS + 2)
+    assert first_seen() == {"a": NOON_MS, "b": NOON_MS + 2}
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["known", "another process"])
+def test_an_event_that_comes_late_makes_its_version_older(forgotten: bool) -> None:
+    come("a", NOON_MS)
+    if forgotten:
+        releases.forget()
+    come("a", NOON_MS - HOUR_MS)
+    come("a", NOON_MS + HOUR_MS)
+    assert first_seen() == {"a": NOON_MS - HOUR_MS}
+
+
+def test_the_earliest_of_one_commit_counts() -> None:
+    ingest.record_many([contract.parse(success(), received_at_ms=NOON_MS + at) for at in (5, 1, 9)])
+    assert first_seen() == {"19afc18": NOON_MS + 1}
+
+
+@pytest.mark.parametrize("version", ["dev", "unknown", OTHER])
+def test_what_is_no_release_is_none(version: str) -> None:
+    come(version, NOON_MS)
+    assert first_seen() == {}
+
+
+def test_a_flood_of_versions_ends_with_the_day_s_limit() -> None:
+    rows = [
+        contract.parse(success(app_version=f"v{number}"), received_at_ms=NOON_MS + number)
+        for number in range(MAX_VERSIONS_A_DAY + 50)
+    ]
+    ingest.record_many(rows)
+    assert len(first_seen()) == MAX_VERSIONS_A_DAY - 1  # `unknown` always has a place
+
+
+def test_a_placeholder_tells_its_version_when_its_event_comes() -> None:
+    waiting = contract.parse(success(session_id="s", model="unknown", app_version="unknown"), received_at_ms=NOON_MS)
+    ingest.record(waiting._replace(source=Source.INCREMENT.value))
+    assert first_seen() == {}
+    make = contract.parse(success(session_id="s"), received_at_ms=NOON_MS + HOUR_MS)
+    assert not ingest.record(make).stored
+    assert first_seen() == {"19afc18": NOON_MS}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_rolled_back_is_not_remembered() -> None:
+    with transaction.atomic():
+        ingest.record_within([contract.parse(success(), received_at_ms=NOON_MS)])
+        transaction.set_rollback(True)
+    assert first_seen() == {}
+    come("19afc18", NOON_MS + 1)
+    assert first_seen() == {"19afc18": NOON_MS + 1}
+
+
+@pytest.mark.parametrize(
+    ("version", "fixed_in", "answer"),
+    [
+        ("a", "b", False),
+        ("b", "b", True),
+        ("c", "b", True),
+        ("twin of b", "b", True),
+        ("b", "twin of b", True),
+        ("c", "not seen yet", False),
+        ("not seen yet", "not seen yet", True),
+        ("not seen yet", "b", False),
+        ("dev", "b", False),
+        ("dev", "dev", False),
+        ("unknown", None, False),
+        ("(other)", "a", False),
+        ("c", "dev", False),
+        ("a", None, False),
+        ("b", None, False),  # seen at the moment of the decision
+        ("c", None, True),
+        ("not seen yet", None, False),
+    ],
+)
+def test_which_version_should_have_a_fix(version: str, fixed_in: str | None, answer: bool) -> None:
+    for number, name in enumerate("abc"):
+        come(name, NOON_MS + number * HOUR_MS)
+    come("twin of b", NOON_MS + HOUR_MS)
+    assert releases.is_no_earlier(version, fixed_in, decided_at_ms=NOON_MS + HOUR_MS) is answer
+
+
+def test_releases_are_told_in_their_order() -> None:
+    for version, at_ms in [("b", NOON_MS + 2), ("a", NOON_MS), ("c", NOON_MS + 4)]:
+        come(version, at_ms)
+    assert releases.newest(2) == ["c", "b"]
+    assert [release.app_version for release in releases.first_seen_between(NOON_MS, NOON_MS + 4)] == ["a", "b"]
+
+
+def test_failures_tell_versions_too() -> None:
+    make_event(**payload(), received_at_ms=NOON_MS)
+    assert first_seen() == {"19afc18": NOON_MS}

@@ -1,0 +1,166 @@
+"""The writer of rollups: buckets by hour, caps on what clients may name, moves, tallies, the baseline's history."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from django.contrib.auth.models import User
+
+from events import buckets, metrics, rollups
+from events.buckets import DAY_MS, HOUR_MS, OTHER, UNKNOWN, Bucket
+from events.models import CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from tests.conftest import make_event, payload, success
+
+pytestmark = pytest.mark.django_db
+
+MIDNIGHT_MS = 1_770_854_400_000  # 2026-02-12 00:00 UTC
+NOON_MS = MIDNIGHT_MS + 12 * HOUR_MS
+
+
+def failures_of(*, models: list[str] = ["UV-5RM"], versions: list[str] = ["19afc18"], at_ms: int = NOON_MS) -> None:  # noqa: B006
+    for model in models:
+        for version in versions:
+            make_event(
+                **payload(message=f"{model} {version} {at_ms}", model=model, app_version=version), received_at_ms=at_ms
+            )
+
+
+def names(column: str) -> set[str]:
+    return set(HourlyRollup.objects.values_list(column, flat=True))
+
+
+def counts() -> dict[Bucket, int]:
+    rows = HourlyRollup.objects.values_list(*Bucket._fields, "accepted")
+    return {Bucket(*key): count for *key, count in rows}
+
+
+def mode_counts() -> dict[tuple[int, int], int]:
+    rows = ModeRollup.objects.filter(day_ms=MIDNIGHT_MS, event_type="flash_error")
+    return {
+        (mode, connected): count for mode, connected, count in rows.values_list("write_mode", "connected", "accepted")
+    }
+
+
+def test_events_of_one_hour_type_model_and_version_share_a_row() -> None:
+    for at_ms in (NOON_MS, NOON_MS + HOUR_MS - 1, NOON_MS + HOUR_MS):
+        failures_of(at_ms=at_ms)
+    make_event(**success(), received_at_ms=NOON_MS)
+    assert counts() == {
+        Bucket(NOON_MS, "flash_error", "UV-5RM", "19afc18"): 2,
+        Bucket(NOON_MS + HOUR_MS, "flash_error", "UV-5RM", "19afc18"): 1,
+        Bucket(NOON_MS, "flash_success", "UV-5RM", "19afc18"): 1,
+    }
+    assert set(LifetimeTotal.objects.values_list("event_type", "accepted", "last_received_at_ms")) == {
+        ("flash_error", 3, NOON_MS + HOUR_MS),
+        ("flash_success", 1, NOON_MS),
+    }
+
+
+def test_an_older_event_does_not_set_the_last_time_back() -> None:
+    failures_of(at_ms=NOON_MS)
+    failures_of(at_ms=NOON_MS - DAY_MS)
+    assert LifetimeTotal.objects.get().last_received_at_ms == NOON_MS
+
+
+def test_models_past_the_fiftieth_of_a_day_are_counted_together() -> None:
+    failures_of(models=[f"m{number:03}" for number in range(60)])
+    # One of the fifty is kept for `unknown`, which has not come yet.
+    assert names("model") == {f"m{number:03}" for number in range(49)} | {OTHER}
+    assert HourlyRollup.objects.get(model=OTHER).accepted == 11
+
+
+def test_versions_past_the_two_hundredth_of_a_day_are_counted_together() -> None:
+    failures_of(versions=[f"v{number:03}" for number in range(205)])
+    assert names("app_version") == {f"v{number:03}" for number in range(199)} | {OTHER}
+    assert HourlyRollup.objects.get(app_version=OTHER).accepted == 6
+
+
+def test_unknown_has_a_bucket_of_its_own_on_a_day_full_of_names() -> None:
+    failures_of(models=[f"m{number:03}" for number in range(60)])
+    failures_of(models=[UNKNOWN], versions=[UNKNOWN])
+    assert HourlyRollup.objects.get(model=UNKNOWN).app_version == UNKNOWN
+
+
+def test_a_full_day_leaves_the_next_one_free() -> None:
+    failures_of(models=[f"m{number:03}" for number in range(60)])
+    failures_of(models=["m059"], at_ms=NOON_MS + DAY_MS)
+    assert HourlyRollup.objects.get(hour_ms=NOON_MS + DAY_MS).model == "m059"
+
+
+def test_a_process_that_begins_on_a_full_day_knows_its_names() -> None:
+    failures_of(models=[f"m{number:03}" for number in range(60)])
+    buckets.forget_names()
+    failures_of(models=["m000", "new"], at_ms=NOON_MS + HOUR_MS)
+    assert {bucket.model: count for bucket, count in counts().items() if bucket.hour_ms > NOON_MS} == {
+        "m000": 1,
+        OTHER: 1,
+    }
+
+
+def test_a_moved_event_leaves_the_total_as_it_was() -> None:
+    failures_of(models=["a", "b"])
+    old, new = Event.objects.get(model="a"), Event.objects.get(model="b")
+    new.connected = 0
+    rollups.move(old, new)
+    buckets_now = {bucket.model: count for bucket, count in counts().items()}
+    assert buckets_now == {"a": 0, "b": 2}
+    assert mode_counts() == {(1, 0): 1, (1, 1): 1}
+    assert LifetimeTotal.objects.get().accepted == 2
+    assert [row.name for row in metrics.slices("model", MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS)] == ["b"]
+
+
+def test_a_move_to_the_same_bucket_changes_nothing() -> None:
+    failures_of()
+    event = Event.objects.get()
+    rollups.move(event, event)
+    assert list(counts().values()) == [1]
+    assert mode_counts() == {(1, 1): 1}
+
+
+def test_a_day_is_counted_by_mode_and_connection() -> None:
+    for number, (mode, connected) in enumerate([(1, 1), (1, 1), (0, 1), (0, 0)]):
+        make_event(received_at_ms=NOON_MS + number, message=f"fault {number}", write_mode=mode, connected=connected)
+    assert mode_counts() == {(1, 1): 2, (0, 1): 1, (0, 0): 1}
+
+
+def test_a_wrong_count_by_mode_is_found_and_written_anew() -> None:
+    failures_of()
+    ModeRollup.objects.update(accepted=7)
+    (difference,) = rollups.compare(MIDNIGHT_MS)
+    assert (difference.model, difference.app_version) == ("write_mode 1", "connected 1")
+    assert (difference.counted, difference.events) == (7, 1)
+    rollups.rebuild(MIDNIGHT_MS)
+    assert mode_counts() == {(1, 1): 1}
+    assert rollups.compare(MIDNIGHT_MS) == []
+
+
+def test_tallies_add_up_by_day_and_outcome() -> None:
+    today, tomorrow = date(2026, 2, 12), date(2026, 2, 13)
+    rollups.add_tallies({(today, "origin"): 2, (today, "duplicate"): 1, (tomorrow, "origin"): 1})
+    rollups.add_tallies({(today, "origin"): 3})
+    assert set(IngestTally.objects.values_list("seen_on", "outcome", "count")) == {
+        (today, "origin", 5),
+        (today, "duplicate", 1),
+        (tomorrow, "origin", 1),
+    }
+
+
+def test_every_change_of_the_baseline_is_kept() -> None:
+    make_event(**success())
+    olga = User.objects.create_user("olga")
+    at = datetime(2026, 2, 12, tzinfo=UTC)
+    rollups.set_baseline(412, note="the old counter", user=olga, user_name="olga", at=at)
+    rollups.set_baseline(410, note="two were tests", user=None, user_name="command", at=at)
+    assert metrics.flash_count() == metrics.FlashCount(baseline=410, accepted=1)
+    history = CounterBaseline.objects.values_list("value", "note", "set_by", "set_by_name", "set_at")
+    assert list(history) == [
+        (410, "two were tests", None, "command", at),
+        (412, "the old counter", olga.pk, "olga", at),
+    ]
+    olga.delete()
+    assert CounterBaseline.objects.get(value=412).set_by_name == "olga"
+
+
+def test_an_event_after_the_baseline_leaves_it_in_force() -> None:
+    rollups.set_baseline(412, note="the old counter", user=None, user_name="command", at=datetime.now(UTC))
+    make_event(**success())
+    assert metrics.flash_count() == metrics.FlashCount(baseline=412, accepted=1)

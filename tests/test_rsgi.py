@@ -1,0 +1,186 @@
+"""The adapter between Granian and Django, seen from the wire."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import payload, success
+from tests.servers import Server, served
+
+HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nOrigin: http://localhost:5173\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("rsgi") / "data", INGEST_RATE="off", READ_RATE="off") as running:
+        yield running
+
+
+def answer_to(server: Server, data: bytes) -> bytes:
+    with server.raw(data) as wire:
+        return b"".join(iter(lambda: wire.recv(65536), b""))
+
+
+def test_a_chunked_body_without_a_length_is_taken(server: Server) -> None:
+    body = json.dumps(success()).encode()
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:]))
+    answer = answer_to(
+        server, HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks + b"0\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(server: Server) -> None:
+    with server.raw(HEAD + b"Content-Length: 131073\r\n\r\n") as wire:
+        answer = wire.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"access-control-allow-origin: http://localhost:5173" in answer
+    assert answer.endswith(b'{"ok":false,"error":"Payload too large"}')
+
+
+def test_a_chunked_body_is_refused_while_it_is_read(server: Server) -> None:
+    chunk = b"%x\r\n%s\r\n" % (65536, b" " * 65536)
+    with server.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3) as wire:  # and no end of it
+        answer = wire.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"access-control-allow-origin" in answer
+
+
+def test_the_largest_body_is_taken(server: Server) -> None:
+    body = json.dumps(payload(message="as large as may be", padding="x"))
+    body = body[:-2] + "x" * (131_072 - len(body)) + body[-2:]
+    assert len(body) == 131_072
+    assert server.post("/event", body.encode())[0] == 201
+
+
+def test_head_has_the_headers_and_no_body(server: Server) -> None:
+    with server.connect() as connection:
+        connection.request("HEAD", "/metrics/flash-count")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+        connection.request("GET", "/health")  # the connection is still in step
+        assert json.loads(connection.getresponse().read())["ok"] is True
+
+
+def test_a_header_with_an_underscore_is_dropped(tmp_path: Path) -> None:
+    with served(tmp_path / "data", TRUSTED_PROXY_COUNT="1", READ_RATE="1/h") as server:
+        assert server.get("/metrics/flash-count", **{"X-Forwarded-For": "192.0.2.1"})[0] == 200
+        assert server.get("/metrics/flash-count", **{"X-Forwarded-For": "192.0.2.1"})[0] == 429
+        forged = {"X-Forwarded-For": "192.0.2.1", "X_Forwarded_For": "192.0.2.9"}
+        assert server.get("/metrics/flash-count", **forged)[0] == 429
+
+
+def test_slow_senders_hold_no_thread(tmp_path: Path) -> None:
+    with served(tmp_path / "data", THREADS="2") as server:
+        slow = [server.raw(HEAD + b'Content-Length: 100\r\n\r\n{"') for _ in range(10)]
+        try:
+            assert server.get("/metrics/flash-count")[0] == 200
+        finally:
+            for wire in slow:
+                wire.close()
+
+
+def test_a_body_that_comes_too_slowly_is_told_so_in_words_that_a_browser_may_read(server: Server) -> None:
+    with server.raw(HEAD + b'Content-Length: 100\r\n\r\n{"') as wire:
+        answer = b"".join(iter(lambda: wire.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"access-control-allow-origin: http://localhost:5173\r\n" in answer
+    assert b"access-control-allow-credentials: true\r\n" in answer
+    assert answer.endswith(b'{"ok":false,"error":"Request not received in time"}')
+
+
+def test_a_client_that_leaves_in_the_middle_stores_nothing(server: Server) -> None:
+    body = json.dumps(success(session_id="left in the middle")).encode()
+    server.raw(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body[:-1]).close()
+    status, answer = server.post("/event", body)
+    assert (status, json.loads(answer)["deduped"]) == (201, False)
+
+
+def test_a_path_with_bytes_that_are_no_utf8_is_not_found(server: Server) -> None:
+    answer = answer_to(server, b"GET /%FF%FE HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+def test_static_files_are_served_with_their_types(server: Server) -> None:
+    with server.connect() as connection:
+        connection.request("GET", "/static/admin/css/base.css")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("content-type")) == (200, 'text/css; charset="utf-8"')
+        assert answer.getheader("x-content-type-options") == "nosniff"
+        assert b"body" in answer.read()
+
+
+def test_a_slow_reader_fills_no_memory(tmp_path: Path) -> None:
+    with served(tmp_path / "data", THREADS="2") as server:
+        assert server.command("demo_data", "--days", "5", "--events", "60000").returncode == 0
+        cookies = server.sign_in()
+        status, whole = server.get("/admin/events/event/export/", Cookie=cookies)
+        assert (status, whole.count(b"\r\n") > 60_000, len(whole) > 20_000_000) == (200, True, True)
+        before = server.worker_memory_bytes()
+        request = f"GET /admin/events/event/export/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"
+        with server.raw(request.encode()) as wire:
+            assert wire.recv(1024).startswith(b"HTTP/1.1 200 ")
+            time.sleep(4)  # long enough to make the whole file, for a server that doesn't wait
+            assert server.worker_memory_bytes() - before < 10_000_000
+            read = 1024
+            while part := wire.recv(1 << 20):
+                read += len(part)
+                if read > len(whole):
+                    break
+        assert read > len(whole)  # and it gets everything all the same
+
+
+def test_the_head_of_an_export_makes_no_export(tmp_path: Path) -> None:
+    with served(tmp_path / "data") as server:
+        cookies = server.sign_in()
+        with server.connect() as connection:
+            connection.request("HEAD", "/admin/events/event/export/", headers={"Cookie": cookies})
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("content-type")) == (200, "text/csv; charset=utf-8")
+            assert answer.read() == b""
+
+
+def test_text_in_a_query_that_is_not_percent_encoded_is_read(server: Server) -> None:
+    request = "GET /admin/login/?next=日 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert answer_to(server, request.encode()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [("Origin: https://evil.example/é", 403), ("Host: localhost\r\nX-Other: é", 201)]
+)
+def test_a_header_cannot_hide_behind_bytes_that_are_no_text(server: Server, header: str, status: int) -> None:
+    body = json.dumps(success())
+    host = "" if header.startswith("Host") else "Host: localhost\r\n"
+    head = f"POST /event HTTP/1.1\r\n{host}{header}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    answer = answer_to(server, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_refused_body_ends_the_connection_and_says_so(server: Server) -> None:
+    with server.raw(HEAD + b"Content-Length: 131073\r\n\r\n") as wire:
+        assert b"\r\nconnection: close\r\n" in wire.recv(65536)
+
+
+def test_a_watchdog_does_not_wait_behind_a_locked_database(tmp_path: Path) -> None:
+    with served(tmp_path / "data", THREADS="2", INGEST_RATE="off", DATABASE_URL="") as server:
+        lock = sqlite3.connect(tmp_path / "data" / "telemetry.sqlite3", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        answered: list[int] = []
+        posting = [
+            threading.Thread(target=lambda: answered.append(server.post("/event", json.dumps(success()).encode())[0]))
+            for _ in range(6)
+        ]
+        for thread in posting:
+            thread.start()
+        assert server.get("/health")[0] == 200
+        assert answered == []  # it did not wait for them
+        lock.execute("ROLLBACK")
+        lock.close()
+        for thread in posting:
+            thread.join()
+        assert answered == [201] * 6

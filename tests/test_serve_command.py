@@ -1,0 +1,159 @@
+"""`manage.py serve`: starting, stopping, being killed, and keeping a second one away."""
+
+import json
+import os
+import signal
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import payload, success
+from tests.servers import Server, is_alive, served, wait_until
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_a_first_start_makes_everything_that_is_needed(data_dir: Path) -> None:
+    with served(data_dir, ADMIN_PASSWORD="") as server:
+        banner = server.log.read_text()
+        assert f"http://127.0.0.1:{server.port}/admin/" in banner
+        assert "admin / " in banner
+        assert stat.S_IMODE((data_dir / "secret_key").stat().st_mode) == 0o600
+        assert (data_dir / "telemetry.sqlite3").exists()
+        password = banner.split("admin / ")[1].split()[0]
+        status, _ = server.post("/event", json.dumps(success()).encode())
+        assert status == 201
+    server.start()
+    try:
+        assert password not in server.log.read_text().split(banner)[1]
+        assert server.get("/metrics/flash-count") == (200, b'{"ok":true,"total":1}')
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_configured_password_is_never_shown(data_dir: Path) -> None:
+    with served(data_dir, ADMIN_PASSWORD="correct horse battery") as server:
+        banner = server.log.read_text()
+        assert "correct horse battery" not in banner
+        assert "First maintainer  admin, with the password in ADMIN_PASSWORD" in banner
+
+
+def test_made_up_events_are_offered_to_an_empty_site_alone(data_dir: Path) -> None:
+    with served(data_dir) as server:
+        first = server.log.read_text()
+        assert "manage.py demo_data" in first
+        server.post("/event", json.dumps(success()).encode())
+    server.start()
+    try:
+        assert "demo_data" not in server.log.read_text().removeprefix(first)
+    finally:
+        server.stop()
+
+
+def test_failures_without_a_group_are_told(data_dir: Path) -> None:
+    with served(data_dir) as server:
+        assert server.post("/event", json.dumps(payload()).encode())[0] == 201
+        first = server.log.read_text()
+        assert "regroup_failures" not in first
+    with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
+        database.execute("UPDATE telemetry_events SET fingerprint = NULL")
+        database.commit()
+    server.start()
+    try:
+        assert "manage.py regroup_failures" in server.log.read_text().removeprefix(first)
+    finally:
+        server.stop()
+
+
+def test_a_second_server_on_the_same_data_is_refused_in_words(data_dir: Path) -> None:
+    with served(data_dir):
+        refused = Server(data_dir).command("serve")
+        assert refused.returncode == 1
+        assert "serves it already" in refused.stderr
+
+
+def test_a_second_server_on_the_same_port_is_refused_in_words(data_dir: Path, tmp_path: Path) -> None:
+    with served(data_dir) as server:
+        refused = Server(tmp_path / "other", PORT=str(server.port)).command("serve")
+        assert refused.returncode == 1
+        assert "Address already in use" in refused.stderr
+
+
+def test_bad_configuration_is_refused_in_words(data_dir: Path) -> None:
+    refused = Server(data_dir, PORT="eighty", INGEST_RATE="lots").command("serve")
+    assert refused.returncode == 1
+    assert "PORT='eighty' is not a whole number from 1 to 65535." in refused.stderr
+    assert "INGEST_RATE='lots' is not a rate such as 120/m, or off." in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_several_workers_on_sqlite_are_refused_with_the_reason(data_dir: Path) -> None:
+    refused = Server(data_dir, WORKERS="2", DATABASE_URL="").command("serve")
+    assert refused.returncode == 1
+    assert "telemetry_site.E001" in refused.stderr
+
+
+def test_sigterm_under_load_finishes_what_was_accepted(data_dir: Path) -> None:
+    """Every event that was answered 201 is stored, and no request that was begun is cut off."""
+    acknowledged: list[str] = []
+    broken: list[str] = []
+    begun = threading.Event()
+
+    def post_until_refused(server: Server) -> None:
+        while True:
+            body = success()
+            with server.connect() as connection:
+                try:
+                    connection.connect()
+                except OSError:
+                    return
+                try:
+                    connection.request("POST", "/event", json.dumps(body), {"Content-Type": "application/json"})
+                    status = connection.getresponse().status
+                except ConnectionError:  # it was in the backlog, and the listener is gone
+                    return
+                (acknowledged if status == 201 else broken).append(body["session_id"])
+                begun.set()
+
+    with served(data_dir, INGEST_RATE="off") as server:
+        threads = [threading.Thread(target=post_until_refused, args=(server,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        assert begun.wait(30)
+        assert server.stop() == 0
+        for thread in threads:
+            thread.join()
+    assert broken == []
+    with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
+        stored = {row[0] for row in database.execute("SELECT session_id FROM telemetry_events")}
+        assert set(acknowledged) <= stored
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_stalled_body_does_not_hold_a_stop_up(data_dir: Path) -> None:
+    with served(data_dir) as server:
+        head = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n"
+        with closing(server.raw(head + b"{")):
+            assert server.stop() == 0
+
+
+def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
+    with served(data_dir) as server:
+        first = server.workers
+        os.kill(first[0], signal.SIGKILL)
+        wait_until(lambda: server.workers not in ([], first) and server.answers(), "no new worker came")
+
+
+def test_no_worker_outlives_a_killed_main_process(data_dir: Path) -> None:
+    server = Server(data_dir)
+    server.start()
+    workers = server.workers
+    server.kill()
+    wait_until(lambda: not any(map(is_alive, workers)), "an orphan is left")

@@ -1,0 +1,70 @@
+"""`events/tokens.py`: what makes a token good, when it was last used, and how one follows another."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from events import tokens
+from events.models import IngestToken
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn_clock_to(monkeypatch, NOON)
+
+
+def turn_clock_to(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    monkeypatch.setattr("events.clock.now", lambda: moment)
+
+
+def last_used(name: str = "web") -> datetime | None:
+    return IngestToken.objects.get(name=name).last_used_at
+
+
+def test_a_token_that_nobody_used_says_so() -> None:
+    tokens.issue("web", who="someone", now=NOON, expires_at=None)
+    assert last_used() is None
+
+
+def test_its_use_is_kept_to_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = tokens.issue("web", who="someone", now=NOON, expires_at=None)
+    kept = []
+    for minutes in (0, 9, 10, 19, 20):
+        turn_clock_to(monkeypatch, NOON + timedelta(minutes=minutes))
+        assert tokens.admit(token)
+        kept.append(last_used())
+    assert kept == [NOON + timedelta(minutes=minutes) for minutes in (0, 0, 10, 10, 20)]
+
+
+def test_most_events_cost_no_write(django_assert_num_queries) -> None:
+    token = tokens.issue("web", who="someone", now=NOON, expires_at=None)
+    tokens.admit(token)
+    with django_assert_num_queries(1):
+        assert tokens.admit(token)
+
+
+def test_a_refused_token_was_not_used() -> None:
+    token = tokens.issue("web", who="someone", now=NOON, expires_at=NOON)
+    assert not tokens.admit(token)
+    assert not tokens.admit("web:forged")
+    assert last_used() is None
+
+
+def test_of_two_names_both_are_good_until_the_old_one_is_revoked() -> None:
+    old, new = (tokens.issue(name, who="someone", now=NOON, expires_at=None) for name in ("web", "web-2"))
+    assert tokens.admit(old)
+    assert tokens.admit(new)
+    tokens.revoke(IngestToken.objects.get(name="web"), who="someone", now=NOON)
+    assert not tokens.admit(old)
+    assert tokens.admit(new)
+
+
+def test_a_token_ends_at_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = tokens.issue("web", who="someone", now=NOON, expires_at=NOON + timedelta(days=90))
+    turn_clock_to(monkeypatch, NOON + timedelta(days=90, seconds=-1))
+    assert tokens.admit(token)
+    turn_clock_to(monkeypatch, NOON + timedelta(days=90))
+    assert not tokens.admit(token)

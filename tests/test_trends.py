@@ -1,0 +1,83 @@
+"""Which groups want to be looked at first: what came back, what is new, what grows."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import User
+
+from events import clock, trends, triage
+from events.buckets import DAY_MS, HOUR_MS
+from events.models import FailureGroup
+from events.trends import Attention
+from tests.conftest import make_event
+
+pytestmark = pytest.mark.django_db
+NOW_MS = 1_770_919_200_000  # 2026-02-12T18:00Z
+MIDNIGHT_MS = NOW_MS - 18 * HOUR_MS
+
+
+def happened(message: str, *ages_ms: int, **changes: object) -> None:
+    for number, age_ms in enumerate(ages_ms):
+        make_event(message=f"{message} {number}", received_at_ms=NOW_MS - age_ms, **changes)
+
+
+def attention(days: int = 1, limit: int = 5) -> Attention:
+    end_ms = MIDNIGHT_MS + DAY_MS
+    return trends.attention(end_ms - days * DAY_MS, end_ms, NOW_MS, limit=limit)
+
+
+def titles(groups: list[FailureGroup]) -> list[str]:
+    return [group.title for group in groups]
+
+
+@pytest.fixture
+def kim() -> User:
+    return User.objects.create_user("kim")
+
+
+def test_new_is_what_was_never_seen_before_the_span(kim: User) -> None:
+    happened("older", 3 * DAY_MS, 1000)
+    happened("new", 2 * HOUR_MS)
+    happened("newest", HOUR_MS, 1000)
+    assert titles(attention().new) == ["newest …", "new …"]
+    assert titles(attention(days=7).new) == ["newest …", "new …", "older …"]
+    assert titles(attention(limit=1).new) == ["newest …"]
+
+
+def test_growth_is_measured_against_as_much_of_the_day_before() -> None:
+    yesterday_by_now, yesterday_later = DAY_MS + HOUR_MS, DAY_MS - 2 * HOUR_MS
+    happened("grows", *([yesterday_by_now] * 1), *([HOUR_MS] * 5))
+    happened("grows more", *([yesterday_by_now] * 2), *([HOUR_MS] * 9))
+    happened("shrinks", *([yesterday_by_now] * 5), HOUR_MS)
+    happened("hardly grows", yesterday_by_now, *([HOUR_MS] * 3))
+    happened("was as many later", *([yesterday_later] * 5), *([HOUR_MS] * 5))
+    found = [(trend.group.title, trend.events, trend.before, trend.more) for trend in attention().growing]
+    assert found == [("grows more …", 9, 2, 7), ("was as many later …", 5, 0, 5), ("grows …", 5, 1, 4)]
+    assert len(attention(limit=2).growing) == 2
+
+
+def test_what_came_back_stays_until_it_is_decided_about(kim: User) -> None:
+    for message in ("back", "again"):
+        make_event(message=message, received_at_ms=NOW_MS - 90 * DAY_MS)
+        decided_at = datetime.fromtimestamp((NOW_MS - 80 * DAY_MS) / 1000, UTC)
+        triage.resolve([FailureGroup.objects.get(title=message).pk], fixed_in="19afc18", user=kim, at=decided_at)
+    make_event(message="again", write_mode=0, received_at_ms=NOW_MS - 50 * DAY_MS)
+    make_event(message="back", write_mode=0, received_at_ms=NOW_MS - 40 * DAY_MS)
+    found = attention()
+    assert titles(found.regressed) == ["back", "again"]
+    assert (found.new, found.growing) == ([], [])
+    triage.reopen([FailureGroup.objects.get(title="back").pk], user=kim, at=clock.now())
+    assert titles(attention().regressed) == ["again"]
+
+
+def test_what_is_muted_or_resolved_asks_for_nothing(kim: User) -> None:
+    happened("new and muted", HOUR_MS)
+    happened("grows and is resolved", 3 * DAY_MS, *([HOUR_MS] * 9))
+    happened("was muted until yesterday", HOUR_MS)
+    at = clock.now()
+    triage.mute([FailureGroup.objects.get(title="new and muted …").pk], until_ms=None, user=kim, at=at)
+    triage.resolve([FailureGroup.objects.get(title="grows and is resolved …").pk], fixed_in="x", user=kim, at=at)
+    awake = FailureGroup.objects.get(title="was muted until yesterday …").pk
+    triage.mute([awake], until_ms=NOW_MS - DAY_MS, user=kim, at=at)
+    found = attention()
+    assert (titles(found.new), found.growing, found.regressed) == (["was muted until yesterday …"], [], [])

@@ -1,0 +1,137 @@
+"""Triage: what a decision writes and what it clears, and who took it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from events import triage
+from events.models import AuditEntry, FailureGroup
+from tests.conftest import make_event
+
+pytestmark = pytest.mark.django_db
+
+AT = datetime(2026, 2, 12, 12, tzinfo=UTC)
+AT_MS = 1_770_897_600_000
+
+
+@pytest.fixture
+def olga() -> User:
+    return User.objects.create_user("olga")
+
+
+@pytest.fixture
+def key() -> str:
+    """Return a group that has every mark of its past."""
+    key = make_event(message="No ACK").fingerprint or ""
+    FailureGroup.objects.filter(pk=key).update(
+        fixed_in="old", muted_until_ms=5, regressed_at_ms=6, regressed_by="an event", note="see the wiki"
+    )
+    return key
+
+
+def decision(key: str) -> dict[str, Any]:
+    return FailureGroup.objects.values(
+        "status", "fixed_in", "muted_until_ms", "decided_at_ms", "decided_by_name", "regressed_at_ms", "regressed_by",
+        "note",
+    ).get(pk=key)  # fmt: skip
+
+
+def history(key: str) -> list[tuple[str, str]]:
+    entries = AuditEntry.objects.filter(subject=key).order_by("pk")
+    return list(entries.values_list("who", "what"))
+
+
+def decided(**changes: Any) -> dict[str, Any]:
+    return {
+        "status": "open",
+        "fixed_in": None,
+        "muted_until_ms": None,
+        "decided_at_ms": AT_MS,
+        "decided_by_name": "olga",
+        "regressed_at_ms": None,
+        "regressed_by": None,
+        "note": "see the wiki",
+    } | changes
+
+
+def test_resolved_in_a_version(key: str, olga: User) -> None:
+    assert triage.resolve([key], fixed_in="19afc18", user=olga, at=AT) == 1
+    assert decision(key) == decided(status="resolved", fixed_in="19afc18")
+    assert history(key) == [("olga", "Resolved in 19afc18.")]
+
+
+def test_resolved_in_the_next_version(key: str, olga: User) -> None:
+    triage.resolve([key], fixed_in=None, user=olga, at=AT)
+    assert decision(key) == decided(status="resolved")
+    assert history(key) == [("olga", "Resolved in the next version.")]
+
+
+def test_muted_for_good(key: str, olga: User) -> None:
+    triage.mute([key], until_ms=None, user=olga, at=AT)
+    assert decision(key) == decided(status="muted")
+    assert history(key) == [("olga", "Muted for good.")]
+
+
+def test_muted_until_a_date(key: str, olga: User) -> None:
+    triage.mute([key], until_ms=AT_MS + 86_400_000, user=olga, at=AT)
+    assert decision(key) == decided(status="muted", muted_until_ms=AT_MS + 86_400_000)
+    assert history(key) == [("olga", "Muted until 2026-02-13.")]
+
+
+def test_opened_again(key: str, olga: User) -> None:
+    triage.mute([key], until_ms=None, user=olga, at=AT)
+    triage.reopen([key], user=olga, at=AT)
+    assert decision(key) == decided()
+    assert history(key)[-1] == ("olga", "Opened again.")
+
+
+def test_a_note_changes_nothing_else(key: str, olga: User) -> None:
+    before = decision(key)
+    triage.annotate(key, "ask Robin", user=olga, at=AT)
+    assert decision(key) == before | {"note": "ask Robin"}
+    triage.annotate(key, "", user=olga, at=AT)
+    assert history(key) == [("olga", "Noted: ask Robin"), ("olga", "Took the note away.")]
+
+
+def test_many_at_once_are_each_in_the_log(key: str, olga: User) -> None:
+    keys = [key, *(make_event(message=f"fault {name}").fingerprint or "" for name in "abc")]
+    assert triage.resolve([*keys, keys[0], "no such group"], fixed_in=None, user=olga, at=AT) == 4
+    assert set(FailureGroup.objects.values_list("status", flat=True)) == {"resolved"}
+    assert [len(history(key)) for key in keys] == [1, 1, 1, 1]
+    assert not AuditEntry.objects.filter(subject="no such group").exists()
+
+
+def test_others_are_left_alone(key: str, olga: User) -> None:
+    other = make_event(message="another").fingerprint or ""
+    triage.resolve([key], fixed_in=None, user=olga, at=AT)
+    triage.annotate(key, "x", user=olga, at=AT)
+    assert decision(other)["status"] == "open"
+    assert decision(other)["note"] == ""
+    assert history(other) == []
+
+
+def test_nothing_is_nothing(olga: User) -> None:
+    assert triage.resolve([], fixed_in=None, user=olga, at=AT) == 0
+    triage.annotate("no such group", "x", user=olga, at=AT)
+    assert not AuditEntry.objects.exists()
+
+
+def test_groups_are_locked_in_the_order_of_ingest(key: str, olga: User) -> None:
+    keys = [key, *(make_event(message=f"fault {name}").fingerprint or "" for name in "abc")]
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        triage.reopen(keys[::-1], user=olga, at=AT)
+    first = next(query["sql"] for query in asked if "SELECT" in query["sql"])
+    assert 'ORDER BY "events_failuregroup"."fingerprint" ASC' in first
+    assert connection.vendor != "postgresql" or "FOR UPDATE" in first
+
+
+def test_a_long_title_fits_the_log(olga: User) -> None:
+    key = make_event(message="x" * 500).fingerprint or ""
+    triage.reopen([key], user=olga, at=AT)
+    assert len(AuditEntry.objects.get().about) == 200

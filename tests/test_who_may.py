@@ -1,0 +1,273 @@
+"""Who may open which page and do what: every role against every route. A new route without a row here fails."""
+
+import hmac
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.test import Client, override_settings
+from django.urls import URLResolver
+
+from events import clock, tokens
+from events.models import Event, FailureGroup, IngestToken
+from legacy import parity
+from legacy.models import ParityRun
+from telemetry_site.public_urls import urlpatterns as public_urlpatterns
+from telemetry_site.urls import urlpatterns
+from tests.conftest import make_event
+
+pytestmark = pytest.mark.django_db
+
+ROLES = ("anonymous", "visitor", "newcomer", "Staff", "Maintainers", "superuser")
+PASSWORD = "correct horse battery"
+# What looking may write: who is signed in, that somebody exported, that the database takes writes.
+WRITTEN_BY_READING = {"session", "logentry", "readinessprobe", "auditentry"}
+
+# Who may, as the first role of a growing line; a visitor is signed in and no staff.
+ANYONE, STAFF_PERSON, STAFF, MAINTAINERS, SUPERUSER, NOBODY = (
+    "anonymous",
+    "newcomer",
+    "Staff",
+    "Maintainers",
+    "superuser",
+    "",
+)
+
+
+class Row(NamedTuple):
+    """A route: who may GET it, what a POST to it says, and who may change something by that."""
+
+    path: str
+    see: str
+    act: str = NOBODY
+    form: dict[str, str] = {}
+    seen: int = 200
+
+
+USER = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+CHANGED_USER = {"username": "renamed", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+ROWS = {
+    "home": Row("/", ANYONE, seen=302),
+    "metrics-summary": Row("/metrics/summary", STAFF),
+    "metrics-timeseries": Row("/metrics/timeseries", STAFF),
+    "failures": Row("/failures", STAFF),
+    "api-schema": Row("/api/schema/", ANYONE),
+    "api": Row("/api/", ANYONE),
+    "demo": Row("/demo/", NOBODY),  # there with DEMO=1 alone
+    "admin:index": Row("/admin/", STAFF_PERSON),
+    "admin:app_list": Row("/admin/events/", STAFF),
+    "admin:login": Row("/admin/login/", ANYONE),
+    "admin:logout": Row("/admin/logout/", NOBODY),
+    "admin:password_change": Row(
+        "/admin/password_change/",
+        STAFF_PERSON,
+        STAFF_PERSON,
+        {"old_password": PASSWORD, "new_password1": PASSWORD + "!", "new_password2": PASSWORD + "!"},
+    ),
+    "admin:password_change_done": Row("/admin/password_change/done/", STAFF_PERSON),
+    "admin:autocomplete": Row("/admin/autocomplete/", NOBODY),
+    "admin:jsi18n": Row("/admin/jsi18n/", STAFF_PERSON),
+    "admin:view_on_site": Row("/admin/r/1/1/", NOBODY),
+    "admin:events_failuregroup_changelist": Row("/admin/events/failuregroup/", STAFF),
+    "admin:events_failuregroup_decide": Row(
+        "/admin/events/failuregroup/decide/?action=mute&id={group}",
+        MAINTAINERS,
+        MAINTAINERS,
+        {"action": "mute", "id": "{group}"},
+    ),
+    "admin:events_failuregroup_export": Row("/admin/events/failuregroup/export/", STAFF),
+    "admin:events_failuregroup_note": Row(
+        "/admin/events/failuregroup/{group}/note/", MAINTAINERS, MAINTAINERS, {"note": "seen"}, seen=302
+    ),
+    "admin:events_failuregroup_change": Row("/admin/events/failuregroup/{group}/", STAFF),
+    "admin:events_event_changelist": Row("/admin/events/event/", STAFF),
+    "admin:events_event_export": Row("/admin/events/event/export/", STAFF),
+    "admin:events_event_change": Row("/admin/events/event/{event}/", STAFF),
+    "admin:events_recentfailure_changelist": Row("/admin/events/recentfailure/", STAFF),
+    "admin:events_recentfailure_export": Row("/admin/events/recentfailure/export/", STAFF),
+    "admin:events_recentfailure_change": Row("/admin/events/recentfailure/{event}/", STAFF),
+    "admin:events_counterbaseline_changelist": Row("/admin/events/counterbaseline/", STAFF),
+    "admin:events_counterbaseline_add": Row(
+        "/admin/events/counterbaseline/add/",
+        STAFF,
+        MAINTAINERS,
+        {"value": "7", "note": "from before", "confirmed": "1"},
+    ),
+    "admin:events_ingesttoken_changelist": Row("/admin/events/ingesttoken/", MAINTAINERS),
+    "admin:events_ingesttoken_change": Row("/admin/events/ingesttoken/{token}/revoke/", MAINTAINERS, MAINTAINERS),
+    "admin:events_auditentry_changelist": Row("/admin/events/auditentry/", MAINTAINERS),
+    "admin:legacy_cutover_changelist": Row(
+        "/admin/legacy/cutover/", STAFF, MAINTAINERS, {"mode": "separate", "reason": "to see", "confirmed": "1"}
+    ),
+    "admin:legacy_parityrun_changelist": Row("/admin/legacy/parityrun/", STAFF),
+    "admin:legacy_parityrun_check": Row("/admin/legacy/parityrun/check/", STAFF, STAFF, seen=302),
+    "admin:legacy_parityrun_change": Row("/admin/legacy/parityrun/{run}/", STAFF),
+    "admin:legacy_importrun_changelist": Row("/admin/legacy/importrun/", STAFF),
+    "admin:legacy_clientlog_changelist": Row("/admin/legacy/clientlog/", STAFF),
+    "admin:legacy_clientlog_export": Row("/admin/legacy/clientlog/export/", STAFF),
+    "admin:auth_group_changelist": Row("/admin/auth/group/", SUPERUSER),
+    "admin:auth_group_add": Row("/admin/auth/group/add/", SUPERUSER, SUPERUSER, {"name": "Guests"}),
+    "admin:auth_group_history": Row("/admin/auth/group/{role}/history/", SUPERUSER),
+    "admin:auth_group_delete": Row("/admin/auth/group/{role}/delete/", SUPERUSER, SUPERUSER, {"post": "yes"}),
+    "admin:auth_group_change": Row("/admin/auth/group/{role}/change/", SUPERUSER, SUPERUSER, {"name": "Guests"}),
+    "admin:auth_user_changelist": Row("/admin/auth/user/", SUPERUSER),
+    "admin:auth_user_add": Row("/admin/auth/user/add/", SUPERUSER, SUPERUSER, USER),
+    "admin:auth_user_history": Row("/admin/auth/user/{user}/history/", SUPERUSER),
+    "admin:auth_user_delete": Row("/admin/auth/user/{user}/delete/", SUPERUSER, SUPERUSER, {"post": "yes"}),
+    "admin:auth_user_change": Row("/admin/auth/user/{user}/change/", SUPERUSER, SUPERUSER, CHANGED_USER),
+    "admin:auth_user_password_change": Row("/admin/auth/user/{user}/password/", SUPERUSER, SUPERUSER, USER),
+}  # fmt: skip
+READS = [name for name in ROWS if not name.startswith("admin:") and ROWS[name].see == STAFF]
+
+
+def names(patterns: list[Any], space: str = "") -> Iterator[str]:
+    """Yield the name of every route but the nameless, which only lead to one that has a name."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from names(pattern.url_patterns, f"{pattern.namespace}:" if pattern.namespace else space)
+        elif pattern.name:
+            yield f"{space}{pattern.name}"
+
+
+def test_every_route_has_its_row_and_no_row_is_of_none() -> None:
+    public = {route.name for route in public_urlpatterns}
+    assert sorted(set(names(urlpatterns)) - public) == sorted(ROWS)
+
+
+@pytest.fixture
+def things() -> dict[str, Any]:
+    """Return a thing of each kind, for the addresses of pages."""
+    event = make_event()
+    tokens.issue("web", who="someone", now=clock.now(), expires_at=None)
+    run = parity.keep(parity.check(1, clock.today()), at=clock.now())
+    return {
+        "event": event.pk,
+        "group": FailureGroup.objects.get().pk,
+        "token": IngestToken.objects.get().pk,
+        "run": (run or ParityRun.objects.get()).pk,
+        "role": Group.objects.create(name="to look at").pk,
+        "user": User.objects.create_user("somebody").pk,
+    }
+
+
+def person(role: str) -> Client:
+    client = Client(raise_request_exception=False)
+    if role != "anonymous":
+        user = User.objects.create_user(
+            f"a-{role}", password=PASSWORD, is_staff=role != "visitor", is_superuser=role == "superuser"
+        )
+        if role in ("Staff", "Maintainers"):
+            user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+    return client
+
+
+def may(role: str, least: str) -> bool:
+    return bool(least) and ROLES.index(role) >= ROLES.index(least)
+
+
+def everything() -> dict[str, list[Any]]:
+    """Return every row of every table, but for what looking may write."""
+    return {
+        model._meta.label: sorted(map(repr, model._base_manager.values_list()))
+        for model in apps.get_models()
+        if model._meta.model_name not in WRITTEN_BY_READING and model._meta.managed and not model._meta.proxy
+    }
+
+
+def is_refusal(answer: Any) -> bool:
+    location = answer.headers.get("Location", "")
+    sent_away = answer.status_code == 302 and (location == "/admin/" or location.startswith("/admin/login/"))
+    return sent_away or answer.status_code in (401, 403, 404, 405)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", ROWS)
+def test_looking_is_for_those_who_may_and_changes_nothing(name: str, role: str, things: dict[str, Any]) -> None:
+    row, client = ROWS[name], person(role)
+    before = everything()
+    answer = client.get(row.path.format_map(things))
+    if answer.streaming:
+        b"".join(answer.streaming_content)
+    if may(role, row.see) and not (name == "admin:login" and role in ROLES[2:]):
+        assert answer.status_code == row.seen
+        assert not answer.headers.get("Location", "").startswith("/admin/login/")
+    else:
+        assert is_refusal(answer) or name == "admin:login", answer.status_code
+    assert everything() == before
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("admin:login", "admin:logout")])
+def test_acting_is_for_those_who_may(name: str, role: str, things: dict[str, Any]) -> None:
+    row, client = ROWS[name], person(role)
+    before = everything()
+    form = {field: value.format_map(things) for field, value in row.form.items()}
+    answer = client.post(row.path.partition("?")[0].format_map(things), form)
+    assert answer.status_code < 500
+    assert (everything() != before) is may(role, row.act), answer.content[:2000]
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].act])
+def test_a_page_elsewhere_acts_in_nobody_s_name(name: str, things: dict[str, Any]) -> None:
+    """A form without the token that our own pages have is refused to the mightiest."""
+    row = ROWS[name]
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_superuser("root", password=PASSWORD))
+    before = everything()
+    form = {field: value.format_map(things) for field, value in row.form.items()}
+    assert client.post(row.path.partition("?")[0].format_map(things), form).status_code == 403
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].act])
+@pytest.mark.parametrize("method", ["head", "options", "put", "patch", "delete"])
+def test_no_other_method_acts(name: str, method: str, things: dict[str, Any]) -> None:
+    client = person("superuser")
+    before = everything()
+    getattr(client, method)(ROWS[name].path.format_map(things))
+    assert everything() == before
+
+
+# --- ADMIN_TOKEN ------------------------------------------------------------------------------------------------
+
+TOKEN = "a-long-random-token"
+WRONG = ["", "a-long-random-toke", TOKEN + "n", TOKEN.upper(), "x" * 100_000, "é", TOKEN + "\0", f"{TOKEN} {TOKEN}"]
+
+
+@override_settings(ADMIN_TOKEN=TOKEN)
+@pytest.mark.parametrize("path", [*(ROWS[name].path for name in READS), "/recent"])
+def test_the_admin_token_reads_and_no_other_does(path: str, client: Client) -> None:
+    assert client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    for wrong in WRONG:
+        assert client.get(path, headers={"authorization": f"Bearer {wrong}"}).status_code == 401
+    assert client.get(path, headers={"authorization": f"Basic {TOKEN}"}).status_code == 401
+    assert client.get(f"{path}?token={TOKEN}").status_code == 401
+
+
+@pytest.mark.parametrize("path", [ROWS[name].path for name in READS])
+@pytest.mark.parametrize("sent", ["Bearer", "Bearer ", "Bearer None", ""])
+def test_without_an_admin_token_no_bearer_reads(path: str, sent: str, client: Client) -> None:
+    assert settings.ADMIN_TOKEN == ""
+    assert client.get(path, headers={"authorization": sent}).status_code == 401
+
+
+@override_settings(ADMIN_TOKEN=TOKEN)
+def test_the_admin_token_is_compared_in_constant_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    for path in (*(ROWS[name].path for name in READS), "/recent"):
+        client.get(path, headers={"authorization": "Bearer guess"})
+    assert compared == [(b"guess", TOKEN.encode())] * 4
+
+
+@override_settings(ADMIN_TOKEN=TOKEN)
+@pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("admin:") and ROWS[name].see != ANYONE])
+def test_the_admin_token_opens_no_page(name: str, client: Client, things: dict[str, Any]) -> None:
+    answer = client.get(ROWS[name].path.format_map(things), headers={"authorization": f"Bearer {TOKEN}"})
+    assert is_refusal(answer) or name == "admin:logout"
+    assert Event.objects.count() == 1

@@ -1,0 +1,86 @@
+"""The site without its adapter to the old system: the folder, a line of settings and a line of urls taken away."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.servers import PROJECT_DIR
+
+KEPT = ["events", "telemetry_site", "templates", "tests", "manage.py", "pyproject.toml"]
+LINES = {"telemetry_site/settings.py": '    "legacy",\n', "telemetry_site/public_urls.py": '"legacy.urls"'}
+SUITE = [
+    "test_contract.py",
+    "test_event_batch_route.py",
+    "test_event_route.py",
+    "test_flash_count_route.py",
+    "test_health_route.py",
+    "test_ingest.py",
+    "test_rollups.py",
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a copy of the project without the old system."""
+    for name in KEPT:
+        source = PROJECT_DIR / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    for name, mark in LINES.items():
+        lines = (tmp_path / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if mark not in line]
+        assert len(lines) - len(kept) == 1
+        (tmp_path / name).write_text("".join(kept), encoding="utf-8")
+    return tmp_path
+
+
+def run(project: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args],
+        cwd=project,
+        env=environment
+        | {"PATH": os.environ["PATH"], "DATA_DIR": str(project / "var"), "PYTEST_VERSION": pytest.__version__},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_suite_of_events_passes_without_the_old_system(project: Path) -> None:
+    files = [f"tests/{name}" for name in SUITE]
+    engine = {}
+    if os.environ.get("DATABASE_URL"):
+        # A name of its own, or it would take the database of the suite that it runs in.
+        url = urlsplit(os.environ["DATABASE_URL"])
+        engine["DATABASE_URL"] = url._replace(path=f"{url.path}_without_legacy").geturl()
+    ended = run(project, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, **engine)
+    assert ended.returncode == 0, ended.stdout[-4_000:] + ended.stderr[-2_000:]
+    passed = re.search(r"(\d+) passed", ended.stdout)
+    assert passed
+    assert int(passed[1]) > 100
+
+
+def test_no_check_complains_and_no_table_is_left_to_migrate(project: Path) -> None:
+    checked = run(project, "manage.py", "check", "--fail-level", "WARNING")
+    assert checked.returncode == 0, checked.stderr
+    changed = run(project, "manage.py", "makemigrations", "--check", "--dry-run")
+    assert changed.returncode == 0, changed.stdout + changed.stderr
+
+
+def test_the_old_routes_are_nobodys_then(project: Path) -> None:
+    code = (
+        "import django; django.setup();"
+        "from django.core.management import call_command; call_command('migrate', verbosity=0);"
+        "from django.test import Client; client = Client(headers={'host': 'localhost'});"
+        "print(client.get('/count').status_code, client.get('/metrics/flash-count').json())"
+    )
+    asked = run(project, "-c", "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'telemetry_site.settings'; " + code)
+    assert asked.stdout.splitlines()[-1] == "404 {'ok': True, 'total': 0}", asked.stderr
