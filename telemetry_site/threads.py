@@ -7,6 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from django.db import close_old_connections
+
+# A thread with nothing to do looks this often whether its connection is still good: others may wait until it lets go.
+IDLE_SECONDS = 2.0
+
 
 class ThreadPool:
     def __init__(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
@@ -30,7 +35,11 @@ class ThreadPool:
 
     def _work(self) -> None:
         while True:
-            future, call, args = self._calls.get()
+            try:
+                future, call, args = self._calls.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                close_old_connections()
+                continue
             done: _Done
             try:
                 done = future, call(*args), None

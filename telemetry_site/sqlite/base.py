@@ -5,21 +5,27 @@ WAL mode. So each commit looks, after it was made: what it says is stored can be
 """
 
 import os
+import threading
 from typing import Any, ClassVar
 from urllib.parse import quote
+from weakref import WeakSet
 
 from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 from django.utils.asyncio import async_unsafe
 
+_GONE = "the database file was removed or replaced"
 _Identity = tuple[tuple[int, int] | None, ...]
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     # What serves makes no database: an empty one would only stand in the way of the one that is brought back.
     may_create: ClassVar[bool] = True
-    # One more each time that a file was found gone: whoever opened before opens anew.
+    # One more each time that a file was found gone: whoever opened before opens anew, and nobody does before all have
+    # let go. SQLite would else read the new log by the index of the old one, which the process still holds.
     _times_gone: ClassVar[int] = 0
+    _open: ClassVar["WeakSet[DatabaseWrapper]"] = WeakSet()
+    _open_lock: ClassVar[threading.Lock] = threading.Lock()
 
     _opened: _Identity = ()
     _opened_at: int = 0
@@ -32,12 +38,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        self._opened_at = self._times_gone
+        times_gone = self._times_gone
+        with self._open_lock:
+            if any(other._opened_at != times_gone for other in self._open):
+                raise OperationalError(_GONE)
         if not self.may_create and not self.is_in_memory_db():
             self._refuse_read_only()
         connection = super().get_new_connection(conn_params)
         self._opened = () if self.is_in_memory_db() else self._identity()
+        self._opened_at = times_gone
+        with self._open_lock:
+            self._open.add(self)
         return connection
+
+    def _close(self) -> None:
+        super()._close()  # type: ignore[misc]
+        with self._open_lock:
+            self._open.discard(self)
 
     def is_usable(self) -> bool:
         """Tell Django to open anew after an error: it costs little, and heals what the error was about."""
@@ -55,7 +72,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         found = self._identity()
         if any(opened not in (None, now) for opened, now in zip(self._opened, found, strict=True)):
             DatabaseWrapper._times_gone += 1
-            raise OperationalError("the database file was removed or replaced")
+            raise OperationalError(_GONE)
         self._opened = found  # a new file has its -wal since its first commit
 
     def _refuse_read_only(self) -> None:

@@ -142,13 +142,10 @@ def test_a_deleted_file_takes_nothing_with_it_that_is_acknowledged_later(server:
     shutil.copy(copy, server.data_dir / "telemetry.sqlite3")
     wait_until(lambda: fault_of(server) is None, "the site did not heal")
     kept = [success() for _ in range(40)]
-    statuses = [server.post("/event", json.dumps(event).encode())[0] for event in kept]
-    # A thread that had nothing to do meanwhile still holds the old file: it finds out, and all others open anew.
-    assert sorted(statuses)[:39] == [201] * 39
-    assert max(statuses) in (201, 503)
+    assert [server.post("/event", json.dumps(event).encode())[0] for event in kept] == [201] * 40
     server.kill_group()
     stored = {name for (name,) in query(server, "SELECT session_id FROM telemetry_events")}
-    assert stored == {event["session_id"] for event, status in zip(kept, statuses, strict=True) if status == 201}
+    assert stored == {event["session_id"] for event in kept}
     server.start()
     expect_counts_agree(server)
 
@@ -157,6 +154,8 @@ def test_what_is_acknowledged_after_its_log_was_deleted_is_in_another(server: Se
     """What stood in the log alone is lost with it; what comes afterwards must not be written there too."""
     for _ in range(40):
         assert server.post("/event", json.dumps(success()).encode())[0] == 201
+    # The threads for pages hold it too, and have nothing to do from here.
+    assert server.get("/admin/", Cookie=f"sessionid={'0' * 32}")[0] == 302
     (server.data_dir / "telemetry.sqlite3-wal").unlink()
     sent = [success() for _ in range(80)]
     statuses = [server.post("/event", json.dumps(event).encode())[0] for event in sent]
