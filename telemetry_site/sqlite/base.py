@@ -38,15 +38,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        times_gone = self._times_gone
-        with self._open_lock:
-            if any(other._opened_at != times_gone for other in self._open):
-                raise OperationalError(_GONE)
+        opened_at = self._refuse_beside_older()
         if not self.may_create and not self.is_in_memory_db():
             self._refuse_read_only()
         connection = super().get_new_connection(conn_params)
         self._opened = () if self.is_in_memory_db() else self._identity()
-        self._opened_at = times_gone
+        self._opened_at = opened_at
         with self._open_lock:
             self._open.add(self)
         return connection
@@ -70,10 +67,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not self._opened:
             return
         found = self._identity()
-        if any(opened not in (None, now) for opened, now in zip(self._opened, found, strict=True)):
-            DatabaseWrapper._times_gone += 1
+        if _differs(self._opened, found):
+            with self._open_lock:
+                self._note_gone()
             raise OperationalError(_GONE)
         self._opened = found  # a new file has its -wal since its first commit
+
+    def _refuse_beside_older(self) -> int:
+        """Raise while any connection of this process is open on what is no longer there; return `_times_gone`."""
+        with self._open_lock:
+            for other in self._open:
+                if other._opened and _differs(other._opened, other._identity()):
+                    other._note_gone()
+                if other._opened_at != self._times_gone:
+                    raise OperationalError(_GONE)
+            return self._times_gone
+
+    def _note_gone(self) -> None:
+        if self._opened_at == self._times_gone:  # else it was noted, for all that were open then
+            DatabaseWrapper._times_gone += 1
 
     def _refuse_read_only(self) -> None:
         """Raise before SQLite opens what it may only read: all connections of a process would share that for good."""
@@ -86,6 +98,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _paths(self, *endings: str) -> list[str]:
         return [f"{self.settings_dict['NAME']}{ending}" for ending in endings]
+
+
+def _differs(opened: _Identity, found: _Identity) -> bool:
+    return any(was not in (None, now) for was, now in zip(opened, found, strict=True))
 
 
 def _identity(path: str) -> tuple[int, int] | None:
