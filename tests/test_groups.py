@@ -1,14 +1,12 @@
 """The writer of failure groups: who joins which, what is counted, what overflows, what regresses."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 
 from events import contract, groups, ingest, regrouping, triage
 from events.buckets import DAY_MS, HOUR_MS, OTHER
@@ -16,6 +14,7 @@ from events.fingerprints import fingerprint
 from events.models import Event, FailureGroup, GroupHour, GroupShare, Release, Source
 from events.rows import EventRow
 from tests.conftest import make_event, payload, success
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -383,23 +382,6 @@ def test_a_duplicate_is_no_regression(old_mended_new: Event) -> None:
 # --- several at once -------------------------------------------------------------------------------------------------
 
 
-def at_once(jobs: list[Callable[[], object]]) -> list[BaseException | None]:
-    start = threading.Barrier(len(jobs))
-
-    def run(job: Callable[[], object]) -> BaseException | None:
-        try:
-            start.wait()
-            job()
-        except BaseException as error:
-            return error
-        finally:
-            connections.close_all()
-        return None
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return list(pool.map(run, jobs))
-
-
 @pytest.mark.django_db(transaction=True)
 def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each writes many groups in an order of its own; each transaction is another connection's, as in processes."""
@@ -446,7 +428,7 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
     def regroup() -> None:
         list(regrouping.regroup(regrouping.survey()))
 
-    assert at_once([bring(0), bring(1), decide, regroup]) == [None] * 4
+    assert in_threads([bring(0), bring(1), decide, regroup]) == [None] * 4
     assert FailureGroup.objects.count() == 40
     assert Event.objects.failures().count() == 40 + 2 * 15 * 40
     assert not regrouping.is_due()

@@ -3,18 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, connections
+from django.db import IntegrityError, connection
 
 from events import contract, ingest, refusals, rollups
 from events.models import Event, HourlyRollup, IngestTally, LifetimeTotal, Source
 from events.rows import EventRow, identified
 from tests.conftest import payload, success
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -223,23 +223,6 @@ def test_refusals_are_put_back_when_a_commit_fails() -> None:
 
 
 # --- many at once --------------------------------------------------------------------------------------------------
-
-
-def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
-    """Run each job in a thread of its own, all at once; return what each returned or raised."""
-    start = threading.Barrier(len(jobs))
-
-    def run(job: Callable[[], Any]) -> Any:
-        try:
-            start.wait()
-            return job()
-        except Exception as error:
-            return error
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return list(pool.map(run, jobs))
 
 
 def in_one_commit(jobs: list[Callable[[], Any]]) -> list[Any]:

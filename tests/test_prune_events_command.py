@@ -1,17 +1,18 @@
 """`manage.py prune_events`: what is old leaves, in short transactions, and every count stays."""
 
 import io
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
-from events import clock, demo, failures, ingest, metrics, retention
+from events import clock, contract, demo, failures, groups, ingest, metrics, regrouping, retention
 from events.buckets import DAY_MS
 from events.failures import Criteria
 from events.models import (
@@ -25,10 +26,14 @@ from events.models import (
     ModeRollup,
     RetentionMark,
 )
+from events.rows import EventRow
 from legacy import copying, modes, old_tables, parity, translate
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, sign_in, success
 from tests.fixtures.d1 import event_row, export, log_row, success_row, twin_of
+from tests.other_process import manage, shared_site
+from tests.servers import wait_until
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -193,6 +198,87 @@ def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "deleted: events 15." in run()
     assert not Event.objects.exists()
     assert counts() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_was_killed_goes_on(tmp_path: Path) -> None:
+    ingest.record_many(
+        [
+            contract.parse(payload(message=f"old {number}"), received_at_ms=days_ago(100) + number)
+            for number in range(12 * retention.PRUNED_AT_ONCE)
+        ]
+    )
+    before = counts()
+    site = shared_site(tmp_path / "data")
+    for _ in range(2):
+        left = Event.objects.count()
+        pruning = manage(site, "prune_events", "--older-than-days", "90")
+        wait_until(lambda: Event.objects.count() < left or pruning.poll() is not None, "nothing was ever deleted")  # noqa: B023
+        pruning.send_signal(signal.SIGKILL)
+        pruning.communicate()
+        assert pruning.returncode == -signal.SIGKILL
+        assert 0 < Event.objects.count() < left
+        assert Event.objects.count() % retention.PRUNED_AT_ONCE == 0
+    left = Event.objects.count()
+    assert f"deleted: events {left:,}." in run()
+    assert not Event.objects.exists()
+    assert counts() == before
+    assert AuditEntry.objects.count() == 3
+    assert_counts_are_proved()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_in_a_circle_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each transaction is another connection's, as in processes, and locks many counts of its own choice."""
+    monkeypatch.setattr(retention, "PRUNED_AT_ONCE", 20)
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", 20)
+    types = ["flash_error", "connect_error", "window_error"]
+
+    def some(count: int, at_ms: int, **changes: Any) -> list[EventRow]:
+        return [
+            contract.parse(
+                payload(
+                    message=f"{'abcdefgh'[number % 8]} of {at_ms}",
+                    session_id=f"{at_ms} {number} {changes}",
+                    event_type=types[number % 3],
+                    **changes,
+                ),
+                received_at_ms=at_ms + number,
+            )
+            for number in range(count)
+        ]
+
+    ingest.record_many(some(400, days_ago(100)))
+    Event.objects.update(fingerprint=None)
+    for model in (FailureGroup, GroupHour, GroupShare):
+        model.objects.all().delete()
+    groups.forget()
+
+    def bring(worker: int) -> Callable[[], None]:
+        def bring_both() -> None:
+            for number in range(15):
+                old = some(12, days_ago(101) + number, app_version=f"v{worker}")
+                new = some(12, days_ago(1) + number, app_version=f"v{worker}")
+                with transaction.atomic():
+                    ingest.record_within([*old, *new] if (worker + number) % 2 else [*new, *old][::-1])
+
+        return bring_both
+
+    def regroup() -> None:
+        list(regrouping.regroup(regrouping.survey()))
+
+    *others, said = in_threads([bring(0), bring(1), regroup, run])
+    assert others == [None] * 3
+    assert "deleted: events" in said
+    run()
+    assert Event.objects.count() == 2 * 15 * 12
+    regroup()
+    assert_counts_are_proved()
+
+
+def assert_counts_are_proved() -> None:
+    for command in ("rebuild_rollups", "regroup_failures"):
+        call_command(command, "--check", stdout=io.StringIO())
 
 
 def test_imported_ones_in_between_hide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
