@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import regrouping
+from events import clock, regrouping, retention
 from events.management.progress import Progress
 
 _SHOWN = 20
@@ -55,6 +55,11 @@ class Command(BaseCommand):
         self.stdout.write(f"{would_move:,} of {found.failures:,} failures would move to another group.")
         if found.old_groups:
             self.stdout.write(f"{found.old_groups:,} groups are of an older algorithm.")
+        if whole_since_ms := retention.whole_since_ms():
+            self.stdout.write(
+                f"What was received before {clock.iso(whole_since_ms)[:10]} may be pruned. Its counts are compared with"
+                " each other, and no further back with failures."
+            )
         differences = regrouping.compare()
         for found_one in differences[:_SHOWN]:
             self.stdout.write(
