@@ -13,11 +13,11 @@ from tests.servers import PATIENCE_SECONDS, served
 SEED = 11
 
 
-def test_a_stop_under_load_answers_everything_that_it_stored(data_dir: Path, request: pytest.FixtureRequest) -> None:
+def test_a_stop_under_load_answers_everything_that_it_stored(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     stops = 10 if FULL else 1
     figures = {"stops": stops, "events acknowledged": 0, "stored, but never answered": 0, "connections closed": 0}
-    for _ in range(stops):
-        with served(data_dir, **NO_LIMITS) as server:
+    for stop in range(stops):
+        with served(tmp_path / f"data{stop}", **NO_LIMITS) as server:
             writers = Writers(server.port, seed=SEED + figures["events acknowledged"], again=False)
             writers.start()
             writers.wait_for(50)
