@@ -34,6 +34,8 @@ PAGES = ("/admin", "/static")
 # later, for one that asks again at once would be more work than one that waits.
 MOST_WAITING = 256
 REFUSAL_SECONDS = 0.25
+# Of bodies over MAX_BODY_BYTES, all that come or wait at one time together: a crowd of batches must not fill memory.
+MOST_LARGE_BYTES = 33_554_432
 RETRY_SECONDS = 2
 _COLLECT_AFTER = 10_000  # new objects; Python's own 700 are those of two requests
 _TOO_SLOW = b'{"ok":false,"error":"Request not received in time"}'
@@ -50,6 +52,7 @@ _JSON = [
 class Application:
     def __init__(self) -> None:
         self._limits = {"/event/batch": settings.MAX_BATCH_BODY_BYTES, "/admin": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
+        self._large_bytes = 0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
@@ -73,14 +76,29 @@ class Application:
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         if scope.proto != "http":
             return
-        body, length = b"", 0
-        if scope.method not in _BODILESS or "content-length" in scope.headers:
+        if scope.method in _BODILESS and "content-length" not in scope.headers:
+            await self._serve(scope, protocol, b"", 0)
+            return
+        limit, declared = self._limit_of(scope.path), _declared_length(scope)
+        most = limit if declared is None else declared
+        large = most if settings.MAX_BODY_BYTES < most <= limit else 0
+        if large and self._large_bytes + large > MOST_LARGE_BYTES:
+            await asyncio.sleep(REFUSAL_SECONDS)
+            _refuse(scope, protocol, ("connection", "close"))  # the body, not read, stands before the next request
+            return
+        self._large_bytes += large
+        try:
             try:
                 async with asyncio.timeout(BODY_SECONDS):
-                    body, length = await self._read(scope, protocol)
+                    body, length = await _read(protocol, declared, limit)
             except TimeoutError:
                 protocol.response_bytes(408, [*_JSON, ("connection", "close"), *_cors(scope)], _TOO_SLOW)
                 return
+            await self._serve(scope, protocol, body, length)
+        finally:
+            self._large_bytes -= large
+
+    async def _serve(self, scope: Scope, protocol: HTTPProtocol, body: bytes, length: int) -> None:
         pool = self._pool_of(scope.path)
         if pool.waiting >= MOST_WAITING:
             await asyncio.sleep(REFUSAL_SECONDS)
@@ -95,31 +113,37 @@ class Application:
             return self._spare
         return self._pages if path.startswith(PAGES) else self._pool
 
-    async def _read(self, scope: Scope, protocol: HTTPProtocol) -> tuple[bytes, int]:
-        """Return the body and its length; past the limit it is read no further, and the guard refuses its length."""
-        declared = scope.headers.get("content-length")
-        limit = next(
-            (limit for prefix, limit in self._limits.items() if scope.path.startswith(prefix)),
-            settings.MAX_BODY_BYTES,
-        )
-        if declared is not None and declared.isdigit():
-            length = int(declared)
-            return (b"", length) if length > limit else (await protocol(), length)
-        chunks, size = [], 0
-        async for chunk in protocol:
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                return b"", size
-        return b"".join(chunks), size
+    def _limit_of(self, path: str) -> int:
+        for prefix, limit in self._limits.items():
+            if path.startswith(prefix):
+                return limit
+        return settings.MAX_BODY_BYTES
 
 
-def _refuse(scope: Scope, protocol: HTTPProtocol) -> None:
+def _declared_length(scope: Scope) -> int | None:
+    declared = scope.headers.get("content-length")
+    return int(declared) if declared is not None and declared.isdigit() else None
+
+
+async def _read(protocol: HTTPProtocol, declared: int | None, limit: int) -> tuple[bytes, int]:
+    """Return the body and its length; past the limit it is read no further, and the guard refuses its length."""
+    if declared is not None:
+        return (b"", declared) if declared > limit else (await protocol(), declared)
+    chunks, size = [], 0
+    async for chunk in protocol:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return b"", size
+    return b"".join(chunks), size
+
+
+def _refuse(scope: Scope, protocol: HTTPProtocol, *more: tuple[str, str]) -> None:
     """Answer that there is too much to do, which costs no thread."""
     if scope.method == "POST" and not scope.path.startswith(PAGES):
         refusals.note(refusals.Outcome.OVERLOADED, clock.now_ms())
     retry = ("retry-after", str(RETRY_SECONDS))
-    protocol.response_bytes(503, [*_JSON, retry, *_cors(scope)], _BUSY)
+    protocol.response_bytes(503, [*_JSON, retry, *more, *_cors(scope)], _BUSY)
 
 
 def _cors(scope: Scope) -> list[tuple[str, str]]:

@@ -1,23 +1,27 @@
 """The adapter between Granian and Django, seen from the wire."""
 
 import json
+import select
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import payload, success
-from tests.servers import Server, served
+from tests.servers import Server, served, wait_until
 
 HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nOrigin: http://localhost:5173\r\n"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("rsgi") / "data", INGEST_RATE="off", READ_RATE="off") as running:
+    with served(
+        tmp_path_factory.mktemp("rsgi") / "data", INGEST_RATE="off", BATCH_RATE="off", READ_RATE="off"
+    ) as running:
         yield running
 
 
@@ -92,6 +96,24 @@ def test_a_body_that_comes_too_slowly_is_told_so_in_words_that_a_browser_may_rea
     assert b"access-control-allow-origin: http://localhost:5173\r\n" in answer
     assert b"access-control-allow-credentials: true\r\n" in answer
     assert answer.endswith(b'{"ok":false,"error":"Request not received in time"}')
+
+
+def test_large_bodies_together_are_bounded_and_small_ones_do_not_wait_for_them(server: Server) -> None:
+    batch = HEAD.replace(b"/event", b"/event/batch") + b"Content-Length: 1000000\r\n\r\n{"
+    with ExitStack() as stack:
+        coming = [stack.enter_context(server.raw(batch)) for _ in range(34)]  # there is room for 33
+        refused = select.select(coming, [], [], 10)[0][0]
+        answer = b"".join(iter(lambda: refused.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"access-control-allow-origin: http://localhost:5173\r\n" in answer
+        assert b"retry-after: 2\r\n" in answer
+        assert b"connection: close\r\n" in answer
+        assert answer.endswith(b'{"ok":false,"error":"Too busy"}')
+        assert server.post("/event", json.dumps(success(session_id="a small one")).encode())[0] == 201
+        for wire in coming:
+            wire.close()
+        body = json.dumps({"events": [success(session_id="after them")]}).encode().ljust(500_000)
+        wait_until(lambda: server.post("/event/batch", body)[0] == 200, "what went away still counts")
 
 
 def test_a_client_that_leaves_in_the_middle_stores_nothing(server: Server) -> None:
