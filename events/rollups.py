@@ -70,16 +70,26 @@ class EventsAreGone(Exception):
 def add(events: Iterable[Counted]) -> None:
     """Count events that were really inserted: their types for good, their hours by model and version, their days
     by mode."""
+    counted = Counter(
+        (
+            event.received_at_ms,
+            event.event_type,
+            event.model,
+            event.app_version,
+            event.write_mode,
+            event.connected,
+        )
+        for event in events
+    )
     types: Counter[str] = Counter()
     latest: dict[str, int] = {}
     alike: Counter[tuple[int, str, str, str]] = Counter()
     modes: Counter[ModeBucket] = Counter()
-    for event in events:
-        types[event.event_type] += 1
-        latest[event.event_type] = max(latest.get(event.event_type, 0), event.received_at_ms)
-        hour_ms = event.received_at_ms - event.received_at_ms % HOUR_MS
-        alike[hour_ms, event.event_type, event.model, event.app_version] += 1
-        modes[mode_bucket_of(event)] += 1
+    for (received_at_ms, event_type, model, app_version, write_mode, connected), count in counted.items():
+        types[event_type] += count
+        latest[event_type] = max(latest.get(event_type, 0), received_at_ms)
+        alike[received_at_ms - received_at_ms % HOUR_MS, event_type, model, app_version] += count
+        modes[ModeBucket(received_at_ms - received_at_ms % DAY_MS, event_type, write_mode, connected)] += count
     buckets: Counter[Bucket] = Counter()
     for told, count in alike.items():
         buckets[bucket_of(*told)] += count

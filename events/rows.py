@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import os
 import re
-import secrets
 from typing import NamedTuple
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -37,7 +37,7 @@ def identified(row: EventRow) -> EventRow:
     ids land at the end of the index.
     """
     if row.session_id is not None:
-        return EventRow(f"{row.received_at_ms:012x}{secrets.token_hex(10)}", *row[1:])  # _replace takes twice as long
+        return EventRow(f"{row.received_at_ms:012x}{os.urandom(10).hex()}", *row[1:])  # _replace takes twice as long
     content = _encode(
         (
             row.event_type,

@@ -1,6 +1,7 @@
 """The two things that happen to a request before its view: whose it is, and whether it needs a page's middleware."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import cast
 
@@ -59,14 +60,15 @@ class PublicRoutes:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        self.resolver = get_resolver(settings.PUBLIC_URLCONF)
+        # No public route has a part that varies, so there are as many matches as routes; a miss is not kept.
+        self.resolve = lru_cache(get_resolver(settings.PUBLIC_URLCONF).resolve)
         # Both could be asynchronous too; here nothing is.
         answer = cast(GetResponse, convert_exception_to_response(self._answer))
         self.cors = CorsMiddleware(answer)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         try:
-            request.resolver_match = self.resolver.resolve(request.path_info)
+            request.resolver_match = self.resolve(request.path_info)
         except Resolver404:
             response = self.get_response(request)
             if request.resolver_match is None and response.status_code == 404:

@@ -12,6 +12,8 @@ import signal
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connection, reset_queries
 from granian.rsgi import HTTPProtocol, Scope
 
 from events import clock, refusals
@@ -65,6 +67,7 @@ class Application:
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._watch = loop.create_task(_end_with_parent(os.getppid()))
         self._stalls = loop.create_task(listener.limit_stalls(settings.PORT, STALL_SECONDS))
+        _look_after_one_connection()
         # What is loaded by now stays: the collector need not walk all of it again every few requests.
         gc.collect()
         gc.freeze()
@@ -120,6 +123,14 @@ class Application:
         return settings.MAX_BODY_BYTES
 
 
+def _look_after_one_connection() -> None:
+    """Let `_answer` do what Django does at both ends of a request for as many databases as a site may have."""
+    request_started.disconnect(close_old_connections)
+    request_finished.disconnect(close_old_connections)
+    if not settings.DEBUG:  # nothing is kept of queries
+        request_started.disconnect(reset_queries)
+
+
 def _declared_length(scope: Scope) -> int | None:
     declared = scope.headers.get("content-length")
     return int(declared) if declared is not None and declared.isdigit() else None
@@ -164,7 +175,11 @@ def _answer(scope: Scope, protocol: HTTPProtocol, body: bytes, length: int) -> _
 
     Returns what only the loop can send.
     """
-    status, headers, response = _call_django(environ.of(scope, body, length))
+    connection.close_if_unusable_or_obsolete()
+    try:
+        status, headers, response = _call_django(environ.of(scope, body, length))
+    finally:
+        connection.close_if_unusable_or_obsolete()
     if length > len(body):
         headers.append(("connection", "close"))  # what was not read stands before the next request
     if scope.method == "HEAD":

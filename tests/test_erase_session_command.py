@@ -17,6 +17,7 @@ from legacy import modes, old_tables, parity
 from legacy.models import ClientLog, LegacyCount, ParityRun
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import event_row, export, success_row, twin_of
+from tests.other_process import manage, shared_site
 from tests.servers import served
 
 pytestmark = pytest.mark.django_db
@@ -205,6 +206,21 @@ def files_holding(folder: Path, words: str) -> list[str]:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and words.encode() in file.read_bytes()
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_leaves_the_database_locked_while_it_is_open(tmp_path: Path) -> None:
+    """Else the next process that closes it would think itself the last, and take the log away under the others."""
+    if connection.vendor != "sqlite":
+        pytest.skip("about SQLite's file")
+    make_event(session_id=SESSION)
+    run(SESSION)
+    log = Path(f"{connection.settings_dict['NAME']}-wal")
+    before = log.stat().st_ino
+    other = manage(shared_site(tmp_path / "data"), "legacy_mode")
+    other.communicate()
+    assert other.returncode == 0
+    assert log.stat().st_ino == before
 
 
 def test_no_file_of_a_running_site_holds_it_afterwards(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ WAL mode. So each commit looks, after it was made: what it says is stored can be
 
 import os
 import threading
+from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import quote
 from weakref import WeakSet
@@ -16,6 +17,19 @@ from django.utils.asyncio import async_unsafe
 
 _GONE = "the database file was removed or replaced"
 _Identity = tuple[tuple[int, int] | None, ...]
+
+
+class _Cursor(base.SQLiteCursorWrapper):
+    def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
+        if param_names is None:
+            return _converted(query)
+        return str(super().convert_query(query, param_names=param_names))
+
+
+@lru_cache(512)
+def _converted(query: str) -> str:
+    """Return a query with SQLite's placeholders: to find those of a batch takes a tenth as long as to store it."""
+    return str(base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%"))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -35,6 +49,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not self.may_create and not self.is_in_memory_db():
             params["database"] = f"file:{quote(str(params['database']))}?mode=rw"
         return params
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        return self.connection.cursor(factory=_Cursor)
 
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:

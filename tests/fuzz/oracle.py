@@ -78,13 +78,16 @@ def parsed(body: bytes) -> dict[str, Any]:
 def _json(raw: bytes | str, depth: int) -> Any:
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
-        return _plain(json.loads(text, object_pairs_hook=_Pairs, parse_constant=_refuse), depth)
+        return _plain(json.loads(text, parse_float=_finite, parse_constant=_refuse), depth)
     except (ValueError, RecursionError):
         raise _Wrong from None
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """An object as it was written: of a key that comes twice, both values count for the depth."""
+def _finite(raw: str) -> float:
+    value = float(raw)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError
+    return value
 
 
 def _refuse(name: str) -> None:
@@ -92,14 +95,12 @@ def _refuse(name: str) -> None:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    if isinstance(value, list) and depth == 0:
+    if isinstance(value, list | dict) and depth == 0:
         raise ValueError
-    if isinstance(value, _Pairs):
-        return {storable(key): item for key, item in [(key, _plain(item, depth - 1)) for key, item in value]}
+    if isinstance(value, dict):
+        return {storable(key): _plain(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, depth - 1) for item in value]
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise ValueError
     return storable(value) if isinstance(value, str) else value
 
 

@@ -10,11 +10,11 @@ from django.db import DatabaseError, connection
 
 from events import clock, retention
 from events.management.account import login
+from events.management.file_search import holding
 
 # A shorter name stands in any file by chance.
 LEAST_TO_LOOK_FOR = 8
 PATIENCE_SECONDS = 5
-_CHUNK_BYTES = 1 << 20
 
 
 class Command(BaseCommand):
@@ -75,28 +75,15 @@ class Command(BaseCommand):
             return
         database = Path(connection.settings_dict["NAME"])
         files = [file for file in sorted(settings.DATA_DIR.rglob("*")) if file.is_file()]
-        holding = [file for file in files if _holds(file, session_id.encode())]
-        for file in holding:
+        found = holding(files, session_id.encode())
+        for file in found:
             if not file.name.startswith(database.name):
                 self.stdout.write(f"{file} still holds its name. It is a copy: delete it, or let it grow old.")
         for file in files:
             if file.suffix == ".gz":
                 self.stdout.write(f"{file} is compressed, and was not looked into.")
-        if any(file.name.startswith(database.name) for file in holding):
+        if any(file.name.startswith(database.name) for file in found):
             raise CommandError(
                 "The database still holds its name: in free space, which --vacuum clears, or in what other events tell."
             )
         self.stdout.write("The database holds its name no more.")
-
-
-def _holds(file: Path, name: bytes) -> bool:
-    try:
-        with file.open("rb") as content:
-            rest = b""
-            while chunk := content.read(_CHUNK_BYTES):
-                if name in rest + chunk:
-                    return True
-                rest = chunk[-len(name) :]
-    except OSError:  # gone meanwhile
-        pass
-    return False
