@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections import deque
 from typing import NamedTuple
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -37,7 +38,7 @@ def identified(row: EventRow) -> EventRow:
     ids land at the end of the index.
     """
     if row.session_id is not None:
-        return EventRow(f"{row.received_at_ms:012x}{os.urandom(10).hex()}", *row[1:])  # _replace takes twice as long
+        return EventRow(f"{row.received_at_ms:012x}{_random_part()}", *row[1:])  # _replace takes twice as long
     content = _encode(
         (
             row.event_type,
@@ -54,3 +55,18 @@ def identified(row: EventRow) -> EventRow:
     )
     digest = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
     return EventRow(re.sub(r"\D", "", row.occurred_at)[2:10] + digest, *row[1:])
+
+
+_PART_BYTES = 10
+_parts: deque[str] = deque()
+os.register_at_fork(after_in_child=_parts.clear)  # parent and child would use the same ones
+
+
+def _random_part() -> str:
+    """Return 20 hex digits, from many that were asked for at once: each time, other threads come in between."""
+    while True:
+        try:
+            return _parts.pop()
+        except IndexError:
+            digits = os.urandom(256 * _PART_BYTES).hex()
+            _parts.extend(digits[at : at + 2 * _PART_BYTES] for at in range(0, len(digits), 2 * _PART_BYTES))
