@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 # A commit of more rows than this gains nothing and makes others wait.
 MAX_COMMIT_EVENTS = 1_000
-_ROWS_A_STATEMENT = 500
+# SQLite keeps the statements that it has compiled, on each thread's connection: larger ones fill memory, no faster.
+_ROWS_A_STATEMENT = 50
 # What came by these doors holds all that there is to know.
 COMPLETE_SOURCES = {Source.EVENT.value, Source.IMPORT.value}
 # PostgreSQL asks for another try: serialization failure, deadlock.
