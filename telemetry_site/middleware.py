@@ -1,15 +1,16 @@
 """The two things that happen to a request before its view: whose it is, and whether it needs a page's middleware."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import cast
+from typing import Any, cast
 
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.exceptions import DisallowedHost, MiddlewareNotUsed
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest
+from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
@@ -74,6 +75,7 @@ class PublicRoutes:
             if request.resolver_match is None and response.status_code == 404:
                 self.cors.add_response_headers(request, response)  # nobody's path: a browser may read that too
             return response
+        vars(request)["headers"] = _Headers(request.META)
         response = cast(HttpResponseBase, self.cors(request))
         if "Cache-Control" not in response.headers:  # a preflight is answered before any view
             add_missing(response, HEADERS)
@@ -87,6 +89,22 @@ class PublicRoutes:
             return refusal(400, "Host not allowed")
         match = cast(ResolverMatch, request.resolver_match)
         return cast(HttpResponseBase, match.func(request))
+
+
+class _Headers(Mapping[str, str]):
+    """The headers of a request where WSGI put them: Django's own walk over all of them, and CORS wants one."""
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        self._meta = meta
+
+    def __getitem__(self, name: str) -> str:
+        return str(self._meta[HttpHeaders.to_wsgi_name(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(HttpHeaders(self._meta))
+
+    def __len__(self) -> int:
+        return len(HttpHeaders(self._meta))
 
 
 class PageHeaders:
