@@ -44,23 +44,25 @@ def query(server: Server, sql: str) -> list[tuple[Any, ...]]:
         return database.execute(sql).fetchall()
 
 
-def expect_nothing_lost(server: Server, writers: Writers) -> dict[str, int]:
+def expect_nothing_lost(server: Server, *crowds: Writers) -> dict[str, int]:
     """Look at everything that was sent, and at every count; return the figures."""
-    assert writers.wrong == []
+    assert [wrong for writers in crowds for wrong in writers.wrong] == []
+    acknowledged = {name for writers in crowds for name in writers.acknowledged}
+    sent = {name for writers in crowds for name in writers.sent}
+    statuses = sum((writers.statuses for writers in crowds), Counter[int]())
     stored = Counter(dict(query(server, _NAMES)))
-    lost = writers.acknowledged.keys() - stored.keys()
+    lost = acknowledged - stored.keys()
     doubled = {name for name, count in stored.items() if count > 1}
-    assert (lost, doubled, stored.keys() - writers.sent) == (set(), set(), set())
+    assert (lost, doubled, stored.keys() - sent) == (set(), set(), set())
     expect_counts_agree(server)
     return {
-        "events acknowledged": len(writers.acknowledged),
+        "events acknowledged": len(acknowledged),
         "lost": len(lost),
         "doubled": len(doubled),
-        "requests that got no answer": writers.unanswered,
-        "of their events, stored all the same": writers.found_stored,
-        "answers of 503": writers.statuses[503],
-        "other answers from 400 on": sum(n for status, n in writers.statuses.items() if status >= 400)
-        - writers.statuses[503],
+        "requests that got no answer": sum(writers.unanswered for writers in crowds),
+        "of their events, stored all the same": sum(writers.found_stored for writers in crowds),
+        "answers of 503": statuses[503],
+        "other answers from 400 on": sum(n for status, n in statuses.items() if status >= 400) - statuses[503],
     }
 
 

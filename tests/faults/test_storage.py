@@ -81,7 +81,7 @@ def test_a_locked_database_refuses_and_heals_when_it_is_free(server: Server, req
         def heal() -> None:
             other.execute("ROLLBACK")
 
-        expect_fault_then_healing(server, writers, "locked", heal, request, lasting_seconds=20 if FULL else 0)
+        expect_fault_then_healing(server, writers, "locked", heal, request, lasting_seconds=30 if FULL else 0)
 
 
 # --- a file that cannot be written -----------------------------------------------------------------------------------
