@@ -134,7 +134,6 @@ HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/js
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (HEAD + b'Content-Length: 100\r\n\r\n{"', 408),
         (HEAD + b"Content-Length: 131073\r\n\r\n", 413),
         (b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
         (b"GET /admin/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
@@ -143,12 +142,26 @@ HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/js
     ],
 )
 def test_on_the_wire(server: Server, request_bytes: bytes, status: int) -> None:
+    assert told(server, request_bytes)[0] == status
+
+
+def test_a_body_that_comes_too_slowly_is_told_so_in_words_that_a_browser_may_read(server: Server) -> None:
+    origin = "http://localhost:5173"
+    status, headers, body = told(server, HEAD + f'Origin: {origin}\r\nContent-Length: 100\r\n\r\n{{"'.encode())
+    assert (status, body) == (408, '{"ok":false,"error":"Request not received in time"}')
+    assert headers["access-control-allow-origin"] == origin
+    assert headers["access-control-allow-credentials"] == "true"
+
+
+def told(server: Server, request_bytes: bytes) -> tuple[int, dict[str, str], str]:
+    """Return the status, the headers, each once, and the body, where the connection ends with the answer."""
     with server.raw(request_bytes) as wire:
-        head = wire.makefile("rb").read(16_384).partition(b"\r\n\r\n")[0].decode().split("\r\n")
-    assert head[0].split()[1] == str(status)
-    pairs = [line.split(": ", 1) for line in head[1:]]
+        head, _, body = wire.makefile("rb").read(16_384).decode().partition("\r\n\r\n")
+    status, *lines = head.split("\r\n")
+    pairs = [line.split(": ", 1) for line in lines]
     assert len({name for name, _ in pairs} - {"vary"}) == len([name for name, _ in pairs if name != "vary"])
     expect_headers(dict(pairs))
+    return int(status.split()[1]), dict(pairs), body
 
 
 ASKED = (

@@ -89,15 +89,6 @@ def test_slow_senders_hold_no_thread(tmp_path: Path) -> None:
                 wire.close()
 
 
-def test_a_body_that_comes_too_slowly_is_told_so_in_words_that_a_browser_may_read(server: Server) -> None:
-    with server.raw(HEAD + b'Content-Length: 100\r\n\r\n{"') as wire:
-        answer = b"".join(iter(lambda: wire.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"access-control-allow-origin: http://localhost:5173\r\n" in answer
-    assert b"access-control-allow-credentials: true\r\n" in answer
-    assert answer.endswith(b'{"ok":false,"error":"Request not received in time"}')
-
-
 def test_large_bodies_together_are_bounded_and_small_ones_do_not_wait_for_them(server: Server) -> None:
     batch = HEAD.replace(b"/event", b"/event/batch") + b"Content-Length: 1000000\r\n\r\n{"
     with ExitStack() as stack:
