@@ -40,6 +40,8 @@ WORKS = [
     Work("GET /metrics/flash-count", "count", 32, least=0.35),
 ]
 
+ON_POSTGRES = [work for work in WORKS if work.kind in ("floor", "success", "batch", "count")]
+
 
 class Measured(NamedTuple):
     per_second: float

@@ -10,9 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
+PASSWORD = "for benchmarks"
 _NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off"}
 
 
@@ -44,7 +48,7 @@ class Running:
 
 def environment(data_dir: Path, **changes: str) -> dict[str, str]:
     """Return the variables of a site that has nothing of this machine's but its folder."""
-    return {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ADMIN_PASSWORD": "for benchmarks"} | changes
+    return {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ADMIN_PASSWORD": PASSWORD} | changes
 
 
 @contextmanager
@@ -65,6 +69,18 @@ def floor() -> Iterator[Running]:
     ]  # fmt: skip
     with _started(command, {"PATH": os.environ["PATH"]}, port, "/event") as running:
         yield running
+
+
+@contextmanager
+def postgres_database(url: str) -> Iterator[str]:
+    """Make a database on the server at `url`, and take it away again."""
+    name = f"telemetry_bench_{os.getpid()}"
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
