@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,14 +108,14 @@ def test_increment(body: bytes) -> None:
         hold("else", answer.json()["deduped"] is False and rows[0]["session_id"] == session, answer.content, rows)
 
 
+@override_settings(ADMIN_TOKEN="for-tests")
 @share(3)
 @given(
     limit=TEXT | st.integers().map(str) | st.floats().map(str) | st.sampled_from(["1e3", "٣", "--1", "1_0", "0x10"]),
     route=st.sampled_from(["/recent", "/count", "/metrics/flash-count", "/event", "/nowhere"]),
     header=TEXT,
 )
-def test_reads_under_any_query(limit: str, route: str, header: str, settings: Any) -> None:
-    settings.ADMIN_TOKEN = "for-tests"
+def test_reads_under_any_query(limit: str, route: str, header: str) -> None:
     shown = header.encode("utf-8", "replace").decode("latin-1").replace("\r", "").replace("\n", "")
     query = "".join(f"%{byte:02x}" for byte in limit.encode("utf-8", "surrogatepass"))
     for bearer in ("Bearer for-tests", f"Bearer {shown}", shown):
