@@ -30,7 +30,9 @@ WRITERS = {
 UPSERTS = "events/upserts.py"
 # These write SQL to tables of their own: the old system's, and an import's scratch database.
 OLD_TABLES = {f"legacy/{name}.py" for name in ("archive", "d1_import", "d1_staging", "old_tables")}
-SQL_WRITERS = set.union(OLD_TABLES, {UPSERTS}, *WRITERS.values())
+# It writes all tables alike, into a database where nothing is yet.
+COPIER = "telemetry_site/management/commands/copy_sqlite.py"
+SQL_WRITERS = set.union(OLD_TABLES, {UPSERTS, COPIER}, *WRITERS.values())
 
 WRITES = {
     "save", "delete", "create", "update", "get_or_create", "update_or_create", "bulk_create", "bulk_update",

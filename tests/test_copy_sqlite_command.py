@@ -1,5 +1,6 @@
 """`manage.py copy_sqlite`: a site moves from its file into PostgreSQL whole, or not at all."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,10 +25,10 @@ def database(postgres_url: str, worker_id: str) -> Iterator[str]:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a site that has something in most tables."""
-    folder = tmp_path / "data"
+    folder = tmp_path_factory.mktemp("made") / "data"
     with served(folder) as server:
         for command in (
             ("demo_data", "--events", "3000", "--days", "20", "--seed", "5"),
@@ -38,6 +39,11 @@ def data_dir(tmp_path: Path) -> Path:
             assert server.command(*command).returncode == 0
         assert server.post("/increment", b'{"sessionId": "a session of the old counter"}')[0] == 200
     return folder
+
+
+@pytest.fixture
+def data_dir(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "data")
 
 
 def copied(data_dir: Path, database: str, *args: str) -> tuple[int, str]:
