@@ -9,20 +9,41 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from tests.conftest import find_postgres
 from tests.servers import Server, served
 
 pytestmark = pytest.mark.needs_postgres
 
 
-@pytest.fixture
-def database(postgres_url: str, worker_id: str) -> Iterator[str]:
-    """Return the address of an empty database."""
+@pytest.fixture(scope="module")
+def migrated(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Return the server and the name of a database that is migrated and has nothing else."""
+    url = find_postgres()
+    assert url
     name = f"telemetry_copy_{worker_id}"
-    with psycopg.connect(postgres_url, autocommit=True) as server:
+    with psycopg.connect(url, autocommit=True) as server:
         server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         server.execute(f"CREATE DATABASE {name}")
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        there = Server(tmp_path_factory.mktemp("migrated"), DATABASE_URL=database_of(url, name))
+        assert there.command("migrate").returncode == 0
+        yield url, name
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(migrated: tuple[str, str]) -> Iterator[str]:
+    """Return the address of an empty database, migrated."""
+    url, template = migrated
+    name = f"{template}_own"
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield database_of(url, name)
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def database_of(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +68,7 @@ def data_dir(made: Path, tmp_path: Path) -> Path:
 
 
 def copied(data_dir: Path, database: str, *args: str) -> tuple[int, str]:
-    there = Server(data_dir, DATABASE_URL=database)
-    assert there.command("migrate").returncode == 0
-    ended = there.command("copy_sqlite", *args)
+    ended = Server(data_dir, DATABASE_URL=database).command("copy_sqlite", *args)
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -98,7 +117,6 @@ def test_a_database_in_use_is_left_alone(data_dir: Path, database: str) -> None:
 
 
 def test_what_the_database_refuses_takes_everything_back(data_dir: Path, database: str) -> None:
-    assert Server(data_dir, DATABASE_URL=database).command("migrate").returncode == 0
     groups = rows(database, "auth_group")
     with closing(psycopg.connect(database, autocommit=True)) as server:
         server.execute("ALTER TABLE events_hourlyrollup ADD CHECK (app_version = 'none is so called')")
