@@ -13,15 +13,11 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from benchmarks import rates, servers
-from benchmarks.rates import Work
 from benchmarks.servers import Running
 
 FEW = 1_000
 ROUNDS = 3
 _FILL_SECONDS = 5
-_BATCHES = Work("POST /event/batch of 50", "batch", 8, events=50)
-_SUCCESS = Work("POST /event, a success", "success", 32)
-_COUNT = Work("GET /metrics/flash-count", "count", 32)
 _PLAN = """
 import django; django.setup()
 from django.db import connection
@@ -46,7 +42,7 @@ def through_http(folder: Path, events: int) -> Iterator[str]:
         _post(few, FEW)
         for name in ("few", "many"):
             yield f"the count's plan with {name}: {_plan(folder / name)}"
-        for work in (_COUNT, _SUCCESS):
+        for work in (rates.COUNT, rates.SUCCESS):
             runs: dict[Running, list[rates.Measured]] = {few: [], many: []}
             for _ in range(ROUNDS):
                 for site, of in runs.items():
@@ -61,7 +57,7 @@ def through_http(folder: Path, events: int) -> Iterator[str]:
 def export(folder: Path, events: int) -> Iterator[str]:
     """Yield lines about the CSV of all made-up events in `folder`: speed, memory, and ingest beside it."""
     with servers.site(folder) as site:
-        usual = statistics.median(rates.measure(_SUCCESS, site).per_second for _ in range(ROUNDS))
+        usual = statistics.median(rates.measure(rates.SUCCESS, site).per_second for _ in range(ROUNDS))
         with sampled(site) as memory:
             seconds, size = _export(site)
         yield (
@@ -70,7 +66,7 @@ def export(folder: Path, events: int) -> Iterator[str]:
         )
         exporting = threading.Thread(target=_export, args=(site,))
         exporting.start()
-        meanwhile = rates.measure(_SUCCESS, site).per_second
+        meanwhile = rates.measure(rates.SUCCESS, site).per_second
         exporting.join()
         yield f"POST /event meanwhile: {meanwhile:,.0f}/s beside {usual:,.0f} without, × {meanwhile / usual:.2f}"
 
@@ -96,7 +92,7 @@ def sampled(site: Running) -> Iterator[list[float]]:
 def _fill(site: Running, least: int) -> int:
     stored = 0
     while stored < least:
-        stored += round(rates.measure(_BATCHES, site, seconds=_FILL_SECONDS).per_second * _FILL_SECONDS)
+        stored += round(rates.measure(rates.BATCH, site, seconds=_FILL_SECONDS).per_second * _FILL_SECONDS)
     return stored
 
 

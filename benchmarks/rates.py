@@ -28,16 +28,19 @@ class Work(NamedTuple):
     least: float | None = None
 
 
+SUCCESS = Work("POST /event, a success", "success", 32, least=0.25)
+BATCH = Work("POST /event/batch of 50", "batch", 8, events=50, least=3.5)
+COUNT = Work("GET /metrics/flash-count", "count", 32, least=0.35)
 WORKS = [
     Work("the floor, 32 connections", "floor", 32),
     Work("the floor, 1 connection", "floor", 1),
     Work("the floor, 8 connections", "floor", 8),
-    Work("POST /event, a success", "success", 32, least=0.25),
+    SUCCESS,
     Work("POST /event, 1 connection", "success", 1, least=0.2),
     Work("POST /event, a long failure", "failure", 32, least=0.2),
     Work("POST /event, every second a duplicate", "duplicates", 32, least=0.25),
-    Work("POST /event/batch of 50", "batch", 8, events=50, least=3.5),
-    Work("GET /metrics/flash-count", "count", 32, least=0.35),
+    BATCH,
+    COUNT,
 ]
 
 ON_POSTGRES = [work for work in WORKS if work.kind in ("floor", "success", "batch", "count")]

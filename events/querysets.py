@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from events.models import Event, FailureGroup  # noqa: F401  (the names of the models in the annotations below)
 
 SUCCESS = "flash_success"
@@ -82,3 +84,15 @@ class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
         return self.filter(
             models.Q(title__icontains=text) | models.Q(error_name__icontains=text) | models.Q(frame__icontains=text)
         )
+
+
+def in_pages(rows: models.QuerySet[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the rows in lists of `size`, the last one shorter; no more than one list is held."""
+    page: list[Any] = []
+    for row in rows.iterator(size):
+        page.append(row)
+        if len(page) == size:
+            yield page
+            page = []
+    if page:
+        yield page

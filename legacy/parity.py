@@ -16,7 +16,7 @@ from events import failures, metrics, retention
 from events.buckets import DAY_MS
 from events.failures import Criteria
 from events.models import Event
-from events.querysets import SUCCESS
+from events.querysets import SUCCESS, in_pages
 from events.rows import EventRow
 from legacy import old_tables, translate
 from legacy.models import ClientLog, ImportRun, LegacyCount, ParityRun
@@ -220,14 +220,7 @@ def _stream_contents(start_ms: int, end_ms: int) -> set[str]:
 
 def _old_pages(table: Any, column: str, start_ms: int, end_ms: int) -> Iterator[list[Any]]:
     rows = table.objects.filter(**{f"{column}__gte": start_ms, f"{column}__lt": end_ms}).order_by(f"-{column}", "-pk")
-    page: list[Any] = []
-    for row in rows.iterator(CHUNK):
-        page.append(row)
-        if len(page) == CHUNK:
-            yield page
-            page = []
-    if page:
-        yield page
+    return in_pages(rows, CHUNK)
 
 
 def _example(examples: list[dict[str, str]], event_type: str, at_ms: int, row_id: str, message: str) -> None:

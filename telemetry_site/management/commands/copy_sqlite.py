@@ -16,6 +16,7 @@ from django.db.models import Count, Sum
 
 from events.management.progress import Progress
 from events.models import Event
+from events.querysets import in_pages
 from telemetry_site import lock
 
 SOURCE = "sqlite_source"
@@ -71,7 +72,7 @@ class Command(BaseCommand):
         figures = {model: _figures(model, SOURCE) for model in copied}
         progress = Progress(self.stderr, sum(figure["rows"] for figure in figures.values()))
         for model in copied:
-            for rows in _batches(model):
+            for rows in in_pages(model._base_manager.using(SOURCE).order_by("pk"), ROWS_AT_ONCE):
                 model._base_manager.bulk_create(rows)
                 progress.add(len(rows))
         progress.finish()
@@ -113,17 +114,6 @@ def _models() -> Iterator[_Model]:
     for model in apps.get_models(include_auto_created=True):
         if model._meta.managed and not model._meta.proxy:
             yield model
-
-
-def _batches(model: _Model) -> Iterator[list[models.Model]]:
-    rows: list[models.Model] = []
-    for row in model._base_manager.using(SOURCE).order_by("pk").iterator(ROWS_AT_ONCE):
-        rows.append(row)
-        if len(rows) == ROWS_AT_ONCE:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
 
 
 def _figures(model: _Model, alias: str) -> dict[str, int]:
