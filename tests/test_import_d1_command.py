@@ -412,15 +412,16 @@ def test_an_import_that_is_killed_and_run_again_ends_as_if_it_had_not_been(tmp_p
     undisturbed = dump()
     call_command("flush", interactive=False, verbosity=0)
     environment = shared_site(tmp_path / "data")
-    killed = 0
+    killed = unfinished = 0
     for log_rows, events in ((0, 1), (0, 1_600), (1, 0), (900, 0)):
         importing = manage(environment, "import_d1", str(file))
         wait_until(partial(came_so_far, importing, log_rows, events), "the import never came so far")
         importing.send_signal(signal.SIGKILL)
         importing.communicate()
         killed += importing.returncode == -signal.SIGKILL
+        unfinished += dump() != undisturbed  # the last rows may be merged when the last kill comes
     assert killed >= 3
-    assert dump() != undisturbed
+    assert unfinished >= 3
     run_import(file)
     assert dump() == undisturbed
     # The killed runs kept no report, and the count's history must not lack what they brought.
