@@ -394,13 +394,13 @@ def test_a_failure_with_a_session_is_the_twin_of_one_that_came_without(
 
 
 def many_rows() -> dict[str, list[dict[str, Any]]]:
-    """Return rows for a dozen commits, with twins across them."""
+    """Return rows for many commits, with twins across them: enough that a kill comes before the last."""
     failures = [event_row(session_id=f"attempt-{n}" if n % 3 else None) for n in range(1_500)]
     again = [event_row(session_id=f"attempt-{n}", message="again") for n in range(1, 1_500, 7)]
     successes = [success_row(f"attempt-{n}") for n in range(1_500)]
     return {
         "events": [baseline_row(12), *failures, *successes, *again],
-        "logs": [twin_of(failure) for failure in failures[::2]] + [log_row() for _ in range(1_000)],
+        "logs": [twin_of(failure) for failure in failures[::2]] + [log_row() for _ in range(6_000)],
     }
 
 
