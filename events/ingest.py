@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import NamedTuple
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
@@ -203,11 +204,8 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     releases.note(stored + _complete(completing))
     overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks])
     change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
-    rollups.add_tallies(Counter(tallies) + _tallied(duplicates))
-
-
-_COLUMNS = ", ".join(f'"{column}"' for column in (*EventRow._fields, "fingerprint"))
-_PLACEHOLDERS = "(" + ", ".join(["%s"] * (len(EventRow._fields) + 1)) + ")"
+    if tallies or duplicates:
+        rollups.add_tallies(Counter(tallies) + _tallied(duplicates))
 
 
 def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str]:
@@ -223,12 +221,21 @@ def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str
         for start in range(0, len(ordered), _ROWS_A_STATEMENT):
             some = ordered[start : start + _ROWS_A_STATEMENT]
             cursor.execute(
-                f'INSERT INTO "{Event._meta.db_table}" ({_COLUMNS})'  # noqa: S608 (our own names)
-                f" VALUES {', '.join([_PLACEHOLDERS] * len(some))} ON CONFLICT DO NOTHING RETURNING id",
+                _insert_of(len(some)),
                 [value for event in some for value in (*event, marks[event.id].key if event.id in marks else None)],
             )
             inserted.update(row[0] for row in cursor.fetchall())
     return inserted
+
+
+@cache
+def _insert_of(count: int) -> str:
+    columns = (*EventRow._fields, "fingerprint")
+    row = "(" + ", ".join(["%s"] * len(columns)) + ")"
+    return (
+        f"INSERT INTO {Event._meta.db_table} ({', '.join(columns)})"  # noqa: S608 (our own names)
+        f" VALUES {', '.join([row] * count)} ON CONFLICT DO NOTHING RETURNING id"
+    )
 
 
 def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
@@ -236,6 +243,8 @@ def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
 
     Asked of every duplicate, so without the ORM, which takes ten times as long to put this into words.
     """
+    if not duplicates:
+        return []
     sessions = [event.session_id for event in duplicates if event.event_type == SUCCESS]
     waiting: set[str] = set()
     with connection.cursor() as cursor:

@@ -1,6 +1,7 @@
 """Rows of counts, added to or made: one statement for many, the same on both engines."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -37,6 +38,8 @@ def change(table: str, key: Sequence[str], setting: str, rows: Sequence[tuple[An
     In `setting`, `kept` is the row of the table and `given` the one that comes, its columns by number: `given.column2`.
     Who changes many rows that others change too must hold them already: PostgreSQL takes them in an order of its own.
     """
+    if not rows:  # a cursor alone costs as much as a fifth of a statement
+        return
     same = " AND ".join(f"kept.{name} = given.column{at}" for at, name in enumerate(key, start=1))
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_A_STATEMENT):
@@ -51,19 +54,25 @@ def change(table: str, key: Sequence[str], setting: str, rows: Sequence[tuple[An
 
 def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Write the rows, sorted by their columns, inside the caller's transaction; return what `returning` names."""
+    if not rows:
+        return []
     rows.sort()  # the same order everywhere, or two processes deadlock
-    row = "(" + ", ".join(["%s"] * len(what.columns)) + ")"
     told: list[tuple[Any, ...]] = []
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_A_STATEMENT):
             some = rows[start : start + ROWS_A_STATEMENT]
-            cursor.execute(
-                f"INSERT INTO {what.table} AS kept ({', '.join(what.columns)})"  # noqa: S608 (our own names)
-                f" VALUES {', '.join([row] * len(some))}"
-                f" ON CONFLICT ({what.key}) DO UPDATE SET {what.update}"
-                + (f" RETURNING {what.returning}" if what.returning else ""),
-                [value for values in some for value in values],
-            )
+            cursor.execute(_upsert_of(what, len(some)), [value for values in some for value in values])
             if what.returning:
                 told += cursor.fetchall()
     return told
+
+
+@lru_cache(256)
+def _upsert_of(what: Upsert, count: int) -> str:
+    row = "(" + ", ".join(["%s"] * len(what.columns)) + ")"
+    return (
+        f"INSERT INTO {what.table} AS kept ({', '.join(what.columns)})"  # noqa: S608 (our own names)
+        f" VALUES {', '.join([row] * count)}"
+        f" ON CONFLICT ({what.key}) DO UPDATE SET {what.update}"
+        + (f" RETURNING {what.returning}" if what.returning else "")
+    )

@@ -9,9 +9,11 @@ import gc
 import logging
 import os
 import signal
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import close_caches
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, reset_queries
 from granian.rsgi import HTTPProtocol, Scope
@@ -68,6 +70,8 @@ class Application:
         self._watch = loop.create_task(_end_with_parent(os.getppid()))
         self._stalls = loop.create_task(listener.limit_stalls(settings.PORT, STALL_SECONDS))
         _look_after_one_connection()
+        for urls in (settings.PUBLIC_URLCONF, settings.ROOT_URLCONF):
+            import_module(urls)  # with all views, or the first request waits for them
         # What is loaded by now stays: the collector need not walk all of it again every few requests.
         gc.collect()
         gc.freeze()
@@ -127,6 +131,7 @@ def _look_after_one_connection() -> None:
     """Let `_answer` do what Django does at both ends of a request for as many databases as a site may have."""
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)
+    request_finished.disconnect(close_caches)  # neither this process's memory nor Redis has anything to close
     if not settings.DEBUG:  # nothing is kept of queries
         request_started.disconnect(reset_queries)
 

@@ -1,10 +1,10 @@
 """A fixed number of threads that run calls for an event loop; each keeps its own database connection."""
 
 import asyncio
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.db import close_old_connections
@@ -16,7 +16,10 @@ IDLE_SECONDS = 2.0
 class ThreadPool:
     def __init__(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._calls: deque[_Call] = deque()
+        # The thread that has rested least is woken first: the processor and its connection remember more of its work.
+        self._resting: list[threading.Lock] = []
+        self._is_one_waking = False
         self._done: deque[_Done] = deque()
         self._is_loop_told = False
         for number in range(size):
@@ -25,21 +28,49 @@ class ThreadPool:
     @property
     def waiting(self) -> int:
         """Return how many calls no thread has begun."""
-        return self._calls.qsize()
+        return len(self._calls)
 
     def run(self, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Return a future of what the call gives; it waits in line while every thread is busy."""
         future = self._loop.create_future()
-        self._calls.put((future, call, args))
+        self._calls.append((future, call, args))
+        self._wake_one()
         return future
 
-    def _work(self) -> None:
+    def _wake_one(self) -> None:
+        # Not one for each call: whoever is awake takes the next ones too, and many at once would only wait for the
+        # interpreter. Who wakes and finds more than one wakes another.
+        if self._is_one_waking:
+            return
+        with suppress(IndexError):  # all are busy, and each looks for more before it rests
+            woken = self._resting.pop()
+            self._is_one_waking = True
+            woken.release()
+
+    def _next(self, woken: threading.Lock) -> "_Call":
         while True:
             try:
-                future, call, args = self._calls.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                close_old_connections()
+                call = self._calls.popleft()
+            except IndexError:
+                self._rest(woken)
                 continue
+            if self._calls:
+                self._wake_one()
+            return call
+
+    def _rest(self, woken: threading.Lock) -> None:
+        self._resting.append(woken)
+        if self._calls:  # came between the look and the rest: whoever brought it may have found nobody
+            self._wake_one()
+        while not woken.acquire(timeout=IDLE_SECONDS):
+            close_old_connections()
+        self._is_one_waking = False
+
+    def _work(self) -> None:
+        woken = threading.Lock()
+        woken.acquire()
+        while True:
+            future, call, args = self._next(woken)
             done: _Done
             try:
                 done = future, call(*args), None

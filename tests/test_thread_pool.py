@@ -1,0 +1,98 @@
+"""The threads behind the event loop: who is woken, and that nobody is forgotten."""
+
+import asyncio
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from telemetry_site.threads import ThreadPool
+
+SIZE = 8
+ENOUGH_SECONDS = 30.0
+
+
+def with_pool(work: Callable[[ThreadPool], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        pool = ThreadPool(SIZE, asyncio.get_running_loop())
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            return await work(pool)
+
+    return asyncio.run(run())
+
+
+def meet(barrier: threading.Barrier) -> int:
+    barrier.wait(ENOUGH_SECONDS)
+    return threading.get_ident()
+
+
+def test_calls_that_come_one_after_the_other_run_in_one_thread() -> None:
+    async def work(pool: ThreadPool) -> Counter[int]:
+        barrier = threading.Barrier(SIZE)
+        await asyncio.gather(*(pool.run(meet, barrier) for _ in range(SIZE)))  # all have begun
+        seen: Counter[int] = Counter()
+        for _ in range(100):
+            await asyncio.sleep(0.002)  # mostly enough for a thread to rest again
+            seen[await pool.run(threading.get_ident)] += 1
+        return seen
+
+    (_, calls), *_ = with_pool(work).most_common(1)
+    assert calls > 50
+
+
+def test_as_many_calls_as_threads_run_at_once() -> None:
+    async def work(pool: ThreadPool) -> set[int]:
+        barrier = threading.Barrier(SIZE)
+        return set(await asyncio.gather(*(pool.run(meet, barrier) for _ in range(SIZE))))
+
+    for _ in range(20):
+        assert len(with_pool(work)) == SIZE
+
+
+def test_calls_past_the_threads_wait_in_line_and_are_told_as_waiting() -> None:
+    async def work(pool: ThreadPool) -> tuple[int, list[int]]:
+        gate = threading.Event()
+        held = [pool.run(gate.wait, ENOUGH_SECONDS) for _ in range(SIZE)]
+        done: list[int] = []
+        more = [pool.run(done.append, number) for number in range(5)]
+        while pool.waiting > len(more):
+            await asyncio.sleep(0.001)
+        waiting = pool.waiting
+        gate.set()
+        await asyncio.gather(*held, *more)
+        return waiting, done
+
+    waiting, done = with_pool(work)
+    assert waiting == 5
+    assert sorted(done) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_call_is_forgotten_whenever_it_comes(seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def client(pool: ThreadPool, number: int) -> list[int]:
+        got = []
+        for step in range(100):
+            seconds = chance.choice([0, 0, 0.0001, 0.001])
+            got.append(await pool.run(lambda step=step, seconds=seconds: (time.sleep(seconds), step)[1]))
+            await asyncio.sleep(chance.choice([0, 0, 0.0005]))
+        return got
+
+    async def work(pool: ThreadPool) -> list[list[int]]:
+        return await asyncio.gather(*(client(pool, number) for number in range(2 * SIZE)))
+
+    assert with_pool(work) == [list(range(100))] * (2 * SIZE)
+
+
+def test_what_a_call_raises_is_raised_where_it_was_asked_for() -> None:
+    async def work(pool: ThreadPool) -> Any:
+        with pytest.raises(ZeroDivisionError):
+            await pool.run(lambda: 1 // 0)
+        return await pool.run(lambda: "still there")
+
+    assert with_pool(work) == "still there"
