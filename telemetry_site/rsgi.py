@@ -20,6 +20,7 @@ from granian.rsgi import HTTPProtocol, Scope
 
 from events import clock, refusals
 from telemetry_site import environ, listener, lock, streaming
+from telemetry_site.deadlines import Deadlines
 from telemetry_site.sqlite.base import DatabaseWrapper
 from telemetry_site.streaming import Chunks
 from telemetry_site.threads import ThreadPool
@@ -28,10 +29,14 @@ from telemetry_site.wsgi import application
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS = 15.0
+# Most answers were sent when their call ends, and the loop need not be woken to hear of it.
+LATE_SECONDS = 0.05
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 SPARE_THREADS = 2
 PAGE_THREADS = 4
+# A read neither waits for the disk nor for a commit: more threads would only take the interpreter from each other.
+READ_THREADS = 3
 STREAM_THREADS = 2
 PAGES = ("/admin", "/static")
 # Whoever came behind more than these would be answered late. Refused, it may come again; and it hears of it a moment
@@ -61,10 +66,12 @@ class Application:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
         DatabaseWrapper.may_create = False
-        self._pool = ThreadPool(settings.THREADS, loop)
+        self._bodies = Deadlines(BODY_SECONDS, loop)
+        self._events = ThreadPool(settings.THREADS, loop, late_seconds=LATE_SECONDS)
+        self._reads = ThreadPool(READ_THREADS, loop, late_seconds=LATE_SECONDS)
         # A watchdog must not wait behind requests that wait for a locked database, or it would kill the site.
         self._spare = ThreadPool(SPARE_THREADS, loop)
-        # Pages do not wait behind events, nor either of them behind long answers.
+        # Pages and reads do not wait behind events, nor any of them behind long answers.
         self._pages = ThreadPool(PAGE_THREADS, loop)
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._watch = loop.create_task(_end_with_parent(os.getppid()))
@@ -96,8 +103,7 @@ class Application:
         self._large_bytes += large
         try:
             try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    body, length = await _read(protocol, declared, limit)
+                body, length = await self._bodies.within(_read(protocol, declared, limit))
             except TimeoutError:
                 protocol.response_bytes(408, [*_JSON, ("connection", "close"), *_cors(scope)], _TOO_SLOW)
                 return
@@ -106,7 +112,7 @@ class Application:
             self._large_bytes -= large
 
     async def _serve(self, scope: Scope, protocol: HTTPProtocol, body: bytes, length: int) -> None:
-        pool = self._pool_of(scope.path)
+        pool = self._pool_of(scope)
         if pool.waiting >= MOST_WAITING:
             await asyncio.sleep(REFUSAL_SECONDS)
             _refuse(scope, protocol)
@@ -115,10 +121,12 @@ class Application:
         if stream is not None:
             await streaming.send(protocol, *stream, self._streams)
 
-    def _pool_of(self, path: str) -> ThreadPool:
-        if path.startswith("/health"):
+    def _pool_of(self, scope: Scope) -> ThreadPool:
+        if scope.path.startswith("/health"):
             return self._spare
-        return self._pages if path.startswith(PAGES) else self._pool
+        if scope.path.startswith(PAGES):
+            return self._pages
+        return self._events if scope.method == "POST" else self._reads
 
     def _limit_of(self, path: str) -> int:
         for prefix, limit in self._limits.items():

@@ -141,7 +141,7 @@ DATABASES = {
     )
 }
 if "postgresql" in DATABASES["default"]["ENGINE"]:
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": THREADS + 8, "timeout": 5}
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": THREADS + 12, "timeout": 5}
 
 # --- the rate limiter's memory: this process, or Redis ----------------------------------------------------------
 CACHE_URL = env.cache_url("CACHE_URL")

@@ -14,8 +14,13 @@ IDLE_SECONDS = 2.0
 
 
 class ThreadPool:
-    def __init__(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+    """Threads that run calls. That a call gave None may be told to the loop `late_seconds` after it."""
+
+    def __init__(self, size: int, loop: asyncio.AbstractEventLoop, *, late_seconds: float = 0.0) -> None:
         self._loop = loop
+        self._late_seconds = late_seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsettled = 0
         self._calls: deque[_Call] = deque()
         # The thread that has rested least is woken first: the processor and its connection remember more of its work.
         self._resting: list[threading.Lock] = []
@@ -32,6 +37,10 @@ class ThreadPool:
 
     def run(self, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Return a future of what the call gives; it waits in line while every thread is busy."""
+        self._settle()
+        self._unsettled += 1
+        if self._late_seconds and self._timer is None:
+            self._timer = self._loop.call_later(self._late_seconds, self._settle_late)
         future = self._loop.create_future()
         self._calls.append((future, call, args))
         self._wake_one()
@@ -71,12 +80,14 @@ class ThreadPool:
         woken.acquire()
         while True:
             future, call, args = self._next(woken)
-            done: _Done
+            result, raised = None, None
             try:
-                done = future, call(*args), None
+                result = call(*args)
             except BaseException as error:
-                done = future, None, error
-            self._done.append(done)
+                raised = error
+            self._done.append((future, result, raised))
+            if self._late_seconds and result is None and raised is None:
+                continue
             # To wake the loop is a system call; what is done before it wakes needs no second one.
             if not self._is_loop_told:
                 self._is_loop_told = True
@@ -85,13 +96,19 @@ class ThreadPool:
     def _settle(self) -> None:
         self._is_loop_told = False  # first: what is done from now on tells the loop again
         while self._done:
-            future, result, error = self._done.popleft()
+            future, result, raised = self._done.popleft()
+            self._unsettled -= 1
             if future.done():  # nobody waits for it any more
                 continue
-            if error is None:
+            if raised is None:
                 future.set_result(result)
             else:
-                future.set_exception(error)
+                future.set_exception(raised)
+
+    def _settle_late(self) -> None:
+        self._settle()
+        again = self._unsettled > 0
+        self._timer = self._loop.call_later(self._late_seconds, self._settle_late) if again else None
 
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
