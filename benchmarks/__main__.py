@@ -19,6 +19,9 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="which of them (default: all)")
     parser.add_argument("--rounds", type=int, default=rates.ROUNDS, help="how often each rate is measured")
     parser.add_argument("--events", type=int, default=1_000_000, help="how many events growth and pages stand on")
+    parser.add_argument(
+        "--python", metavar="PATH", action="append", default=[], help="another Python, beside this one, for `rates`"
+    )
     parser.add_argument("--postgres", metavar="URL", help="a server on which a database may be made, for `postgres`")
     parser.add_argument("--redis", metavar="URL", default="", help="the limiter's memory, for `postgres`")
     asked = parser.parse_args()
@@ -32,12 +35,20 @@ def main() -> None:
         print(f"Python {platform.python_version()}, {platform.machine()}", end=", ")
         print(f"durable commits of the disk: {rates.durable_commits_per_second(folder):,.0f}/s", flush=True)
         if "rates" in sections:
-            print(f"\n## Requests a second\n\n{rates.run(folder, rounds=asked.rounds)}", flush=True)
+            pythons = [sys.executable]
+            pythons += [
+                servers.with_requirements(python, folder / f"venv{at}") for at, python in enumerate(asked.python)
+            ]
+            for python, found in zip(pythons, rates.run(folder, rounds=asked.rounds, pythons=pythons), strict=True):
+                version = subprocess.run(
+                    [python, "--version"], capture_output=True, text=True, check=True
+                ).stdout.strip()
+                print(f"\n## Requests a second, {version}\n\n{found}", flush=True)
         if "postgres" in sections:
             for workers in ("1", "2"):
                 with servers.postgres_database(asked.postgres) as url:
                     env = {"DATABASE_URL": url, "CACHE_URL": asked.redis, "WORKERS": workers}
-                    found = rates.run(folder / workers, works=rates.ON_POSTGRES, rounds=asked.rounds, **env)
+                    (found,) = rates.run(folder / workers, works=rates.ON_POSTGRES, rounds=asked.rounds, **env)
                 print(f"\n## PostgreSQL, WORKERS={workers}\n\n{found}", flush=True)
         if "growth" in sections:
             print("\n## As it grows\n", flush=True)

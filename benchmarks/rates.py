@@ -5,8 +5,11 @@ import os
 import secrets
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,16 +86,32 @@ def durable_commits_per_second(folder: Path, seconds: float = 2.0) -> float:
     return number / seconds
 
 
-def run(folder: Path, *, works: list[Work] = WORKS, rounds: int = ROUNDS, **environment: str) -> str:
-    """Measure every work in turn, `rounds` times over, on one new site; return the table."""
-    runs: dict[Work, list[Measured]] = {work: [] for work in works}
-    with servers.floor() as floor, servers.site(folder / "rates", **environment) as site:
-        idle_mb = site.memory_mb
+def run(
+    folder: Path,
+    *,
+    works: list[Work] = WORKS,
+    rounds: int = ROUNDS,
+    pythons: Sequence[str] = (sys.executable,),
+    **environment: str,
+) -> list[str]:
+    """Measure every work in turn, `rounds` times over, on one new site of each Python; return a table for each."""
+    with ExitStack() as stack:
+        floors = [stack.enter_context(servers.floor(python=python)) for python in pythons]
+        sites = [
+            stack.enter_context(servers.site(folder / f"rates{number}", python=python, **environment))
+            for number, python in enumerate(pythons)
+        ]
+        idle_mb = [site.memory_mb for site in sites]
+        runs: list[dict[Work, list[Measured]]] = [{work: [] for work in works} for _ in pythons]
         for _ in range(rounds):
             for work in works:
-                runs[work].append(measure(work, floor if work.kind == "floor" else site))
-        memory = f"memory of the site: {idle_mb:.0f} MB idle, {site.memory_mb:.0f} MB after"
-    return "\n".join([table({work: medians(of) for work, of in runs.items()}), "", memory])
+                for floor, site, found in zip(floors, sites, runs, strict=True):
+                    found[work].append(measure(work, floor if work.kind == "floor" else site))
+        return [
+            f"{table({work: medians(of) for work, of in found.items()})}\n\n"
+            f"memory of the site: {idle:.0f} MB idle, {site.memory_mb:.0f} MB after"
+            for found, idle, site in zip(runs, idle_mb, sites, strict=True)
+        ]
 
 
 def table(found: dict[Work, Measured]) -> str:

@@ -52,23 +52,32 @@ def environment(data_dir: Path, **changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def site(data_dir: Path, **changes: str) -> Iterator[Running]:
+def site(data_dir: Path, *, python: str = sys.executable, **changes: str) -> Iterator[Running]:
     """Serve a site as `make serve` does, with the rate limits off."""
     port = _free_port()
     env = environment(data_dir, PORT=str(port), **_NO_LIMITS, **changes)
-    with _started([sys.executable, "manage.py", "serve"], env, port, "/health") as running:
+    with _started([python, "manage.py", "serve"], env, port, "/health") as running:
         yield running
 
 
 @contextmanager
-def floor() -> Iterator[Running]:
+def floor(*, python: str = sys.executable) -> Iterator[Running]:
     port = _free_port()
     command = [
-        sys.executable, "-m", "granian", "benchmarks.floor:application", "--interface=wsgi", "--blocking-threads=32",
+        python, "-m", "granian", "benchmarks.floor:application", "--interface=wsgi", "--blocking-threads=32",
         f"--port={port}", "--host=127.0.0.1", "--log-level=warning", "--no-ws", "--http=1",
     ]  # fmt: skip
     with _started(command, {"PATH": os.environ["PATH"]}, port, "/event") as running:
         yield running
+
+
+def with_requirements(python: str, folder: Path) -> str:
+    """Return an interpreter like `python` that has what the site needs, in a virtual environment of its own."""
+    subprocess.run([python, "-m", "venv", folder], check=True)
+    own = str(folder / "bin" / "python")
+    quiet = ("--quiet", "--disable-pip-version-check", "--require-hashes")
+    subprocess.run([own, "-m", "pip", "install", *quiet, "-r", PROJECT_DIR / "requirements.txt"], check=True)
+    return own
 
 
 @contextmanager

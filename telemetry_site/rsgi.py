@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import close_caches
+from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, reset_queries
 from granian.rsgi import HTTPProtocol, Scope
@@ -136,10 +137,14 @@ class Application:
 
 
 def _look_after_one_connection() -> None:
-    """Let `_answer` do what Django does at both ends of a request for as many databases as a site may have."""
+    """Let `_answer` do what Django does at both ends of a request for as many databases as a site may have.
+
+    The rest of it is for what no site of ours has: caches with something to close, addresses that change by request.
+    """
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)
-    request_finished.disconnect(close_caches)  # neither this process's memory nor Redis has anything to close
+    request_finished.disconnect(close_caches)
+    request_finished.disconnect(reset_urlconf)
     if not settings.DEBUG:  # nothing is kept of queries
         request_started.disconnect(reset_queries)
 

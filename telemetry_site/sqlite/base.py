@@ -106,15 +106,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _refuse_read_only(self) -> None:
         """Raise before SQLite opens what it may only read: all connections of a process would share that for good."""
-        for path in self._paths("", "-wal", "-shm"):
+        for path in self._paths():
             if os.path.exists(path) and not os.access(path, os.W_OK):
                 raise OperationalError("attempt to write a readonly database")
 
     def _identity(self) -> _Identity:
-        return tuple(map(_identity, self._paths("", "-wal")))
+        database, log, _ = self._paths()
+        return _identity(database), _identity(log)
 
-    def _paths(self, *endings: str) -> list[str]:
-        return [f"{self.settings_dict['NAME']}{ending}" for ending in endings]
+    def _paths(self) -> tuple[str, str, str]:
+        database = str(self.settings_dict["NAME"])
+        return database, f"{database}-wal", f"{database}-shm"
 
 
 def _differs(opened: _Identity, found: _Identity) -> bool:
