@@ -37,8 +37,14 @@ def through_http(folder: Path, events: int) -> Iterator[str]:
         yield f"memory with no event: {many.memory_mb:.0f} MB"
         stored, step = 0, events // 4
         while stored < events:
-            stored += _fill(many, step)
-            yield f"memory after {stored:,} events: {many.memory_mb:.0f} MB"
+            begun_at = time.monotonic()
+            came = _fill(many, step)
+            rate, stored = came / (time.monotonic() - begun_at), stored + came
+            size = sum(file.stat().st_size for file in (folder / "many").glob("*.sqlite3*"))
+            yield (
+                f"after {stored:,} events: memory {many.memory_mb:.0f} MB, database {size / 1e6:,.0f} MB;"
+                f" the last came at {rate:,.0f}/s in batches"
+            )
         _post(few, FEW)
         for name in ("few", "many"):
             yield f"the count's plan with {name}: {_plan(folder / name)}"
