@@ -72,8 +72,12 @@ class ThreadPool:
         if self._calls:  # came between the look and the rest: whoever brought it may have found nobody
             self._wake_one()
         while not woken.acquire(timeout=IDLE_SECONDS):
-            close_old_connections()
-        self._is_one_waking = False
+            with suppress(ValueError):  # was woken just now
+                self._resting.remove(woken)  # nobody waits for a connection that takes long to close
+                close_old_connections()
+                break
+        else:
+            self._is_one_waking = False
 
     def _work(self) -> None:
         woken = threading.Lock()

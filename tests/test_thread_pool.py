@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from telemetry_site import threads
 from telemetry_site.threads import ThreadPool
 
 SIZE = 8
-ENOUGH_SECONDS = 30.0
+ENOUGH_SECONDS = 20.0
 
 
 def with_pool(work: Callable[[ThreadPool], Awaitable[Any]]) -> Any:
@@ -121,3 +122,27 @@ def test_a_loop_that_waits_for_nothing_is_not_woken() -> None:
         return len(loop._scheduled)  # type: ignore[attr-defined]
 
     assert asyncio.run(run()) == 0
+
+
+def test_nobody_waits_for_a_thread_whose_connection_takes_long_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging: set[int] = set()
+    hangs, end = threading.Event(), threading.Event()
+
+    def close() -> None:
+        if threading.get_ident() in hanging:
+            hangs.set()
+            end.wait(ENOUGH_SECONDS)
+
+    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(threads, "close_old_connections", close)
+
+    async def work(pool: ThreadPool) -> list[int]:
+        hanging.add(await pool.run(threading.get_ident))  # would be the next to be woken
+        while not hangs.is_set():
+            await asyncio.sleep(0.01)
+        return [await pool.run(lambda step=step: step) for step in range(50)]
+
+    try:
+        assert with_pool(work) == list(range(50))
+    finally:
+        end.set()
