@@ -25,7 +25,7 @@ class StaticFiles(WhiteNoise):  # type: ignore[misc]
 
 def with_static_files(django: object) -> StaticFiles:
     """Serve each app's static files before Django sees the request; there is nothing to collect."""
-    application = StaticFiles(django)
+    application = StaticFiles(django, mimetypes={".ts": "text/plain"})  # which are films to the world's lists
     for finder in get_finders():
         for path, storage in finder.list([]):
             application.add_file_to_dictionary(f"/static/{path}", storage.path(path))

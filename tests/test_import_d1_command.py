@@ -618,6 +618,16 @@ def test_a_file_that_is_not_there_is_told() -> None:
         run_import(Path("nowhere.sql"))
 
 
+def test_the_sites_own_database_is_no_export(settings: Any, tmp_path: Path) -> None:
+    settings.SQLITE_FILE = tmp_path / "telemetry.sqlite3"
+    settings.SQLITE_FILE.write_bytes(b"not even looked at")
+    link = tmp_path / "export.sqlite3"
+    link.symlink_to(settings.SQLITE_FILE)
+    for file in (settings.SQLITE_FILE, link):
+        with pytest.raises(CommandError, match="is this site's own database, and no export"):
+            run_import(file)
+
+
 def test_a_table_that_is_not_ours_is_left_out_and_named(import_rows: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "export.sql").write_text(FULL + "CREATE TABLE d1_migrations(id INTEGER);\n")
     assert "Tables that are not ours were left out: d1_migrations." in run_import(tmp_path / "export.sql")

@@ -119,13 +119,21 @@ def test_a_path_with_bytes_that_are_no_utf8_is_not_found(server: Server) -> None
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
-def test_static_files_are_served_with_their_types(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("path", "media_type", "part"),
+    [
+        ("admin/css/base.css", "text/css", b"body"),
+        ("events/telemetry.js", "text/javascript", b"export"),
+        ("events/telemetry.d.ts", "text/plain", b"export"),
+    ],
+)
+def test_static_files_are_served_with_their_types(server: Server, path: str, media_type: str, part: bytes) -> None:
     with server.connect() as connection:
-        connection.request("GET", "/static/admin/css/base.css")
+        connection.request("GET", f"/static/{path}")
         answer = connection.getresponse()
-        assert (answer.status, answer.getheader("content-type")) == (200, 'text/css; charset="utf-8"')
+        assert (answer.status, answer.getheader("content-type")) == (200, f'{media_type}; charset="utf-8"')
         assert answer.getheader("x-content-type-options") == "nosniff"
-        assert b"body" in answer.read()
+        assert part in answer.read()
 
 
 def test_a_slow_reader_fills_no_memory(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ class Command(BaseCommand):
         file: Path = options["file"]
         if not file.is_file():
             raise CommandError(f"{file} is no file.")
+        # Not even opened: to close it again would give up this process's locks on it.
+        if settings.SQLITE_FILE.exists() and file.samefile(settings.SQLITE_FILE):
+            raise CommandError(f"{file} is this site's own database, and no export of the old system's.")
         if modes.in_force().tables_dropped:
             raise CommandError("The old tables are dropped; there is nothing to import into.")
         with _no_collector(), self._scratch() as scratch:
