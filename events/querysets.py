@@ -62,20 +62,26 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.filter(_before(received_at_ms, event_id))
 
     def newer_than(self, received_at_ms: int, event_id: str) -> EventQuerySet:
-        return self.exclude(_before(received_at_ms, event_id)).exclude(id=event_id)
+        """Keep what stands before this event in `newest_first()`."""
+        return self.filter(_after(received_at_ms, event_id, strictly=True))
 
     def down_to(self, received_at_ms: int, event_id: str) -> EventQuerySet:
         """Keep what stands before this event in `newest_first()`, and the event itself."""
-        return self.filter(received_at_ms__gte=received_at_ms).filter(
-            models.Q(received_at_ms__gt=received_at_ms) | models.Q(id__gte=event_id)
-        )
+        return self.filter(_after(received_at_ms, event_id, strictly=False))
 
 
-def _before(received_at_ms: int, event_id: str) -> Any:
-    # The plain bound on the time is what the index understands; the pair settles equal milliseconds.
+# The plain bound on the time is what the index understands; the pair settles equal milliseconds.
+
+
+def _before(received_at_ms: int, event_id: str) -> models.Q:
     return models.Q(received_at_ms__lte=received_at_ms) & (
         models.Q(received_at_ms__lt=received_at_ms) | models.Q(id__lt=event_id)
     )
+
+
+def _after(received_at_ms: int, event_id: str, *, strictly: bool) -> models.Q:
+    same = models.Q(id__gt=event_id) if strictly else models.Q(id__gte=event_id)
+    return models.Q(received_at_ms__gte=received_at_ms) & (models.Q(received_at_ms__gt=received_at_ms) | same)
 
 
 class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):

@@ -93,6 +93,34 @@ def test_before_and_after_stay_among_failures(client: Client) -> None:
     assert client.get(path_of(newer)).context["newer_url"] is None
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the words of SQLite's planner")
+@pytest.mark.parametrize("model", ["event", "recentfailure"])
+def test_before_and_after_are_found_by_an_index_and_walk_past_nothing(client: Client, model: str) -> None:
+    sign_in(client, "Staff")
+    event = make_event(received_at_ms=clock.now_ms() - 1_000)
+    with CaptureQueriesContext(connection) as captured:
+        client.get(path_of(event, model))
+    asked = [query["sql"] for query in captured if 'ORDER BY "telemetry_events"' in query["sql"]]
+    assert len(asked) == 2
+    with connection.cursor() as cursor:
+        for query in asked:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query}")
+            ((*_, plan),) = cursor.fetchall()
+            assert plan.startswith("SEARCH telemetry_events USING INDEX")
+            assert "received_at_ms" in plan
+
+
+def test_before_and_after_of_one_millisecond_are_told_apart_by_their_ids(client: Client) -> None:
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    made = [make_event(message=f"failure {number}", received_at_ms=now_ms) for number in range(5)]
+    events = sorted(made, key=lambda event: event.id)
+    for at, event in enumerate(events):
+        context = client.get(path_of(event)).context
+        assert context["newer_url"] == (path_of(events[at + 1]) if at < 4 else None)
+        assert context["older_url"] == (path_of(events[at - 1]) if at else None)
+
+
 def test_a_long_message_is_folded_and_whole(client: Client) -> None:
     sign_in(client, "Staff")
     long, short = "無線機" * 166, "No ACK"
