@@ -14,11 +14,12 @@ end
 
 local json = { ["Content-Type"] = "application/json" }
 
+-- As long as a UUID and scattered as such are, since indexes feel that; the same number gives the same one again.
 local function event(kind_of, session, more)
   return string.format(
-    '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z","session_id":"%s-%d-%d",%s,' ..
+    '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z","session_id":"%08x-%s-%d-%016d",%s,' ..
     '"model":"UV-5RM","write_mode":1,"connected":1,"app_version":"19afc18"}',
-    kind_of, run, thread_number, session, more)
+    kind_of, session * 2654435761 % 4294967296, run, thread_number, session, more)
 end
 
 local SUCCESS = '"message":"Flash complete","log_lines_json":"[]","metadata_json":"{}"'

@@ -63,12 +63,13 @@ class Criteria:
             "app_version": self.app_version,
             "write_mode": self.write_mode,
             "connected": self.connected,
-            "session_id": self.session_id,
             "received_at_ms__gte": self.since_ms,
             "received_at_ms__lt": self.until_ms,
             "fingerprint": self.fingerprint,
         }
         events = events.filter(**{column: value for column, value in exact.items() if value is not None})
+        if self.session_id is not None:
+            events = events.of_sessions(self.session_id)
         if self.released:
             events = events.exclude(app_version__in=NO_RELEASES)
         if self.name is not None:

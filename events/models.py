@@ -88,7 +88,7 @@ class Event(models.Model):
                 condition=~Q(event_type=SUCCESS) | Q(fingerprint__isnull=True),
                 name="telemetry_events_success_has_no_fingerprint",
             ),
-            # The plan's idempotency key.
+            # The plan's idempotency key; what finds a pasted session too.
             models.UniqueConstraint(
                 fields=["event_type", "session_id"],
                 condition=Q(session_id__isnull=False),
@@ -107,8 +107,6 @@ class Event(models.Model):
                 condition=~Q(event_type=SUCCESS),
                 name="telemetry_events_failures",
             ),
-            # Paste a session: every event of it, whatever the type.
-            models.Index(fields=["session_id"], condition=Q(session_id__isnull=False), name="telemetry_events_session"),
             # The events of a failure group, newest first.
             models.Index(
                 F("fingerprint"),

@@ -188,7 +188,7 @@ def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
     Under such an id stands the twin that came by an old route. An import keeps a session's second failure of one type
     by its content, and the session in its metadata.
     """
-    of_session = [EventRow(*row) for row in Event.objects.of_session(session_id).values_list(*EventRow._fields)]
+    of_session = [EventRow(*row) for row in Event.objects.of_sessions(session_id).values_list(*EventRow._fields)]
     contents = [identified(event._replace(session_id=None)).id for event in of_session if event.event_type != SUCCESS]
     quoted = json.dumps(session_id, ensure_ascii=False)
     mentions = Event.objects.filter(session_id__isnull=True, metadata_json__contains=quoted)

@@ -237,9 +237,9 @@ class _Known:
         successes = {event.session_id for event in events if event.event_type == SUCCESS}
         sessions_there = _rows("session_id", f"event_type = '{SUCCESS}' AND session_id IN", successes)
         self.stored = {f"{SUCCESS} {session_id}": "" for (session_id,) in sessions_there}
-        sessions = {event.session_id for event in events if event.event_type != SUCCESS} - {None}
+        sessions = {event.session_id for event in events if event.session_id and event.event_type != SUCCESS}
         if sessions:
-            rows = Event.objects.failures().filter(session_id__in=sessions).values_list(*EventRow._fields)
+            rows = Event.objects.failures().of_sessions(*sessions).values_list(*EventRow._fields)
             self.stored |= {_key(event): _content(event) for event in map(EventRow._make, rows)}
 
     def fitted(self, event: EventRow) -> EventRow:

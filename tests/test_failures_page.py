@@ -15,6 +15,7 @@ from events import clock, failures
 from events.buckets import DAY_MS, HOUR_MS
 from events.models import FailureGroup
 from tests.conftest import make_event, sign_in, success
+from tests.plans import sought_by
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/events/recentfailure/"
@@ -213,6 +214,27 @@ def test_models_and_versions_are_offered(client: Client) -> None:
     text = client.get(PATH).content.decode()
     assert '<option value="UV-17R">' in text
     assert '<option value="dev">' in text
+
+
+PASTED = "a7d1b0a2-54fb-4b7a-9d0c-2f7f0f8f5c11"
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        failures.Criteria(name=PASTED),
+        failures.Criteria(name=PASTED, failures_only=False),
+        failures.Criteria(session_id=PASTED),
+        failures.Criteria(session_id=PASTED, failures_only=False),
+        failures.Criteria(session_id=PASTED, event_type="flash_error"),
+    ],
+)
+def test_a_pasted_session_is_sought_and_not_walked_to(criteria: failures.Criteria) -> None:
+    make_event()
+    with CaptureQueriesContext(connection) as captured:
+        failures.page(criteria, limit=50)
+    (query,) = [query["sql"] for query in captured]
+    assert any("session_id" in by and "event_type" in by for by in sought_by(query))
 
 
 @pytest.mark.parametrize("searched", ["session", "id"])
