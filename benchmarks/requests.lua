@@ -14,12 +14,17 @@ end
 
 local json = { ["Content-Type"] = "application/json" }
 
--- As long as a UUID and scattered as such are, since indexes feel that; the same number gives the same one again.
+-- As long as a UUID, and scattered as such are, since an index feels that; the same number gives the same one again.
+local function name_of(session)
+  local scattered = kind == "ordered" and session or session * 2654435761 % 4294967296
+  return string.format("%08x-%s-%d-%016d", scattered, run, thread_number, session)
+end
+
 local function event(kind_of, session, more)
   return string.format(
-    '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z","session_id":"%08x-%s-%d-%016d",%s,' ..
+    '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z","session_id":"%s",%s,' ..
     '"model":"UV-5RM","write_mode":1,"connected":1,"app_version":"19afc18"}',
-    kind_of, session * 2654435761 % 4294967296, run, thread_number, session, more)
+    kind_of, name_of(session), more)
 end
 
 local SUCCESS = '"message":"Flash complete","log_lines_json":"[]","metadata_json":"{}"'
@@ -71,7 +76,7 @@ function request()
   sent = sent + 1
   if kind == "floor" then return wrk.format("GET", "/event") end
   if kind == "count" then return wrk.format("GET", "/metrics/flash-count") end
-  if kind == "batch" then return wrk.format("POST", "/event/batch", json, batch(sent)) end
+  if kind == "batch" or kind == "ordered" then return wrk.format("POST", "/event/batch", json, batch(sent)) end
   if kind == "failure" then return wrk.format("POST", "/event", json, failure(sent)) end
   if kind == "duplicates" then return wrk.format("POST", "/event", json, success(math.floor(sent / 2))) end
   return wrk.format("POST", "/event", json, success(sent))
