@@ -97,7 +97,8 @@ def test_before_and_after_stay_among_failures(client: Client) -> None:
 @pytest.mark.parametrize("model", ["event", "recentfailure"])
 def test_before_and_after_are_found_by_an_index_and_walk_past_nothing(client: Client, model: str) -> None:
     sign_in(client, "Staff")
-    event = make_event(received_at_ms=clock.now_ms() - 1_000)
+    now_ms = clock.now_ms()
+    event, *_ = [make_event(message=f"failure {number}", received_at_ms=now_ms - number) for number in range(150)]
     with CaptureQueriesContext(connection) as captured:
         client.get(path_of(event, model))
     asked = [query["sql"] for query in captured if 'ORDER BY "telemetry_events"' in query["sql"]]

@@ -230,7 +230,8 @@ PASTED = "a7d1b0a2-54fb-4b7a-9d0c-2f7f0f8f5c11"
     ],
 )
 def test_a_pasted_session_is_sought_and_not_walked_to(criteria: failures.Criteria) -> None:
-    make_event()
+    for number in range(150):
+        make_event(message=f"failure {number}", session_id=f"session {number}")
     with CaptureQueriesContext(connection) as captured:
         failures.page(criteria, limit=50)
     (query,) = [query["sql"] for query in captured]
