@@ -11,7 +11,7 @@ _SOUGHT = r"SEARCH \w+ USING (?:COVERING )?INDEX \S+ \((?P<sqlite>.*)\)|Index Co
 def sought_by(query: str) -> list[str]:
     """Return by what each index is entered; raises when a whole table or index is walked.
 
-    PostgreSQL looks at what there is, so it wants a hundred rows and more; and is asked as if they were too many to read.
+    PostgreSQL looks at what there is, so it wants a hundred rows, and is asked as if they were too many to read.
     """
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
