@@ -14,6 +14,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse, reverse_
 from django.utils.http import urlencode
 from rest_framework.viewsets import ViewSetMixin
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
 from events.models import Event, FailureGroup, IngestToken
@@ -307,6 +309,8 @@ class Visitor:
             form = self.driver.find_element(By.ID, next(iter(page.fill)))
             self.driver.execute_script("const { form } = arguments[0]; form.noValidate = true;", form)
             form.find_element(By.XPATH, "ancestor::form//*[@type='submit']").click()
+            # A click may be answered before its page has come; what runs in the one that goes is never answered.
+            WebDriverWait(self.driver, PATIENCE_SECONDS).until(staleness_of(form))
         if page.name == "api":  # drawn by its script
             drawn = "document.querySelector('.opblock')"
             self.browser.run(f"while (!{drawn}) await new Promise((go) => setTimeout(go, 20));")
