@@ -21,7 +21,7 @@ from events.fingerprints import Fingerprint, fingerprint
 from events.models import Event, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow
-from events.upserts import change
+from events.upserts import change, placeholders
 
 logger = logging.getLogger(__name__)
 
@@ -231,10 +231,9 @@ def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str
 @cache
 def _insert_of(count: int) -> str:
     columns = (*EventRow._fields, "fingerprint")
-    row = "(" + ", ".join(["%s"] * len(columns)) + ")"
     return (
         f"INSERT INTO {Event._meta.db_table} ({', '.join(columns)})"  # noqa: S608 (our own names)
-        f" VALUES {', '.join([row] * count)} ON CONFLICT DO NOTHING RETURNING id"
+        f" VALUES {placeholders(count, len(columns))} ON CONFLICT DO NOTHING RETURNING id"
     )
 
 

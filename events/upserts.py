@@ -9,6 +9,12 @@ from django.db import connection
 ROWS_A_STATEMENT = 500
 
 
+def placeholders(rows: int, columns: int) -> str:
+    """Return what stands behind VALUES for that many rows."""
+    row = "(" + ", ".join(["%s"] * columns) + ")"
+    return ", ".join([row] * rows)
+
+
 class Upsert(NamedTuple):
     """What happens to a row that is there already (`update`), and what is told of each row (`returning`).
 
@@ -44,10 +50,9 @@ def change(table: str, key: Sequence[str], setting: str, rows: Sequence[tuple[An
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_A_STATEMENT):
             some = rows[start : start + ROWS_A_STATEMENT]
-            row = "(" + ", ".join(["%s"] * len(some[0])) + ")"
             cursor.execute(
                 f"UPDATE {table} AS kept SET {setting}"  # noqa: S608 (our own names)
-                f" FROM (VALUES {', '.join([row] * len(some))}) AS given WHERE {same}",
+                f" FROM (VALUES {placeholders(len(some), len(some[0]))}) AS given WHERE {same}",
                 [value for values in some for value in values],
             )
 
@@ -69,10 +74,9 @@ def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 @lru_cache(256)
 def _upsert_of(what: Upsert, count: int) -> str:
-    row = "(" + ", ".join(["%s"] * len(what.columns)) + ")"
     return (
         f"INSERT INTO {what.table} AS kept ({', '.join(what.columns)})"  # noqa: S608 (our own names)
-        f" VALUES {', '.join([row] * count)}"
+        f" VALUES {placeholders(count, len(what.columns))}"
         f" ON CONFLICT ({what.key}) DO UPDATE SET {what.update}"
         + (f" RETURNING {what.returning}" if what.returning else "")
     )
