@@ -7,7 +7,7 @@ NO_PAGES; `tests/browser/test_accessibility.py` fails for a route that is in nei
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse, reverse_lazy
@@ -308,13 +308,23 @@ class Visitor:
                 self.driver.find_element(By.ID, field).send_keys(words)
             form = self.driver.find_element(By.ID, next(iter(page.fill)))
             self.driver.execute_script("const { form } = arguments[0]; form.noValidate = true;", form)
-            form.find_element(By.XPATH, "ancestor::form//*[@type='submit']").click()
-            # A click may be answered before its page has come; what runs in the one that goes is never answered.
-            WebDriverWait(self.driver, PATIENCE_SECONDS).until(staleness_of(form))
+            with self.leaving():
+                form.find_element(By.XPATH, "ancestor::form//*[@type='submit']").click()
         if page.name == "api":  # drawn by its script
             drawn = "document.querySelector('.opblock')"
             self.browser.run(f"while (!{drawn}) await new Promise((go) => setTimeout(go, 20));")
         return url
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Wait for the next page behind what is done here.
+
+        A click and a key may be answered before their page comes: what is looked for then is found in the old one, and
+        gone when it is used.
+        """
+        old = self.driver.find_element(By.TAG_NAME, "html")
+        yield
+        WebDriverWait(self.driver, PATIENCE_SECONDS).until(staleness_of(old))
 
     def source(self, server: Server, path: str, person: str = "admin") -> str:
         """Return a page's markup as it comes, before any script."""
