@@ -241,11 +241,15 @@ def _parse_json(text: str, *, max_depth: int) -> Any:
 
 
 def _is_deeper(value: Any, most: int) -> bool:
-    level = [value]
+    level = [value] if value.__class__ in (dict, list) else []
     for _ in range(most):
-        inner = [item.values() if item.__class__ is dict else item for item in level if item.__class__ in (dict, list)]
-        level = [item for items in inner for item in items]
-    return any(item.__class__ in (dict, list) for item in level)
+        level = [
+            inner
+            for item in level
+            for inner in (item.values() if item.__class__ is dict else item)
+            if inner.__class__ in (dict, list)
+        ]
+    return bool(level)
 
 
 def _finite(raw: str) -> float:
