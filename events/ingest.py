@@ -9,12 +9,13 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import NamedTuple
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from events import groups, refusals, releases, rollups
 from events.fingerprints import Fingerprint, fingerprint
@@ -219,21 +220,30 @@ def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str
     inserted: set[str] = set()
     with connection.cursor() as cursor:
         for start in range(0, len(ordered), _ROWS_A_STATEMENT):
-            some = ordered[start : start + _ROWS_A_STATEMENT]
-            cursor.execute(
-                _insert_of(len(some)),
-                [value for event in some for value in (*event, marks[event.id].key if event.id in marks else None)],
-            )
-            inserted.update(row[0] for row in cursor.fetchall())
+            inserted.update(_insert_some(cursor, ordered[start : start + _ROWS_A_STATEMENT], marks))
     return inserted
 
 
+def _insert_some(cursor: CursorWrapper, events: list[EventRow], marks: Mapping[str, Fingerprint]) -> Iterable[str]:
+    ids = [event.id for event in events]
+    values = [value for event in events for value in (*event, marks[event.id].key if event.id in marks else None)]
+    # To return what went in, SQLite writes it twice. An id that was drawn is new: where it is found afterwards, it went
+    # in. One that comes of the content, or of another system, may have been there before.
+    is_returned = any(event.session_id is None or event.source == Source.IMPORT for event in events)
+    cursor.execute(_insert_of(len(events), is_returned), values)
+    if not is_returned:
+        if cursor.rowcount in (0, len(events)):
+            return ids[: cursor.rowcount]
+        cursor.execute(f"SELECT id FROM {Event._meta.db_table} WHERE id IN {placeholders(1, len(ids))}", ids)  # noqa: S608
+    return [event_id for (event_id,) in cursor.fetchall()]
+
+
 @cache
-def _insert_of(count: int) -> str:
+def _insert_of(count: int, is_returned: bool) -> str:
     columns = (*EventRow._fields, "fingerprint")
     return (
         f"INSERT INTO {Event._meta.db_table} ({', '.join(columns)})"  # noqa: S608 (our own names)
-        f" VALUES {placeholders(count, len(columns))} ON CONFLICT DO NOTHING RETURNING id"
+        f" VALUES {placeholders(count, len(columns))} ON CONFLICT DO NOTHING{' RETURNING id' if is_returned else ''}"
     )
 
 

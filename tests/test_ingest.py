@@ -119,6 +119,19 @@ def test_twins_in_one_batch_are_one_event() -> None:
     assert_counts_are_rows()
 
 
+@pytest.mark.parametrize("source", [Source.EVENT, Source.IMPORT])
+@pytest.mark.parametrize("known", [range(0), range(0, 120, 3), range(120)], ids=["none", "some", "all"])
+def test_each_of_many_hears_whether_it_was_new(source: Source, known: range) -> None:
+    def brought(number: int) -> EventRow:
+        event = row(success(session_id=f"s{number}"), source=source)
+        return event._replace(id=f"old-{number}") if source == Source.IMPORT else event
+
+    ingest.record_many([brought(number) for number in known])
+    outcomes = ingest.record_many([brought(number) for number in range(120)])
+    assert [outcome.stored for outcome in outcomes] == [number not in known for number in range(120)]
+    assert_counts_are_rows()
+
+
 def test_a_duplicate_of_made_up_or_imported_events_is_no_refusal() -> None:
     for source in (Source.DEMO, Source.IMPORT):
         ingest.record_many([row(payload(message=source), source=source)] * 2)
