@@ -12,11 +12,26 @@ function init(arguments)
   math.randomseed(thread_number + 1)
 end
 
+local ffi = require("ffi")
+ffi.cdef("typedef struct { long s, us; } moment; int gettimeofday(moment *, void *);")
+local moment = ffi.new("moment")
+
+local function milliseconds()
+  ffi.C.gettimeofday(moment, nil)
+  return tonumber(moment.s) * 1000 + math.floor(tonumber(moment.us) / 1000)
+end
+
 local json = { ["Content-Type"] = "application/json" }
 
--- As long as a UUID, and scattered as such are, since an index feels that; the same number gives the same one again.
+-- A UUID's length. Those of most front ends are scattered, and an index feels that; the same number gives the same one
+-- again. Those that telemetry.js draws begin with their time.
 local function name_of(session)
-  local scattered = kind == "ordered" and session or session * 2654435761 % 4294967296
+  if kind == "drawn" then
+    local ms = milliseconds()
+    return string.format("%08x-%04x-7%03x-8%s-%02d%010d",
+      math.floor(ms / 65536), ms % 65536, math.random(0, 4095), run:sub(1, 3), thread_number, session)
+  end
+  local scattered = session * 2654435761 % 4294967296
   return string.format("%08x-%s-%d-%016d", scattered, run, thread_number, session)
 end
 
@@ -76,7 +91,7 @@ function request()
   sent = sent + 1
   if kind == "floor" then return wrk.format("GET", "/event") end
   if kind == "count" then return wrk.format("GET", "/metrics/flash-count") end
-  if kind == "batch" or kind == "ordered" then return wrk.format("POST", "/event/batch", json, batch(sent)) end
+  if kind == "batch" or kind == "drawn" then return wrk.format("POST", "/event/batch", json, batch(sent)) end
   if kind == "failure" then return wrk.format("POST", "/event", json, failure(sent)) end
   if kind == "duplicates" then return wrk.format("POST", "/event", json, success(math.floor(sent / 2))) end
   return wrk.format("POST", "/event", json, success(sent))

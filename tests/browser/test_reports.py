@@ -1,6 +1,7 @@
 """What the client makes of what it is told: within the contract's limits, nothing personal, and never a throw."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -94,7 +95,24 @@ def test_what_is_missing_gets_a_word(browser: Browser) -> None:
     ]
     for event in found:
         contract.parse(event, received_at_ms=0)
-    assert len(found[1]["session_id"]) == 36
+
+
+def test_a_session_that_is_drawn_begins_with_its_time(browser: Browser) -> None:
+    found = reported(
+        browser,
+        """
+        window.before = Date.now();
+        for (let n = 0; n < 20; n += 1) telemetry.reportFlashSuccess();
+        window.after = Date.now();
+        """,
+    )
+    before, after = browser.run("return [before, after];")
+    sessions = [event["session_id"] for event in found]
+    drawn = [uuid.UUID(session) for session in sessions]
+    assert len(set(drawn)) == 20
+    assert {(session.version, session.variant) for session in drawn} == {(7, uuid.RFC_4122)}
+    assert all(before <= session.int >> 80 <= after for session in drawn)
+    assert [str(session) for session in drawn] == sessions
 
 
 def test_the_same_failure_is_one_event_with_a_count(browser: Browser, site: Server, url: str) -> None:

@@ -108,12 +108,11 @@ const writeBlocks = async (until) => {
 };
 
 const flash = async () => {
-  const sessionId = crypto.randomUUID?.() ?? String(Math.random());
   write('flash begins');
   await writeBlocks(100);
   write('flash complete');
   find('progress').textContent = 'flashed';
-  await telemetry.reportFlashSuccess({ sessionId });
+  await telemetry.reportFlashSuccess();
   await showCount();
 };
 

@@ -36,7 +36,7 @@ export interface Options {
 }
 
 export interface Success extends Context {
-  /** Names one flash attempt: however often it is reported, it counts once. One is made up when it is left out. */
+  /** Names one flash attempt: however often it is reported, it counts once. Left out, it is a UUID of version 7. */
   sessionId?: string;
   message?: string;
 }
