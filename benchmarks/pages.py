@@ -3,6 +3,7 @@
 Run by itself: `DATA_DIR=… .venv/bin/python -m benchmarks.pages`. It only reads.
 """
 
+import gc
 import os
 import statistics
 import time
@@ -99,6 +100,11 @@ def main() -> None:
     client = Client(headers={"host": "127.0.0.1"})
     maintainer, _ = User.objects.get_or_create(username="benchmark", is_staff=True, is_superuser=True)
     client.force_login(maintainer)
+    client.get("/admin/")
+    # As telemetry_site/rsgi.py does, once all is loaded.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
     print(
         f"{connection.vendor}: {standing().flashes.accepted:,} successes, {FailureGroup.objects.count():,} groups,",
         end="",

@@ -73,14 +73,17 @@ class Span(NamedTuple):
 def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
     """Return the context of the index for the `days` UTC days that end with today, one of RANGES."""
     span = Span(now, days, released)
-    series = metrics.timeseries(span.start_ms, span.end_ms, span.step, released=released)
+    spans_ms = days * DAY_MS
+    both = metrics.timeseries(span.start_ms - spans_ms, span.end_ms, span.step, released=released)
+    series = both[len(both) // 2 :]
     current = _sum(series)
     # What is not over would look like a fall, what is still to come like none at all.
     past = [bucket for bucket in series if bucket.start_ms + span.step_ms <= span.now_ms]
     # The span before ends at the same hour of its last day, so that a young day isn't compared with a whole one.
-    hour_end_ms = span.now_ms // HOUR_MS * HOUR_MS + HOUR_MS
-    spans_ms = days * DAY_MS
-    before = Bucket(0, metrics.totals_by_type(span.start_ms - spans_ms, hour_end_ms - spans_ms, released=released))
+    before_end_ms = span.now_ms // HOUR_MS * HOUR_MS + HOUR_MS - spans_ms
+    rest_ms = before_end_ms - before_end_ms % span.step_ms
+    rest = Bucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released))
+    before = _sum([*(bucket for bucket in both if bucket.start_ms < rest_ms), rest])
     standing = metrics.standing()
     cells = metrics.cells(span.start_ms, span.end_ms)
     rate = metrics.failure_rate(current.successes, current.failures)

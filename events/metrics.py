@@ -15,7 +15,7 @@ from django.db.models import F, Sum
 
 from events.buckets import DAY_MS, HOUR_MS
 from events.failures import Criteria
-from events.models import CounterBaseline, EventType, FailureGroup, HourlyRollup, IngestTally, LifetimeTotal
+from events.models import CounterBaseline, EventType, FailureGroup, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
 from events.releases import NO_RELEASES
 
@@ -189,16 +189,11 @@ def totals_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dic
     return dict.fromkeys(EventType.values, 0) | dict(sums)
 
 
-def slices(column: str, start_ms: int, end_ms: int) -> list[Slice]:
-    """Return successes and failures of each `model` or `app_version`, the most events first.
+def cells(start_ms: int, end_ms: int) -> list[Cell]:
+    """Return the events of each type, model and version in [start_ms, end_ms), in one read.
 
     Past 50 models or 200 versions a day the rest of that day stands under `(other)`. Source: HourlyRollup.
     """
-    return sliced(cells(start_ms, end_ms), column)
-
-
-def cells(start_ms: int, end_ms: int) -> list[Cell]:
-    """Return the events of each type, model and version in [start_ms, end_ms), in one read. Source: HourlyRollup."""
     rows = _rollups(start_ms, end_ms).values_list("event_type", "model", "app_version")
     return [Cell(*row) for row in rows.annotate(total=Sum("accepted"))]
 
@@ -215,19 +210,25 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
 def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[Bucket]:
     """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first, quiet ones with zeros.
 
-    Source: HourlyRollup.
+    Source: HourlyRollup; of days ModeRollup, which has far fewer rows.
     """
     step = BUCKETS[bucket]
     series = [Bucket(start, dict.fromkeys(EventType.values, 0)) for start in range(start_ms, end_ms, step)]
-    rows = (
-        _rollups(start_ms, end_ms, released=released)
-        .annotate(start=F("hour_ms") - F("hour_ms") % step)  # the function `Mod` is a float on SQLite
-        .values_list("start", "event_type")
-        .annotate(total=Sum("accepted"))
-    )
+    if bucket == "hour":
+        rows = _by_type(_rollups(start_ms, end_ms, released=released), F("hour_ms"))
+    else:
+        # What is no release is read first: an event that comes between the reads may be missing in it, never more.
+        unreleased = _rollups(start_ms, end_ms).filter(app_version__in=NO_RELEASES)
+        day_ms = F("hour_ms") - F("hour_ms") % DAY_MS  # the function `Mod` is a float on SQLite
+        rows = [(day, name, -total) for day, name, total in _by_type(unreleased, day_ms)] if released else []
+        rows += _by_type(ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms), F("day_ms"))
     for start, event_type, total in rows:
-        series[(start - start_ms) // step].counts[event_type] = total
+        series[(start - start_ms) // step].counts[event_type] += total
     return series
+
+
+def _by_type(rows: Any, start: Any) -> list[tuple[int, str, int]]:
+    return list(rows.annotate(start=start).values_list("start", "event_type").annotate(total=Sum("accepted")))
 
 
 def names(column: str, start_ms: int, end_ms: int) -> list[str]:
@@ -244,7 +245,10 @@ def tallies(start: date, end: date) -> dict[str, int]:
 def summary(days: int, today: date) -> dict[str, Any]:
     """Return the figures of `GET /metrics/summary`."""
     start_ms, end_ms = last_days(days, today)
-    by_type = totals_by_type(start_ms, end_ms)
+    came = cells(start_ms, end_ms)
+    by_type = dict.fromkeys(EventType.values, 0)
+    for cell in came:
+        by_type[cell.event_type] += cell.events
     successes = by_type[SUCCESS]
     failures = sum(by_type.values()) - successes
     return {
@@ -254,13 +258,13 @@ def summary(days: int, today: date) -> dict[str, Any]:
         "totals": {"events": successes + failures, "successes": successes, "failures": failures},
         "failure_rate": _rounded(failure_rate(successes, failures)),
         "by_type": by_type,
-        "by_model": list(_as_json("model", start_ms, end_ms)),
-        "by_version": list(_as_json("app_version", start_ms, end_ms)),
+        "by_model": list(_as_json(came, "model")),
+        "by_version": list(_as_json(came, "app_version")),
     }
 
 
-def _as_json(column: str, start_ms: int, end_ms: int) -> Iterator[dict[str, Any]]:
-    for row in slices(column, start_ms, end_ms):
+def _as_json(cells: list[Cell], column: str) -> Iterator[dict[str, Any]]:
+    for row in sliced(cells, column):
         yield {
             column: row.name,
             "successes": row.successes,

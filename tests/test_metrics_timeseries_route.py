@@ -88,6 +88,19 @@ def test_a_bucket_holds_its_first_millisecond_and_not_the_next_s(bucket: str, ex
     assert {start: counts["flash_error"] for start, counts in series if any(counts.values())} == expected
 
 
+@pytest.mark.parametrize("bucket", ["day", "hour"])
+def test_released_leaves_out_what_is_no_release(bucket: str) -> None:
+    for hour, version in enumerate(("19afc18", "dev", "unknown", "(other)", "19afc18")):
+        make_event(received_at_ms=START_MS + 6 * hour * HOUR_MS, app_version=version, message=f"At {hour}")
+    released, everything = (
+        metrics.timeseries(START_MS, START_MS + 2 * DAY_MS, bucket, released=released) for released in (True, False)
+    )
+    step_ms = metrics.BUCKETS[bucket]
+    came = [6 * hour * HOUR_MS // step_ms for hour in range(5)]
+    for series, at in ((released, [came[0], came[-1]]), (everything, came)):
+        assert [bucket.failures for bucket in series] == [at.count(number) for number in range(len(series))]
+
+
 def test_types_are_told_apart_and_models_are_not() -> None:
     for changes in ({}, {"model": "DM-32UV"}, {"event_type": "window_error"}, success(), success()):
         make_event(received_at_ms=START_MS, **changes)

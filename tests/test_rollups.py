@@ -105,7 +105,7 @@ def test_a_moved_event_leaves_the_total_as_it_was() -> None:
     assert buckets_now == {"a": 0, "b": 2}
     assert mode_counts() == {(1, 0): 1, (1, 1): 1}
     assert LifetimeTotal.objects.get().accepted == 2
-    assert [row.name for row in metrics.slices("model", MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS)] == ["b"]
+    assert [row.name for row in metrics.sliced(metrics.cells(MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS), "model")] == ["b"]
 
 
 def test_a_move_to_the_same_bucket_changes_nothing() -> None:
