@@ -29,6 +29,12 @@ from tests.redis_databases import own_redis_database
 _sessions = itertools.count(1)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one and a half to a processor: many tests wait for another process, or for somebody's deadline."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """Let a test that has transactions of its own empty every table, the append-only one too.
