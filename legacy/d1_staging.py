@@ -4,7 +4,10 @@ The SQL of an export is somebody's program. It runs in a scratch SQLite whose au
 and indexes and insert literals, with the functions `replace` and `char`, and nothing else.
 """
 
+import errno
+import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,6 +23,8 @@ PAGES_KEPT_KIB = 32_768
 # row, and no row is shorter than that.
 _STEPS_A_CALL = 100_000
 _MAX_CALLS = 100
+# Less than a write of SQLite's.
+_NO_ROOM_BYTES = 1_048_576
 
 TABLES = {
     "client_logs": (
@@ -87,7 +92,8 @@ class Staged(NamedTuple):
 
 
 def stage(file: Path, scratch: Path, progress: Callable[[int], None]) -> Staged:
-    """Load an export, SQL or a SQLite file, into the new database `scratch`; raises RefusedFile.
+    """Load an export, SQL or a SQLite file, into the new database `scratch`; raises RefusedFile, or OSError when
+    the disk is full.
 
     `progress` is told how many bytes are read. Whatever the file holds, nothing outside `scratch` changes.
     """
@@ -107,12 +113,19 @@ def stage(file: Path, scratch: Path, progress: Callable[[int], None]) -> Staged:
         else:
             _run_sql(file, connection, progress)
         return _checked(connection)
-    except sqlite3.Error as error:
+    except BaseException as error:
         connection.close()
-        raise RefusedFile(f"It cannot be read into a database: {error}.") from None
-    except BaseException:
-        connection.close()
+        if _is_full(error) and shutil.disk_usage(scratch.parent).free < _NO_ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        if isinstance(error, sqlite3.Error):
+            raise RefusedFile(f"It cannot be read into a database: {error}.") from None
         raise
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether SQLite had no room: on the disk, or in what a file of this size is given."""
+    cause = error.__cause__ if isinstance(error, RefusedFile) else error
+    return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _bound(connection: sqlite3.Connection) -> None:
@@ -176,7 +189,7 @@ def _run_sql(file: Path, connection: sqlite3.Connection, progress: Callable[[int
         except UnicodeDecodeError:
             raise RefusedFile(f"Statement {number} is not UTF-8.") from None
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            raise RefusedFile(f"Statement {number}: {_why(gatekeeper, error)}.") from None
+            raise RefusedFile(f"Statement {number}: {_why(gatekeeper, error)}.") from error
         if number % 1_000 == 0:
             progress(read)
     connection.set_authorizer(None)
@@ -234,7 +247,7 @@ def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
             )
             connection.execute("COMMIT")
     except sqlite3.Error as error:
-        raise RefusedFile(f"The SQLite file cannot be read: {error}.") from None
+        raise RefusedFile(f"The SQLite file cannot be read: {error}.") from error
     finally:
         source.close()
 

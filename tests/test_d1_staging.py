@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from legacy import d1_staging
 from legacy.d1_staging import RefusedFile, Staged
+from tests.faults.disks import fill, small_disk
 from tests.fixtures import d1
 from tests.fixtures.d1 import baseline_row, event_row, export, log_row, success_row
 
@@ -115,3 +117,19 @@ def test_nothing_can_be_run_by_reading(stage: Stage) -> None:
 def test_the_transaction_around_an_export_is_ours(stage: Stage, action: str) -> None:
     parts: list[Any] = [action, export(logs=[log_row()]), action]
     assert stage("\n".join([*parts, ""])).rows["client_logs"] == 1
+
+
+@pytest.mark.needs_small_disk
+@pytest.mark.parametrize("is_sqlite", [False, True], ids=["sql", "sqlite"])
+def test_a_full_disk_is_no_fault_of_the_file(tmp_path: Path, is_sqlite: bool) -> None:
+    file = tmp_path / "export"
+    sql = export(logs=[log_row() for _ in range(20)])
+    if is_sqlite:
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(sql)
+    else:
+        file.write_text(sql, encoding="utf-8")
+    with small_disk(tmp_path / "disk") as disk:
+        fill(disk)
+        with pytest.raises(OSError, match="No space left"):
+            d1_staging.stage(file, disk / "scratch", lambda _: None)
