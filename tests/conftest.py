@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.cache import caches
@@ -54,6 +55,10 @@ def _clean_process() -> None:
     groups.forget()
     releases.forget()
     refusals.forget()
+    if apps.is_installed("legacy"):
+        from legacy import modes
+
+        modes.forget()
     for cache in caches.all():
         cache.clear()
 
@@ -227,6 +232,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
+
+
+def text_of(answer: Any) -> str:
+    """Return a page's markup with every run of white space as one space."""
+    return " ".join(answer.content.decode().split())
 
 
 def sign_in(client: Client, role: str | None = None) -> User:

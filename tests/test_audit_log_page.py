@@ -1,7 +1,6 @@
 """The audit log: every deed with who, when and why; to read for those with the right, to change for nobody."""
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,22 +12,10 @@ from django.test.utils import CaptureQueriesContext
 
 from events import admin, audit, clock
 from events.models import AuditEntry, AuditKind, FailureGroup, IngestToken
-from legacy import modes
-from tests.conftest import make_event, sign_in
+from tests.conftest import make_event, sign_in, text_of
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/events/auditentry/"
-
-
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(answer.content.decode().split())
 
 
 def shown(client: Client, **query: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Why the public count is what it is: its parts, every import, and everything that changed it at once."""
 
 import io
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,11 @@ from events import clock, rollups
 from events.models import CounterBaseline
 from legacy import modes
 from legacy.models import Cutover, ImportRun
-from tests.conftest import make_event, sign_in, success
+from tests.conftest import make_event, sign_in, success, text_of
 from tests.fixtures.d1 import baseline_row, export, log_row, success_row
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/importrun/"
-
-
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(answer.content.decode().split())
 
 
 def bring(folder: Path, name: str = "export.sql") -> None:

@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ from tests.servers import served
 pytestmark = pytest.mark.django_db
 
 SESSION = "somebodys-session-4711"
-
-
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
 
 
 def run(*args: str) -> str:
@@ -191,10 +183,7 @@ def test_the_old_tables_may_be_gone(client: Client) -> None:
     make_event(session_id=SESSION)
     call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
     call_command("drop_legacy", stdout=io.StringIO())
-    try:
-        assert "Erased: events 1." in run(SESSION)
-    finally:
-        modes.forget()
+    assert "Erased: events 1." in run(SESSION)
 
 
 # --- the files ---------------------------------------------------------------------------------------------------

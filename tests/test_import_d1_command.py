@@ -35,13 +35,6 @@ from tests.storage import read_only_database
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
-
-
 @pytest.fixture
 def import_rows(tmp_path: Path) -> Callable[..., str]:
     """Import an export with these rows; return what the command said."""

@@ -34,13 +34,6 @@ ORIGIN = "http://localhost:5173"
 TOKEN = "a token of the tests"
 
 
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
-
-
 def switch(mode: str, *options: str) -> str:
     said = io.StringIO()
     call_command("legacy_mode", mode, *options, stdout=said)

@@ -1,7 +1,6 @@
 """The mode of the old routes in the admin: in words, with a switch that asks before it acts, and every switch."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from events import clock
 from events.rollups import DAY_MS
 from legacy import modes, old_tables, parity
 from legacy.models import Cutover, LegacyCount
-from tests.conftest import make_event, sign_in, success
+from tests.conftest import make_event, sign_in, success, text_of
 from tests.fixtures.both_sides import dump
 from tests.storage import locked_events
 
@@ -24,17 +23,6 @@ pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/cutover/"
 WANTED = {"mode": "separate", "reason": "the front end is not ready"}
 CONFIRMED = WANTED | {"confirmed": "yes"}
-
-
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(answer.content.decode().split())
 
 
 def switch(mode: str) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.models import AuditEntry, Event
 from events.rollups import DAY_MS
-from legacy import admin_views, modes
+from legacy import admin_views
 from legacy.models import ClientLog, Mode, ModeInForce
-from tests.conftest import payload, sign_in
+from tests.conftest import payload, sign_in, text_of
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/clientlog/"
-
-
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(answer.content.decode().split())
 
 
 @pytest.mark.parametrize(("role", "status"), [(None, 403), ("Staff", 200), ("Maintainers", 200)])

@@ -1,7 +1,6 @@
 """Parity in the admin: the newest comparison, the window, what one side alone has, and a button for another."""
 
 import io
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,14 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock, rollups
 from events.rollups import DAY_MS
-from legacy import modes, old_tables, parity, translate
+from legacy import old_tables, parity, translate
 from legacy.models import LegacyCount, ParityRun
-from tests.conftest import make_event, payload, sign_in, success
+from tests.conftest import make_event, payload, sign_in, success, text_of
 from tests.storage import read_only_database
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/parityrun/"
 CHECK = PATH + "check/"
-
-
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(answer.content.decode().split())
 
 
 def success_on(days_ago: int, *, in_stream: bool = True) -> str:

@@ -2,7 +2,7 @@
 
 import io
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,6 @@ from tests.servers import wait_until
 from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _mode_is_not_remembered() -> Iterator[None]:
-    modes.forget()
-    yield
-    modes.forget()
 
 
 def run(*args: str, days: int = 90) -> str:
