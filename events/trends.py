@@ -59,8 +59,9 @@ def attention(start_ms: int, end_ms: int, now_ms: int, *, limit: int) -> Attenti
         )
     )
     back = [group for group in found if status_of(group, now_ms) == "regression"]
-    fresh = [group for group in found if start_ms <= group.first_seen_ms < end_ms]
-    counted = ((group, vars(group)["events"], vars(group)["before"]) for group in found)
+    others = [group for group in found if group not in back]
+    fresh = [group for group in others if start_ms <= group.first_seen_ms < end_ms]
+    counted = ((group, vars(group)["events"], vars(group)["before"]) for group in others)
     more = [Trend(*row) for row in counted if row[0].first_seen_ms < start_ms]
     return Attention(
         sorted(back, key=lambda group: (-(group.regressed_at_ms or 0), group.pk))[:limit],

@@ -70,6 +70,16 @@ def test_what_came_back_stays_until_it_is_decided_about(kim: User) -> None:
     assert titles(attention().regressed) == ["again"]
 
 
+def test_what_came_back_is_neither_new_nor_growing(kim: User) -> None:
+    happened("back", 3 * DAY_MS)
+    at = datetime.fromtimestamp((NOW_MS - 2 * DAY_MS) / 1000, UTC)
+    triage.resolve([FailureGroup.objects.get().pk], fixed_in="19afc18", user=kim, at=at)
+    happened("back", *([HOUR_MS] * 9), write_mode=0)
+    for days in (1, 7):
+        found = attention(days)
+        assert (titles(found.regressed), found.new, found.growing) == (["back …"], [], [])
+
+
 def test_what_is_muted_or_resolved_asks_for_nothing(kim: User) -> None:
     happened("new and muted", HOUR_MS)
     happened("grows and is resolved", 3 * DAY_MS, *([HOUR_MS] * 9))
