@@ -45,7 +45,7 @@ def attention(start_ms: int, end_ms: int, now_ms: int, *, limit: int) -> Attenti
     groups = FailureGroup.objects.annotate(
         events=failures_between(start_ms, known_ms), before=failures_between(start_ms - span_ms, known_ms - span_ms)
     ).annotate(more=F("events") - F("before"))
-    open_ = groups.filter(is_status("open", now_ms))
+    open_ = groups.filter(is_status("open", now_ms), regressed_at_ms__isnull=True)  # what came back stands there alone
     regressed = groups.filter(is_status("regression", now_ms)).order_by("-regressed_at_ms", "fingerprint")
     is_new = Q(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms)
     new = open_.filter(is_new).order_by("-first_seen_ms", "fingerprint")

@@ -80,6 +80,17 @@ def test_what_came_back_is_neither_new_nor_growing(kim: User) -> None:
         assert (titles(found.regressed), found.new, found.growing) == (["back …"], [], [])
 
 
+def test_what_came_back_takes_no_place_of_what_is_new_or_grows(kim: User) -> None:
+    happened("known", 3 * DAY_MS, *([2 * HOUR_MS] * 9))
+    happened("new", 2 * HOUR_MS)
+    for message, ages_ms in (("known and back", [3 * DAY_MS]), ("new and back", [])):
+        happened(message, *ages_ms, *([HOUR_MS] * 20))
+        FailureGroup.objects.filter(title=f"{message} …").update(regressed_at_ms=NOW_MS)
+    found = attention(limit=1)
+    assert titles(found.new) == ["new …"]
+    assert titles([trend.group for trend in found.growing]) == ["known …"]
+
+
 def test_what_is_muted_or_resolved_asks_for_nothing(kim: User) -> None:
     happened("new and muted", HOUR_MS)
     happened("grows and is resolved", 3 * DAY_MS, *([HOUR_MS] * 9))
