@@ -1,5 +1,6 @@
 """Failure groups as maintainers work with them: a list to sort and filter, a page for each, and decisions."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -225,7 +226,11 @@ class FailureGroupAdmin(PagesAdmin):
             )
             return HttpResponseRedirect(self.url("changelist"))
         form = action.form(request.POST if request.method == "POST" else None, now=now)
-        if form.is_bound and form.is_valid():
+        shown = _digest(chosen)
+        is_other = form.is_bound and "all" in asked and asked.get("shown") != shown
+        if is_other:
+            messages.warning(request, "The list has changed since, so nothing was done: look at it again.")
+        elif form.is_bound and form.is_valid():
             keys = [group.pk for group in chosen]
             number = action.decide(keys, user=request.user, at=now, **form.decision())
             messages.success(request, f"{action.words}: done for {number:,} group{'' if number == 1 else 's'}.")
@@ -239,10 +244,11 @@ class FailureGroupAdmin(PagesAdmin):
             "form": form,
             "chosen": chosen[:PAGE_ROWS],
             "more": max(len(chosen) - PAGE_ROWS, 0),
-            "hidden": _hidden(asked),
+            "hidden": _hidden(asked, shown),
             "releases": releases.newest(NEWEST_RELEASES),
         }
-        return self.render(request, "events/group_decide.html", context, status=400 if form.is_bound else 200)
+        status = 409 if is_other else 400 if form.is_bound else 200
+        return self.render(request, "events/group_decide.html", context, status=status)
 
     def note(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Keep a note with a group (POST)."""
@@ -337,12 +343,16 @@ def _statuses(query: QueryDict) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _hidden(asked: QueryDict) -> list[tuple[str, str]]:
-    """Return what the confirmation sends along: the ticked groups, or the filters that stand for them."""
+def _digest(groups: list[FailureGroup]) -> str:
+    return hashlib.blake2b(" ".join(sorted(group.pk for group in groups)).encode(), digest_size=8).hexdigest()
+
+
+def _hidden(asked: QueryDict, shown: str) -> list[tuple[str, str]]:
+    """Return what the confirmation sends along: the ticked groups, or the filters that stand for those shown."""
     if "all" not in asked:
         return [("id", key) for key in asked.getlist("id")[:MAX_AT_ONCE]]
     names = [name for name in GroupFilter.base_fields if name != "cursor"]
-    return [("all", "1"), *((name, str(asked[name])) for name in names if asked.get(name))]
+    return [("all", "1"), ("shown", shown), *((name, str(asked[name])) for name in names if asked.get(name))]
 
 
 def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:

@@ -10,6 +10,7 @@ from events.forms import WINDOWS, CursorField
 from events.models import EventType
 from events.querysets import SUCCESS
 from events.ranking import COLUMNS, Place, Ranking
+from events.releases import NO_RELEASES
 
 STATUSES = [
     ("open", "open"),
@@ -97,6 +98,12 @@ class ResolveForm(DecisionForm):
         widget=forms.TextInput({"list": "releases", "autocomplete": "off"}),
         help_text="Left empty: in the next version, the first that is new from now on.",
     )
+
+    def clean_fixed_in(self) -> str:
+        version = str(self.cleaned_data["fixed_in"])
+        if version in NO_RELEASES:
+            raise forms.ValidationError(f"{version} is no release, so nothing could come after it.")
+        return version
 
     def decision(self) -> dict[str, Any]:
         return {"fixed_in": self.cleaned_data["fixed_in"] or None}

@@ -176,6 +176,25 @@ def test_resolved_in_a_version_it_comes_back_as_a_regression_with_the_event_that
     assert AuditEntry.objects.get().what == "Resolved in 19afc18."
 
 
+@pytest.mark.parametrize("version", ["dev", "unknown", "(other)"])
+def test_nothing_is_fixed_in_what_is_no_release(maintainer: Client, version: str) -> None:
+    make_event()
+    answer = maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": version})
+    assert answer.status_code == 400
+    assert "no release" in unescape(answer.content.decode())
+    assert group().status == "open"
+
+
+def test_a_decision_that_came_with_a_regrouping_is_not_denied(maintainer: Client) -> None:
+    make_event()
+    assert "Nobody has decided anything" in words(maintainer)
+    maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": ""})
+    FailureGroup.objects.update(fingerprint="0" * 16)  # its history stays with the old one
+    text = words(maintainer)
+    assert "Nobody has decided anything" not in text
+    assert "Decided before failures were grouped anew" in text
+
+
 def test_muted_until_a_day(maintainer: Client) -> None:
     make_event()
     until = clock.today() + timedelta(days=3)
@@ -222,6 +241,21 @@ def test_all_that_the_filters_show_are_those_and_no_others(maintainer: Client) -
     assert ("type", "flash_error") in answer.context["hidden"]
     maintainer.post(DECIDE, dict(answer.context["hidden"]) | {"action": "mute", "until": ""})
     assert set(FailureGroup.objects.filter(status="muted").values_list("title", flat=True)) == {"alpha", "bravo"}
+
+
+def test_what_nobody_was_shown_is_not_decided_about(maintainer: Client) -> None:
+    make_event(message="shown")
+    asked = dict(maintainer.get(DECIDE, {"action": "mute", "all": "1"}).context["hidden"])
+    make_event(message="came meanwhile")
+    answer = maintainer.post(DECIDE, asked | {"action": "mute", "until": "2999-01-01"})
+    assert answer.status_code == 409
+    text = unescape(answer.content.decode())
+    assert "The list has changed" in text
+    assert "2999-01-01" in text
+    assert {chosen.title for chosen in answer.context["chosen"]} == {"shown", "came meanwhile"}
+    assert not FailureGroup.objects.filter(status="muted").exists()
+    maintainer.post(DECIDE, dict(answer.context["hidden"]) | {"action": "mute", "until": ""})
+    assert FailureGroup.objects.filter(status="muted").count() == 2
 
 
 @pytest.mark.parametrize("asked", [{}, {"id": "not there"}, {"all": "1", "q": "unheard of"}, {"all": "1", "sort": "x"}])
