@@ -142,14 +142,12 @@ def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | No
 
 def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
     """Yield every group of the list with its last 24 hours and names, `size` at a time, as tuples of EXPORTED."""
-    after: Place | None = None
-    while True:
-        found = page(ranking, limit=size, after=after)
-        if found.rows:
-            yield [_exported(row) for row in found.rows]
-        if found.next is None:
-            return
-        after = found.next
+    # Where a group stands may change while the file is written: one that fails is the last seen.
+    keys = list(ranking.select().values_list("pk", flat=True))
+    for start in range(0, len(keys), size):
+        some = keys[start : start + size]
+        groups = FailureGroup.objects.in_bulk(some)
+        yield [_exported(row) for row in _rows([groups[key] for key in some if key in groups], ranking.now_ms)]
 
 
 EXPORTED = (

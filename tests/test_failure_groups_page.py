@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Callable
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
@@ -301,6 +302,17 @@ def test_the_file_holds_what_the_filters_show_in_their_order(reader: Client, mon
         "note": "",
     }
     assert AuditEntry.objects.get().what == "Exported Failure groups: type=flash_error&sort=title"
+
+
+def test_a_group_that_fails_meanwhile_is_in_the_file_once(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.export.ROWS_A_CHUNK", 2)
+    for number, message in enumerate("abcdef"):
+        make_event(message=message, received_at_ms=1_770_000_000_000 + number)
+    content = reader.get(f"{PATH}export/").streaming_content
+    first = b"".join(itertools.islice(content, 3))  # the mark, the header, the first chunk
+    make_event(message="b", write_mode=0)
+    rows = csv.DictReader(io.StringIO((first + b"".join(content)).decode("utf-8-sig"), newline=""))
+    assert [row["title"] for row in rows] == ["f", "e", "d", "c", "b", "a"]
 
 
 def test_a_title_that_a_spreadsheet_would_run_is_defused(reader: Client) -> None:
