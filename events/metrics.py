@@ -11,9 +11,9 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 
-from events.buckets import DAY_MS, HOUR_MS
+from events.buckets import DAY_MS, HOUR_MS, OTHER
 from events.failures import Criteria
 from events.models import CounterBaseline, EventType, FailureGroup, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
@@ -159,8 +159,8 @@ def last_days(days: int, today: date) -> tuple[int, int]:
 def count(criteria: Criteria) -> int | None:
     """Return how many events that meet the criteria were ever accepted, None where no rollup knows.
 
-    What rollups know: type, model, version, whole hours, a failure group by itself. Source: HourlyRollup,
-    FailureGroup.
+    What rollups know: type, model, version, whole hours, a failure group by itself; no names where some of them
+    stand under `(other)`. Source: HourlyRollup, FailureGroup.
     """
     group = Criteria(failures_only=criteria.failures_only, fingerprint=criteria.fingerprint)
     if criteria.fingerprint is not None and criteria == group:
@@ -175,12 +175,22 @@ def count(criteria: Criteria) -> int | None:
     bounds = (criteria.since_ms or 0, criteria.until_ms or MAX_MS)
     if criteria != known or any(moment % HOUR_MS for moment in bounds):
         return None
-    rows = _rollups(*bounds, released=criteria.released)
-    exact = {"event_type": criteria.event_type, "model": criteria.model, "app_version": criteria.app_version}
-    rows = rows.filter(**{column: value for column, value in exact.items() if value is not None})
+    rows = _rollups(*bounds)
+    if criteria.event_type is not None:
+        rows = rows.filter(event_type=criteria.event_type)
     if criteria.failures_only:
         rows = rows.exclude(event_type=SUCCESS)
-    return rows.aggregate(total=Sum("accepted"))["total"] or 0
+    asked, unnamed = Q(), Q(pk__in=[])
+    if criteria.model is not None:
+        asked, unnamed = Q(model=criteria.model), Q(model=OTHER)
+    if criteria.app_version is not None:
+        asked &= Q(app_version=criteria.app_version)
+    if criteria.released:
+        asked &= ~Q(app_version__in=NO_RELEASES)
+    if criteria.app_version is not None or criteria.released:
+        unnamed |= Q(app_version=OTHER)
+    found = rows.aggregate(total=Sum("accepted", filter=asked), unnamed=Sum("accepted", filter=unnamed))
+    return None if found["unnamed"] else found["total"] or 0
 
 
 def totals_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dict[str, int]:

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, failures
+from events import buckets, clock, failures
 from events.buckets import DAY_MS, HOUR_MS
 from events.models import FailureGroup
 from tests.conftest import make_event, sign_in, success
@@ -170,6 +170,30 @@ def test_the_list_says_how_many_there_are_where_rollups_know(
     assert answer.context["total"] == total
     if total is not None:
         assert len(answer.context["found"].events) == total
+
+
+@pytest.mark.parametrize(
+    ("column", "query", "total"),
+    [
+        ("model", {"model": "REAL"}, None),
+        ("app_version", {"version": "REAL"}, None),
+        ("app_version", {"released": "1"}, None),
+        ("model", {"version": "19afc18"}, 3),
+        ("app_version", {"model": "UV-5RM"}, 3),
+        ("model", {"type": "flash_error"}, 3),
+    ],
+)
+def test_no_figure_is_told_where_rollups_know_no_names(
+    client: Client, monkeypatch: pytest.MonkeyPatch, column: str, query: dict[str, str], total: int | None
+) -> None:
+    monkeypatch.setattr(buckets, "MAX_MODELS_A_DAY", 2)  # with `unknown`, which always has one
+    monkeypatch.setattr(buckets, "MAX_VERSIONS_A_DAY", 2)
+    sign_in(client, "Staff")
+    make_event()
+    for message in ("one", "another"):
+        make_event(message=message, **{column: "REAL"})
+    answer = client.get(PATH, query)
+    assert answer.context["total"] == total
 
 
 def test_a_search_shows_the_groups_with_these_words_first(client: Client) -> None:
