@@ -31,10 +31,13 @@ def write(path: Path) -> Archived:
     Each line is `{"table": …, columns…}`. Raises NotVerified, or OSError when the disk is full; a file that is
     not whole is removed.
     """
+    if path.exists():
+        raise FileExistsError(f"{path} is there already.")
+    part = path.with_name(f"{path.name}.part")  # what a kill leaves must not look like an archive
     try:
         written = hashlib.sha256()
         rows = dict.fromkeys((table._meta.db_table for table in TABLES), 0)
-        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as raw:
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as raw:
             with gzip.open(raw, "wt", encoding="utf-8", newline="\n") as lines:
                 for line in _lines():
                     rows[json.loads(line)["table"]] += 1
@@ -43,17 +46,27 @@ def write(path: Path) -> Archived:
             raw.flush()
             os.fsync(raw.fileno())
         read = hashlib.sha256()
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+        with gzip.open(part, "rt", encoding="utf-8", newline="\n") as lines:
             for line in lines:
                 read.update(line.encode())
         if read.digest() != written.digest():
             raise NotVerified(f"{path} does not hold what was written to it.")
+        _rename_for_good(part, path)
         return Archived(path, rows)
     except FileExistsError:
         raise
     except BaseException:
-        path.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
+
+
+def _rename_for_good(old: Path, new: Path) -> None:
+    old.rename(new)
+    folder = os.open(new.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def drop(archived: Archived) -> None:

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +147,24 @@ def test_an_archive_is_never_overwritten(post: Callable[..., Any], tmp_path: Pat
     with pytest.raises(FileExistsError):
         archive.write(tmp_path / "archive.gz")
     assert (tmp_path / "archive.gz").read_text() == "of another day"
+
+
+def test_an_archive_has_its_name_once_it_is_whole(
+    post: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends it before, a kill too, leaves nothing that looks like one."""
+    fill(post)
+    seen = []
+    lines = archive._lines
+
+    def watched() -> Iterator[str]:
+        for line in lines():
+            seen.append([path.name for path in tmp_path.iterdir()])
+            yield line
+
+    monkeypatch.setattr(archive, "_lines", watched)
+    archive.write(tmp_path / "archive.gz")
+    assert seen[0] == ["archive.gz.part"]
+    assert [path.name for path in tmp_path.iterdir()] == ["archive.gz"]
+    with pytest.raises(FileExistsError):
+        archive.write(tmp_path / "archive.gz")
