@@ -34,6 +34,7 @@ class Adjunct(Protocol):
     def prune(self, before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple[str, int]]: ...
     def trace(self, session_id: str, ids: Collection[str]) -> Counter[str]: ...
     def erase(self, session_id: str, ids: Collection[str]) -> None: ...
+    def forget_made_up(self, sessions: Collection[str], ids: Collection[str]) -> None: ...
 
 
 def _adjuncts() -> list[Adjunct]:
@@ -50,6 +51,7 @@ def delete_made_up() -> Iterator[int]:
     A batch is one transaction, so stopping between two leaves events and counts agreed.
     """
     after = (0, "")
+    columns = ("id", "session_id", "error_name", "fingerprint", *rollups.COUNTED)
     while True:
         with transaction.atomic():
             rollups.hold(EventType.values)  # before the events, as those who regroup them do
@@ -59,12 +61,15 @@ def delete_made_up() -> Iterator[int]:
                 .filter(received_at_ms__gte=after[0])
                 .exclude(received_at_ms=after[0], id__lte=after[1])
                 .order_by("received_at_ms", "id")
-                .values_list("id", "error_name", "fingerprint", *rollups.COUNTED, named=True)[:BATCH_EVENTS]
+                .values_list(*columns, named=True)[:BATCH_EVENTS]
             )
             if not batch:
                 releases.settle()
                 break
-            Event.objects.filter(id__in=[event.id for event in batch]).delete()
+            ids = [event.id for event in batch]
+            for adjunct in _adjuncts():
+                adjunct.forget_made_up([event.session_id for event in batch if event.session_id is not None], ids)
+            Event.objects.filter(id__in=ids).delete()
             rollups.subtract_made_up(batch)
             groups.subtract((event, event.fingerprint) for event in batch if event.fingerprint is not None)
         buckets.forget_names()
@@ -195,11 +200,16 @@ def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
     others = [
         event_id
         for event_id, metadata in mentions.values_list("id", "metadata_json")
-        if quoted in metadata  # SQLite's `contains` knows no case
+        if _session_in(metadata) == session_id
     ]
     others += Event.objects.filter(id__in=contents).values_list("id", flat=True)
     ids = list(dict.fromkeys([event.id for event in of_session] + others))
     return ids, list(dict.fromkeys(ids + contents))
+
+
+def _session_in(metadata_json: str) -> Any:
+    metadata = json.loads(metadata_json)
+    return metadata.get("session_id") if isinstance(metadata, dict) else None
 
 
 @contextmanager

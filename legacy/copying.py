@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from django.db import transaction
 
-from events import failures, ingest
+from events import failures, ingest, retention
 from events.failures import Criteria
 from events.querysets import SUCCESS
 from events.rows import EventRow
@@ -47,6 +47,20 @@ def to_legacy(*, since_ms: int) -> int:
         with transaction.atomic():
             added += old_tables.keep_all(_missing_from_log([EventRow(*row) for row in chunk]))
     return added
+
+
+def make_up_for(counted: int) -> None:
+    """Let the old side count as much as the stream did, once all that it holds is copied.
+
+    The stream counts what was pruned or erased since; there is no session left to copy.
+    """
+    gone = counted - old_tables.count()
+    at_ms = retention.whole_since_ms()
+    for start in range(0, gone, CHUNK):
+        old_tables.keep_all(
+            LegacyCount(session_id=old_tables.nobody(), counted_at_ms=at_ms, in_stream=True)
+            for _ in range(min(CHUNK, gone - start))
+        )
 
 
 def _missing_from_log(events: list[EventRow]) -> Iterator[ClientLog]:

@@ -1,5 +1,6 @@
 """Reads and writes of the old system's two tables."""
 
+import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ from django.db.models import Q
 from events import metrics
 from legacy.models import ClientLog, LegacyCount
 
+NOBODY = "erased-"
+
 
 def count() -> int:
     """Return the old counter's total: the baseline and every session that it knows."""
@@ -17,6 +20,11 @@ def count() -> int:
 
 def stream_count() -> int:
     return metrics.flash_count().total
+
+
+def nobody() -> str:
+    """Return a session that means nobody, for what is counted and was erased or pruned."""
+    return f"{NOBODY}{secrets.token_hex(12)}"
 
 
 def keep(row: ClientLog | LegacyCount) -> bool:

@@ -22,8 +22,6 @@ from legacy import old_tables, translate
 from legacy.models import ClientLog, ImportRun, LegacyCount, ParityRun
 
 TOLERANCE = 0.005
-# How the old counter names a session that was erased; its event is gone, and it is no loss.
-ERASED = "erased-"
 MAX_EXAMPLES = 10
 CHUNK = 1_000
 # A twin may come in on the other side of midnight; its partner is looked for so far around the days compared.
@@ -96,8 +94,8 @@ def days_to_compare() -> int:
 
 def check(days: int, today: date, *, tolerance: float = TOLERANCE) -> Finding:
     """Compare the `days` UTC days that end with today; those from which events were pruned are left out."""
-    start_ms, end_ms = metrics.last_days(days, today)
-    start_ms = min(max(start_ms, retention.whole_since_ms()), end_ms)
+    first_ms, end_ms = metrics.last_days(days, today)
+    start_ms = min(max(first_ms, retention.whole_since_ms()), end_ms)
     found = {_day(ms): Day(_day(ms)) for ms in range(start_ms, end_ms, DAY_MS)}
     only_old: list[dict[str, str]] = []
     only_new: list[dict[str, str]] = []
@@ -105,7 +103,7 @@ def check(days: int, today: date, *, tolerance: float = TOLERANCE) -> Finding:
     _compare_failures(found, start_ms, end_ms, only_old, only_new)
     refused = metrics.tallies(today - timedelta(days=days - 1), today + timedelta(days=1))
     refused.pop("duplicate", None)
-    accepted = sum(metrics.totals_by_type(start_ms, end_ms).values())
+    accepted = sum(metrics.totals_by_type(first_ms, end_ms).values())
     refusals = sum(refused.values())
     return Finding(
         days=list(found.values()),
@@ -163,8 +161,8 @@ def _compare_successes(
         sessions = [row.session_id for row in old_rows]
         known = set(Event.objects.successes().filter(session_id__in=sessions).values_list("session_id", flat=True))
         for row in old_rows:
-            if row.session_id.startswith(ERASED) and row.session_id not in known:
-                continue
+            if row.session_id.startswith(old_tables.NOBODY) and row.session_id not in known:
+                continue  # its event is gone, and that is no loss
             side = found[_day(row.counted_at_ms)].successes
             side.old += 1
             if row.session_id not in known:

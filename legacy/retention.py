@@ -4,7 +4,6 @@ Sessions that the old counter knows are a count and no text, so a prune leaves t
 name that means nobody.
 """
 
-import secrets
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -13,9 +12,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from events.retention import batches
-from legacy import modes
+from legacy import modes, old_tables
 from legacy.models import ClientLog, LegacyCount, ParityRun
-from legacy.parity import ERASED
 
 LOG_ROWS = "rows of the old log"
 COUNTED = "sessions of the old counter"
@@ -59,7 +57,14 @@ def erase(session_id: str, ids: Collection[str]) -> None:
         ParityRun.objects.filter(pk=run.pk).update(finding=finding)
     if not _are_gone():
         _rows_of(ids).delete()
-        LegacyCount.objects.filter(pk=session_id).update(session_id=f"{ERASED}{secrets.token_hex(12)}")
+        LegacyCount.objects.filter(pk=session_id).update(session_id=old_tables.nobody())
+
+
+def forget_made_up(sessions: Collection[str], ids: Collection[str]) -> None:
+    """Delete what a switch copied of made-up events."""
+    if not _are_gone():
+        LegacyCount.objects.filter(pk__in=sessions).delete()
+        ClientLog.objects.filter(event_id__in=ids).delete()
 
 
 def _are_gone() -> bool:

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from events import clock, ingest
+from events import clock, ingest, rollups
 from events.buckets import DAY_MS
 from events.models import Event
 from legacy import modes, old_tables, parity, translate
@@ -267,6 +267,14 @@ def test_the_share_of_refused_requests_is_told(post: Callable[..., Any]) -> None
     assert finding["refused"] == {"invalid_fields": 1, "invalid_json": 1}
     assert finding["refused_share"] == pytest.approx(2 / 9)
     assert "Refused at ingest: 22.2% (1 invalid_fields, 1 invalid_json)." in check()[1]
+
+
+def test_a_prune_makes_no_more_of_the_requests_refused() -> None:
+    for days_ago in (1, 8):
+        make_event(**success(), received_at_ms=clock.now_ms() - days_ago * DAY_MS)
+        rollups.add_tallies({(clock.today() - timedelta(days=days_ago), "invalid_json"): 1})
+    call_command("prune_events", "--older-than-days", "7", stdout=io.StringIO())
+    assert parity.check(14, clock.today()).refused_share == 0.5
 
 
 @pytest.mark.parametrize("options", [("--days", "0"), ("--days", "401"), ("--tolerance", "-1"), ("--tolerance", "nan")])

@@ -19,6 +19,8 @@ from events.fingerprints import fingerprint
 from events.groups import MAX_NEW_A_DAY
 from events.models import Event, FailureGroup, GroupHour, GroupShare, HourlyRollup, LifetimeTotal, Release
 from events.querysets import SUCCESS
+from legacy import old_tables
+from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, success
 
 pytestmark = pytest.mark.django_db
@@ -189,6 +191,18 @@ def test_clear_takes_groups_and_releases_along() -> None:
     assert set(Release.objects.values_list("app_version", flat=True)) == {"19afc18", made_up.app_version}
     assert Release.objects.get(pk=made_up.pk).first_seen_ms > made_up.first_seen_ms
     assert regrouping.compare() == []
+
+
+def test_clear_takes_what_a_switch_copied() -> None:
+    run("--events", "200", "--days", "3", "--seed", "7")
+    real = make_event(**success())
+    call_command("legacy_mode", "separate", stdout=StringIO())
+    assert LegacyCount.objects.count() > 1
+    assert ClientLog.objects.exists()
+    run("--clear")
+    assert LegacyCount.objects.get().session_id == real.session_id
+    assert not ClientLog.objects.exists()
+    assert old_tables.count() == 1
 
 
 def test_a_day_alone_is_enough_for_a_world() -> None:

@@ -179,6 +179,14 @@ def test_what_is_sent_again_is_taken_as_new(client: Client) -> None:
     assert metrics.flash_count().total == 2
 
 
+@pytest.mark.parametrize("metadata", ['{"count":3}', '{"note":"count"}', '["count"]', '{"session_id":["count"]}'])
+def test_a_word_of_somebody_elses_metadata_is_no_session(metadata: str) -> None:
+    make_event(**success(session_id="count"))
+    make_event(metadata_json=metadata)
+    assert "Erased: events 1." in run("count")
+    assert Event.objects.get().metadata_json == metadata
+
+
 def test_the_old_tables_may_be_gone(client: Client) -> None:
     make_event(session_id=SESSION)
     call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())

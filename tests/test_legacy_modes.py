@@ -346,3 +346,22 @@ def test_nothing_that_was_acknowledged_during_a_switch_is_lost(tmp_path: Path, t
     assert set(traffic.sessions) == set(LegacyCount.objects.values_list("pk", flat=True))
     assert set(traffic.sessions) == set(Event.objects.successes().values_list("session_id", flat=True))
     assert Client().get("/count").json()["total"] == len(traffic.sessions)
+
+
+def test_a_count_that_outlived_its_events_goes_back_with_the_others() -> None:
+    """What was pruned or erased is counted by the old side under names that mean nobody."""
+    old_ms = clock.now_ms() - 100 * DAY_MS
+    for number in range(10):
+        make_event(**success(session_id=f"old-{number}"), received_at_ms=old_ms)
+    for number in range(3):
+        make_event(**success(session_id=f"new-{number}"))
+    call_command("prune_events", "--older-than-days", "90", stdout=io.StringIO())
+    call_command("erase_session", "new-0", stdout=io.StringIO())
+    for _ in range(2):
+        for mode in ("separate", "alias"):
+            switch(mode)
+            assert modes.public_count(Mode(mode)) == 13
+    assert set(Cutover.objects.values_list("count_before", "count_after")) == {(13, 13)}
+    known = [name for name in LegacyCount.objects.values_list("session_id", flat=True) if "erased-" not in name]
+    assert sorted(known) == ["new-1", "new-2"]
+    assert parity.check(14, clock.today()).holds
