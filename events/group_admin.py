@@ -180,11 +180,13 @@ class FailureGroupAdmin(PagesAdmin):
         events = failures.page(Criteria(fingerprint=group.pk), limit=NEWEST_EVENTS).events
         parts = breakdowns.parts(group, now_ms)
         from_ms = ranking.last_day_from_ms(now_ms)
+        status = ranking.status_of(group, now_ms)
         context = {
             "title": str(group),
             "now": now,
             "group": group,
-            "status": ranking.status_of(group, now_ms),
+            "status": status,
+            "is_fix_unseen": status == "resolved" and group.fixed_in and not releases.was_seen(group.fixed_in),
             "last_day": sum(breakdowns.hours(group.pk, from_ms, from_ms + DAY_MS, HOUR_MS)),
             "before": before,
             "after": after,

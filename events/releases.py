@@ -58,6 +58,10 @@ def is_no_earlier(version: str, fixed_in: str | None, decided_at_ms: int) -> boo
     return fixed_in in seen and seen[version] >= seen[fixed_in]
 
 
+def was_seen(version: str) -> bool:
+    return Release.objects.filter(app_version=version).exists()
+
+
 def first_seen_between(start_ms: int, end_ms: int) -> list[Release]:
     """Return the releases whose first event came in [start_ms, end_ms), oldest first."""
     return list(Release.objects.filter(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms).order_by("first_seen_ms"))

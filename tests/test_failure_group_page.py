@@ -185,6 +185,15 @@ def test_nothing_is_fixed_in_what_is_no_release(maintainer: Client, version: str
     assert group().status == "open"
 
 
+def test_a_version_that_nobody_has_seen_is_told(maintainer: Client) -> None:
+    """It may be the next one, or a slip of the pen after which nothing would ever come back."""
+    make_event()
+    maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": "7c1d2e3"})
+    assert "in <bdi>7c1d2e3</bdi>, which has not been seen yet" in words(maintainer)
+    make_event(**success(app_version="7c1d2e3"))
+    assert "has not been seen" not in words(maintainer)
+
+
 def test_a_decision_that_came_with_a_regrouping_is_not_denied(maintainer: Client) -> None:
     make_event()
     assert "Nobody has decided anything" in words(maintainer)
