@@ -17,7 +17,7 @@ from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, reset_queries
-from granian.rsgi import HTTPProtocol, Scope
+from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from events import clock, refusals
 from telemetry_site import environ, listener, lock, streaming
@@ -49,6 +49,7 @@ MOST_LARGE_BYTES = 33_554_432
 RETRY_SECONDS = 2
 _COLLECT_AFTER = 10_000  # new objects; Python's own 700 are those of two requests
 _TOO_SLOW = b'{"ok":false,"error":"Request not received in time"}'
+_CUT_OFF = b'{"ok":false,"error":"Request not received whole"}'
 _BUSY = b'{"ok":false,"error":"Too busy"}'
 _BODILESS = ("GET", "HEAD", "OPTIONS")
 _Stream = tuple[int, list[tuple[str, str]], Chunks]
@@ -105,8 +106,9 @@ class Application:
         try:
             try:
                 body, length = await self._bodies.within(_read(protocol, declared, limit))
-            except TimeoutError:
-                protocol.response_bytes(408, [*_JSON, ("connection", "close"), *_cors(scope)], _TOO_SLOW)
+            except (TimeoutError, ProtocolClosed) as error:  # of the latter hardly anyone is there to hear
+                status, words = (408, _TOO_SLOW) if isinstance(error, TimeoutError) else (400, _CUT_OFF)
+                protocol.response_bytes(status, [*_JSON, ("connection", "close"), *_cors(scope)], words)
                 return
             await self._serve(scope, protocol, body, length)
         finally:

@@ -2,6 +2,7 @@
 
 import json
 import select
+import socket
 import sqlite3
 import threading
 import time
@@ -53,6 +54,21 @@ def test_a_chunked_body_is_refused_while_it_is_read(server: Server) -> None:
         answer = wire.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"access-control-allow-origin" in answer
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 500\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n1f4\r\n"])
+def test_who_breaks_an_upload_off_is_no_fault_for_the_log(server: Server, framing: bytes) -> None:
+    before = len(server.log.read_text())
+    for _ in range(3):
+        server.raw(HEAD + framing + b'{"eve').close()
+    with server.raw(HEAD + framing + b'{"eve') as wire:
+        wire.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: wire.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b'{"ok":false,"error":' in answer
+    wait_until(lambda: answer_to(server, HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"), "no answer")
+    time.sleep(0.3)
+    assert server.log.read_text()[before:] == ""
 
 
 def test_the_largest_body_is_taken(server: Server) -> None:
