@@ -26,15 +26,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         name: str = options["name"].strip()
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise CommandError(f"A name has 1 to {MAX_NAME} printable characters.")
+        # The token has the name in it, and goes in a header, which browsers fill with ASCII alone.
+        if not name or len(name) > MAX_NAME or not (name.isascii() and name.isprintable()):
+            raise CommandError(f"A name has 1 to {MAX_NAME} printable ASCII characters.")
         now = clock.now()
         expires_at = None if options["expires"] is _NEVER else now + options["expires"]
         try:
             token = tokens.issue(name, who=login(), now=now, expires_at=expires_at)
         except IntegrityError:
             raise CommandError(
-                f"There is a token named {name} already. Choose another name, or revoke that one."
+                f"There is, or was, a token named {name}. A name is given once, so choose another."
             ) from None
         until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until it is revoked"
         self.stderr.write(f"{name} may send {until}. The token is shown this once:", style_func=str)
