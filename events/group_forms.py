@@ -131,7 +131,14 @@ class MuteForm(DecisionForm):
         return {"until_ms": self.cleaned_data["until"]}
 
 
+class NoteField(forms.CharField):
+    """A text of several lines, whose ends browsers count as one character and send as two."""
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value)).replace("\r\n", "\n")
+
+
 class NoteForm(forms.Form):
-    note = forms.CharField(
+    note = NoteField(
         required=False, max_length=MAX_NOTE, label="Note", widget=forms.Textarea({"rows": 3, "maxlength": MAX_NOTE})
     )

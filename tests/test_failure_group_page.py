@@ -329,6 +329,13 @@ def test_a_note_that_is_too_long_is_told_and_the_old_one_stays(maintainer: Clien
     assert group().note == "short"
 
 
+def test_a_line_end_is_one_character_as_the_browser_counts_it(maintainer: Client) -> None:
+    make_event()
+    note = "\n".join(["x" * 99] * 20)
+    maintainer.post(f"{path()}note/", {"note": note.replace("\n", "\r\n") + "x"})
+    assert group().note == note + "x"
+
+
 def test_to_open_the_address_of_the_note_changes_nothing(maintainer: Client) -> None:
     make_event()
     maintainer.post(f"{path()}note/", {"note": "short"})
