@@ -49,7 +49,7 @@ class EventAdmin(PagesAdmin):
         self.demand("view_event", request)
         now = clock.now()
         form = EventFilter(request.GET, failures_only=self.failures_only)
-        found = total = group = None
+        found = total = group = after = None
         groups: list[FailureGroup] = []
         if form.is_valid():
             criteria = form.criteria(int(now.timestamp() * 1000))
@@ -80,6 +80,7 @@ class EventAdmin(PagesAdmin):
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.last_received_at_ms() is None,
             "pruned_before_ms": retention.whole_since_ms() if found and not found.older else None,
+            "is_short": bool(found and total and not found.older and not after and len(found.events) < total),
             "searched_to": found.searched_to_ms if found else None,
             "models": metrics.names("model", *seen),
             "versions": metrics.names("app_version", *seen),

@@ -163,6 +163,11 @@ def trace(session_id: str) -> Counter[str]:
     return _found(session_id, *_ids_of(session_id))
 
 
+def was_imported(session_id: str) -> bool:
+    """Tell whether something of a session came by an import, which would bring it again."""
+    return Event.objects.filter(id__in=_ids_of(session_id)[0], source=Source.IMPORT).exists()
+
+
 def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
     """Delete what is stored of a session, in one transaction, and return how much of what it was.
 

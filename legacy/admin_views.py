@@ -146,7 +146,9 @@ def examples_only_old(run: ParityRun) -> list[Example]:
 
 
 def examples_only_new(run: ParityRun) -> list[Example]:
-    return _newest_first(_example(told, event_url(told["id"])) for told in run.finding["examples_only_new"])
+    found = run.finding["examples_only_new"]
+    there = set(Event.objects.filter(pk__in=[told["id"] for told in found]).values_list("pk", flat=True))
+    return _newest_first(_example(told, event_url(told["id"]) if told["id"] in there else None) for told in found)
 
 
 def _newest_first(examples: Iterable[Example]) -> list[Example]:

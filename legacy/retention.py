@@ -45,7 +45,7 @@ def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple
 
 
 def trace(session_id: str, ids: Collection[str]) -> Counter[str]:
-    found = Counter({EXAMPLES: sum(removed for _, _, removed in _runs_naming(session_id))})
+    found = Counter({EXAMPLES: sum(removed for _, _, removed in _runs_naming(session_id, ids))})
     if not _are_gone():
         found[LOG_ROWS] = _rows_of(ids).count()
         found[COUNTED] = LegacyCount.objects.filter(pk=session_id).count()
@@ -53,7 +53,7 @@ def trace(session_id: str, ids: Collection[str]) -> Counter[str]:
 
 
 def erase(session_id: str, ids: Collection[str]) -> None:
-    for run, finding, _ in _runs_naming(session_id):
+    for run, finding, _ in _runs_naming(session_id, ids):
         ParityRun.objects.filter(pk=run.pk).update(finding=finding)
     if not _are_gone():
         _rows_of(ids).delete()
@@ -80,11 +80,15 @@ def _rows_of(ids: Collection[str]) -> QuerySet[ClientLog]:
     return ClientLog.objects.filter(Q(pk__in=ids) | Q(event_id__in=ids))
 
 
-def _runs_naming(session_id: str) -> Iterator[tuple[ParityRun, dict[str, Any], int]]:
-    """Yield the comparisons that have the session among their examples, what is left of each, and how many go."""
+def _runs_naming(session_id: str, ids: Collection[str]) -> Iterator[tuple[ParityRun, dict[str, Any], int]]:
+    """Yield the comparisons that have something of the session among their examples, what is left of each, and how
+    many go. An example is named by the session, the event's id, or that of its row in the old log."""
+    names = {session_id, *ids}
+    if not _are_gone():
+        names.update(_rows_of(ids).values_list("pk", flat=True))
     for run in ParityRun.objects.iterator(100):
         kept = {
-            side: [example for example in run.finding[side] if example["id"] != session_id]
+            side: [example for example in run.finding[side] if example["id"] not in names]
             for side in ("examples_only_old", "examples_only_new")
         }
         removed = sum(len(run.finding[side]) - len(examples) for side, examples in kept.items())

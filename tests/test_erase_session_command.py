@@ -131,6 +131,26 @@ def test_a_session_that_waits_for_the_stream_is_still_counted_there() -> None:
     assert SESSION not in everything()
 
 
+def test_kept_comparisons_hold_nothing_of_it_under_other_names(client: Client) -> None:
+    """Examples of what one side alone has are named by the event's id, or the row's of the old log."""
+    call_command("legacy_mode", "separate", stdout=io.StringIO())
+    failure = payload(message="in the stream alone", occurred_at=clock.iso(clock.now_ms()), session_id=SESSION)
+    assert client.post("/event", json.dumps(failure), content_type="application/json").status_code == 201
+    make_event(**success(session_id=SESSION))
+    parity.keep(parity.check(3, clock.today()), at=clock.now())
+    assert len(ParityRun.objects.get().finding["examples_only_new"]) == 2
+    assert "examples of a comparison 2" in run(SESSION)
+    assert ParityRun.objects.get().finding["examples_only_new"] == []
+    assert "in the stream alone" not in "\n".join(map(str, ParityRun.objects.values_list("finding", flat=True)))
+
+
+def test_what_came_by_an_import_may_come_again(tmp_path: Path) -> None:
+    make_event(**success(session_id="no-import"))
+    imported(tmp_path)
+    assert "import" not in run("no-import")
+    assert "the same export would bring it back" in run(SESSION)
+
+
 def test_a_dry_run_only_looks(client: Client) -> None:
     live(client)
     said = run(SESSION, "--dry-run")

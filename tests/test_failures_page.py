@@ -1,5 +1,6 @@
 """Recent failures: what a maintainer opens in the morning."""
 
+import io
 import json
 import re
 from html import unescape
@@ -7,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -194,6 +196,16 @@ def test_no_figure_is_told_where_rollups_know_no_names(
         make_event(message=message, **{column: "REAL"})
     answer = client.get(PATH, query)
     assert answer.context["total"] == total
+
+
+def test_a_figure_that_outlived_its_events_is_explained(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(session_id="one")
+    make_event(session_id="another")
+    words = "some of them were erased since"
+    assert words not in client.get(PATH).content.decode()
+    call_command("erase_session", "one", stdout=io.StringIO())
+    assert words in client.get(PATH).content.decode()
 
 
 def test_a_search_shows_the_groups_with_these_words_first(client: Client) -> None:

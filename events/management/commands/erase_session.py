@@ -43,8 +43,14 @@ class Command(BaseCommand):
                 found = retention.trace(session_id)
                 self.stdout.write(f"Stored of it: {retention.in_words(found)}. Nothing was erased: --dry-run.")
                 return
+            is_imported = retention.was_imported(session_id)
             found = retention.erase(session_id, who=login(), at=clock.now(), why=reason)
             self.stdout.write(f"Erased: {retention.in_words(found)}. Every count stays.")
+            if is_imported:
+                self.stdout.write(
+                    "Some of it came by an import: the same export would bring it back, and count it once more. Keep no"
+                    " export that holds it."
+                )
             if connection.vendor == "sqlite":
                 self._clean_file(vacuum=options["vacuum"])
         except DatabaseError as error:
@@ -70,11 +76,14 @@ class Command(BaseCommand):
 
     def _look_for(self, session_id: str) -> None:
         """Say which files still hold the session's name; raises CommandError when the database is one."""
-        if len(session_id) < LEAST_TO_LOOK_FOR:
-            self.stdout.write("Its name is too short to look for it in files: --vacuum makes sure.")
-            return
         database = Path(connection.settings_dict["NAME"])
         files = [file for file in sorted(settings.DATA_DIR.rglob("*")) if file.is_file()]
+        if len(session_id) < LEAST_TO_LOOK_FOR:
+            self.stdout.write("Its name is too short to look for it in files: --vacuum makes sure of the database.")
+            for file in files:
+                if file.suffix == ".gz" or file.parent.name == "backups":
+                    self.stdout.write(f"{file} is a copy, and was not looked into.")
+            return
         found = holding(files, session_id.encode())
         for file in found:
             if not file.name.startswith(database.name):
