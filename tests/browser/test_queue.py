@@ -27,6 +27,25 @@ def stopped_site(folder: Path, **env: str) -> tuple[Server, str]:
     return server, f"http://127.0.0.1:{server.port}"
 
 
+def test_a_network_that_is_back_before_the_browser_says_so_gets_all_in_order(browser: Browser, site: Server) -> None:
+    """The next try carries what would wait for others like it, or a success would overtake it."""
+    with gate_before(site.port) as gate:
+        gate.loses_answers = 1
+        browser.run(
+            MAKE
+            + """
+            telemetry.reportError({ eventType: 'flash_error', message: 'event 0' });
+            await telemetry.reportFlashSuccess({ message: 'event 1' });
+            """,
+            url=gate.url,
+            model="queue: back",
+        )
+        wait_until(lambda: browser.waiting() == [], "what is stored was kept")
+        assert [[event["message"] for event in sent["events"]] for sent in gate.bodies("/event/batch")] == [
+            ["event 0", "event 1"]
+        ]
+
+
 def test_ten_events_of_an_offline_page_are_stored_once_in_their_order(browser: Browser, site: Server) -> None:
     ten = [f"event {n}" for n in range(10)]
     with gate_before(site.port) as gate:

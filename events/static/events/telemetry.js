@@ -156,7 +156,9 @@ export function createTelemetry(options) {
     let most = MAX_WAITING;
     while (patienceMs() <= 0) {
       const keys = waiting();
-      const due = keys.filter((key) => isForced || isFull(keys) || dueAt(key) <= Date.now());
+      // After a failed try the network may be back before the browser says so: all of it then, in its order.
+      const isAll = isForced || failedTries > 0 || isFull(keys);
+      const due = keys.filter((key) => isAll || dueAt(key) <= Date.now());
       const texts = first(due, most, MAX_BATCH_BYTES);
       if (!texts.size) break;
       const { status, isOk, waitMs } = await ask(urlOf(texts), bodyOf(texts));
