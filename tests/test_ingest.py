@@ -301,6 +301,19 @@ def test_one_bad_event_does_not_fail_its_neighbours(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.django_db(transaction=True)
+def test_who_opens_while_the_last_one_closes_finds_the_file() -> None:
+    """The last to close takes SQLite's log away, which must not look as if somebody else had."""
+
+    def come_and_go() -> None:
+        for _ in range(200):
+            ingest.record(row(success()))
+            connection.close()
+
+    connection.close()  # or it would keep the log
+    assert in_threads([come_and_go] * 2) == [None, None]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_those_who_wait_are_committed_together() -> None:
     def send(number: int) -> bool:
         return ingest.record(row(payload(message=str(number))), alongside=note_thread).stored

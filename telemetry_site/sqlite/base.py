@@ -66,8 +66,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def _close(self) -> None:
-        super()._close()  # type: ignore[misc]
-        with self._open_lock:
+        with self._open_lock:  # the last to close takes the log away, and who opens meanwhile would think it gone
+            super()._close()  # type: ignore[misc]
             self._open.discard(self)
 
     def is_usable(self) -> bool:
