@@ -131,7 +131,7 @@ class Browser:
         """Return the events in the page's storage, oldest first."""
         texts = self.run(
             "return Object.keys(localStorage).filter((key) => key.startsWith('telemetry ')).sort()"
-            ".map((key) => localStorage.getItem(key));"
+            ".map((key) => localStorage.getItem(key).replace(/^!/, ''));"  # without the mark of a try
         )
         return [json.loads(text) for text in texts]
 

@@ -17,14 +17,20 @@ export interface Options {
   baseUrl?: string;
   appVersion?: string;
   /**
-   * `true` (the default): the site alone. `false`: the older services alone, as their clients called them.
-   * `'dual'`: both; the count is then read from the older counter.
+   * `true` (the default): the site alone. `false`: the older services; what has no older service goes to the site.
+   * `'dual'`: the site, and a copy to each older service. The count is read from the older counter where one is named.
    */
   unified?: boolean | 'dual';
   /** The older log: its `/client-log`, with or without that path. */
   logIngestUrl?: string;
   /** The older counter: its `/count` and `/increment`, without a path. */
   counterUrl?: string;
+  /**
+   * Names the queue in `localStorage`. A build with other addresses then sends the events that this build leaves.
+   * Left out, the queue has the name of the address that events are sent to. No two pages of an origin that
+   * report to different sites may use the same name.
+   */
+  queueName?: string;
   /** A function is asked anew for each report. */
   context?: Context | (() => Context | undefined);
   /** A signed ingest token, where the site asks for one. Whoever reads the page can read it. */
@@ -57,7 +63,7 @@ export interface Telemetry {
   reportFlashSuccess(success?: Success): Promise<void>;
   /** The same failure within 15 s is one event, with a `count` in its metadata. */
   reportError(failure?: Failure | Error): void;
-  /** The public count, `null` when it cannot be had. */
+  /** The public count; `null` when no server answers with one. */
   fetchFlashCount(): Promise<number | null>;
   /** Report uncaught errors and unhandled rejections of the page; the answer takes the handlers away again. */
   installGlobalHandlers(): () => void;

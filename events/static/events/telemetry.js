@@ -1,8 +1,8 @@
-// The browser's side of the telemetry site, as one module without dependencies. How to use it: docs/frontend.md.
+// The client for web pages, as one module without dependencies. How to use it: docs/frontend.md.
 //
-// An event is written down first, under a key of its own in localStorage, and taken away when the server has said
-// that it is on disk. So nothing is lost to a bad network, a closed page or a second tab; what is sent twice, the
-// server knows and stores once.
+// The client writes each event to localStorage first, under a key of its own, and removes it when the server has
+// confirmed that it is stored. So a bad network, a closed page or a second tab loses no event. The telemetry site
+// stores an event once, however often it arrives. The older services do not, so the client avoids sending twice to them.
 
 const FAILURES = ['flash_error', 'connect_error', 'window_error', 'unhandled_rejection'];
 const SAME_FAILURE_MS = 15_000;
@@ -14,6 +14,11 @@ const MAX_METADATA = 8_000;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 300_000;
 const DAY_MS = 86_400_000;
+const MAX_AGE_MS = 7 * DAY_MS;
+// How a server without `/event/batch` answers a request for it.
+const NO_SUCH_ROUTE = [404, 405, 410, 501];
+// Marks the text of an event that was sent and whose outcome is unknown: by a beacon, or by a page that was closed.
+const MARK = '!';
 
 // What the contract takes, and what the older services took.
 const LIMITS = { message: 500, errorName: 200, stack: 4_000, line: 240, lines: 200 };
@@ -25,14 +30,19 @@ const MAX_KEYS = 99;
 /** Make a client; every option and method is told in telemetry.d.ts. */
 export function createTelemetry(options) {
   const {
-    baseUrl, appVersion, unified = true, logIngestUrl, counterUrl, context, token, debug, timeoutMs = 10_000,
+    baseUrl, appVersion, unified = true, logIngestUrl, counterUrl, queueName, context, token, debug, timeoutMs = 10_000,
   } = options ?? {};
-  const isOld = unified === false;
-  const eventUrl = isOld ? '' : at(baseUrl, '/event');
-  const logUrl = unified === true ? '' : at(logIngestUrl, '/client-log');
-  const incrementUrl = unified === true ? '' : at(counterUrl, '/increment');
-  const countUrl = unified !== true && counterUrl ? at(counterUrl, '/count') : at(baseUrl, '/metrics/flash-count');
-  const limits = unified === true ? LIMITS : OLD_LIMITS; // twins are one failure only while they are equal
+  const isMigrating = unified !== true; // then an older service may answer at any of the addresses
+  const eventUrl = at(baseUrl, '/event');
+  const logUrl = isMigrating ? at(logIngestUrl, '/client-log') : '';
+  const incrementUrl = isMigrating ? at(counterUrl, '/increment') : '';
+  const countUrl = isMigrating && counterUrl ? at(counterUrl, '/count') : at(baseUrl, '/metrics/flash-count');
+  const limits = isMigrating ? OLD_LIMITS : LIMITS; // an event and its copy are one failure only while they are equal
+
+  // The route that must have an event: the client sends it until it is stored. In dual mode the older service gets a
+  // copy, once. An event goes only to a route that the options name.
+  const successUrl = (unified === false && incrementUrl) || eventUrl || incrementUrl;
+  const failureUrl = (unified === false && logUrl) || eventUrl || logUrl;
 
   const say = (...words) => {
     if (debug) console.debug('telemetry:', ...words);
@@ -46,11 +56,11 @@ export function createTelemetry(options) {
     }
   };
 
-  // --- the events that wait ----------------------------------------------------------------------------------------
-  // A key tells the time and the kind of its event: sorting sorts by time, and no value is read before it is sent.
-  // One key for each event, because two tabs that rewrite one list would lose each other's events.
+  // --- the queue ---------------------------------------------------------------------------------------------------
+  // A key contains the time and the kind of its event: sorting the keys sorts by time, and no value is read before it
+  // is sent. Each event has a key of its own, because two tabs that rewrite one list would lose each other's events.
 
-  const prefix = `telemetry ${eventUrl} `;
+  const prefix = `telemetry ${queueName ?? (eventUrl || failureUrl || successUrl)} `;
   const memory = new Map(); // where localStorage is full or forbidden
   const gone = new Set();
 
@@ -64,7 +74,7 @@ export function createTelemetry(options) {
     try {
       localStorage.setItem(key, text);
     } catch (error) {
-      say('kept in memory alone', error);
+      say('kept in memory', error);
       memory.set(key, text);
     }
   };
@@ -74,13 +84,15 @@ export function createTelemetry(options) {
     attempt(() => localStorage.removeItem(key));
   };
   const isFailure = (key) => key.includes('Z f');
-  /** Return when an event may go: a failure waits for others like it. */
+  const urlOf = (key) => (isFailure(key) ? failureUrl : successUrl);
+  const timeOf = (key) => Date.parse(key.slice(prefix.length).split(' ')[0]);
+  /** Return when an event may go: a failure waits for others like it, unless an older service takes it. */
   const dueAt = (key) => {
-    const due = isFailure(key) ? Date.parse(key.slice(prefix.length).split(' ')[0]) + SAME_FAILURE_MS : 0;
+    const due = isFailure(key) && failureUrl === eventUrl ? timeOf(key) + SAME_FAILURE_MS : 0;
     return due < Date.now() + 2 * SAME_FAILURE_MS ? due : 0; // else somebody has set the clock back
   };
 
-  /** Tell whether nothing may wait for others: what comes next would push it out. */
+  /** Return whether no event may wait for others: the next event would push one out. */
   const isFull = (keys) => keys.length >= MAX_WAITING;
 
   const add = (event, kind) => {
@@ -104,7 +116,25 @@ export function createTelemetry(options) {
   let askedToWaitUntil = 0; // by the server's Retry-After, which nothing does
   const patienceMs = () => Math.max(retryAt, askedToWaitUntil) - tick();
 
-  const ask = async (url, body, keepalive = false) => {
+  // Whether the server has `/event/batch`; undefined while nobody knows. A server without it is the older service,
+  // which stores a failure as often as it arrives.
+  let hasBatch = !isMigrating || undefined;
+
+  const isMarked = (text) => text?.startsWith(MARK);
+  const mark = (key) => {
+    const text = read(key);
+    if (text && !isMarked(text)) keep(key, MARK + text);
+  };
+
+  const takesToken = (url) => token && eventUrl && url?.startsWith(eventUrl);
+
+  // Browsers refuse requests that may outlive the page, beacons too, when they are over 64 KiB together.
+  let keptBytes = 0;
+
+  const ask = async (url, body, mayOutlivePage = false) => {
+    const bytes = mayOutlivePage ? bytesOf(body) : 0;
+    const keepalive = mayOutlivePage && keptBytes + bytes <= MAX_EVENT_BYTES;
+    if (keepalive) keptBytes += bytes;
     const patience = new AbortController();
     const alarm = setTimeout(() => patience.abort(), timeoutMs);
     try {
@@ -112,7 +142,7 @@ export function createTelemetry(options) {
         method: body ? 'POST' : 'GET',
         headers: {
           ...(body && { 'Content-Type': 'application/json' }),
-          ...(token && eventUrl && url.startsWith(eventUrl) && { Authorization: `Bearer ${token}` }),
+          ...(takesToken(url) && { Authorization: `Bearer ${token}` }),
         },
         body,
         keepalive,
@@ -125,68 +155,104 @@ export function createTelemetry(options) {
       say(response.status, url, answer);
       const after = response.headers.get('Retry-After');
       const waitMs = after ? (Number(after) * 1000 || Date.parse(after) - Date.now() || 0) : 0;
-      return { status: response.status, isOk: response.ok && answer?.ok === true, total: answer?.total, waitMs };
+      const { ok, total } = answer ?? {};
+      // The older counter answers with a total alone.
+      return { status: response.status, isOk: response.ok && (ok ?? Number.isFinite(total)) === true, total, waitMs };
     } catch (error) {
       say(url, error);
       return { status: 0, isOk: false, waitMs: 0 };
     } finally {
       clearTimeout(alarm);
+      if (keepalive) keptBytes -= bytes;
     }
   };
 
-  /** Take the first events of a list: no more than `most`, and no more bytes than `bytes`. */
-  const first = (keys, most, bytes) => {
-    const texts = new Map();
+  /** Return the request body of an event, as its route takes it. */
+  const bodyOf = (url, text) => {
+    if (url === eventUrl) return text;
+    const event = JSON.parse(text);
+    return JSON.stringify(url === logUrl ? asLogged(event) : { sessionId: event.session_id });
+  };
+
+  /** Return one request for the first of these events: at most `most` of them, and at most `bytes` bytes. */
+  const take = (keys, most, bytes) => {
+    const bodies = new Map();
+    let url;
+    let isBatch = false;
     for (const key of keys) {
       const text = read(key);
-      if (!text) {
-        drop(key); // another tab has sent it
+      // The older services store a failure as often as it arrives, so a marked one is not sent to them again.
+      const isDone = isMarked(text) && (urlOf(key) !== eventUrl || (hasBatch === false && isFailure(key)));
+      const body = text && !isDone && attempt(() => bodyOf(urlOf(key), text.replace(MARK, '')));
+      if (!body) {
+        drop(key); // sent already, by this tab or another, or unreadable
         continue;
       }
-      bytes -= bytesOf(text) + 1;
-      if (texts.size && (bytes < 0 || texts.size === most)) break;
-      texts.set(key, text);
+      bytes -= bytesOf(body) + 1;
+      const canShare = url === eventUrl && urlOf(key) === url && hasBatch !== false;
+      if (url && !(canShare && bodies.size < most && bytes >= 0)) break;
+      url = urlOf(key);
+      bodies.set(key, body);
+      // A batch also finds out which server this is, before a marked event is sent to it again.
+      isBatch = url === eventUrl && (bodies.size > 1 || isBatch || (isMarked(text) && hasBatch === undefined));
     }
-    return texts;
+    const texts = [...bodies.values()];
+    return {
+      keys: [...bodies.keys()],
+      isBatch,
+      url: isBatch ? `${url}/batch` : url,
+      body: isBatch ? `{"events":[${texts}]}` : texts[0],
+    };
   };
-  const bodyOf = (texts) => (texts.size > 1 ? `{"events":[${[...texts.values()]}]}` : [...texts.values()][0]);
-  const urlOf = (texts) => (texts.size > 1 ? `${eventUrl}/batch` : eventUrl);
 
   const drain = async (isForced) => {
     let most = MAX_WAITING;
     while (patienceMs() <= 0) {
-      const keys = waiting();
+      const keys = waiting().filter(urlOf);
       // After a failed try the network may be back before the browser says so: all of it then, in its order.
       const isAll = isForced || failedTries > 0 || isFull(keys);
       const due = keys.filter((key) => isAll || dueAt(key) <= Date.now());
-      const texts = first(due, most, MAX_BATCH_BYTES);
-      if (!texts.size) break;
-      const { status, isOk, waitMs } = await ask(urlOf(texts), bodyOf(texts));
+      const { keys: taken, url, body, isBatch } = take(due, most, MAX_BATCH_BYTES);
+      if (!body) break;
+      const texts = taken.map(read);
+      if (!hasBatch && !isBatch) taken.forEach(mark);
+      const { status, isOk, waitMs } = await ask(url, body, isMigrating);
       const isRefused = status === 400 || status === 413;
-      if (isOk || (isRefused && texts.size === 1)) {
+      if (isBatch && NO_SUCH_ROUTE.includes(status)) {
+        hasBatch = false;
+      } else if (isRefused && taken.length > 1) {
+        most = taken.length >> 1;
+      } else if (isOk || isRefused) {
         // Stored; or never to be stored, however often it is sent.
         failedTries = 0;
-        for (const key of texts.keys()) drop(key);
-      } else if (isRefused) {
-        most = texts.size >> 1;
+        if (isOk && isBatch) hasBatch = true;
+        taken.forEach(drop);
       } else {
         const isOffline = navigator.onLine === false; // then 'online' will come
         const pause = isOffline ? LONGEST_PAUSE_MS : Math.min(FIRST_PAUSE_MS * 2 ** failedTries++, LONGEST_PAUSE_MS);
         retryAt = tick() + pause * (0.5 + Math.random() / 2);
         askedToWaitUntil = tick() + Math.min(waitMs, DAY_MS);
+        if (!hasBatch) taken.forEach((key, n) => keep(key, texts[n])); // without the mark of this try
       }
     }
   };
 
   const plan = () => {
     clearTimeout(timer);
-    const keys = waiting();
-    if (!keys.length || !eventUrl) return;
+    for (const key of waiting()) {
+      // No server has accepted it, or this build has no route for it.
+      if ((failedTries || !urlOf(key)) && Date.now() - timeOf(key) > MAX_AGE_MS) {
+        say('discarded after 7 days', read(key));
+        drop(key);
+      }
+    }
+    const keys = waiting().filter(urlOf);
+    if (!keys.length) return;
     const dueMs = isFull(keys) ? 0 : Math.min(...keys.map(dueAt)) - Date.now();
     timer = setTimeout(send, Math.max(0, dueMs, patienceMs()));
   };
 
-  /** Send what is due; one at a time, for the next looks at what the one before has left. */
+  /** Send what is due. One call at a time, because each looks at the events that the call before it left. */
   const send = (isForced = false) => {
     draining = (draining ?? Promise.resolve()).then(() => drain(isForced)).catch(say).then(plan);
     return draining;
@@ -194,22 +260,26 @@ export function createTelemetry(options) {
 
   const flush = () => {
     retryAt = 0;
-    return eventUrl ? send(true) : Promise.resolve();
+    return send(true);
   };
 
   // --- pages that are being hidden ---------------------------------------------------------------------------------
 
   const isHidden = () => globalThis.document?.visibilityState === 'hidden';
-  const beaconed = new Set();
 
-  /** Send as text, which needs no preflight. A beacon tells no outcome, so the events stay, to be sent again. */
+  /** Send as text, which needs no preflight. The outcome of a beacon is unknown, so the events stay in the queue. */
   const sendBeacons = () => attempt(() => {
-    if (tick() < askedToWaitUntil) return;
-    const texts = first(waiting().filter((key) => !beaconed.has(key)), MAX_WAITING, MAX_EVENT_BYTES);
-    if (!texts.size) return;
-    const query = token ? `?token=${encodeURIComponent(token)}` : '';
-    if (navigator.sendBeacon(urlOf(texts) + query, bodyOf(texts))) {
-      for (const key of texts.keys()) beaconed.add(key);
+    if (tick() < askedToWaitUntil || navigator.onLine === false) return;
+    // A marked event is not sent to an older service again, so its beacon must be likely to arrive.
+    if (isMigrating && failedTries) return;
+    let bytes = MAX_EVENT_BYTES;
+    for (;;) {
+      const keys = waiting().filter((key) => urlOf(key) && !isMarked(read(key)));
+      const { keys: taken, url, body = '' } = take(keys, hasBatch ? MAX_WAITING : 1, bytes);
+      bytes -= bytesOf(body);
+      const query = takesToken(url) ? `?token=${encodeURIComponent(token)}` : '';
+      if (!body || bytes < 0 || !navigator.sendBeacon(url + query, body)) return;
+      taken.forEach(mark);
     }
   });
 
@@ -247,28 +317,24 @@ export function createTelemetry(options) {
     return event;
   };
 
-  // Browsers refuse what is to outlive the page, beacons too, when it is over 64 KiB together.
-  let keptBytes = 0;
-
-  /** Tell an older service, as its own clients did: once, and without a look back. */
-  const tellOld = async (url, payload) => {
+  /** Send an older service its copy of an event, as its own clients did: once. */
+  const sendCopy = async (url, payload) => {
     if (!url) return;
-    const body = JSON.stringify(payload);
+    // Tells the site that this is a copy of an event. No older service has both `/increment` and `/event`, so none gets it.
+    const isOneSite = [url, incrementUrl].every((one) => one && one === at(baseUrl, one.replace(/.*\//, '/')));
+    const body = JSON.stringify({ ...payload, ...(isOneSite && { sentToEvent: true }) });
     if (isHidden() && attempt(() => navigator.sendBeacon(url, body))) return;
-    const bytes = bytesOf(body);
-    keptBytes += bytes;
-    await ask(url, body, !isHidden() && keptBytes <= MAX_EVENT_BYTES);
-    keptBytes -= bytes;
+    await ask(url, body, !isHidden());
   };
 
   const reportFlashSuccess = async (success) => {
     const details = success ?? {};
     const session = cut(details.sessionId, 128) || newId();
     const fields = { session_id: session, message: orElse('Flash complete', cut(details.message, limits.message)) };
-    if (eventUrl) add(eventOf('flash_success', { writeMode: true, connected: true, ...details }, fields), 's');
-    const told = tellOld(incrementUrl, { sessionId: session });
-    if (eventUrl && isHidden()) sendBeacons();
-    await Promise.all([told, eventUrl && send()]);
+    if (successUrl) add(eventOf('flash_success', { writeMode: true, connected: true, ...details }, fields), 's');
+    const copied = sendCopy(successUrl !== incrementUrl && incrementUrl, { sessionId: session });
+    if (isHidden()) sendBeacons();
+    await Promise.all([copied, send()]);
   };
 
   const recent = new Map();
@@ -296,7 +362,7 @@ export function createTelemetry(options) {
     if (same) {
       same.count += 1;
       const text = same.key && read(same.key);
-      if (text) {
+      if (text && !isMarked(text)) {
         const kept = JSON.parse(text);
         kept.metadata_json = metadataOf({ ...JSON.parse(kept.metadata_json), count: same.count });
         keep(same.key, JSON.stringify(kept));
@@ -304,11 +370,8 @@ export function createTelemetry(options) {
       return;
     }
     if (recent.size >= MAX_WAITING) recent.delete(recent.keys().next().value);
-    recent.set(likeness, { since: Date.now(), count: 1, key: eventUrl && add(event, 'f') });
-
-    const { metadata_json: _, ...old } = event;
-    void tellOld(logUrl, { ...old, user_agent: '', page_url: '' });
-    if (!eventUrl) return;
+    recent.set(likeness, { since: Date.now(), count: 1, key: failureUrl && add(event, 'f') });
+    void sendCopy(failureUrl !== logUrl && logUrl, asLogged(event));
     if (isHidden()) sendBeacons();
     plan();
   };
@@ -347,7 +410,7 @@ export function createTelemetry(options) {
     flush,
   };
 
-  if (eventUrl) {
+  if (successUrl || failureUrl) {
     attempt(() => {
       document.addEventListener('visibilitychange', () => (isHidden() ? sendBeacons() : plan()));
       addEventListener('pagehide', sendBeacons);
@@ -362,6 +425,11 @@ export function createTelemetry(options) {
     });
   }
   return safe;
+}
+
+/** Return a failure as the older log takes it. */
+function asLogged({ metadata_json: _, ...event }) {
+  return { ...event, user_agent: '', page_url: '' };
 }
 
 /** Return the address of a path, whether or not the base names it already; '' where there is no base. */
