@@ -188,6 +188,7 @@ class Gate(ThreadingHTTPServer):
         self.max_body = max_body
         self.loses_answers = 0  # how many answers to a POST never arrive
         self.seen: list[tuple[str, str, str, str]] = []  # method, path, media type, body
+        self.answered: list[tuple[str, int, str]] = []  # path, status, body
 
     @property
     def url(self) -> str:
@@ -219,6 +220,7 @@ class GateHandler(BaseHTTPRequestHandler):
             return
         if is_too_large:
             status, text = 413, b'{"ok": false, "error": "Too large for the gate"}'
+        gate.answered.append((self.path, status, body.decode()))
         self.send_response(status)
         for name, value in headers:
             if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):

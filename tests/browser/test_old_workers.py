@@ -1,4 +1,4 @@
-"""The client against the old Workers: no event is lost, none is stored twice, and no request goes to a missing route."""
+"""The client against the old Workers: no event is lost or stored twice, and no request goes to a missing route."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.pages import Browser
-from tests.fixtures.old_workers import CounterWorker, LogWorker, old_workers, running
+from tests.fixtures.stand_in import CounterWorker, LogWorker, old_workers, running
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.needs_chromium
@@ -186,9 +186,7 @@ def test_a_hidden_page_tells_an_old_worker_once(
 def test_two_tabs_tell_an_old_worker_once(browser: Browser, workers: tuple[LogWorker, CounterWorker]) -> None:
     log, counter = workers
     addresses = {"log": log.url, "counter": counter.url, "unified": "dual"}
-    browser.run(
-        MAKE + "for (let n = 0; n < 8; n += 1) telemetry.reportError({ message: `event ${n}` });", **addresses
-    )
+    browser.run(MAKE + "for (let n = 0; n < 8; n += 1) telemetry.reportError({ message: `event ${n}` });", **addresses)
     first = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
     second = browser.driver.current_window_handle
@@ -242,7 +240,7 @@ def test_an_offline_page_loses_nothing(
 def test_the_next_build_sends_what_the_one_before_left(
     browser: Browser, workers: tuple[LogWorker, CounterWorker]
 ) -> None:
-    log, counter = workers
+    log, _ = workers
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     browser.run(
@@ -334,5 +332,3 @@ def test_a_blank_message_gets_the_words_that_the_old_log_gives_it(
     )
     wait_until(lambda: len(log.logs) == 1, "the copy was lost")
     assert messages(log.logs + log.events[1:]) == ["(no message)"] * (2 if unified else 1)
-
-
