@@ -22,7 +22,7 @@ from tests.fixtures.deployed_clients import (
     full_of,
     stringify,
 )
-from tests.fixtures.old_workers import (
+from tests.fixtures.old_answers import (
     COMPARED_HEADERS,
     DEPLOYED,
     ID,
