@@ -20,7 +20,7 @@ audit := $(python) .ci/audit.py requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-postgres browser faults fuzz bench check audit sql lock install clean
+.PHONY: help serve test test-postgres browser rehearsal faults fuzz bench check audit sql lock install clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name words; do \
@@ -38,6 +38,9 @@ test-postgres: $(development) ## every test, on PostgreSQL and Redis (DATABASE_U
 
 browser: $(development) ## the client and every page in a real Chromium, against a real server
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest tests/browser $(ARGS)
+
+rehearsal: $(development) ## the whole migration plan in Chromium, with kills and figures; ARGS=--short as CI runs it
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.rehearsal $(ARGS)
 
 # Without xdist, so that one process counts; the tests' own share of the cases is in their decorators.
 fuzz: $(development) ## bad input, each night: FUZZ_CASES=100000 of it, judged by the contract, with figures

@@ -23,6 +23,7 @@ from django.test import Client
 
 from events import buckets, clock, contract, groups, ingest, refusals, releases
 from events.models import Event
+from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
 from tests.faults.postgres import find_programs
 from tests.redis_databases import own_redis_database
@@ -170,13 +171,6 @@ def find_redis() -> str | None:
 
 
 @once
-def find_chromium() -> tuple[str, str] | None:
-    """Return the paths of Chromium and of its driver, None unless both are there."""
-    browsers = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    browser, driver = next(browsers, None), shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
-
-
 def find_npm() -> str | None:
     return shutil.which("npm")
 

@@ -7,12 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 
 from tests import npm
+from tests.servers import PROJECT_DIR
 
-PAGE = settings.BASE_DIR / "docs/frontend.md"
-CLIENT = settings.BASE_DIR / "events/static/events"
+PAGE = PROJECT_DIR / "docs/frontend.md"
+CLIENT = PROJECT_DIR / "events/static/events"
 
 # As a Vite project has them.
 ENVIRONMENT = "interface ImportMeta { readonly env: Readonly<Record<string, string | undefined>> }\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.admin_pages import Visitor, World, prepare
+from tests.browser.chromium import find_chromium
 from tests.browser.pages import Browser, page_served
-from tests.conftest import find_chromium
 from tests.servers import Server, served
 
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
@@ -177,6 +177,16 @@ def database_locked(server: Server) -> Iterator[None]:
         database.execute("ROLLBACK")
 
 
+class Answered(NamedTuple):
+    """A POST and its answer; `port` is the server that the gate led to."""
+
+    port: int
+    path: str
+    status: int
+    body: str
+    answer: str
+
+
 class Gate(ThreadingHTTPServer):
     """A proxy before the site, with a body limit of its own; it remembers what came."""
 
@@ -188,7 +198,7 @@ class Gate(ThreadingHTTPServer):
         self.max_body = max_body
         self.loses_answers = 0  # how many answers to a POST never arrive
         self.seen: list[tuple[str, str, str, str]] = []  # method, path, media type, body
-        self.answered: list[tuple[str, int, str]] = []  # path, status, body
+        self.answered: list[Answered] = []
 
     @property
     def url(self) -> str:
@@ -220,7 +230,8 @@ class GateHandler(BaseHTTPRequestHandler):
             return
         if is_too_large:
             status, text = 413, b'{"ok": false, "error": "Too large for the gate"}'
-        gate.answered.append((self.path, status, body.decode()))
+        if self.command == "POST":
+            gate.answered.append(Answered(gate.site_port, self.path, status, body.decode(), text.decode()))
         self.send_response(status)
         for name, value in headers:
             if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):

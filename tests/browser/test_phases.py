@@ -78,8 +78,8 @@ class World:
     def stored_at(self, body: str) -> list[tuple[str, str]]:
         """Return the places that accepted a request which holds this text."""
         if self.gate is not None:
-            stored = [(path, text) for path, status, text in self.gate.answered if status in (200, 201)]
-            return sorted((SITE, path) for path, text in stored if path in STORING and body in text)
+            stored = [answered for answered in self.gate.answered if answered.status in (200, 201)]
+            return sorted((SITE, one.path) for one in stored if one.path in STORING and body in one.body)
         workers = [(OLD_LOG, self.log), (OLD_COUNTER, self.counter)]
         return sorted(
             (name, seen.path)
@@ -90,7 +90,7 @@ class World:
 
     def is_gone(self, body: str) -> bool:
         """Return whether the site has answered 410 to a request which holds this text."""
-        return self.gate is not None and any(status == 410 and body in text for _, status, text in self.gate.answered)
+        return self.gate is not None and any(one.status == 410 and body in one.body for one in self.gate.answered)
 
     def count(self, address: str, route: str) -> int:
         if self.site is not None:
