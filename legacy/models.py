@@ -13,6 +13,10 @@ class ClientLog(models.Model):
     The columns that would identify a person stay empty: `user_agent` and `page_url` hold `''`,
     `origin` and `ip_hash` NULL. `event_id` is the id that its content has in the unified stream;
     `in_stream` says that it is there, or was until retention deleted it.
+
+    `arrived`: the row came in by `/client-log`; an import or a switch of the mode writes rows that did not.
+    `sent_to_event`: the client said that it sends the same failure to `/event`.
+    `refused_fields`: the fields for which `/event` refuses this payload, sorted and separated by commas.
     """
 
     id = models.TextField(primary_key=True)
@@ -35,6 +39,10 @@ class ClientLog(models.Model):
     in_stream = models.BooleanField()
     # It came by an import, so a prune leaves it alone unless asked. The default is for code of the release before.
     imported = models.BooleanField(default=False, db_default=False)
+    # What parity compares. The defaults in the database are for code of the release before, as above.
+    arrived = models.BooleanField(default=False, db_default=False)
+    sent_to_event = models.BooleanField(default=False, db_default=False)
+    refused_fields = models.TextField(default="", db_default="")
 
     class Meta:
         db_table = "client_logs"
@@ -62,11 +70,13 @@ class ClientLog(models.Model):
 
 
 class LegacyCount(models.Model):
-    """One session that the old counter knows; `in_stream` as in ClientLog."""
+    """One session that the old counter knows; `in_stream`, `arrived` and `sent_to_event` as in ClientLog."""
 
     session_id = models.TextField(primary_key=True)
     counted_at_ms = models.BigIntegerField()
     in_stream = models.BooleanField()
+    arrived = models.BooleanField(default=False, db_default=False)
+    sent_to_event = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()

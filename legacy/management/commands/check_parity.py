@@ -30,7 +30,7 @@ class Command(BaseCommand):
         if modes.in_force().tables_dropped:
             raise CommandError("The old tables are dropped; there is nothing to compare with.")
         if options["repair"]:
-            copied = copying.to_stream(ingest.record_many)
+            copied = copying.to_stream(ingest.record_many, refused_too=False)
             self.stderr.write(f"Copied {copied} events to the unified stream.")
         now = clock.now()
         finding = parity.check(options["days"], now.date(), tolerance=options["tolerance"])
