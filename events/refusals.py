@@ -26,6 +26,9 @@ class Outcome(StrEnum):
     OVERLOADED = "overloaded"
 
 
+# The outcomes that refuse an event; a duplicate is stored.
+OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE}
+
 FLUSH_AFTER_SECONDS = 5.0
 
 _lock = threading.Lock()

@@ -137,10 +137,23 @@ class Cutover(models.Model):
         return f"{self.mode}: {self.reason}"
 
 
+class Verdict(models.TextChoices):
+    """What a comparison says of a day, or of all its days."""
+
+    PROVEN = "proven"
+    DRIFT = "drift"
+    NO_EVIDENCE = "no evidence"
+
+
 class ParityRun(models.Model):
-    """One comparison of old and new: the whole finding, as `parity.Finding` told it."""
+    """One comparison by entry route: the whole finding, as `parity.Finding.as_json` writes it.
+
+    `verdict` is empty for a comparison by the rule of earlier releases, which compared the rows of both sides; its
+    finding has another form, and `holds` is its verdict. `days_held` are the proven days in a row.
+    """
 
     checked_at = models.DateTimeField("checked")
+    verdict = models.TextField(choices=Verdict.choices, blank=True, default="", db_default="")
     holds = models.BooleanField()
     days_held = models.IntegerField()
     finding: Any = models.JSONField()
@@ -150,7 +163,7 @@ class ParityRun(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.checked_at:%Y-%m-%d %H:%M}: {'holds' if self.holds else 'drifts'}"
+        return f"{self.checked_at:%Y-%m-%d %H:%M}: {self.verdict or 'by an older rule'}"
 
 
 class ImportRun(models.Model):

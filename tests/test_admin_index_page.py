@@ -247,11 +247,12 @@ PANEL = '<h2 id="old-system">Old system</h2>'
 @pytest.mark.parametrize("days", [{}, {"days": "7"}])
 def test_the_old_system_tells_its_mode_and_how_far_parity_is(client: Client, days: dict[str, str]) -> None:
     sign_in(client, "Staff")
-    ParityRun.objects.create(checked_at=clock.now(), holds=False, days_held=5, finding={})
+    ParityRun.objects.create(checked_at=clock.now(), verdict="drift", holds=False, days_held=5, finding={})
+    ParityRun.objects.create(checked_at=clock.now(), holds=True, days_held=9, finding={})  # by an older rule
     text = " ".join(client.get("/admin/", days).content.decode().split())
-    assert '<a href="/admin/legacy/parityrun/">5 of 7 days</a>' in text
+    assert '<a href="/admin/legacy/parityrun/">5 of 7 days proven</a>' in text
     assert '<a href="/admin/legacy/cutover/">alias</a>' in text
-    assert "✕ drifts" in text
+    assert "✕ drift" in text
 
 
 def test_parity_that_was_never_checked_is_told_so_on_an_empty_site_too(client: Client) -> None:
