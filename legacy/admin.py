@@ -82,6 +82,7 @@ class ModeAdmin(OldSystemAdmin):
             "confirming": confirming,
             "cut_off": form.cut_off,
             "problem": problem,
+            "gone": modes.gone_by_route(now.date()),
             "may_switch": self._may_switch(request),
             "window": admin_views.window(),
             "window_asked": settings.PARITY_DAYS,

@@ -1,18 +1,19 @@
 """The old Workers' routes, answered as they answered, over the side that the mode says."""
 
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.urls import ResolverMatch
 from django.utils.http import http_date
 
 from events import clock, contract, failures, guards, ingest
 from events.answers import answer, refusal
 from events.failures import Criteria
 from events.models import Event
-from events.views import IngestViewSet, PublicViewSet, let_in
+from events.views import IngestViewSet, PublicViewSet, let_in, note_refusal
 from legacy import api_schema, modes, old_tables, translate
 from legacy.models import ClientLog, LegacyCount, Mode
 
@@ -29,6 +30,8 @@ class OldRoute(PublicViewSet):
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         if modes.current() == Mode.GONE:
+            route = cast(ResolverMatch, request.resolver_match).url_name
+            note_refusal(modes.gone_outcome(f"/{route}"))
             raise Gone
 
     def handle_exception(self, error: Exception) -> Any:

@@ -184,10 +184,10 @@ def test_refusals_and_duplicates_are_told_by_reason(client: Client) -> None:
     sign_in(client, "Staff")
     make_event()
     rollups.add_tallies({(clock.today(), "duplicate"): 4, (clock.today(), "invalid_fields"): 2})
-    rollups.add_tallies({(date(2020, 1, 1), "origin"): 9})
+    rollups.add_tallies({(date(2020, 1, 1), "origin"): 9, (clock.today(), "gone /client-log"): 3})
     answer = client.get("/admin/")
     assert answer.context["duplicates"] == 4
-    assert answer.context["refusals"] == {"invalid fields": 2}
+    assert answer.context["refusals"] == {"gone /client-log": 3, "invalid fields": 2}
 
 
 def test_text_of_an_event_stays_text(client: Client) -> None:

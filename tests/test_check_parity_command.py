@@ -4,13 +4,13 @@ import io
 import itertools
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from events import clock, ingest, rollups
 from events.buckets import DAY_MS
@@ -82,6 +82,7 @@ def test_days_are_told_with_their_states_and_figures() -> None:
         "1 session in the last 7 days would be cut off by `gone`, and 1 failure:"
         " their clients know only the old routes.",
         "Refused at ingest: 0.0% (none).",
+        "Got 410 in the last 7 days: none.",
         "Public count: 3 by the old tables, 3 by the unified stream.",
         "Window: 0 of 7 proven days in a row.",
         "Parity: drift on 2 of 5 days (tolerance 0.5%).",
@@ -357,3 +358,18 @@ def test_a_prune_makes_no_more_of_the_requests_refused() -> None:
 def test_what_makes_no_sense_is_refused(options: tuple[str, str]) -> None:
     with pytest.raises(CommandError, match="--days is 1 to 400, --tolerance 0 to 1"):
         check(*options)
+
+
+def test_a_410_is_told_by_route_and_is_no_refused_event(post: Callable[..., Any], client: Client) -> None:
+    make_event()
+    modes.switch(modes.Mode.GONE, reason="a test", user=None, user_name="someone", at=clock.now())
+    for _ in range(3):
+        assert client.get("/count/").status_code == 410
+    assert post("/client-log", payload()).status_code == 410
+    rollups.add_tallies({(clock.today() - timedelta(days=6), modes.gone_outcome("/recent")): 1_204})
+    rollups.add_tallies({(clock.today() - timedelta(days=7), modes.gone_outcome("/increment")): 1})
+    ingest.flush_refusals()
+    lines = check()[1]
+    assert "Got 410 in the last 7 days: 1 /client-log, 3 /count, 1204 /recent." in lines
+    assert "Refused at ingest: 0.0% (none)." in lines
+    assert json.loads(check("--json")[1][0])["gone"] == {"/client-log": 1, "/count": 3, "/recent": 1204}

@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client, override_settings
 
-from events import clock
+from events import clock, ingest
 from events.buckets import DAY_MS
 from events.models import Event
 from legacy import modes, parity
@@ -104,7 +104,9 @@ def test_gone_answers_410_and_writes_nothing(client: Client, method: str, path: 
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
     assert answer.headers["Deprecation"].startswith("@")
     assert answer.headers["Link"] == '</event>; rel="successor-version"'
-    assert dump() == before
+    ingest.flush_refusals()
+    assert dump() == before | {"tallies": [(clock.today(), f"gone {path}", 1)]}
+    assert modes.gone_by_route(clock.today()) == {path: 1}
 
 
 def test_gone_leaves_the_new_routes_alone(client: Client, post: Callable[..., Any]) -> None:

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock
+from events import clock, ingest
 from legacy import modes, parity
 from legacy.models import Cutover, ParityRun
 from tests.conftest import make_event, sign_in, success, text_of
@@ -175,6 +175,18 @@ def test_the_end_comes_when_the_window_is_over_and_can_be_undone(client: Client)
     assert client.get("/count").status_code == 410
     client.post(PATH, CONFIRMED | {"mode": "alias"})
     assert client.get("/count").json() == {"ok": True, "total": 7}
+
+
+def test_requests_that_got_410_are_told_by_route(client: Client) -> None:
+    sign_in(client, "Staff")
+    assert "got 410" not in text_of(client.get(PATH))
+    switch("gone")
+    said = "Requests that got 410 in the last 7 days: {}.</p>"
+    assert said.format("none") in text_of(client.get(PATH))
+    for path in ("/count", "/count", "/recent/"):
+        client.get(path)
+    ingest.flush_refusals()
+    assert said.format("<code>/count</code> 2, <code>/recent</code> 1") in text_of(client.get(PATH))
 
 
 def test_after_the_tables_are_dropped_nothing_is_offered(client: Client, settings: Any, tmp_path: Path) -> None:

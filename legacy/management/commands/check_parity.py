@@ -43,14 +43,15 @@ class Command(BaseCommand):
         now = clock.now()
         finding = parity.check(options["days"], now.date(), tolerance=options["tolerance"])
         run = parity.keep(finding, at=now)
+        gone = modes.gone_by_route(now.date())
         if options["json"]:
-            self.stdout.write(json.dumps(finding.as_json() | {"days_held": run.days_held}))
+            self.stdout.write(json.dumps(finding.as_json() | {"days_held": run.days_held, "gone": gone}))
         else:
-            self._print(finding, run.days_held, options["days"])
+            self._print(finding, run.days_held, options["days"], gone)
         if EXIT_STATUS[finding.verdict]:
             raise SystemExit(EXIT_STATUS[finding.verdict])
 
-    def _print(self, finding: Finding, proven_in_a_row: int, asked: int) -> None:
+    def _print(self, finding: Finding, proven_in_a_row: int, asked: int, gone: dict[str, int]) -> None:
         columns = "".join(f"{name:>9}" for name in ("arrived", "expected", "missing", "old only", "new only"))
         self.stdout.write(f"{'':25}  {'successes':47}failures")
         self.stdout.write(f"{'day':10}  {'state':11}  {columns}  {columns}")
@@ -73,6 +74,7 @@ class Command(BaseCommand):
             )
         self.stdout.write(str(finding.cut_off))
         self.stdout.write(f"Refused at ingest: {finding.refused_share:.1%} ({_by_name(finding.refused) or 'none'}).")
+        self.stdout.write(f"Got 410 in the last {modes.GONE_DAYS} days: {_by_name(gone) or 'none'}.")
         self.stdout.write(
             f"Public count: {finding.old_count} by the old tables, {finding.new_count} by the unified stream."
         )
