@@ -5,6 +5,7 @@ one transaction, hands each its outcome, and passes the lead to one that came me
 its own, so commands and tests run the same code as requests. Nobody hears of an outcome before its commit.
 """
 
+import json
 import logging
 import threading
 import time
@@ -277,11 +278,22 @@ def _complete(duplicates: list[EventRow]) -> list[EventRow]:
     by_id = {event.id: event for event in duplicates if event.session_id is None}
     told = _fill_placeholders(by_session) if by_session else []
     if by_id:
-        waiting = Event.objects.filter(id__in=by_id, source=Source.CLIENT_LOG, metadata_json="{}")
-        for event_id in waiting.order_by("id").values_list("id", flat=True):
+        waiting = Event.objects.filter(id__in=by_id, source=Source.CLIENT_LOG)
+        for event_id, stored in waiting.order_by("id").values_list("id", "metadata_json"):
             event = by_id[event_id]
-            waiting.filter(id=event_id).update(metadata_json=event.metadata_json, source=event.source)
+            metadata = _with_all_of(stored, event.metadata_json)
+            waiting.filter(id=event_id).update(metadata_json=metadata, source=event.source)
     return told
+
+
+def _with_all_of(stored: str, sent: str) -> str:
+    """Return the metadata that an event has after its `/event` added some: what an old route stored stays."""
+    if stored == "{}":
+        return sent
+    added = json.loads(sent)
+    kept = json.loads(stored)
+    metadata = (added if isinstance(added, dict) else {"metadata": added}) | kept
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 def _fill_placeholders(by_session: dict[str | None, EventRow]) -> list[EventRow]:

@@ -336,7 +336,7 @@ class GroupShare(models.Model):
 class IngestTally(models.Model):
     """How many requests or batch items ended without a stored event, by UTC day and outcome.
 
-    Outcomes: `duplicate`, and the reasons of `refusals.Reason`.
+    Outcomes: those of `refusals.Outcome`, and those that other apps name.
     """
 
     seen_on = models.DateField()

@@ -26,6 +26,9 @@ class Outcome(StrEnum):
     OVERLOADED = "overloaded"
 
 
+# The outcomes that refuse an event; a duplicate is stored.
+OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE}
+
 FLUSH_AFTER_SECONDS = 5.0
 
 _lock = threading.Lock()
@@ -33,11 +36,14 @@ _last_taken = time.monotonic()
 _waiting: Counter[tuple[date, str]] = Counter()
 
 
-def note(outcome: Outcome, at_ms: int, count: int = 1) -> None:
-    """Count a request or batch item that was not stored."""
+def note(outcome: str, at_ms: int, count: int = 1) -> None:
+    """Count a request or batch item that was not stored.
+
+    An outcome is one of Outcome, or a text of another app. An app must have few of them: each is a row for each day.
+    """
     day = datetime.fromtimestamp(at_ms / 1000, UTC).date()
     with _lock:
-        _waiting[day, outcome.value] += count
+        _waiting[day, str(outcome)] += count
 
 
 @contextmanager

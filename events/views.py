@@ -61,7 +61,7 @@ class IngestViewSet(PublicViewSet):
         return super().handle_exception(error)
 
 
-def note_refusal(outcome: refusals.Outcome) -> None:
+def note_refusal(outcome: str) -> None:
     """Count a refusal; now and then the count is written though no event takes it along."""
     refusals.note(outcome, clock.now_ms())
     if outcome != refusals.Outcome.STORAGE and refusals.are_due():  # the database is away as it is

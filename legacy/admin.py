@@ -80,7 +80,9 @@ class ModeAdmin(OldSystemAdmin):
             "form": form,
             "chosen": _in_words(form.cleaned_data["mode"]) if confirming else None,
             "confirming": confirming,
+            "cut_off": form.cut_off,
             "problem": problem,
+            "gone": modes.gone_by_route(now.date()),
             "may_switch": self._may_switch(request),
             "window": admin_views.window(),
             "window_asked": settings.PARITY_DAYS,
@@ -110,7 +112,7 @@ class ModeAdmin(OldSystemAdmin):
 
 @admin.register(ParityRun)
 class ParityAdmin(OldSystemAdmin):
-    """The newest comparison of old and new, the ones before it, and a button for another."""
+    """The newest comparison by entry route, the ones before it, and a button for another."""
 
     title = "Parity"
 
@@ -131,7 +133,7 @@ class ParityAdmin(OldSystemAdmin):
         return self._show(request, get_object_or_404(ParityRun, pk=key))
 
     def check_now(self, request: HttpRequest) -> HttpResponse:
-        """Compare anew and keep what was found (POST)."""
+        """Compare and keep what was found (POST)."""
         self.demand_view(request)
         if request.method == "POST":
             self._compare(request)
@@ -142,7 +144,6 @@ class ParityAdmin(OldSystemAdmin):
             messages.error(request, "The old tables are dropped; there is nothing to compare with.")
             return
         now = clock.now()
-        # Twice the window, so that quiet days don't keep it from being seen whole.
         days = parity.days_to_compare()
         try:
             parity.keep(parity.check(days, now.date()), at=now)
@@ -161,18 +162,16 @@ class ParityAdmin(OldSystemAdmin):
             "change_page": f"admin:{self.page('change')}",
         }
         if run:
-            total = admin_views.total(run)
             context |= {
                 "finding": run.finding,
+                "told": admin_views.told(run),
                 "days": admin_views.compared_days(run),
-                "total": total,
-                "old_total": sum(side.old for _, side in total),
-                "missing": sum(side.only_old for _, side in total),
+                "total": admin_views.total(run),
                 "refused": [
                     (name.replace("_", " "), count) for name, count in admin_views.most_first(run.finding["refused"])
                 ],
-                "only_old": admin_views.examples_only_old(run),
-                "only_new": admin_views.examples_only_new(run),
+                "missing": admin_views.examples_missing(run),
+                "event_only": admin_views.examples_event_only(run),
             }
         return self.render(request, "legacy/parity.html", context)
 

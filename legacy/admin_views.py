@@ -8,13 +8,13 @@ from django.conf import settings
 from django.contrib.admin.utils import quote
 from django.db.models import Sum
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
 from events import metrics
 from events.models import CounterBaseline, Event, EventType
 from legacy import modes, old_tables, translate
-from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun
-from legacy.parity import Day, Side
+from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun, Verdict
 
 HISTORY = 50
 EXAMPLES = 2
@@ -62,22 +62,25 @@ MODES = [
 
 
 class Window(NamedTuple):
-    """How far the parity window is, by the newest comparison; `held` and `asked` are days with traffic in a row."""
+    """How far the parity window is, by the newest comparison; `proven` and `asked` are days in a row."""
 
-    held: int
+    proven: int
     asked: int
-    holds: bool
+    verdict: str
+    mark: str
     checked_at: datetime
 
     @property
     def is_over(self) -> bool:
-        return self.held >= self.asked
+        return self.proven >= self.asked
 
 
 def window() -> Window | None:
-    """Return the parity window, None before the first comparison. Looks at the newest run and compares nothing."""
-    run = ParityRun.objects.values_list("days_held", "holds", "checked_at").first()
-    return Window(run[0], settings.PARITY_DAYS, *run[1:]) if run else None
+    """Return the parity window, None before the first comparison by today's rule. Compares nothing."""
+    run = ParityRun.objects.exclude(verdict="").defer("finding").first()
+    if run is None:
+        return None
+    return Window(run.days_held, settings.PARITY_DAYS, run.verdict, MARKS[Verdict(run.verdict)], run.checked_at)
 
 
 def overview_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
@@ -98,37 +101,107 @@ def overview_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
 # --- parity ----------------------------------------------------------------------------------------------------------
 
 
+class Cell(NamedTuple):
+    """One figure of a day."""
+
+    label: str
+    figure: int
+    is_bad: bool
+
+
+Sides = list[tuple[str, list[Cell]]]
+
+
 class ComparedDay(NamedTuple):
-    """One day of a comparison with its verdict; `counts` where it is one of the days held in a row."""
+    """One day of a comparison with its state in words; `counts` where it is one of the days in a row."""
 
     day: date
-    successes: Side
-    failures: Side
-    verdict: str
+    sides: Sides
+    state: str
     mark: str
     counts: bool
 
-    @property
-    def sides(self) -> list[tuple[str, Side]]:
-        return [("successes", self.successes), ("failures", self.failures)]
+
+# The figures of a side, and what the page calls them.
+FIGURES = {
+    "arrived": "arrived",
+    "expected": "expected",
+    "missing": "missing",
+    "old_clients": "old only",
+    "event_only": "new only",
+}
+OLDER_FIGURES = {"old": "old", "new": "new", "only_old": "only old", "only_new": "only new"}
+LOSSES = ("missing", "only_old")
+HELD, QUIET = "held", "no traffic"  # the states by the rule of earlier releases, besides drift
+MARKS = {Verdict.PROVEN: "✓", HELD: "✓", Verdict.DRIFT: "✕", Verdict.NO_EVIDENCE: "–", QUIET: "–"}
 
 
 def compared_days(run: ParityRun) -> list[ComparedDay]:
     """Return the days of a kept comparison, oldest first."""
     compared = []
     in_a_row = run.days_held
-    for day in reversed(_days(run.finding["days"])):
-        is_over = day.day < run.checked_at.date().isoformat()
-        verdict, mark = _verdict(day, run.finding["tolerance"], is_over=is_over)
-        counts = verdict == "held" and in_a_row > 0
+    for day in reversed(run.finding["days"]):
+        state = day["state"] if run.verdict else _older_state(day, run.finding["tolerance"])
+        mark = MARKS[state]
+        is_over = day["day"] < run.checked_at.date().isoformat()
+        if not is_over:
+            state, mark = ("drift so far", mark) if state == Verdict.DRIFT else ("not over", "…")
+        counts = state in (Verdict.PROVEN, HELD) and in_a_row > 0
         in_a_row -= counts
-        compared.append(ComparedDay(date.fromisoformat(day.day), day.successes, day.failures, verdict, mark, counts))
+        compared.append(ComparedDay(date.fromisoformat(day["day"]), _sides(run, day), str(state), mark, counts))
     return compared[::-1]
 
 
-def total(run: ParityRun) -> list[tuple[str, Side]]:
-    (day,) = _days([run.finding["total"]])
-    return [("successes", day.successes), ("failures", day.failures)]
+def total(run: ParityRun) -> Sides:
+    return _sides(run, run.finding["total"])
+
+
+def _sides(run: ParityRun, day: dict[str, Any]) -> Sides:
+    figures = FIGURES if run.verdict else OLDER_FIGURES
+    return [
+        (
+            side,
+            [Cell(label, day[side][name], name in LOSSES and day[side][name] > 0) for name, label in figures.items()],
+        )
+        for side in ("successes", "failures")
+    ]
+
+
+def _older_state(day: dict[str, Any], tolerance: float) -> str:
+    sides = day["successes"], day["failures"]
+    if any(side["only_old"] > side["old"] * tolerance for side in sides):
+        return Verdict.DRIFT
+    return HELD if any(side["old"] for side in sides) else QUIET
+
+
+class Told(NamedTuple):
+    """What a kept comparison says as a whole."""
+
+    words: str
+    mark: str
+    expected: int
+    missing: int
+    refused: int
+    refused_fields: list[tuple[str, int]]
+
+
+def told(run: ParityRun) -> Told:
+    total = run.finding["total"]
+    sides = total["successes"], total["failures"]
+    if not run.verdict:
+        words, mark = ("Held", "✓") if run.holds else ("Drift", "✕")
+        old, only_old = (sum(side[name] for side in sides) for name in ("old", "only_old"))
+        return Told(words, mark, old, only_old, 0, [])
+    states = [day["state"] for day in run.finding["days"]]
+    days = states.count(run.verdict)
+    words = {
+        Verdict.PROVEN: f"Proven on {days} day{pluralize(days)}",
+        Verdict.DRIFT: f"Drift on {days} of {len(states)} day{pluralize(len(states))}",
+        Verdict.NO_EVIDENCE: "No evidence",
+    }[Verdict(run.verdict)]
+    expected, missing = (sum(side[name] for side in sides) for name in ("expected", "missing"))
+    fields = most_first(total["refused_fields"])
+    return Told(words, MARKS[Verdict(run.verdict)], expected, missing, total["failures"]["refused"], fields)
 
 
 class Example(NamedTuple):
@@ -141,35 +214,26 @@ class Example(NamedTuple):
     event_url: str | None
 
 
-def examples_only_old(run: ParityRun) -> list[Example]:
-    return _newest_first(_example(told, None) for told in run.finding["examples_only_old"])
+def examples_missing(run: ParityRun) -> list[Example]:
+    """Return what the old routes alone had; by the rule of earlier releases, what the old tables alone held."""
+    found = run.finding["examples_missing" if run.verdict else "examples_only_old"]
+    return _newest_first(_example(kept, None) for kept in found)
 
 
-def examples_only_new(run: ParityRun) -> list[Example]:
-    found = run.finding["examples_only_new"]
-    there = set(Event.objects.filter(pk__in=[told["id"] for told in found]).values_list("pk", flat=True))
-    return _newest_first(_example(told, event_url(told["id"]) if told["id"] in there else None) for told in found)
+def examples_event_only(run: ParityRun) -> list[Example]:
+    """Return what `/event` alone had; by the rule of earlier releases, what the stream alone held."""
+    found = run.finding["examples_event_only" if run.verdict else "examples_only_new"]
+    there = set(Event.objects.filter(pk__in=[kept["id"] for kept in found]).values_list("pk", flat=True))
+    return _newest_first(_example(kept, event_url(kept["id"]) if kept["id"] in there else None) for kept in found)
 
 
 def _newest_first(examples: Iterable[Example]) -> list[Example]:
     return sorted(examples, key=lambda example: example.received, reverse=True)
 
 
-def _example(told: dict[str, str], url: str | None) -> Example:
-    event_type, _ = translate.todays_type(told["type"], EventType.values)
-    return Example(told["received"], event_type, told["id"], told["message"], url)
-
-
-def _days(kept: Iterable[dict[str, Any]]) -> list[Day]:
-    return [Day(day["day"], Side(**day["successes"]), Side(**day["failures"])) for day in kept]
-
-
-def _verdict(day: Day, tolerance: float, *, is_over: bool) -> tuple[str, str]:
-    if not day.holds(tolerance):
-        return ("drifts", "✕") if is_over else ("drifts so far", "✕")
-    if not is_over:
-        return "not over", "…"
-    return ("held", "✓") if day.has_traffic() else ("quiet", "–")
+def _example(kept: dict[str, str], url: str | None) -> Example:
+    event_type, _ = translate.todays_type(kept["type"], EventType.values)
+    return Example(kept["received"], event_type, kept["id"], kept["message"], url)
 
 
 # --- the count's history -------------------------------------------------------------------------------------------

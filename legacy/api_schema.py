@@ -8,6 +8,9 @@ from events.api_schema import COUNT, STRING, TOTAL, just, obj, refusals
 
 OLD: dict[str, Any] = {"deprecated": True, "auth": [{}], "tags": ["old routes"]}
 GONE = {410: obj({"ok": just(False), "error": STRING, "successor": STRING})}
+SENT_TO_EVENT = {
+    "sentToEvent": {"type": "boolean", "description": "true: the client sends the same to `/event`. For parity alone."}
+}
 INGEST_REFUSALS = {**refusals(400, 403, 405, 408, 413, 415, 429, 503), **GONE}
 
 CLIENT_LOG = extend_schema(
@@ -17,7 +20,8 @@ CLIENT_LOG = extend_schema(
         "application/json": obj(
             {"event_type": STRING, "message": STRING, "occurred_at": STRING},
             dict.fromkeys(("model", "app_version", "error_name", "stack", "log_lines_json"), STRING)
-            | dict.fromkeys(("write_mode", "connected"), COUNT),
+            | dict.fromkeys(("write_mode", "connected"), COUNT)
+            | SENT_TO_EVENT,
         )
     },
     responses={200: obj({"ok": just(True)}), **INGEST_REFUSALS},
@@ -32,7 +36,7 @@ COUNTER = extend_schema(
 INCREMENT = extend_schema(
     operation_id="post_increment",
     summary="Count a session once",
-    request={"application/json": obj({"sessionId": STRING})},
+    request={"application/json": obj({"sessionId": STRING}, SENT_TO_EVENT)},
     responses={200: obj({"ok": just(True), "total": COUNT, "deduped": {"type": "boolean"}}), **INGEST_REFUSALS},
     **OLD,
 )

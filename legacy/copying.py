@@ -16,17 +16,22 @@ CHUNK = 500
 Record = Callable[[Sequence[EventRow]], list[ingest.Outcome]]
 
 
-def to_stream(record: Record) -> int:
+def to_stream(record: Record, *, refused_too: bool = True) -> int:
     """Copy what the old tables hold and the stream does not; return how many events that added.
 
-    `record` is the writer's way in: `ingest.record_many`, or `ingest.record_within` under a lock.
+    `record` is the writer's way in: `ingest.record_many`, or `ingest.record_within` under a lock. A repair leaves out
+    failures that `/event` refuses by contract: `/event` did not lose them. A switch of the mode copies them too,
+    because `/recent` and the page of failures must show after a switch what they showed before it.
     """
     added = 0
     while sessions := list(LegacyCount.objects.filter(in_stream=False).order_by("session_id")[:CHUNK]):
         outcomes = record([translate.success_from_row(row) for row in sessions])
         LegacyCount.objects.filter(pk__in=[row.pk for row in sessions]).update(in_stream=True)
         added += sum(outcome.stored for outcome in outcomes)
-    while rows := list(ClientLog.objects.filter(in_stream=False).order_by("id")[:CHUNK]):
+    waiting = ClientLog.objects.filter(in_stream=False)
+    if not refused_too:
+        waiting = waiting.filter(refused_fields="")
+    while rows := list(waiting.order_by("id")[:CHUNK]):
         outcomes = record([translate.event_from_row(row) for row in rows])
         ClientLog.objects.filter(pk__in=[row.pk for row in rows]).update(in_stream=True)
         added += sum(outcome.stored for outcome in outcomes)

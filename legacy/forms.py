@@ -7,6 +7,7 @@ from django import forms
 
 from legacy import parity
 from legacy.models import Mode
+from legacy.parity import CutOff
 
 
 class SwitchForm(forms.Form):
@@ -16,14 +17,18 @@ class SwitchForm(forms.Form):
     def __init__(self, *args: Any, in_force: Mode, today: date, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.today = today
+        self.cut_off: CutOff | None = None  # known once somebody chose `gone`
         self.fields["mode"].choices = [  # type: ignore[attr-defined]
             (mode.value, mode.value) for mode in Mode if mode != in_force
         ]
 
     def clean_mode(self) -> Mode:
-        """Refuse the end of the old routes while parity, compared anew, has not held for long enough."""
+        """Refuse the end of the old routes while parity, compared anew, is proven on too few days in a row."""
         mode = Mode(self.cleaned_data["mode"])
-        missing = parity.missing_from_window(self.today) if mode == Mode.GONE else ""
-        if missing:
-            raise forms.ValidationError(missing)
+        if mode == Mode.GONE:
+            finding = parity.check_window(self.today)
+            self.cut_off = finding.cut_off
+            missing = parity.missing_from_window(finding, self.today)
+            if missing:
+                raise forms.ValidationError(missing)
         return mode

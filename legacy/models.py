@@ -13,6 +13,10 @@ class ClientLog(models.Model):
     The columns that would identify a person stay empty: `user_agent` and `page_url` hold `''`,
     `origin` and `ip_hash` NULL. `event_id` is the id that its content has in the unified stream;
     `in_stream` says that it is there, or was until retention deleted it.
+
+    `arrived`: the row came in by `/client-log`; an import or a switch of the mode writes rows that did not.
+    `sent_to_event`: the client said that it sends the same failure to `/event`.
+    `refused_fields`: the fields for which `/event` refuses this payload, sorted and separated by commas.
     """
 
     id = models.TextField(primary_key=True)
@@ -35,6 +39,10 @@ class ClientLog(models.Model):
     in_stream = models.BooleanField()
     # It came by an import, so a prune leaves it alone unless asked. The default is for code of the release before.
     imported = models.BooleanField(default=False, db_default=False)
+    # What parity compares. The defaults in the database are for code of the release before, as above.
+    arrived = models.BooleanField(default=False, db_default=False)
+    sent_to_event = models.BooleanField(default=False, db_default=False)
+    refused_fields = models.TextField(default="", db_default="")
 
     class Meta:
         db_table = "client_logs"
@@ -62,11 +70,13 @@ class ClientLog(models.Model):
 
 
 class LegacyCount(models.Model):
-    """One session that the old counter knows; `in_stream` as in ClientLog."""
+    """One session that the old counter knows; `in_stream`, `arrived` and `sent_to_event` as in ClientLog."""
 
     session_id = models.TextField(primary_key=True)
     counted_at_ms = models.BigIntegerField()
     in_stream = models.BooleanField()
+    arrived = models.BooleanField(default=False, db_default=False)
+    sent_to_event = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
@@ -127,10 +137,23 @@ class Cutover(models.Model):
         return f"{self.mode}: {self.reason}"
 
 
+class Verdict(models.TextChoices):
+    """What a comparison says of a day, or of all its days."""
+
+    PROVEN = "proven"
+    DRIFT = "drift"
+    NO_EVIDENCE = "no evidence"
+
+
 class ParityRun(models.Model):
-    """One comparison of old and new: the whole finding, as `parity.Finding` told it."""
+    """One comparison by entry route: the whole finding, as `parity.Finding.as_json` writes it.
+
+    `verdict` is empty for a comparison by the rule of earlier releases, which compared the rows of both sides; its
+    finding has another form, and `holds` is its verdict. `days_held` are the proven days in a row.
+    """
 
     checked_at = models.DateTimeField("checked")
+    verdict = models.TextField(choices=Verdict.choices, blank=True, default="", db_default="")
     holds = models.BooleanField()
     days_held = models.IntegerField()
     finding: Any = models.JSONField()
@@ -140,7 +163,7 @@ class ParityRun(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.checked_at:%Y-%m-%d %H:%M}: {'holds' if self.holds else 'drifts'}"
+        return f"{self.checked_at:%Y-%m-%d %H:%M}: {self.verdict or 'by an older rule'}"
 
 
 class ImportRun(models.Model):

@@ -7,18 +7,20 @@ switch copies what is missing under the same lock before it takes effect.
 
 import threading
 import time
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 
-from events import audit, clock, ingest
+from events import audit, clock, ingest, metrics
 from events.models import AuditKind, LifetimeTotal
 from events.querysets import SUCCESS
 from legacy import copying, old_tables
 from legacy.models import Cutover, Mode, ModeInForce
 
 REMEMBERED_SECONDS = 1.0
+GONE_DAYS = 7
+_GONE = "gone "
 # An event may be committed so long after its clock was read; what the first copy may have missed is younger.
 _COMMIT_MS = 120_000
 
@@ -90,6 +92,17 @@ def count_now() -> int:
 def public_count(mode: Mode) -> int:
     """Return the count that `/count` tells in this mode; where it is gone, the one that its successor tells."""
     return old_tables.count() if mode == Mode.SEPARATE else old_tables.stream_count()
+
+
+def gone_outcome(route: str) -> str:
+    """Return how a 410 of an old route is counted among the refusals."""
+    return f"{_GONE}{route}"
+
+
+def gone_by_route(today: date) -> dict[str, int]:
+    """Return how many requests got 410 on the GONE_DAYS UTC days that end with today, by route."""
+    tallies = metrics.tallies(today - timedelta(days=GONE_DAYS - 1), today + timedelta(days=1))
+    return {name.removeprefix(_GONE): count for name, count in tallies.items() if name.startswith(_GONE)}
 
 
 def refuse_without_tables(row: ModeInForce) -> None:

@@ -1,61 +1,109 @@
-"""Whether old and new agree: by UTC day, matched by content, against a tolerance.
+"""Whether `/event` receives what the old routes receive: by UTC day and by entry route, against a tolerance.
 
-What only the old side has is a loss and makes drift. What only the new side has is expected: clients of the
-newer revisions send their successes to `/event` alone. A day counts once it is over and the old side had traffic.
+The old routes feed the unified stream too: in `alias`, by a switch of the mode, by a repair. So an event in the stream
+proves nothing unless it arrived by `/event`, and then its source is `event`. The old side counts arrivals only: rows
+that came in by an old route, not those that an import or a switch wrote.
+
+An arrival is expected at `/event` when one of these is true:
+
+- its client said that it sends the same to `/event` (`sent_to_event`);
+- it did arrive by `/event`;
+- it is a failure of a version from which `/event` received anything in the days compared.
+
+Every other arrival comes from a client that knows only the old routes, or is a failure that `/event` refuses by
+contract. Both are counted apart and are no drift. What only `/event` has is counted and not judged.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 
-from events import failures, metrics, retention
+from events import failures, metrics, refusals, retention
 from events.buckets import DAY_MS
 from events.failures import Criteria
-from events.models import Event
+from events.models import Event, Source
 from events.querysets import SUCCESS, in_pages
 from events.rows import EventRow
 from legacy import old_tables, translate
-from legacy.models import ClientLog, ImportRun, LegacyCount, ParityRun
+from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 
 TOLERANCE = 0.005
 MAX_EXAMPLES = 10
 CHUNK = 1_000
-# A twin may come in on the other side of midnight; its partner is looked for so far around the days compared.
+CUT_OFF_DAYS = 7
+# A twin may arrive on the other side of midnight; its partner is looked for so far around the days compared.
 SLACK_MS = 3_600_000
 
 
 @dataclass
 class Side:
-    """Successes or failures of one day: on each side, and on one side alone."""
+    """Successes or failures of one day.
 
-    old: int = 0
-    new: int = 0
-    only_old: int = 0
-    only_new: int = 0
+    `arrived` is the sum of `expected`, `old_clients` and `refused`; `missing` are those expected that did not arrive
+    by `/event`. `by_event` and `event_only` count what arrived by `/event`, and which of it by no old route.
+    """
+
+    arrived: int = 0
+    expected: int = 0
+    missing: int = 0
+    old_clients: int = 0
+    refused: int = 0
+    by_event: int = 0
+    event_only: int = 0
 
     def add(self, other: "Side") -> None:
-        self.old += other.old
-        self.new += other.new
-        self.only_old += other.only_old
-        self.only_new += other.only_new
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
+    def drifts(self, tolerance: float) -> bool:
+        return self.missing > self.expected * tolerance
 
 
 @dataclass
 class Day:
+    """One UTC day; `refused_fields` counts the failures that `/event` refuses, by each field that is wrong."""
+
     day: str
     successes: Side = field(default_factory=Side)
     failures: Side = field(default_factory=Side)
+    refused_fields: dict[str, int] = field(default_factory=dict)
 
-    def has_traffic(self) -> bool:
-        return bool(self.successes.old or self.failures.old)
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return self.successes, self.failures
 
-    def holds(self, tolerance: float) -> bool:
-        # Each by itself: on a site where most attempts fail, every success could be lost within a share of both.
-        return all(side.only_old <= side.old * tolerance for side in (self.successes, self.failures))
+    def is_empty(self) -> bool:
+        return not any(side.arrived or side.by_event for side in self.sides)
+
+    def state(self, tolerance: float) -> Verdict:
+        # Each side by itself: where most attempts fail, every success could be lost within a share of both.
+        if any(side.drifts(tolerance) for side in self.sides):
+            return Verdict.DRIFT
+        return Verdict.PROVEN if any(side.expected for side in self.sides) else Verdict.NO_EVIDENCE
+
+    def add(self, other: "Day") -> None:
+        self.successes.add(other.successes)
+        self.failures.add(other.failures)
+        self.refused_fields = dict(Counter(self.refused_fields) + Counter(other.refused_fields))
+
+
+@dataclass
+class CutOff:
+    """What arrived in the last CUT_OFF_DAYS from clients that know only the old routes."""
+
+    sessions: int = 0
+    failures: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sessions:,} session{'' if self.sessions == 1 else 's'} in the last {CUT_OFF_DAYS} days would be cut"
+            f" off by `gone`, and {self.failures:,} failure{'' if self.failures == 1 else 's'}:"
+            " their clients know only the old routes."
+        )
 
 
 @dataclass
@@ -66,8 +114,9 @@ class Finding:
     tolerance: float
     old_count: int
     new_count: int
-    examples_only_old: list[dict[str, str]]
-    examples_only_new: list[dict[str, str]]
+    cut_off: CutOff
+    examples_missing: list[dict[str, str]]
+    examples_event_only: list[dict[str, str]]
     refused: dict[str, int]
     refused_share: float
 
@@ -75,150 +124,188 @@ class Finding:
     def total(self) -> Day:
         total = Day("in all")
         for day in self.days:
-            total.successes.add(day.successes)
-            total.failures.add(day.failures)
+            total.add(day)
         return total
 
+    def count(self, state: Verdict) -> int:
+        """Return how many days are in a state."""
+        return sum(day.state(self.tolerance) == state for day in self.days)
+
     @property
-    def holds(self) -> bool:
-        return all(day.holds(self.tolerance) for day in self.days)
+    def verdict(self) -> Verdict:
+        if self.count(Verdict.DRIFT):
+            return Verdict.DRIFT
+        return Verdict.PROVEN if self.count(Verdict.PROVEN) else Verdict.NO_EVIDENCE
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"holds": self.holds, "total": asdict(self.total)}
+        days = [asdict(day) | {"state": day.state(self.tolerance).value} for day in self.days]
+        return asdict(self) | {"days": days, "total": asdict(self.total), "verdict": self.verdict.value}
 
 
 def days_to_compare() -> int:
-    """Return two weeks, or twice the window: today never counts, and quiet days may lie between."""
+    """Return two weeks, or twice the window: today never counts, and days without evidence may lie between."""
     return max(14, 2 * settings.PARITY_DAYS)
 
 
 def check(days: int, today: date, *, tolerance: float = TOLERANCE) -> Finding:
     """Compare the `days` UTC days that end with today; those from which events were pruned are left out."""
-    first_ms, end_ms = metrics.last_days(days, today)
-    start_ms = min(max(first_ms, retention.whole_since_ms()), end_ms)
-    found = {_day(ms): Day(_day(ms)) for ms in range(start_ms, end_ms, DAY_MS)}
-    only_old: list[dict[str, str]] = []
-    only_new: list[dict[str, str]] = []
-    _compare_successes(found, start_ms, end_ms, only_old, only_new)
-    _compare_failures(found, start_ms, end_ms, only_old, only_new)
-    refused = metrics.tallies(today - timedelta(days=days - 1), today + timedelta(days=1))
-    refused.pop("duplicate", None)
-    accepted = sum(metrics.totals_by_type(first_ms, end_ms).values())
-    refusals = sum(refused.values())
+    comparison = _Comparison(days, today)
+    recent = comparison if days >= CUT_OFF_DAYS else _Comparison(CUT_OFF_DAYS, today)
+    tallies = metrics.tallies(today - timedelta(days=days - 1), today + timedelta(days=1))
+    refused = {outcome: count for outcome, count in tallies.items() if outcome in refusals.OF_EVENTS}
+    accepted = sum(metrics.totals_by_type(*metrics.last_days(days, today)).values())
+    refused_in_all = sum(refused.values())
     return Finding(
-        days=list(found.values()),
+        days=list(comparison.days.values()),
         tolerance=tolerance,
         old_count=old_tables.count(),
         new_count=old_tables.stream_count(),
-        examples_only_old=only_old,
-        examples_only_new=only_new,
+        cut_off=recent.cut_off(today - timedelta(days=CUT_OFF_DAYS - 1)),
+        examples_missing=comparison.examples_missing,
+        examples_event_only=comparison.examples_event_only,
         refused=refused,
-        refused_share=refusals / (refusals + accepted) if refusals else 0.0,
+        refused_share=refused_in_all / (refused_in_all + accepted) if refused_in_all else 0.0,
     )
 
 
 def keep(finding: Finding, *, at: datetime) -> ParityRun:
     """Keep a finding as a row of the history."""
-    held = days_held(finding.days, at.date(), finding.tolerance)
-    return ParityRun.objects.create(checked_at=at, holds=finding.holds, days_held=held, finding=finding.as_json())
+    return ParityRun.objects.create(
+        checked_at=at,
+        verdict=finding.verdict,
+        holds=finding.verdict == Verdict.PROVEN,
+        days_held=proven_in_a_row(finding, at.date()),
+        finding=finding.as_json(),
+    )
 
 
-def days_held(days: Iterable[Day], today: date, tolerance: float) -> int:
-    """Return how many days with traffic have held in a row, counted back from yesterday; quiet ones don't break it.
+def proven_in_a_row(finding: Finding, today: date) -> int:
+    """Return how many days are proven in a row, counted back from yesterday.
 
-    Days up to the last import that added anything are none: one file filled both sides of them.
+    A day of drift ends the row; one without evidence neither counts nor ends it.
     """
-    held, filled_until = 0, _last_imported_day()
-    for day in sorted(days, key=lambda day: day.day, reverse=True):
-        if day.day >= today.isoformat() or not day.has_traffic():
+    proven = 0
+    for day in reversed(finding.days):
+        state = day.state(finding.tolerance)
+        if day.day >= today.isoformat() or state == Verdict.NO_EVIDENCE:
             continue
-        if day.day <= filled_until:
+        if state == Verdict.DRIFT:
             break
-        if not day.holds(tolerance):
-            break
-        held += 1
-    return held
+        proven += 1
+    return proven
 
 
-def missing_from_window(today: date) -> str:
+def check_window(today: date) -> Finding:
+    """Compare as many days as the end of the old routes is decided by: days without evidence may lie between."""
+    return check(settings.PARITY_DAYS * 4, today)
+
+
+def missing_from_window(finding: Finding, today: date) -> str:
     """Return what the parity window still lacks, in words; empty when it is over."""
-    finding = check(settings.PARITY_DAYS * 4, today)
-    held = days_held(finding.days, today, finding.tolerance)
-    if held >= settings.PARITY_DAYS:
+    proven = proven_in_a_row(finding, today)
+    if proven >= settings.PARITY_DAYS:
         return ""
-    return f"Parity has held for {held} of {settings.PARITY_DAYS} days with traffic in a row."
+    return f"Parity is proven on {proven} of {settings.PARITY_DAYS} days in a row."
 
 
-def _last_imported_day() -> str:
-    run = ImportRun.objects.exclude(report__added={}, report__log_rows_added=0).first()
-    return run.finished_at.astimezone(UTC).date().isoformat() if run else ""
+class _Comparison:
+    """The days compared, filled in page by page, so that no side is held in memory."""
 
+    def __init__(self, days: int, today: date) -> None:
+        first_ms, self.end_ms = metrics.last_days(days, today)
+        self.start_ms = min(max(first_ms, retention.whole_since_ms()), self.end_ms)
+        self.days = {_day(ms): Day(_day(ms)) for ms in range(self.start_ms, self.end_ms, DAY_MS)}
+        self.examples_missing: list[dict[str, str]] = []
+        self.examples_event_only: list[dict[str, str]] = []
+        around = Event.objects.between(self.start_ms - SLACK_MS, self.end_ms + SLACK_MS).filter(source=Source.EVENT)
+        self._compare_successes()
+        self._compare_failures(
+            known_versions=set(around.values_list("app_version", flat=True).distinct()),
+            # Failures that are known by a session, and not by their content.
+            contents={
+                translate.content_id(EventRow(*row))
+                for row in around.failures()
+                .filter(session_id__isnull=False)
+                .values_list(*EventRow._fields)
+                .iterator(CHUNK)
+            },
+        )
 
-def _compare_successes(
-    found: dict[str, Day], start_ms: int, end_ms: int, only_old: list[dict[str, str]], only_new: list[dict[str, str]]
-) -> None:
-    for old_rows in _old_pages(LegacyCount, "counted_at_ms", start_ms, end_ms):
-        sessions = [row.session_id for row in old_rows]
-        known = set(Event.objects.successes().filter(session_id__in=sessions).values_list("session_id", flat=True))
-        for row in old_rows:
-            if row.session_id.startswith(old_tables.NOBODY) and row.session_id not in known:
-                continue  # its event is gone, and that is no loss
-            side = found[_day(row.counted_at_ms)].successes
-            side.old += 1
-            if row.session_id not in known:
-                side.only_old += 1
-                _example(only_old, SUCCESS, row.counted_at_ms, row.session_id, "")
-    criteria = Criteria(failures_only=False, event_type=SUCCESS, since_ms=start_ms, until_ms=end_ms)
-    for chunk in failures.rows(criteria, ("session_id", "received_at_ms", "id"), size=CHUNK):
-        sessions = [session_id for session_id, _, _ in chunk]
-        known = set(LegacyCount.objects.filter(pk__in=sessions).values_list("pk", flat=True))
-        for session_id, received_at_ms, event_id in chunk:
-            side = found[_day(received_at_ms)].successes
-            side.new += 1
-            if session_id not in known:
-                side.only_new += 1
-                _example(only_new, SUCCESS, received_at_ms, event_id, "")
+    def cut_off(self, since: date) -> CutOff:
+        recent = [day for day in self.days.values() if day.day >= since.isoformat()]
+        return CutOff(
+            sessions=sum(day.successes.old_clients for day in recent),
+            failures=sum(day.failures.old_clients for day in recent),
+        )
 
+    def _compare_successes(self) -> None:
+        successes = Event.objects.successes().filter(source=Source.EVENT)
+        for rows in self._arrivals(LegacyCount, "counted_at_ms"):
+            twins = successes.filter(session_id__in=[row.pk for row in rows])
+            by_event = set(twins.values_list("session_id", flat=True))
+            for row in rows:
+                side = self.days[_day(row.counted_at_ms)].successes
+                side.arrived += 1
+                if row.pk not in by_event and not row.sent_to_event:
+                    side.old_clients += 1
+                    continue
+                side.expected += 1
+                if row.pk not in by_event:
+                    side.missing += 1
+                    _example(self.examples_missing, SUCCESS, row.counted_at_ms, row.pk, "")
+        columns = ("session_id", "received_at_ms", "id", "source")
+        for events in self._pages(Criteria(failures_only=False, event_type=SUCCESS), columns):
+            by_session = {session: (at_ms, key) for session, at_ms, key, source in events if source == Source.EVENT}
+            arrived = set(LegacyCount.objects.filter(pk__in=by_session, arrived=True).values_list("pk", flat=True))
+            for session, (at_ms, key) in by_session.items():
+                side = self.days[_day(at_ms)].successes
+                side.by_event += 1
+                if session not in arrived:
+                    side.event_only += 1
+                    _example(self.examples_event_only, SUCCESS, at_ms, key, "")
 
-def _compare_failures(
-    found: dict[str, Day], start_ms: int, end_ms: int, only_old: list[dict[str, str]], only_new: list[dict[str, str]]
-) -> None:
-    # Rows of one content are one failure, and two days that share a twin count it on each.
-    stream_contents = _stream_contents(start_ms - SLACK_MS, end_ms + SLACK_MS)
-    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for rows in _old_pages(ClientLog, "received_at_ms", start_ms, end_ms):
-        with_session = {row.event_id for row in rows} & stream_contents
-        known = set(Event.objects.filter(pk__in=[row.event_id for row in rows]).values_list("pk", flat=True))
-        for row in rows:
-            day = _day(row.received_at_ms)
-            seen[day][row.event_id] += 1
-            if seen[day][row.event_id] > 1:
-                continue
-            found[day].failures.old += 1
-            if row.event_id not in known and row.event_id not in with_session:
-                found[day].failures.only_old += 1
-                _example(only_old, row.event_type, row.received_at_ms, row.id, row.message)
-    for chunk in failures.rows(Criteria(since_ms=start_ms, until_ms=end_ms), EventRow._fields, size=CHUNK):
-        contents = {translate.content_id(event): event for event in map(EventRow._make, chunk)}
-        logged = set(ClientLog.objects.filter(event_id__in=contents).values_list("event_id", flat=True))
-        for content, event in contents.items():
-            side = found[_day(event.received_at_ms)].failures
-            side.new += 1
-            if content not in logged:
-                side.only_new += 1
-                _example(only_new, event.event_type, event.received_at_ms, event.id, event.message)
+    def _compare_failures(self, known_versions: set[str], contents: set[str]) -> None:
+        # The id of a row that arrived is its content, so one content is one row.
+        for rows in self._arrivals(ClientLog, "received_at_ms"):
+            ids = [row.event_id for row in rows]
+            by_event = contents.union(
+                Event.objects.filter(pk__in=ids, source=Source.EVENT).values_list("pk", flat=True)
+            )
+            for row in rows:
+                day = self.days[_day(row.received_at_ms)]
+                day.failures.arrived += 1
+                if row.event_id in by_event:
+                    day.failures.expected += 1
+                elif row.refused_fields:
+                    day.failures.refused += 1
+                    for name in row.refused_fields.split(","):
+                        day.refused_fields[name] = day.refused_fields.get(name, 0) + 1
+                elif row.sent_to_event or row.app_version in known_versions:
+                    day.failures.expected += 1
+                    day.failures.missing += 1
+                    _example(self.examples_missing, row.event_type, row.received_at_ms, row.pk, row.message)
+                else:
+                    day.failures.old_clients += 1
+        for rows in self._pages(Criteria(), EventRow._fields):
+            events = [event for event in map(EventRow._make, rows) if event.source == Source.EVENT]
+            by_content = {translate.content_id(event): event for event in events}
+            logged = ClientLog.objects.filter(event_id__in=by_content, arrived=True)
+            arrived = set(logged.values_list("event_id", flat=True))
+            for content, event in by_content.items():
+                side = self.days[_day(event.received_at_ms)].failures
+                side.by_event += 1
+                if content not in arrived:
+                    side.event_only += 1
+                    at_ms, message = event.received_at_ms, event.message
+                    _example(self.examples_event_only, event.event_type, at_ms, event.id, message)
 
+    def _arrivals(self, table: Any, column: str) -> Iterator[list[Any]]:
+        within = {f"{column}__gte": self.start_ms, f"{column}__lt": self.end_ms}
+        return in_pages(table.objects.filter(arrived=True, **within).order_by(f"-{column}", "-pk"), CHUNK)
 
-def _stream_contents(start_ms: int, end_ms: int) -> set[str]:
-    """Return the contents of failures that are known by a session and not by their content."""
-    with_session = Event.objects.failures().between(start_ms, end_ms).filter(session_id__isnull=False)
-    rows = with_session.values_list(*EventRow._fields).iterator(CHUNK)
-    return {translate.content_id(EventRow(*row)) for row in rows}
-
-
-def _old_pages(table: Any, column: str, start_ms: int, end_ms: int) -> Iterator[list[Any]]:
-    rows = table.objects.filter(**{f"{column}__gte": start_ms, f"{column}__lt": end_ms}).order_by(f"-{column}", "-pk")
-    return in_pages(rows, CHUNK)
+    def _pages(self, criteria: Criteria, columns: tuple[str, ...]) -> Iterator[list[tuple[Any, ...]]]:
+        within = replace(criteria, since_ms=self.start_ms, until_ms=self.end_ms)
+        return failures.rows(within, columns, size=CHUNK)
 
 
 def _example(examples: list[dict[str, str]], event_type: str, at_ms: int, row_id: str, message: str) -> None:

@@ -18,6 +18,8 @@ from legacy.models import ClientLog, LegacyCount, ParityRun
 LOG_ROWS = "rows of the old log"
 COUNTED = "sessions of the old counter"
 EXAMPLES = "examples of a comparison"
+# The last two are those of a comparison by the rule of earlier releases.
+EXAMPLES_OF_A_FINDING = ("examples_missing", "examples_event_only", "examples_only_old", "examples_only_new")
 
 
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
@@ -28,7 +30,7 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
     if _are_gone():
         return Counter()
     rows = ClientLog.objects.filter(received_at_ms__lt=before_ms)
-    kept = Counter({"rows of the old log that wait for `check_parity --repair`": rows.filter(in_stream=False).count()})
+    kept = Counter({"rows of the old log that the stream lacks": rows.filter(in_stream=False).count()})
     if not imported_too:
         kept["imported rows of the old log"] = rows.filter(in_stream=True, imported=True).count()
     return kept
@@ -57,7 +59,8 @@ def erase(session_id: str, ids: Collection[str]) -> None:
         ParityRun.objects.filter(pk=run.pk).update(finding=finding)
     if not _are_gone():
         _rows_of(ids).delete()
-        LegacyCount.objects.filter(pk=session_id).update(session_id=old_tables.nobody())
+        # It did not arrive under that name, so parity does not miss its event.
+        LegacyCount.objects.filter(pk=session_id).update(session_id=old_tables.nobody(), arrived=False)
 
 
 def forget_made_up(sessions: Collection[str], ids: Collection[str]) -> None:
@@ -89,7 +92,8 @@ def _runs_naming(session_id: str, ids: Collection[str]) -> Iterator[tuple[Parity
     for run in ParityRun.objects.iterator(100):
         kept = {
             side: [example for example in run.finding[side] if example["id"] not in names]
-            for side in ("examples_only_old", "examples_only_new")
+            for side in EXAMPLES_OF_A_FINDING
+            if side in run.finding
         }
         removed = sum(len(run.finding[side]) - len(examples) for side, examples in kept.items())
         if removed:

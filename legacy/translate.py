@@ -254,6 +254,42 @@ def client_log_row(event: EventRow, event_type: str, *, in_stream: bool) -> Clie
     )
 
 
+def arrived_log_row(payload: dict[str, Any], event: EventRow) -> ClientLog:
+    """Return the row of a failure that came in by `/client-log`; the stream does not have it yet."""
+    row = client_log_row(event, payload["event_type"], in_stream=False)
+    row.arrived = True
+    row.sent_to_event = is_sent_to_event(payload)
+    row.refused_fields = ",".join(refused_fields(payload, event.received_at_ms))
+    return row
+
+
+def arrived_session(payload: dict[str, Any], received_at_ms: int) -> LegacyCount:
+    """Return the row of a success that came in by `/increment`; raises contract.InvalidFields."""
+    return LegacyCount(
+        session_id=session_id(payload),
+        counted_at_ms=received_at_ms,
+        in_stream=False,
+        arrived=True,
+        sent_to_event=is_sent_to_event(payload),
+    )
+
+
+def is_sent_to_event(payload: dict[str, Any]) -> bool:
+    """Tell whether the client says that it sends the same thing to `/event`; any value but true means no."""
+    return payload.get("sentToEvent") is True
+
+
+def refused_fields(payload: dict[str, Any], received_at_ms: int) -> list[str]:
+    """Return the fields for which `/event` refuses this payload of `/client-log`, sorted."""
+    if payload["event_type"] == SUCCESS:  # `/event` takes a success, but never as the failure that is kept here
+        return ["event_type"]
+    try:
+        contract.parse(payload, received_at_ms=received_at_ms)
+    except contract.InvalidFields as error:
+        return sorted(error.fields)
+    return []
+
+
 def row_from_event(event: EventRow) -> ClientLog:
     """Return the row that the old log would hold of a failure of the unified stream."""
     row = client_log_row(event, event.event_type, in_stream=True)

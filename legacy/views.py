@@ -1,18 +1,19 @@
 """The old Workers' routes, answered as they answered, over the side that the mode says."""
 
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.urls import ResolverMatch
 from django.utils.http import http_date
 
 from events import clock, contract, failures, guards, ingest
 from events.answers import answer, refusal
 from events.failures import Criteria
 from events.models import Event
-from events.views import IngestViewSet, PublicViewSet, let_in
+from events.views import IngestViewSet, PublicViewSet, let_in, note_refusal
 from legacy import api_schema, modes, old_tables, translate
 from legacy.models import ClientLog, LegacyCount, Mode
 
@@ -29,6 +30,8 @@ class OldRoute(PublicViewSet):
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         if modes.current() == Mode.GONE:
+            route = cast(ResolverMatch, request.resolver_match).url_name
+            note_refusal(modes.gone_outcome(f"/{route}"))
             raise Gone
 
     def handle_exception(self, error: Exception) -> Any:
@@ -51,9 +54,9 @@ class ClientLogViewSet(OldRoute, IngestViewSet):
         let_in(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
         event = translate.event_from_client_log(payload, clock.now_ms())
-        name = payload["event_type"]
-        if kept_apart(translate.client_log_row(event, name, in_stream=False)) is None:
-            row = translate.client_log_row(event, name, in_stream=True)
+        row = translate.arrived_log_row(payload, event)
+        if kept_apart(row) is None:
+            row.in_stream = True
             ingest.record(event, alongside=lambda: old_tables.keep(row))
         return answer(200, {"ok": True})
 
@@ -68,11 +71,11 @@ class CounterViewSet(OldRoute, IngestViewSet):
     def increment(self, request: HttpRequest) -> HttpResponse:
         let_in(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
-        session_id, now_ms = translate.session_id(payload), clock.now_ms()
-        is_new = kept_apart(LegacyCount(session_id=session_id, counted_at_ms=now_ms, in_stream=False))
+        row = translate.arrived_session(payload, clock.now_ms())
+        is_new = kept_apart(row)
         if is_new is None:
-            row = LegacyCount(session_id=session_id, counted_at_ms=now_ms, in_stream=True)
-            event = translate.success_from_increment(session_id, now_ms, clock.iso(now_ms))
+            row.in_stream = True
+            event = translate.success_from_row(row)
             is_new = ingest.record(event, alongside=lambda: old_tables.keep(row)).stored
         total = modes.count_now()
         return answer(200, {"ok": True, "total": total, "deduped": not is_new})

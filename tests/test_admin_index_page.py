@@ -184,10 +184,10 @@ def test_refusals_and_duplicates_are_told_by_reason(client: Client) -> None:
     sign_in(client, "Staff")
     make_event()
     rollups.add_tallies({(clock.today(), "duplicate"): 4, (clock.today(), "invalid_fields"): 2})
-    rollups.add_tallies({(date(2020, 1, 1), "origin"): 9})
+    rollups.add_tallies({(date(2020, 1, 1), "origin"): 9, (clock.today(), "gone /client-log"): 3})
     answer = client.get("/admin/")
     assert answer.context["duplicates"] == 4
-    assert answer.context["refusals"] == {"invalid fields": 2}
+    assert answer.context["refusals"] == {"gone /client-log": 3, "invalid fields": 2}
 
 
 def test_text_of_an_event_stays_text(client: Client) -> None:
@@ -247,11 +247,12 @@ PANEL = '<h2 id="old-system">Old system</h2>'
 @pytest.mark.parametrize("days", [{}, {"days": "7"}])
 def test_the_old_system_tells_its_mode_and_how_far_parity_is(client: Client, days: dict[str, str]) -> None:
     sign_in(client, "Staff")
-    ParityRun.objects.create(checked_at=clock.now(), holds=False, days_held=5, finding={})
+    ParityRun.objects.create(checked_at=clock.now(), verdict="drift", holds=False, days_held=5, finding={})
+    ParityRun.objects.create(checked_at=clock.now(), holds=True, days_held=9, finding={})  # by an older rule
     text = " ".join(client.get("/admin/", days).content.decode().split())
-    assert '<a href="/admin/legacy/parityrun/">5 of 7 days</a>' in text
+    assert '<a href="/admin/legacy/parityrun/">5 of 7 days proven</a>' in text
     assert '<a href="/admin/legacy/cutover/">alias</a>' in text
-    assert "✕ drifts" in text
+    assert "✕ drift" in text
 
 
 def test_parity_that_was_never_checked_is_told_so_on_an_empty_site_too(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py check_parity`: old and new compared by day, what only one side has, and the verdict."""
+"""`manage.py check_parity`: by day and entry route what `/event` should have received, what is missing, the verdict."""
 
 import io
 import itertools
@@ -10,158 +10,269 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from events import clock, ingest, rollups
 from events.buckets import DAY_MS
 from events.models import Event
 from legacy import modes, old_tables, parity, translate
-from legacy.models import ImportRun, LegacyCount, ParityRun
+from legacy.models import ParityRun
 from tests.conftest import make_event, payload, success
+from tests.fixtures.arrivals import failure_arrived, success_arrived
 from tests.fixtures.d1 import export, success_row
 
 pytestmark = pytest.mark.django_db
 _names = itertools.count()
 
 
-def success_on(days_ago: int, *, sides: str) -> str:
-    """Count a success on the `old`, `new` or `both` sides, so many days ago; return its session."""
-    session_id, at_ms = f"attempt-{next(_names)}", clock.now_ms() - days_ago * DAY_MS
-    if sides in ("old", "both"):
-        old_tables.keep(LegacyCount(session_id=session_id, counted_at_ms=at_ms, in_stream=sides == "both"))
-    if sides in ("new", "both"):
-        make_event(received_at_ms=at_ms, **success(session_id=session_id))
-    return session_id
-
-
-def failure_on(days_ago: int, *, sides: str, old_name: str = "flash_error", session_id: str | None = None) -> str:
-    """Log a failure on the `old`, `new` or `both` sides; return its message."""
-    body = payload(message=f"failure {next(_names)}")
-    at_ms = clock.now_ms() - days_ago * DAY_MS
-    if sides in ("old", "both"):
-        event = translate.event_from_client_log(body | {"event_type": old_name}, at_ms)
-        old_tables.keep(translate.client_log_row(event, old_name, in_stream=sides == "both"))
-    if sides in ("new", "both"):
-        make_event(received_at_ms=at_ms, **body, session_id=session_id)
-    return str(body["message"])
-
-
-def check(*options: str) -> tuple[int, str]:
-    """Return the command's exit code and what it said."""
+def check(*options: str) -> tuple[int, list[str]]:
+    """Return the command's exit code and its lines."""
     said = io.StringIO()
+    code = 0
     try:
         call_command("check_parity", *options, stdout=said, stderr=io.StringIO())
     except SystemExit as end:
-        return int(end.code or 0), said.getvalue()
-    return 0, said.getvalue()
+        code = int(end.code or 0)
+    return code, said.getvalue().splitlines()
+
+
+def verdict(*options: str) -> tuple[int, str]:
+    code, lines = check(*options)
+    return code, lines[-1]
 
 
 def day(days_ago: int) -> str:
     return datetime.fromtimestamp(clock.now_ms() / 1000 - days_ago * 86_400, UTC).date().isoformat()
 
 
-def test_equal_sides_hold() -> None:
-    for days_ago in (0, 1, 1, 3):
-        success_on(days_ago, sides="both")
-    failure_on(1, sides="both", old_name="flash_fail")
-    failure_on(1, sides="both", session_id="of a session")
-    code, said = check()
-    assert code == 0
-    assert said.splitlines()[2:] == [
-        f"{day(3)}        1       1       0       0        0       0       0       0",
-        f"{day(1)}        2       2       0       0        2       2       0       0",
-        f"{day(0)}        1       1       0       0        0       0       0       0",
-        "in all            4       4       0       0        2       2       0       0",
+def at(days_ago: int) -> int:
+    return clock.now_ms() - days_ago * DAY_MS
+
+
+NO_EVIDENCE = (2, "Parity: no evidence: nothing that arrived by an old route is expected at /event (tolerance 0.5%).")
+
+
+def test_days_are_told_with_their_states_and_figures() -> None:
+    success_arrived(3, by_event=True)
+    success_arrived(2, sent_to_event=True)
+    success_arrived(1)
+    for days_ago in (0, 1):
+        make_event(received_at_ms=at(days_ago), **success())
+    failure_arrived(3, by_event=True, app_version="19afc18")
+    lost = failure_arrived(3, app_version="19afc18")
+    failure_arrived(3, app_version="4778589")
+    failure_arrived(1, message=" ", occurred_at="12 Feb 2026 18:00:00")
+    code, lines = check("--days", "5")
+    examples = [line for line in lines if line.startswith(("Missing", "Arrived"))]
+    assert [line for line in lines if line not in examples] == [
+        "                           successes                                      failures",
+        "day         state          arrived expected  missing old only new only"
+        "    arrived expected  missing old only new only",
+        f"{day(3)}  drift                1        1        0        0        0"
+        "          3        2        1        1        0",
+        f"{day(2)}  drift                1        1        1        0        0"
+        "          0        0        0        0        0",
+        f"{day(1)}  no evidence          1        0        0        1        1"
+        "          1        0        0        0        0",
+        f"{day(0)}  no evidence          0        0        0        0        1"
+        "          0        0        0        0        0",
+        "in all                           3        2        1        1        2"
+        "          4        2        1        1        0",
+        "Refused by the contract of /event, so neither drift nor repaired: 1 failure (1 message, 1 occurred_at).",
+        "1 session in the last 7 days would be cut off by `gone`, and 1 failure:"
+        " their clients know only the old routes.",
         "Refused at ingest: 0.0% (none).",
-        "Public count: 4 by the old tables, 4 by the unified stream.",
-        "Parity holds (tolerance 0.5%); 2 of 7 days with traffic in a row have held.",
+        "Got 410 in the last 7 days: none.",
+        "Public count: 3 by the old tables, 3 by the unified stream.",
+        "Window: 0 of 7 proven days in a row.",
+        "Parity: drift on 2 of 5 days (tolerance 0.5%).",
     ]
+    assert (code, len(examples)) == (1, 4)
+    assert examples[1].endswith(f"flash_error {lost.pk} {lost.message}")
 
 
-def test_what_the_new_side_lost_is_drift_and_is_named() -> None:
-    success_on(2, sides="both")
-    lost_session, lost_message = success_on(2, sides="old"), failure_on(1, sides="old")
-    code, said = check()
-    assert code == 1
-    assert f"{day(2)}        2       1       1       0        0       0       0       0   drifts" in said
-    assert f"{day(1)}        0       0       0       0        1       0       1       0   drifts" in said
-    assert [line.split(" ", 7)[-1] for line in said.splitlines() if line.startswith("Only in the old tables")] == [
-        f"flash_success {lost_session} ",
-        f"flash_error {translate_id(lost_message)} {lost_message}",
-    ]
-    assert "Parity drifts (tolerance 0.5%); 0 of 7 days" in said
+@pytest.mark.parametrize("mode", ["separate", "alias"])
+def test_old_routes_without_any_event_prove_nothing(post: Callable[..., Any], mode: str) -> None:
+    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    for number in range(20):
+        post("/increment", {"sessionId": f"old-{number}"})
+        post("/client-log", payload(message=f"old {number}", app_version="4778589"))
+    assert verdict() == NO_EVIDENCE
+    for change in ("--repair", *(mode for mode in ("alias", "separate"))):
+        if change == "--repair":
+            assert verdict("--repair") == NO_EVIDENCE
+        else:
+            modes.switch(modes.Mode(change), reason="a test", user=None, user_name="someone", at=clock.now())
+            assert verdict() == NO_EVIDENCE
+    assert Event.objects.count() == 40
+    assert "20 sessions in the last 7 days would be cut off by `gone`, and 20 failures" in "\n".join(check()[1])
 
 
-def translate_id(message: str) -> str:
-    return translate.event_from_client_log(payload(message=message), 0).id
+@pytest.mark.parametrize("mode", ["separate", "alias"])
+@pytest.mark.parametrize("marker", [{}, {"sentToEvent": True}], ids=["deployed", "new"])
+def test_a_dual_writing_client_proves_the_day(post: Callable[..., Any], mode: str, marker: dict[str, Any]) -> None:
+    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    body = payload()
+    assert post("/client-log", body | marker).status_code == 200
+    assert post("/event", body).status_code in (200, 201)
+    assert post("/increment", {"sessionId": "a"} | marker).status_code == 200
+    assert post("/event", success(session_id="a")).status_code in (200, 201)
+    assert verdict() == (0, "Parity: proven on 1 day (tolerance 0.5%).")
+
+
+@pytest.mark.parametrize("mode", ["separate", "alias"])
+@pytest.mark.parametrize(
+    ("path", "body", "before"),
+    [
+        ("/increment", {"sessionId": "a", "sentToEvent": True}, None),
+        ("/client-log", payload(sentToEvent=True), None),
+        ("/client-log", payload(), success()),  # another event of this version came by /event
+    ],
+)
+def test_what_event_lost_is_drift_also_after_a_repair(
+    post: Callable[..., Any], mode: str, path: str, body: dict[str, Any], before: dict[str, Any] | None
+) -> None:
+    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    if before:
+        post("/event", before)
+    assert post(path, body).status_code == 200
+    assert verdict() == (1, "Parity: drift on 1 of 14 days (tolerance 0.5%).")
+    assert check("--repair")[0] == 1
+    assert Event.objects.count() == 1 + bool(before)
+
+
+def test_a_failure_with_a_session_is_matched_by_its_content() -> None:
+    failure_arrived(1, by_event=True, session_id="of a failure")
+    assert verdict()[0] == 0
+
+
+def test_a_renamed_type_is_matched_by_its_content() -> None:
+    row = failure_arrived(1, event_type="flash_fail", by_event=True)
+    assert row.refused_fields == "event_type"
+    assert verdict()[0] == 0
+
+
+def test_a_version_counts_as_known_in_the_days_compared_alone() -> None:
+    make_event(received_at_ms=at(9), app_version="19afc18")
+    failure_arrived(1, app_version="19afc18", message="lost")
+    assert verdict()[0] == 1
+    assert verdict("--days", "3") == NO_EVIDENCE
+
+
+def test_what_a_client_is_refused_by_contract_is_no_drift() -> None:
+    for message in ("", "   ", "x" * 600):
+        failure_arrived(1, message=message, sent_to_event=True, occurred_at=f"2026-02-1{len(message) % 9}T00:00:00Z")
+    code, lines = check()
+    assert (code, lines[-1]) == NO_EVIDENCE
+    said = "Refused by the contract of /event, so neither drift nor repaired: 3 failures (3 message)."
+    assert said in lines
+
+
+def test_imported_rows_prove_nothing(tmp_path: Path) -> None:
+    moments = [at(days_ago) for days_ago in range(1, 9)]
+    file = tmp_path / "export.sql"
+    file.write_text(export(events=[success_row(f"a{ms}", received_at_ms=ms) for ms in moments]), encoding="utf-8")
+    call_command("import_d1", str(file), stdout=io.StringIO())
+    assert verdict() == NO_EVIDENCE
 
 
 def test_a_session_lost_in_a_crowd_is_within_the_tolerance() -> None:
     for _ in range(10):
-        success_on(1, sides="both")
-    success_on(1, sides="old")
-    assert check()[0] == 1
-    assert check("--tolerance", "0.1")[0] == 0
+        success_arrived(1, by_event=True)
+    success_arrived(1, sent_to_event=True)
+    assert verdict()[0] == 1
+    assert verdict("--tolerance", "0.1") == (0, "Parity: proven on 1 day (tolerance 10.0%).")
 
 
 def test_a_crowd_of_failures_hides_no_lost_success() -> None:
     for _ in range(10):
-        failure_on(1, sides="both")
-    success_on(1, sides="old")
-    assert check("--tolerance", "0.1")[0] == 1
+        failure_arrived(1, by_event=True)
+    success_arrived(1, sent_to_event=True)
+    assert verdict("--tolerance", "0.1")[0] == 1
 
 
-def test_what_only_the_new_side_has_is_no_drift_and_is_named() -> None:
-    session, message = success_on(1, sides="new"), failure_on(1, sides="new")
-    code, said = check()
-    assert code == 0
-    ids = [Event.objects.get(session_id=session).id, Event.objects.get(message=message).id]
-    named = [line for line in said.splitlines() if line.startswith("Only in the unified stream")]
-    assert len(named) == 2
+def test_a_twin_that_came_after_midnight_is_a_twin_of_the_day_before() -> None:
+    midnight_ms = clock.now_ms() // DAY_MS * DAY_MS - DAY_MS
+    body = payload(session_id="of a failure")
+    event = translate.event_from_client_log(body, midnight_ms - 5)
+    old_tables.keep(translate.arrived_log_row(body, event))
+    make_event(received_at_ms=midnight_ms + 5, **body)
+    _, lines = check("--json", "--days", "3")
+    states = [day["state"] for day in json.loads(lines[0])["days"]]
+    assert states == ["proven", "no evidence", "no evidence"]
+    assert verdict("--days", "2") == NO_EVIDENCE
+
+
+def test_what_event_alone_has_is_counted_and_named_and_not_judged() -> None:
+    make_event(received_at_ms=at(1), **success(session_id="new"))
+    event = make_event(received_at_ms=at(1), message="new")
+    code, lines = check()
+    assert (code, lines[-1]) == NO_EVIDENCE
+    named = [line for line in lines if line.startswith("Arrived by /event alone")]
+    ids = [Event.objects.get(session_id="new").id, event.id]
     assert all(event_id in line for event_id, line in zip(ids, named, strict=True))
 
 
 def test_json_tells_the_whole_finding() -> None:
-    success_on(1, sides="both")
-    lost = success_on(1, sides="old")
-    code, said = check("--json", "--days", "3")
-    finding = json.loads(said)
-    assert (code, finding["holds"], finding["days_held"]) == (1, False, 0)
-    assert [day["day"] for day in finding["days"]] == [day(2), day(1), day(0)]
-    sides = {"successes": {"old": 2, "new": 1, "only_old": 1, "only_new": 0}}
-    none = {"failures": {"old": 0, "new": 0, "only_old": 0, "only_new": 0}}
-    assert finding["days"][1] == {"day": day(1)} | sides | none
-    assert finding["total"] == {"day": "in all"} | sides | none
-    assert (finding["old_count"], finding["new_count"], finding["tolerance"]) == (2, 1, 0.005)
-    assert [(row["type"], row["id"]) for row in finding["examples_only_old"]] == [("flash_success", lost)]
-    assert (finding["refused"], finding["refused_share"], finding["examples_only_new"]) == ({}, 0, [])
+    success_arrived(1, by_event=True)
+    success_arrived(1)
+    lost = success_arrived(1, sent_to_event=True)
+    failure_arrived(1, message=" ")
+    code, lines = check("--json", "--days", "3")
+    finding = json.loads(lines[0])
+    assert (code, finding["verdict"], finding["days_held"]) == (1, "drift", 0)
+    assert [(day["day"], day["state"]) for day in finding["days"]] == [
+        (day(2), "no evidence"),
+        (day(1), "drift"),
+        (day(0), "no evidence"),
+    ]
+    nothing = dict.fromkeys(vars(parity.Side()), 0)
+    told = {
+        "successes": nothing
+        | {"arrived": 3, "expected": 2, "missing": 1, "old_clients": 1, "by_event": 1, "event_only": 0},
+        "failures": nothing | {"arrived": 1, "refused": 1},
+        "refused_fields": {"message": 1},
+    }
+    assert finding["days"][1] == {"day": day(1), "state": "drift"} | told
+    assert finding["total"] == {"day": "in all"} | told
+    assert finding["cut_off"] == {"sessions": 1, "failures": 0}
+    assert (finding["old_count"], finding["new_count"], finding["tolerance"]) == (3, 1, 0.005)
+    assert [(row["type"], row["id"]) for row in finding["examples_missing"]] == [("flash_success", lost)]
+    assert (finding["refused"], finding["refused_share"], finding["examples_event_only"]) == ({}, 0, [])
 
 
-def test_a_repair_copies_and_then_it_holds() -> None:
-    success_on(1, sides="old")
-    failure_on(1, sides="old")
-    success_on(1, sides="new")
-    assert check()[0] == 1
+def test_a_repair_says_how_much_it_copied() -> None:
+    success_arrived(1, sent_to_event=True)
+    failure_arrived(1)
+    failure_arrived(1, message=" ")
     complaints = io.StringIO()
-    call_command("check_parity", "--repair", stdout=io.StringIO(), stderr=complaints)
+    with pytest.raises(SystemExit):
+        call_command("check_parity", "--repair", stdout=io.StringIO(), stderr=complaints)
     assert complaints.getvalue() == "Copied 2 events to the unified stream.\n"
-    assert check()[0] == 0
-    assert Event.objects.count() == 3
 
 
-def test_examples_are_bounded() -> None:
+def test_examples_are_bounded_by_kind() -> None:
     for _ in range(14):
-        success_on(1, sides="old")
+        success_arrived(1, sent_to_event=True)
+    failure_arrived(1, sent_to_event=True)
     finding = parity.check(3, clock.today())
-    assert (finding.total.successes.only_old, len(finding.examples_only_old)) == (14, 10)
-
-
-def test_lost_successes_leave_room_for_the_lost_failures() -> None:
-    for _ in range(14):
-        success_on(1, sides="old")
-    failure_on(1, sides="old")
-    types = [row["type"] for row in parity.check(3, clock.today()).examples_only_old]
+    assert finding.total.successes.missing == 14
+    types = [row["type"] for row in finding.examples_missing]
     assert types == ["flash_success"] * 10 + ["flash_error"]
+
+
+# --- who would be cut off -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("days", [1, 3, 14])
+def test_who_would_be_cut_off_is_counted_over_seven_days(days: int) -> None:
+    for days_ago in (0, 3, 6, 7):
+        success_arrived(days_ago)
+        failure_arrived(days_ago, app_version="4778589")
+    assert parity.check(days, clock.today()).cut_off == parity.CutOff(sessions=3, failures=3)
+
+
+# --- the window ----------------------------------------------------------------------------------------------------
 
 
 @override_settings(PARITY_DAYS=14)
@@ -169,89 +280,56 @@ def test_a_check_reaches_back_as_far_as_the_window_asks() -> None:
     assert parity.days_to_compare() == 28
 
 
-def test_twins_of_one_content_are_one_failure() -> None:
-    body = payload()
-    event = translate.event_from_client_log(body, clock.now_ms() - DAY_MS)
-    for number in range(3):
-        row = translate.client_log_row(event, "flash_error", in_stream=True)
-        row.id = f"sent {number}"
-        old_tables.keep(row)
-    make_event(received_at_ms=clock.now_ms() - DAY_MS, **body)
-    code, said = check()
-    assert code == 0
-    assert f"{day(1)}        0       0       0       0        1       1       0       0" in said
-
-
-def test_a_twin_that_came_after_midnight_is_a_twin() -> None:
-    midnight_ms = clock.now_ms() // DAY_MS * DAY_MS - DAY_MS
-    body = payload(session_id=None)
-    event = translate.event_from_client_log(body, midnight_ms - 5)
-    old_tables.keep(translate.client_log_row(event, "flash_error", in_stream=True))
-    make_event(received_at_ms=midnight_ms + 5, **body)
-    code, _ = check("--days", "3")
-    assert code == 0
-    assert check("--days", "2")[0] == 0
-
-
-# --- the window ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    ("held", "drifted", "days_held"),
+    ("proven", "drifted", "without_evidence", "in_a_row"),
     [
-        ([], [], 0),
-        ([1], [], 1),
-        ([1, 2, 3], [], 3),
-        ([1, 3, 9], [], 3),  # a quiet day doesn't break the row
-        ([0], [], 0),  # today isn't over
-        ([1, 2, 4], [3], 2),
-        ([2, 3], [1], 0),
-        ([1, 2], [0], 2),
+        ([], [], [], 0),
+        ([], [], [1, 2, 3], 0),
+        ([1], [], [], 1),
+        ([1, 2, 3], [], [], 3),
+        ([1, 3, 9], [], [2, 4], 3),  # a day without evidence neither counts nor ends the row
+        ([0], [], [], 0),  # today is not over
+        ([1, 2, 4], [3], [], 2),
+        ([2, 3], [1], [], 0),
+        ([1, 2], [0], [], 2),
     ],
 )
-def test_the_days_that_held_in_a_row(held: list[int], drifted: list[int], days_held: int) -> None:
-    for days_ago in held:
-        success_on(days_ago, sides="both")
+def test_the_days_that_are_proven_in_a_row(
+    proven: list[int], drifted: list[int], without_evidence: list[int], in_a_row: int
+) -> None:
+    for days_ago in proven:
+        success_arrived(days_ago, by_event=True)
     for days_ago in drifted:
-        success_on(days_ago, sides="old")
-    finding = parity.check(14, clock.today())
-    assert parity.days_held(finding.days, clock.today(), finding.tolerance) == days_held
-    assert f"Parity has held for {days_held} of 7 days" in parity.missing_from_window(clock.today())
+        success_arrived(days_ago, sent_to_event=True)
+    for days_ago in without_evidence:
+        success_arrived(days_ago)
+    finding = parity.check_window(clock.today())
+    assert parity.proven_in_a_row(finding, clock.today()) == in_a_row
+    words = parity.missing_from_window(finding, clock.today())
+    assert words == f"Parity is proven on {in_a_row} of 7 days in a row."
+    assert f"Window: {in_a_row} of 7 proven days in a row." in check()[1]
 
 
-def test_a_day_of_new_clients_alone_is_no_day_of_the_window() -> None:
-    success_on(1, sides="new")
-    assert parity.missing_from_window(clock.today()).startswith("Parity has held for 0 of 7")
-
-
-def test_the_window_is_over_after_so_many_days_of_traffic() -> None:
+def test_the_window_is_over_after_so_many_proven_days() -> None:
     for days_ago in range(1, 15, 2):
-        success_on(days_ago, sides="both")
-    assert parity.missing_from_window(clock.today()) == ""
+        success_arrived(days_ago, by_event=True)
+    assert parity.missing_from_window(parity.check_window(clock.today()), clock.today()) == ""
     with override_settings(PARITY_DAYS=14):
-        assert "7 of 14" in parity.missing_from_window(clock.today())
-
-
-def test_the_days_that_an_import_filled_are_none_of_the_window(tmp_path: Path) -> None:
-    at_ms = [clock.now_ms() - days_ago * DAY_MS for days_ago in range(1, 9)]
-    file = tmp_path / "export.sql"
-    file.write_text(export(events=[success_row(f"a{ms}", received_at_ms=ms) for ms in at_ms]), encoding="utf-8")
-    call_command("import_d1", str(file), stdout=io.StringIO())
-    assert parity.missing_from_window(clock.today()).startswith("Parity has held for 0 of 7")
-
-    ImportRun.objects.update(finished_at=clock.now() - timedelta(days=3))
-    assert "2 of 7" in parity.missing_from_window(clock.today())
-    call_command("import_d1", str(file), stdout=io.StringIO())  # adds nothing, and begins nothing anew
-    assert "2 of 7" in parity.missing_from_window(clock.today())
+        assert "7 of 14" in parity.missing_from_window(parity.check_window(clock.today()), clock.today())
 
 
 def test_each_run_is_kept() -> None:
-    success_on(1, sides="both")
     check()
-    success_on(1, sides="old")
+    success_arrived(1, by_event=True)
+    check()
+    success_arrived(1, sent_to_event=True)
     check("--json")
-    assert list(ParityRun.objects.values_list("holds", "days_held")) == [(False, 0), (True, 1)]
-    assert ParityRun.objects.latest("id").finding["total"]["successes"]["only_old"] == 1
+    kept = list(ParityRun.objects.order_by("id").values_list("verdict", "holds", "days_held"))
+    assert kept == [("no evidence", False, 0), ("proven", True, 1), ("drift", False, 0)]
+    assert ParityRun.objects.latest("id").finding["total"]["successes"]["missing"] == 1
+
+
+# --- what was refused -----------------------------------------------------------------------------------------------
 
 
 def test_the_share_of_refused_requests_is_told(post: Callable[..., Any]) -> None:
@@ -262,8 +340,7 @@ def test_the_share_of_refused_requests_is_told(post: Callable[..., Any]) -> None
     post("/event", payload())
     post("/event", payload())  # a duplicate is no refusal
     ingest.flush_refusals()
-    _, said = check("--json")
-    finding = json.loads(said)
+    finding = json.loads(check("--json")[1][0])
     assert finding["refused"] == {"invalid_fields": 1, "invalid_json": 1}
     assert finding["refused_share"] == pytest.approx(2 / 9)
     assert "Refused at ingest: 22.2% (1 invalid_fields, 1 invalid_json)." in check()[1]
@@ -271,8 +348,8 @@ def test_the_share_of_refused_requests_is_told(post: Callable[..., Any]) -> None
 
 def test_a_prune_makes_no_more_of_the_requests_refused() -> None:
     for days_ago in (1, 8):
-        make_event(**success(), received_at_ms=clock.now_ms() - days_ago * DAY_MS)
-        rollups.add_tallies({(clock.today() - timedelta(days=days_ago), "invalid_json"): 1})
+        make_event(**success(), received_at_ms=at(days_ago))
+        rollups.add_tallies({(datetime.fromtimestamp(at(days_ago) / 1000, UTC).date(), "invalid_json"): 1})
     call_command("prune_events", "--older-than-days", "7", stdout=io.StringIO())
     assert parity.check(14, clock.today()).refused_share == 0.5
 
@@ -283,16 +360,16 @@ def test_what_makes_no_sense_is_refused(options: tuple[str, str]) -> None:
         check(*options)
 
 
-def test_a_dual_writing_client_is_in_parity_in_separate_and_in_alias(post: Callable[..., Any]) -> None:
-    for mode in ("separate", "alias"):
-        modes.forget()
-        call_command("legacy_mode", mode, stdout=io.StringIO())
-        body = payload(message=f"in {mode}")
-        assert post("/client-log", body | {"event_type": "flash_error"}).status_code == 200
-        assert post("/event", body).status_code == 201 if mode == "separate" else 200
-        post("/increment", {"sessionId": mode})
-        post("/event", success(session_id=mode))
-    modes.forget()
-    code, said = check()
-    assert code == 0
-    assert f"{day(0)}        2       2       0       0        2       2       0       0" in said
+def test_a_410_is_told_by_route_and_is_no_refused_event(post: Callable[..., Any], client: Client) -> None:
+    make_event()
+    modes.switch(modes.Mode.GONE, reason="a test", user=None, user_name="someone", at=clock.now())
+    for _ in range(3):
+        assert client.get("/count/").status_code == 410
+    assert post("/client-log", payload()).status_code == 410
+    rollups.add_tallies({(clock.today() - timedelta(days=6), modes.gone_outcome("/recent")): 1_204})
+    rollups.add_tallies({(clock.today() - timedelta(days=7), modes.gone_outcome("/increment")): 1})
+    ingest.flush_refusals()
+    lines = check()[1]
+    assert "Got 410 in the last 7 days: 1 /client-log, 3 /count, 1204 /recent." in lines
+    assert "Refused at ingest: 0.0% (none)." in lines
+    assert json.loads(check("--json")[1][0])["gone"] == {"/client-log": 1, "/count": 3, "/recent": 1204}

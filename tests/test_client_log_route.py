@@ -55,7 +55,8 @@ def test_a_failure_is_stored_in_the_stream_and_in_the_old_table(post: Callable[.
     }
     nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
     in_both = {"event_id": event["id"], "in_stream": True, "imported": False}
-    assert row == shared | nobody | in_both | {"event_type": "flash_fail"}
+    arrived = {"arrived": True, "sent_to_event": False, "refused_fields": "event_type"}
+    assert row == shared | nobody | in_both | arrived | {"event_type": "flash_fail"}
 
 
 def test_nothing_that_identifies_anyone_is_stored(post: Callable[..., Any]) -> None:

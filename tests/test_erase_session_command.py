@@ -12,8 +12,8 @@ from django.test import Client
 
 from events import clock, metrics
 from events.models import AuditEntry, Event, FailureGroup, HourlyRollup, LifetimeTotal
-from legacy import modes, old_tables, parity
-from legacy.models import ClientLog, LegacyCount, ParityRun
+from legacy import modes, old_tables, parity, translate
+from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import event_row, export, success_row, twin_of
 from tests.other_process import manage, shared_site
@@ -102,10 +102,10 @@ def test_what_an_import_brought_of_it_is_erased_its_second_failure_too(tmp_path:
 
 def test_a_comparison_no_longer_names_it() -> None:
     for name in (SESSION, "another"):
-        old_tables.keep(LegacyCount(session_id=name, counted_at_ms=clock.now_ms(), in_stream=True))
+        old_tables.keep(translate.arrived_session({"sessionId": name, "sentToEvent": True}, clock.now_ms()))
     parity.keep(parity.check(2, clock.today()), at=clock.now())
     assert "examples of a comparison 1" in run(SESSION)
-    assert [one["id"] for one in ParityRun.objects.get().finding["examples_only_old"]] == ["another"]
+    assert [one["id"] for one in ParityRun.objects.get().finding["examples_missing"]] == ["another"]
     assert SESSION not in everything()
 
 
@@ -114,8 +114,8 @@ def test_an_erased_session_is_no_loss_to_parity(client: Client) -> None:
     client.post("/increment", json.dumps({"sessionId": "another-session"}), content_type="application/json")
     run(SESSION)
     finding = parity.check(2, clock.today())
-    assert finding.holds
-    assert finding.total.successes == parity.Side(old=1, new=1)
+    assert finding.verdict == Verdict.NO_EVIDENCE
+    assert finding.total.successes == parity.Side(arrived=1, old_clients=1)
     for mode in ("separate", "alias"):
         call_command("legacy_mode", mode, stdout=io.StringIO())
     assert modes.count_now() == 2
@@ -138,10 +138,18 @@ def test_kept_comparisons_hold_nothing_of_it_under_other_names(client: Client) -
     assert client.post("/event", json.dumps(failure), content_type="application/json").status_code == 201
     make_event(**success(session_id=SESSION))
     parity.keep(parity.check(3, clock.today()), at=clock.now())
-    assert len(ParityRun.objects.get().finding["examples_only_new"]) == 2
+    assert len(ParityRun.objects.get().finding["examples_event_only"]) == 2
     assert "examples of a comparison 2" in run(SESSION)
-    assert ParityRun.objects.get().finding["examples_only_new"] == []
+    assert ParityRun.objects.get().finding["examples_event_only"] == []
     assert "in the stream alone" not in "\n".join(map(str, ParityRun.objects.values_list("finding", flat=True)))
+
+
+def test_a_comparison_by_the_rule_of_earlier_releases_no_longer_names_it() -> None:
+    finding = {side: [{"id": SESSION}, {"id": "another"}] for side in ("examples_only_old", "examples_only_new")}
+    ParityRun.objects.create(checked_at=clock.now(), holds=True, days_held=0, finding=finding | {"days": []})
+    assert "examples of a comparison 2" in run(SESSION)
+    kept = [{"id": "another"}]
+    assert ParityRun.objects.get().finding == {"examples_only_old": kept, "examples_only_new": kept, "days": []}
 
 
 def test_what_came_by_an_import_may_come_again(tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client, override_settings
 
-from events import clock
+from events import clock, ingest
 from events.buckets import DAY_MS
 from events.models import Event
 from legacy import modes, parity
-from legacy.models import ClientLog, Cutover, LegacyCount, Mode
+from legacy.models import ClientLog, Cutover, LegacyCount, Mode, Verdict
 from tests.conftest import make_event, payload, success
+from tests.fixtures.arrivals import success_arrived
 from tests.fixtures.both_sides import dump
 from tests.other_process import manage, shared_site
 from tests.refusals import expect_answer
@@ -103,7 +104,9 @@ def test_gone_answers_410_and_writes_nothing(client: Client, method: str, path: 
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
     assert answer.headers["Deprecation"].startswith("@")
     assert answer.headers["Link"] == '</event>; rel="successor-version"'
-    assert dump() == before
+    ingest.flush_refusals()
+    assert dump() == before | {"tallies": [(clock.today(), f"gone {path}", 1)]}
+    assert modes.gone_by_route(clock.today()) == {path: 1}
 
 
 def test_gone_leaves_the_new_routes_alone(client: Client, post: Callable[..., Any]) -> None:
@@ -201,7 +204,7 @@ def test_going_back_and_forth_changes_no_count(client: Client, post: Callable[..
 
 
 def test_the_end_wants_a_finished_window() -> None:
-    with pytest.raises(CommandError, match="Parity has held for 0 of 7 days"):
+    with pytest.raises(CommandError, match="Parity is proven on 0 of 7 days in a row"):
         switch("gone")
     assert modes.in_force().mode == Mode.ALIAS
     assert not Cutover.objects.exists()
@@ -217,14 +220,24 @@ def test_the_end_may_be_forced_with_a_reason() -> None:
 
 def test_after_a_finished_window_the_end_needs_no_force() -> None:
     for days_ago in range(1, 8):
-        at_ms = clock.now_ms() - days_ago * DAY_MS
-        LegacyCount.objects.create(session_id=f"a{days_ago}", counted_at_ms=at_ms, in_stream=True)
-        make_event(received_at_ms=at_ms, **success(session_id=f"a{days_ago}"))
-    assert parity.missing_from_window(clock.today()) == ""
-    with override_settings(PARITY_DAYS=8):
-        assert parity.missing_from_window(clock.today()) == "Parity has held for 7 of 8 days with traffic in a row."
-    switch("gone")
+        success_arrived(days_ago, by_event=True)
+        success_arrived(days_ago)
+    with override_settings(PARITY_DAYS=8), pytest.raises(CommandError) as refused:
+        switch("gone")
+    assert str(refused.value).startswith("Parity is proven on 7 of 8 days in a row. To end the old routes all the same")
+    said = switch("gone")
+    assert said.splitlines()[0] == str(parity.CutOff(sessions=6))
     assert modes.in_force().mode == Mode.GONE
+
+
+def test_days_without_evidence_do_not_end_the_old_routes() -> None:
+    for days_ago in range(1, 20):
+        success_arrived(days_ago)
+    with pytest.raises(CommandError, match=r"Parity is proven on 0 of 7 days in a row\."):
+        switch("gone")
+    assert "cut off" not in switch("separate")
+    said = switch("gone", "--force", "--reason", "nobody is left")
+    assert said.startswith("6 sessions in the last 7 days would be cut off by `gone`, and 0 failures")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -364,4 +377,4 @@ def test_a_count_that_outlived_its_events_goes_back_with_the_others() -> None:
     assert set(Cutover.objects.values_list("count_before", "count_after")) == {(13, 13)}
     known = [name for name in LegacyCount.objects.values_list("session_id", flat=True) if "erased-" not in name]
     assert sorted(known) == ["new-1", "new-2"]
-    assert parity.check(14, clock.today()).holds
+    assert parity.check(14, clock.today()).verdict == Verdict.NO_EVIDENCE

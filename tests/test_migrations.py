@@ -37,7 +37,8 @@ PLAN_COLUMNS = {
     "log_lines_json": ("text", "NOT NULL"),
     "metadata_json": ("text", "NOT NULL"),
 }
-OUR_LOG_COLUMNS = {"event_id", "in_stream", "imported"}  # how a row meets the unified stream
+# How a row meets the unified stream, how it came, and what parity may expect of it.
+OUR_LOG_COLUMNS = {"event_id", "in_stream", "imported", "arrived", "sent_to_event", "refused_fields"}
 OLD_LOG_COLUMNS = set(PLAN_COLUMNS) - {"session_id", "metadata_json"} | {"user_agent", "page_url", "origin", "ip_hash"}
 KINDS = {
     "TextField": "text",
@@ -317,7 +318,7 @@ def test_no_total_can_fall_below_zero(migrated: BaseDatabaseWrapper) -> None:
 def test_the_old_log_refuses_what_identifies_a_person(migrated: BaseDatabaseWrapper) -> None:
     columns = sorted(OLD_LOG_COLUMNS | OUR_LOG_COLUMNS)
     anyone = {name: 0 if PLAN_COLUMNS.get(name, ("text",))[0] == "integer" else "x" for name in columns}
-    anyone |= {"in_stream": True, "imported": False}
+    anyone |= {"in_stream": True, "imported": False, "arrived": False, "sent_to_event": False}
     nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
 
     def insert_log(**changes: Any) -> None:
@@ -394,6 +395,49 @@ def test_what_was_done_before_there_was_an_audit_log_stands_in_it(empty: BaseDat
         ]
         cursor.execute("SELECT COUNT(*) FROM django_admin_log WHERE change_message LIKE '%s-1%'")
         assert cursor.fetchone() == (0,)
+
+
+def test_earlier_rows_arrived_only_where_that_is_certain(empty: BaseDatabaseWrapper) -> None:
+    migrate(empty, "legacy", "0005_imported_rows_and_switches")
+    migrate(empty, "events", "0009_one_index_over_sessions")
+    models = MigrationExecutor(empty).loader.project_state([("legacy", "0005_imported_rows_and_switches")]).apps
+    logs, sessions, runs = (
+        models.get_model("legacy", name).objects.using(ALIAS) for name in ("ClientLog", "LegacyCount", "ImportRun")
+    )
+    imported_ms, came_ms = 1_770_919_200_000, 1_770_919_300_000
+    runs.create(
+        finished_at=datetime.fromtimestamp(imported_ms / 1000, UTC), file_name="a", successes_added=0, report={}
+    )
+    # Each: whether the stream has it; the source of its event; when the event came, and when the row.
+    cases = {
+        "waits for the stream": (False, None, 0, came_ms),
+        "fed the stream": (True, "old route", came_ms, came_ms),
+        "came beside its event": (True, "event", came_ms - 5, came_ms),
+        "copied by a switch": (True, "event", came_ms, came_ms),
+        "imported": (True, "import", imported_ms, imported_ms),
+        "older than the import": (True, "event", came_ms, imported_ms - 5),
+        "erased-0123": (False, None, 0, came_ms),
+    }
+    texts = ("occurred_at", "message", "model", "app_version", "user_agent", "page_url", "log_lines_json")
+    for name, (in_stream, source, event_ms, row_ms) in cases.items():
+        sessions.create(session_id=name, counted_at_ms=row_ms, in_stream=in_stream)
+        for key, imported in ((name, False), (f"imported {name}", True)):
+            logs.create(
+                id=key, event_id=name, received_at_ms=row_ms, event_type="flash_error", write_mode=1, connected=1,
+                in_stream=in_stream, imported=imported, **dict.fromkeys(texts, ""),
+            )  # fmt: skip
+        if source:
+            of_success, of_failure = ("increment", "client_log") if source == "old route" else (source, source)
+            insert(empty, session_id=name, received_at_ms=event_ms, source=of_success)
+            failure = {"id": name, "session_id": None, "event_type": "flash_error"}
+            insert(empty, **failure, received_at_ms=event_ms, source=of_failure)
+    migrate(empty, "legacy", "0007_earlier_arrivals")
+    certain = ["came beside its event", "fed the stream", "waits for the stream"]
+    with empty.cursor() as cursor:
+        cursor.execute("SELECT session_id FROM legacy_legacycount WHERE arrived ORDER BY session_id")
+        assert [name for (name,) in cursor.fetchall()] == certain
+        cursor.execute("SELECT id FROM client_logs WHERE arrived ORDER BY id")
+        assert [name for (name,) in cursor.fetchall()] == sorted([*certain, "erased-0123"])
 
 
 ROLES = {

@@ -11,11 +11,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock
-from events.rollups import DAY_MS
-from legacy import modes, old_tables, parity
-from legacy.models import Cutover, LegacyCount
+from events import clock, ingest
+from legacy import modes, parity
+from legacy.models import Cutover, ParityRun
 from tests.conftest import make_event, sign_in, success, text_of
+from tests.fixtures.arrivals import success_arrived
 from tests.fixtures.both_sides import dump
 from tests.storage import locked_events
 
@@ -29,12 +29,10 @@ def switch(mode: str) -> None:
     modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
 
 
-def both_sides_agree(days: int) -> None:
-    """Let both sides have had one success on each of so many days before today, and compare them."""
+def prove(days: int) -> None:
+    """Let a success arrive by an old route and by `/event` on each of so many days before today, and compare."""
     for days_ago in range(1, days + 1):
-        event = make_event(received_at_ms=clock.now_ms() - days_ago * DAY_MS, **success())
-        row = LegacyCount(session_id=event.session_id, counted_at_ms=event.received_at_ms, in_stream=True)
-        old_tables.keep(row)
+        success_arrived(days_ago, by_event=True)
     parity.keep(parity.check(14, clock.today()), at=clock.now())
 
 
@@ -73,7 +71,7 @@ def test_a_switch_needs_the_token_of_the_form() -> None:
     ],
 )
 def test_the_mode_in_force_is_told_in_words_and_the_others_are_offered(client: Client, mode: str, said: str) -> None:
-    both_sides_agree(7)
+    prove(7)
     switch(mode)
     sign_in(client, "Maintainers")
     text = text_of(client.get(PATH))
@@ -125,7 +123,7 @@ def test_a_confirmed_switch_is_in_force_and_kept_with_who_and_why(client: Client
         ({"reason": "x" * 501}, "at most 500 characters"),
         ({"mode": "alias"}, "alias is not one of the available choices"),
         ({"mode": "nonsense"}, "nonsense is not one of the available choices"),
-        ({"mode": "gone"}, "Parity has held for 0 of 7 days with traffic in a row."),
+        ({"mode": "gone"}, "Parity is proven on 0 of 7 days in a row."),
     ],
 )
 def test_a_wrong_wish_is_told_in_words(client: Client, changes: dict[str, str], said: str) -> None:
@@ -135,32 +133,60 @@ def test_a_wrong_wish_is_told_in_words(client: Client, changes: dict[str, str], 
 
 
 def test_the_end_is_not_offered_before_the_window_is_over(client: Client) -> None:
-    both_sides_agree(6)
+    prove(6)
     sign_in(client, "Maintainers")
     text = text_of(client.get(PATH))
     assert 'value="gone"' not in text
-    assert "once parity has held for 7 days with traffic in a row. It has for 6: " in text
+    assert "once parity is proven on 7 days in a row. It is on 6: " in text
     assert "manage.py legacy_mode gone --force" in text
 
 
 def test_the_end_compares_anew_before_it_comes(client: Client) -> None:
-    both_sides_agree(7)
+    prove(7)
     sign_in(client, "Maintainers")
     assert 'value="gone"' in text_of(client.get(PATH))
-    at_ms = clock.now_ms() - DAY_MS
-    old_tables.keep(LegacyCount(session_id="came late", counted_at_ms=at_ms, in_stream=False))
+    success_arrived(1, sent_to_event=True)
     text = text_of(client.post(PATH, CONFIRMED | {"mode": "gone"}))
-    assert "Parity has held for 0 of 7 days with traffic in a row." in text
+    assert "Parity is proven on 0 of 7 days in a row." in text
     assert modes.in_force().mode == "alias"
 
 
+def test_whom_the_end_would_cut_off_is_told_before_it_comes(client: Client) -> None:
+    prove(7)
+    success_arrived(2)
+    sign_in(client, "Maintainers")
+    text = text_of(client.post(PATH, WANTED | {"mode": "gone"}))
+    assert "<strong>1</strong> session in the last 7 days would be cut off by <code>gone</code>, and 0 failures" in text
+    assert "would be cut off" not in text_of(client.post(PATH, WANTED))
+
+
+def test_a_comparison_by_the_rule_of_earlier_releases_is_no_window(client: Client) -> None:
+    ParityRun.objects.create(checked_at=clock.now(), holds=True, days_held=9, finding={})
+    sign_in(client, "Maintainers")
+    text = text_of(client.get(PATH))
+    assert 'value="gone"' not in text
+    assert "It was not checked yet" in text
+
+
 def test_the_end_comes_when_the_window_is_over_and_can_be_undone(client: Client) -> None:
-    both_sides_agree(7)
+    prove(7)
     sign_in(client, "Maintainers")
     assert "The old routes are in gone." in text_of(client.post(PATH, CONFIRMED | {"mode": "gone"}, follow=True))
     assert client.get("/count").status_code == 410
     client.post(PATH, CONFIRMED | {"mode": "alias"})
     assert client.get("/count").json() == {"ok": True, "total": 7}
+
+
+def test_requests_that_got_410_are_told_by_route(client: Client) -> None:
+    sign_in(client, "Staff")
+    assert "got 410" not in text_of(client.get(PATH))
+    switch("gone")
+    said = "Requests that got 410 in the last 7 days: {}.</p>"
+    assert said.format("none") in text_of(client.get(PATH))
+    for path in ("/count", "/count", "/recent/"):
+        client.get(path)
+    ingest.flush_refusals()
+    assert said.format("<code>/count</code> 2, <code>/recent</code> 1") in text_of(client.get(PATH))
 
 
 def test_after_the_tables_are_dropped_nothing_is_offered(client: Client, settings: Any, tmp_path: Path) -> None:
@@ -199,7 +225,7 @@ def test_a_reason_stays_text(client: Client) -> None:
 
 
 def test_the_page_compares_nothing_and_counts_no_event(client: Client) -> None:
-    both_sides_agree(2)
+    prove(2)
     sign_in(client, "Maintainers")
     with CaptureQueriesContext(connection) as queries:
         client.get(PATH)

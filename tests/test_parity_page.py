@@ -1,7 +1,7 @@
 """Parity in the admin: the newest comparison, the window, what one side alone has, and a button for another."""
 
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,15 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock, rollups
 from events.rollups import DAY_MS
-from legacy import old_tables, parity, translate
-from legacy.models import LegacyCount, ParityRun
-from tests.conftest import make_event, payload, sign_in, success, text_of
+from legacy import parity
+from legacy.models import ParityRun
+from tests.conftest import make_event, sign_in, text_of
+from tests.fixtures.arrivals import failure_arrived, success_arrived
 from tests.storage import read_only_database
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/parityrun/"
 CHECK = PATH + "check/"
-
-
-def success_on(days_ago: int, *, in_stream: bool = True) -> str:
-    """Count a success on the old side and, unless it was lost, on the new one; return its session."""
-    body, at_ms = success(), clock.now_ms() - days_ago * DAY_MS
-    if in_stream:
-        make_event(received_at_ms=at_ms, **body)
-    old_tables.keep(LegacyCount(session_id=body["session_id"], counted_at_ms=at_ms, in_stream=in_stream))
-    return str(body["session_id"])
 
 
 def compare(days: int = 14) -> ParityRun:
@@ -78,13 +70,13 @@ def test_before_the_first_comparison_the_page_says_what_to_do(client: Client) ->
 
 
 def test_the_button_compares_and_keeps_what_was_found(client: Client) -> None:
-    success_on(1)
+    success_arrived(1, by_event=True)
     sign_in(client, "Staff")
     text = text_of(client.post(CHECK, follow=True))
-    assert "✓ Parity holds" in text
-    assert "The unified stream has all the 1 successes and failures" in text
+    assert "✓ Proven on 1 day<" in text
+    assert "<code>/event</code> received all 1 successes and failures that it should have received" in text
     run = ParityRun.objects.get()
-    assert (run.holds, run.days_held, len(run.finding["days"])) == (True, 1, 14)
+    assert (run.verdict, run.days_held, len(run.finding["days"])) == ("proven", 1, 14)
 
 
 @pytest.mark.parametrize(("window", "days"), [(7, 14), (14, 28)])
@@ -97,62 +89,87 @@ def test_as_many_days_are_compared_as_the_window_could_need(client: Client, wind
 
 def test_the_window_is_a_row_of_days_that_can_be_read_aloud(client: Client) -> None:
     for days_ago in (1, 2, 4, 6):
-        success_on(days_ago)
-    success_on(5, in_stream=False)
+        success_arrived(days_ago, by_event=True)
+    success_arrived(3)
+    success_arrived(5, sent_to_event=True)
     compare(8)
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
     assert "The window: 3 of 7 days</h3>" in text
-    assert marks(text) == ["not over", "held", "held", "quiet", "held", "drifts", "held", "quiet"]
+    assert "✕ Drift on 1 of 8 days<" in text
+    assert marks(text) == [
+        "not over",
+        "proven",
+        "proven",
+        "no evidence",
+        "proven",
+        "drift",
+        "proven",
+        "no evidence",
+    ]
     assert text.count('<li class="counts"') == 3
     assert text.count('<li class="drifts"') == 1
 
 
 def test_a_drift_of_today_is_seen_before_the_day_is_over(client: Client) -> None:
-    success_on(0, in_stream=False)
+    success_arrived(0, sent_to_event=True)
     compare(2)
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
-    assert "✕ Parity drifts" in text
-    assert marks(text) == ["drifts so far", "quiet"]
+    assert "✕ Drift on 1 of 2 days" in text
+    assert marks(text) == ["drift so far", "no evidence"]
 
 
 def test_a_window_that_is_over_says_so(client: Client) -> None:
     for days_ago in range(1, 8):
-        success_on(days_ago)
+        success_arrived(days_ago, by_event=True)
     compare()
     sign_in(client, "Staff")
     assert "The window: 7 of 7 days, so it is over" in text_of(client.get(PATH))
 
 
+def figures(answer: Any) -> list[list[int]]:
+    """Return the rows of figures, newest first, then the sums: successes and failures in one list each."""
+    rows = [*(day.sides for day in reversed(answer.context["days"])), answer.context["total"]]
+    return [[cell.figure for _, cells in sides for cell in cells] for sides in rows]
+
+
 def test_each_day_and_the_whole_are_told_in_figures(client: Client) -> None:
-    success_on(1)
-    success_on(1, in_stream=False)
-    make_event(**success(), received_at_ms=clock.now_ms() - DAY_MS)
-    make_event(received_at_ms=clock.now_ms() - DAY_MS)
+    success_arrived(1, by_event=True)
+    success_arrived(1, sent_to_event=True)
+    success_arrived(1)
+    make_event(received_at_ms=clock.now_ms() - DAY_MS, app_version="new")
+    failure_arrived(1, app_version="4778589")
+    failure_arrived(1, message=" ")
     compare(2)
     sign_in(client, "Staff")
     answer = client.get(PATH)
-    today, yesterday = reversed(answer.context["days"])
-    expected = [("successes", parity.Side(2, 2, 1, 1)), ("failures", parity.Side(0, 1, 0, 1))]
-    assert yesterday.sides == expected
-    assert answer.context["total"] == expected
-    assert today.sides == [("successes", parity.Side()), ("failures", parity.Side())]
+    yesterday = [3, 2, 1, 1, 0, 2, 0, 0, 1, 1]
+    assert figures(answer) == [[0] * 10, yesterday, yesterday]
     text = text_of(answer)
-    assert "The unified stream lacks <strong>1</strong> of the 2 successes and failures" in text
+    assert "<strong>1</strong> of the 2 successes and failures" in text
+    assert "<strong>1</strong> session in the last 7 days would be cut off by <code>gone</code>, and 1 failure:" in text
+    assert "refuses 1 failure by contract, because of <code>message</code> (1)." in text
     assert "manage.py check_parity --repair" in text
-    assert f'<th scope="row" class="nowrap">{yesterday.day:%a} {yesterday.day.day} {yesterday.day:%b}</th>' in text
-    figures = '<td class="num" data-label="old">2</td><td class="num" data-label="new">2</td>'
-    assert text.count(figures) == 2  # the day, and in all
+    day = answer.context["days"][0].day
+    assert f'<th scope="row" class="nowrap">{day:%a} {day.day} {day:%b}</th>' in text
+    assert text.count('<td class="num" data-label="missing"><span class="bad">1</span></td>') == 2  # the day, in all
+
+
+def test_nothing_expected_is_no_evidence(client: Client) -> None:
+    success_arrived(1)
+    compare(2)
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert "– No evidence<" in text
+    assert "Nothing that arrived by an old route in these days is expected at <code>/event</code>." in text
+    assert "--repair" not in text
 
 
 def test_what_one_side_alone_has_is_shown_with_a_link_where_there_is_an_event(client: Client) -> None:
-    lost = success_on(1, in_stream=False)
-    at_ms = clock.now_ms() - DAY_MS
-    body = payload(event_type="connect_fail", message="<b>no port</b>")
-    row = translate.client_log_row(translate.event_from_client_log(body, at_ms), "connect_fail", in_stream=False)
-    old_tables.keep(row)
-    event = make_event(message="the stream alone has it")
+    lost = success_arrived(1, sent_to_event=True)
+    failure_arrived(1, event_type="connect_error", message="<b>no port</b>", sent_to_event=True)
+    event = make_event(message="only by the new route")
     compare()
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
@@ -160,8 +177,47 @@ def test_what_one_side_alone_has_is_shown_with_a_link_where_there_is_an_event(cl
     assert "&lt;b&gt;no port" in text
     assert '<span class="type connect_error">' in text
     url = f"/admin/events/event/{event.pk}/"
-    assert f'<a href="{url}"><bdi class="message">the stream alone has it</bdi></a>' in text
+    assert f'<a href="{url}"><bdi class="message">only by the new route</bdi></a>' in text
     assert client.get(url).status_code == 200
+
+
+def test_a_comparison_by_the_rule_of_earlier_releases_is_shown_with_a_note(client: Client) -> None:
+    """What release 1 kept: no verdict, rows of both sides, examples of what one side alone had."""
+    none = {"old": 0, "new": 0, "only_old": 0, "only_new": 0}
+    lost = {"old": 4, "new": 5, "only_old": 1, "only_new": 2}
+    example = {"received": "2026-01-05 10:00:00", "type": "flash_error", "id": "a", "message": "<b>lost</b>"}
+    ParityRun.objects.create(
+        checked_at=datetime(2026, 1, 6, 12, tzinfo=UTC),
+        holds=False,
+        days_held=1,
+        finding={
+            "days": [
+                {"day": "2026-01-03", "successes": none, "failures": none},
+                {"day": "2026-01-04", "successes": lost, "failures": none},
+                {"day": "2026-01-05", "successes": none | {"old": 2, "new": 2}, "failures": none},
+                {"day": "2026-01-06", "successes": none, "failures": none},
+            ],
+            "total": {"day": "in all", "successes": lost | {"old": 6, "new": 7}, "failures": none},
+            "tolerance": 0.005,
+            "old_count": 6,
+            "new_count": 7,
+            "examples_only_old": [example],
+            "examples_only_new": [example | {"id": "b", "message": "new"}],
+            "refused": {},
+            "refused_share": 0.0,
+            "holds": False,
+        },
+    )
+    sign_in(client, "Staff")
+    answer = client.get(PATH)
+    text = text_of(answer)
+    assert "This comparison was made by an older rule." in text
+    assert "The unified stream lacked 1 of the 6 successes and failures of the old tables." in text
+    assert "The window:" not in text
+    assert marks(text) == ["not over", "held", "drift", "no traffic"]
+    assert figures(answer)[2] == [4, 5, 1, 2, 0, 0, 0, 0]
+    assert "&lt;b&gt;lost" in text
+    assert "by an older rule</span>" in text
 
 
 def test_what_was_refused_is_told_by_reason_and_share(client: Client) -> None:
@@ -176,19 +232,19 @@ def test_what_was_refused_is_told_by_reason_and_share(client: Client) -> None:
 
 def test_earlier_comparisons_are_a_link_away(client: Client) -> None:
     earlier = compare()
-    success_on(0, in_stream=False)
+    success_arrived(0, sent_to_event=True)
     compare()
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
-    assert "✕ Parity drifts" in text
+    assert "✕ Drift on 1 of 14 days" in text
     url = f"{PATH}{earlier.pk}/"
     assert f'<a href="{url}">' in text
-    assert "✓ Parity holds" in text_of(client.get(url))
+    assert "– No evidence<" in text_of(client.get(url))
     assert client.get(PATH + "999/").status_code == 404
 
 
 def test_a_kept_comparison_is_told_as_of_its_own_day(client: Client) -> None:
-    success_on(1)
+    success_arrived(1, by_event=True)
     run = compare(2)
     ParityRun.objects.update(checked_at=run.checked_at - timedelta(days=1))
     sign_in(client, "Staff")
@@ -215,14 +271,14 @@ def test_dropped_tables_leave_what_was_found_and_no_button(
     call_command("drop_legacy", stdout=io.StringIO())
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
-    assert ("✓ Parity holds" if was_compared else "nothing left to compare with") in text
+    assert ("– No evidence<" if was_compared else "nothing left to compare with") in text
     assert "Check now" not in text
     assert "The old tables are dropped" in text_of(client.post(CHECK, follow=True))
 
 
 def test_the_page_reads_what_was_kept_and_no_event(client: Client) -> None:
     for _ in range(3):
-        success_on(1)
+        success_arrived(1, by_event=True)
         compare()
     sign_in(client, "Staff")
     with CaptureQueriesContext(connection) as queries:

@@ -172,7 +172,7 @@ def test_nothing_tells_who_sent_it(tmp_path: Path, proxies: str) -> None:
         be_refused(client)
         assert {200, 201, 204, 400, 401, 403, 404, 405, 413, 415} <= client.answers.keys() | {204}
         assert traces(server) == []
-        assert server.command("check_parity").returncode in (0, 1)
+        assert server.command("check_parity").returncode in (0, 1, 2)
     assert traces(server) == []
 
 

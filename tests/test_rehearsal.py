@@ -39,19 +39,20 @@ class Clients:
         """Flash `count` times with the first revision, which knows the old routes alone; every other one fails."""
         for _ in range(count):
             assert self.send("/increment", {"sessionId": f"old-{next(_names)}"}) == 200
-            assert self.send("/client-log", payload(event_type="flash_fail", message=f"old {next(_names)}")) == 200
+            failure = payload(app_version="4778589", message=f"old {next(_names)}")
+            assert self.send("/client-log", failure) == 200
             self.successes += 1
 
     def dual(self, count: int, *, lost: int = 0) -> tuple[set[str], set[str]]:
-        """Flash with the second revision, which writes to both; the first `lost` of each are lost on the new way.
+        """Flash with `telemetry.js`, which writes to both and says so; `lost` of each do not reach `/event`.
 
         Returns the sessions and the messages that were lost.
         """
         sessions, messages = set(), set()
         for number in range(count):
             attempt, failure = success(session_id=f"dual-{next(_names)}"), payload(message=f"dual {next(_names)}")
-            assert self.send("/increment", {"sessionId": attempt["session_id"]}) == 200
-            assert self.send("/client-log", failure) == 200
+            assert self.send("/increment", {"sessionId": attempt["session_id"], "sentToEvent": True}) == 200
+            assert self.send("/client-log", failure | {"sentToEvent": True}) == 200
             if number < lost:
                 sessions.add(attempt["session_id"])
                 messages.add(failure["message"])
@@ -128,18 +129,21 @@ def test_the_whole_plan(tmp_path: Path) -> None:
             clients.old(5)
             assert counts() == {"/count": 48, "/metrics/flash-count": 43}
 
+            assert "Parity: no evidence" in command("check_parity", "--days", "1", code=2)
+
             # Phase 1: dual-writing clients; a tenth of what they send to the new side is lost.
+            clients.dual(3)
+            assert "Parity: proven on 1 day" in command("check_parity", "--days", "1")
             sessions, messages = clients.dual(20, lost=2)
             finding = json.loads(command("check_parity", "--days", "1", "--json", code=1))
-            only_old = {
-                row["id"] if row["type"] == "flash_success" else row["message"] for row in finding["examples_only_old"]
+            missing = {
+                row["id"] if row["type"] == "flash_success" else row["message"] for row in finding["examples_missing"]
             }
-            assert sessions | messages <= only_old
-            assert (finding["holds"], finding["total"]["successes"]["only_old"]) == (False, 5 + 2)
+            assert missing == sessions | messages
+            assert (finding["verdict"], finding["cut_off"]) == ("drift", {"sessions": 5, "failures": 5})
 
-            # Phase 2: repaired, the two sides agree.
-            command("check_parity", "--days", "1", "--repair")
-            assert "Parity holds" in command("check_parity", "--days", "1")
+            # Phase 2: a repair copies what is missing, and proves nothing.
+            command("check_parity", "--days", "1", "--repair", code=1)
             assert counts() == {"/count": total(), "/metrics/flash-count": total()}
             assert "no such" not in command("import_d1", str(EXPORT))
 
@@ -160,7 +164,7 @@ def test_the_whole_plan(tmp_path: Path) -> None:
             assert f"{total() - 2} before, {total()} after" in said
             assert "copied         4 to the unified stream, 4 to the old tables" in said
             wait()
-            assert "Parity holds" in command("check_parity", "--days", "1")
+            assert "Parity: drift on 1 of 1 day" in command("check_parity", "--days", "1", code=1)
 
             # Phase 4: the end.
             command("legacy_mode", "gone", code=1)

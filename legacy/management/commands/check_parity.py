@@ -1,4 +1,4 @@
-"""Compare the old side with the new one, and keep what was found."""
+"""Compare what arrives by the old routes with what arrives by /event, and keep what was found."""
 
 import json
 from typing import Any
@@ -8,20 +8,28 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events import clock, ingest
 from legacy import copying, modes, parity
+from legacy.models import Verdict
 from legacy.parity import Day, Finding
+
+EXIT_STATUS = {Verdict.PROVEN: 0, Verdict.DRIFT: 1, Verdict.NO_EVIDENCE: 2}
 
 
 class Command(BaseCommand):
-    help = "Compare old and new by UTC day; exit code 1 when they drift."
+    help = (
+        "Compare by UTC day what arrives by the old routes with what arrives by /event."
+        " Exit code: 0 proven, 1 drift, 2 no evidence."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--days", type=int, default=parity.days_to_compare(), help="UTC days that end with today")
         parser.add_argument(
-            "--tolerance", type=float, default=parity.TOLERANCE, help="the share of the old side that may be missing"
+            "--tolerance", type=float, default=parity.TOLERANCE, help="the share of the expected that may be missing"
         )
         parser.add_argument("--json", action="store_true", help="print the whole finding as JSON")
         parser.add_argument(
-            "--repair", action="store_true", help="first copy what only the old side has to the unified stream"
+            "--repair",
+            action="store_true",
+            help="first copy what only the old side has to the unified stream; that proves no day",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -30,46 +38,71 @@ class Command(BaseCommand):
         if modes.in_force().tables_dropped:
             raise CommandError("The old tables are dropped; there is nothing to compare with.")
         if options["repair"]:
-            copied = copying.to_stream(ingest.record_many)
+            copied = copying.to_stream(ingest.record_many, refused_too=False)
             self.stderr.write(f"Copied {copied} events to the unified stream.")
         now = clock.now()
         finding = parity.check(options["days"], now.date(), tolerance=options["tolerance"])
         run = parity.keep(finding, at=now)
+        gone = modes.gone_by_route(now.date())
         if options["json"]:
-            self.stdout.write(json.dumps(finding.as_json() | {"days_held": run.days_held}))
+            self.stdout.write(json.dumps(finding.as_json() | {"days_held": run.days_held, "gone": gone}))
         else:
-            self._tell(finding, run.days_held, options["days"])
-        if not finding.holds:
-            raise SystemExit(1)
+            self._print(finding, run.days_held, options["days"], gone)
+        if EXIT_STATUS[finding.verdict]:
+            raise SystemExit(EXIT_STATUS[finding.verdict])
 
-    def _tell(self, finding: Finding, days_held: int, asked: int) -> None:
-        self.stdout.write(f"{'':10}  {'successes':^31}  {'failures':^31}")
-        columns = f"{'old':>7} {'new':>7} {'-old':>7} {'-new':>7}"
-        self.stdout.write(f"{'day':10}  {columns}  {columns}   (-old, -new: on that side alone)")
-        for day in [*finding.days, finding.total]:
-            if day.has_traffic() or day.successes.new or day.failures.new:
-                mark = "" if day.holds(finding.tolerance) else "   drifts"
-                self.stdout.write(f"{day.day:10}  {_columns(day)}{mark}")
+    def _print(self, finding: Finding, proven_in_a_row: int, asked: int, gone: dict[str, int]) -> None:
+        columns = "".join(f"{name:>9}" for name in ("arrived", "expected", "missing", "old only", "new only"))
+        self.stdout.write(f"{'':25}  {'successes':47}failures")
+        self.stdout.write(f"{'day':10}  {'state':11}  {columns}  {columns}")
+        for day in finding.days:
+            if not day.is_empty():
+                self.stdout.write(f"{day.day:10}  {day.state(finding.tolerance).value:11}  {_figures(day)}")
+        self.stdout.write(f"{'in all':10}  {'':11}  {_figures(finding.total)}")
         if len(finding.days) < asked:
             self.stdout.write("Days from which events were pruned are not compared.")
         for title, examples in (
-            ("Only in the old tables", finding.examples_only_old),
-            ("Only in the unified stream", finding.examples_only_new),
+            ("Missing at /event", finding.examples_missing),
+            ("Arrived by /event alone", finding.examples_event_only),
         ):
             for example in examples:
                 self.stdout.write(f"{title}: " + " ".join(example.values()))
-        reasons = ", ".join(f"{count} {reason}" for reason, count in finding.refused.items()) or "none"
-        self.stdout.write(f"Refused at ingest: {finding.refused_share:.1%} ({reasons}).")
+        if fields := finding.total.refused_fields:
+            self.stdout.write(
+                f"Refused by the contract of /event, so neither drift nor repaired:"
+                f" {_counted(finding.total.failures.refused, 'failure')} ({_by_name(fields)})."
+            )
+        self.stdout.write(str(finding.cut_off))
+        self.stdout.write(f"Refused at ingest: {finding.refused_share:.1%} ({_by_name(finding.refused) or 'none'}).")
+        self.stdout.write(f"Got 410 in the last {modes.GONE_DAYS} days: {_by_name(gone) or 'none'}.")
         self.stdout.write(
             f"Public count: {finding.old_count} by the old tables, {finding.new_count} by the unified stream."
         )
-        verdict = "Parity holds" if finding.holds else "Parity drifts"
-        self.stdout.write(
-            f"{verdict} (tolerance {finding.tolerance:.1%});"
-            f" {days_held} of {settings.PARITY_DAYS} days with traffic in a row have held."
+        self.stdout.write(f"Window: {proven_in_a_row} of {settings.PARITY_DAYS} proven days in a row.")
+        self.stdout.write(f"{_verdict(finding)} (tolerance {finding.tolerance:.1%}).")
+
+
+def _verdict(finding: Finding) -> str:
+    if finding.verdict == Verdict.NO_EVIDENCE:
+        return "Parity: no evidence: nothing that arrived by an old route is expected at /event"
+    days = finding.count(finding.verdict)
+    if finding.verdict == Verdict.DRIFT:
+        return f"Parity: drift on {days} of {_counted(len(finding.days), 'day')}"
+    return f"Parity: proven on {_counted(days, 'day')}"
+
+
+def _figures(day: Day) -> str:
+    return "  ".join(
+        "".join(
+            f"{count:>9}" for count in (side.arrived, side.expected, side.missing, side.old_clients, side.event_only)
         )
+        for side in day.sides
+    )
 
 
-def _columns(day: Day) -> str:
-    sides = (day.successes, day.failures)
-    return "  ".join(f"{side.old:>7} {side.new:>7} {side.only_old:>7} {side.only_new:>7}" for side in sides)
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _by_name(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

@@ -29,10 +29,8 @@ class Command(BaseCommand):
             raise CommandError("--force wants a --reason: it is what the next maintainer will read.")
         try:
             modes.refuse_without_tables(modes.in_force())
-            if mode == Mode.GONE and not options["force"]:
-                missing = parity.missing_from_window(clock.today())
-                if missing:
-                    raise CommandError(f"{missing} To end the old routes all the same: --force --reason '…'.")
+            if mode == Mode.GONE:
+                self._look_at_parity(is_forced=options["force"])
             cutover = modes.switch(
                 mode,
                 reason=options["reason"].strip() or "by command",
@@ -50,6 +48,15 @@ class Command(BaseCommand):
             f"  copied         {cutover.copied_to_stream} to the unified stream,"
             f" {cutover.copied_to_legacy} to the old tables"
         )
+
+    def _look_at_parity(self, *, is_forced: bool) -> None:
+        """Say what the end of the old routes would cut off; raise CommandError when the window is not over."""
+        today = clock.today()
+        finding = parity.check_window(today)
+        self.stdout.write(str(finding.cut_off))
+        missing = parity.missing_from_window(finding, today)
+        if missing and not is_forced:
+            raise CommandError(f"{missing} To end the old routes all the same: --force --reason '…'.")
 
     def _show(self) -> None:
         mode = Mode(modes.in_force().mode)
