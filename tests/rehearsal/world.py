@@ -173,6 +173,11 @@ class World:
 
     # --- the proof ---------------------------------------------------------------------------------------------------
 
+    def tables(self) -> set[str]:
+        """Return the names of the tables in the site's SQLite file."""
+        with closing(sqlite3.connect(self.server.data_dir / "telemetry.sqlite3")) as database:
+            return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
     def stored(self, database_url: str = "") -> Stored:
         """Return what the unified stream holds."""
         successes = "SELECT session_id FROM telemetry_events WHERE event_type = 'flash_success'"
