@@ -1,7 +1,7 @@
 """Reads and writes of the old system's two tables."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from django.db import connection
@@ -75,18 +75,31 @@ def note_what_is_in_stream(*, at_once: int) -> None:
 
     Both came of one report, by `/event` and by an old route in `separate`.
     """
-    waiting: list[tuple[Any, str, Any]] = [
-        (LegacyCount, "session_id", Event.objects.successes()),
-        (ClientLog, "event_id", Event.objects.all()),
-    ]
-    for table, name, events in waiting:
-        after = ""
-        rows = table.objects.filter(in_stream=False).order_by("pk").values_list("pk", name)
-        while some := dict(rows.filter(pk__gt=after)[:at_once]):
-            key = "session_id" if table is LegacyCount else "pk"
-            there = set(events.filter(**{f"{key}__in": some.values()}).values_list(key, flat=True))
-            table.objects.filter(pk__in=[pk for pk, value in some.items() if value in there]).update(in_stream=True)
-            after = max(some)
+    _note_waiting(LegacyCount, "session_id", _sessions_in_stream, at_once)
+    _note_waiting(ClientLog, "event_id", _ids_in_stream, at_once)
+
+
+def _note_waiting(
+    table: type[ClientLog | LegacyCount],
+    name: str,
+    in_stream: Callable[[Collection[str]], Iterable[str | None]],
+    at_once: int,
+) -> None:
+    after = ""
+    rows = table._default_manager.filter(in_stream=False).order_by("pk").values_list("pk", name)
+    while some := dict(rows.filter(pk__gt=after)[:at_once]):
+        there = set(in_stream(some.values()))
+        keys = [key for key, value in some.items() if value in there]
+        table._default_manager.filter(pk__in=keys).update(in_stream=True)
+        after = list(some)[-1]
+
+
+def _sessions_in_stream(sessions: Collection[str]) -> Iterable[str | None]:
+    return Event.objects.successes().filter(session_id__in=sessions).values_list("session_id", flat=True)
+
+
+def _ids_in_stream(ids: Collection[str]) -> Iterable[str]:
+    return Event.objects.filter(pk__in=ids).values_list("pk", flat=True)
 
 
 def keep(row: ClientLog | LegacyCount) -> bool:
