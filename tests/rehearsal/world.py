@@ -1,6 +1,5 @@
 """What a rehearsal runs on: the site, the old Workers, the addresses that lead to one or the other, and one browser."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -232,11 +231,5 @@ def prepared(folder: Path, *, rows: int) -> Iterator[World]:
         stack.callback(browser.driver.quit)
         world = World(folder, browser, (log, counter), gates)
         world.fill(rows)
-        stack.callback(_end, world.server)
+        stack.enter_context(world.server)
         yield world
-
-
-def _end(server: Server) -> None:
-    if hasattr(server, "process") and server.process.poll() is None:
-        os.killpg(server.process.pid, 9)
-        server.process.wait()
