@@ -24,10 +24,11 @@ class Outcome(StrEnum):
     RATE_LIMITED = "rate_limited"
     STORAGE = "storage"
     OVERLOADED = "overloaded"
+    ADMIN_TOKEN = "admin_token"  # noqa: S105 (a name, no secret)
 
 
-# The outcomes that refuse an event; a duplicate is stored.
-OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE}
+# The outcomes that refuse an event: a duplicate is stored, and a wrong ADMIN_TOKEN came with a read.
+OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE, Outcome.ADMIN_TOKEN}
 
 FLUSH_AFTER_SECONDS = 5.0
 
