@@ -60,17 +60,16 @@ def _of_other_site(header: str, sent: str) -> Cause:
 
 
 def _of_cookie(request: HttpRequest) -> Cause:
-    heading = "This form came without its cookie"
     if settings.HTTPS and not request.is_secure():
         return Cause(
-            heading,
+            "This form came without its cookie",
             f"SITE_URL is {settings.SITE_URL}, so cookies are sent over HTTPS alone, and this form came over HTTP.",
             f"Open the site at {settings.SITE_URL}. Behind a proxy, its operator must set TRUSTED_PROXY_COUNT, and the"
             " proxy must send X-Forwarded-Proto.",
         )
     return Cause(
-        heading,
-        "Your browser sent no valid CSRF cookie: cookies are switched off or blocked for this site.",
+        "This form is out of date, or cookies are switched off",
+        "Your browser sent no valid CSRF cookie: it was deleted after the page was loaded, or is blocked here.",
         "Allow cookies for this site, load the page again and send the form once more.",
     )
 

@@ -41,7 +41,7 @@ MINE = "http://testserver"
 SITE_URL = "http://127.0.0.1:8000"
 NULL = f"Your browser sent Origin: null, which does not match SITE_URL ({SITE_URL})."
 OUT_OF_DATE = "Its CSRF token is missing or is no longer valid. You may have signed in again since the page was loaded."
-NO_COOKIE = "Your browser sent no valid CSRF cookie: cookies are switched off or blocked for this site."
+NO_COOKIE = "Your browser sent no valid CSRF cookie: it was deleted after the page was loaded, or is blocked here."
 
 
 def mismatch(header: str, sent: str) -> str:

@@ -116,7 +116,7 @@ def _resolve(host: str, port: int) -> str:
             " Set HOST to an IP address of this machine, or to a name that resolves to one."
         ) from None
     family, kind, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
-    if family == socket.AF_INET6 and place[3]:
+    if len(place) == 4 and place[3]:
         raise CommandError(f"HOST={host!r} has a zone, which the server cannot use. Set HOST to another address.")
     try:
         with socket.socket(family, kind) as probe:
