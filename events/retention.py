@@ -211,6 +211,11 @@ def mentions(words: str) -> Iterator[Mention]:
         if rows := found.count():
             keys = found.order_by("pk").values_list("pk", flat=True)[:KEYS_SHOWN]
             yield Mention(model._meta.db_table, rows, [str(key) for key in keys])
+    if connection.vendor == "sqlite":  # a session may be called like a column
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM sqlite_master WHERE instr(sql, %s) ORDER BY name", [words])
+            if names := [str(name) for (name,) in cursor.fetchall()]:
+                yield Mention("sqlite_master", len(names), names[:KEYS_SHOWN])
 
 
 def _found(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:

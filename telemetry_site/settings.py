@@ -8,6 +8,10 @@ from urllib.parse import urlsplit
 
 from telemetry_site import env
 
+# Every file that the site makes is for its owner alone, whatever the folder allows. A program that this process becomes
+# or starts inherits it. SQLite gives -wal and -shm the mode of the database file.
+os.umask(0o077)
+
 BASE_DIR = env.PROJECT_DIR
 DATA_DIR = env.path("DATA_DIR", BASE_DIR / "var")
 env.make_folder("DATA_DIR", DATA_DIR)

@@ -314,6 +314,15 @@ def test_an_entry_of_the_audit_log_that_names_it_stops_no_erasure_of_a_site(tmp_
             assert "The rows above hold its name. Free space may hold it too: --vacuum clears that." in done.stdout
 
 
+def test_a_session_that_is_called_like_a_column_is_erased(tmp_path: Path) -> None:
+    with served(tmp_path / "data") as server:
+        assert server.post("/event", json.dumps(payload(session_id="app_version")).encode())[0] == 201
+        done = server.command("erase_session", "app_version")
+        assert done.returncode == 0, done.stderr
+        assert "Erased: events 1." in done.stdout
+        assert "sqlite_master: its name stands in " in done.stdout
+
+
 def test_a_trace_in_free_space_is_told_and_vacuumed_away(tmp_path: Path) -> None:
     """As a build of SQLite leaves it that does not overwrite what it deletes."""
     data = tmp_path / "data"

@@ -6,6 +6,7 @@ import resource
 import secrets
 import signal
 import socket
+import stat
 import sys
 from typing import Any
 
@@ -18,9 +19,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from events import regrouping
+from events import clock, regrouping
 from events.models import Event
-from telemetry_site import env, lock
+from telemetry_site import env, expired_sessions, lock
 
 STOP_SECONDS = 9  # then a stalled worker is killed, and all is over within ten
 HEADER_MS = 10_000
@@ -43,10 +44,12 @@ class Command(BaseCommand):
         if options["stop_with_parent"]:
             _stop_with_parent()
         self._refuse_second_server()
+        self._keep_private()
         address = _resolve(settings.HOST, settings.PORT)
         try:
             self._migrate()
             maintainer = self._first_maintainer()
+            expired_sessions.delete(clock.now())
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
         self._greet(maintainer)
@@ -60,6 +63,22 @@ class Command(BaseCommand):
             lock.take(settings.DATA_DIR).close()
         except lock.AlreadyServed as error:
             raise CommandError(f"{settings.DATA_DIR}: {error}. Stop it, or set DATA_DIR to another folder.") from None
+
+    def _keep_private(self) -> None:
+        """Give files of earlier releases, which followed the umask, the mode that new ones have."""
+        names = ("secret_key", "server.lock", *(f"{settings.SQLITE_FILE.name}{end}" for end in ("", "-wal", "-shm")))
+        for file in (settings.DATA_DIR / name for name in names):
+            try:
+                mode = stat.S_IMODE(file.stat().st_mode)
+                if mode & 0o077:
+                    file.chmod(mode & 0o700)
+                    self.stderr.write(
+                        f"{file} had the mode {mode:04o}, which other users could open. It has {mode & 0o700:04o} now."
+                    )
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.stderr.write(f"{file} can be opened by other users, and its mode cannot be changed: {error}")
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)
