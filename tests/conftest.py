@@ -21,7 +21,7 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from events import buckets, clock, contract, groups, ingest, refusals, releases
+from events import buckets, clock, contract, groups, ingest, refusals, refused_hosts, releases
 from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
@@ -56,6 +56,7 @@ def _clean_process() -> None:
     groups.forget()
     releases.forget()
     refusals.forget()
+    refused_hosts.forget()
     if apps.is_installed("legacy"):
         from legacy import modes
 

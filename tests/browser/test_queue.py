@@ -196,6 +196,25 @@ def test_a_full_storage_keeps_events_in_memory(browser: Browser, tmp_path: Path)
         server.stop()
 
 
+def test_a_storage_that_the_page_clears_costs_no_event(browser: Browser, site: Server, url: str) -> None:
+    browser.run(
+        MAKE
+        + """
+        telemetry.reportError({ message: 'event 0' });
+        localStorage.clear();
+        telemetry.reportError({ message: 'event 1' });
+        localStorage.clear();
+        await telemetry.flush();
+        localStorage.clear();
+        await telemetry.flush();
+        """,
+        url=url,
+        model="queue: cleared",
+    )
+    assert browser.waiting() == []
+    assert messages(site, "queue: cleared") == ["event 0", "event 1"]
+
+
 def test_a_forbidden_storage_keeps_events_in_memory(make_browser: Callable[..., Browser], tmp_path: Path) -> None:
     server, url = stopped_site(tmp_path)
     browser = make_browser(**{"profile.default_content_setting_values.cookies": 2})

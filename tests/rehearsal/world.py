@@ -16,7 +16,17 @@ from tests.browser import front_ends
 from tests.browser.chromium import find_chromium
 from tests.browser.pages import Browser, Gate, gate_before, page_served
 from tests.fixtures import d1
-from tests.fixtures.phases import AFTER_NEWEST, AFTER_OLDEST, DUAL_WRITING, NEWEST, OLD_COUNTER, OLD_LOG, OLDEST, ROWS
+from tests.fixtures.phases import (
+    AFTER_NEWEST,
+    AFTER_OLDEST,
+    DEPLOYED,
+    DUAL_WRITING,
+    NEWEST,
+    OLD_COUNTER,
+    OLD_LOG,
+    OLDEST,
+    ROWS,
+)
 from tests.fixtures.phases import SITE as SITE_NAME
 from tests.fixtures.stand_in import CounterWorker, LogWorker, old_workers
 from tests.rehearsal.ledger import Ledger, Stored
@@ -51,6 +61,7 @@ class World:
         )
         self.commands: list[str] = []
         self.kills = 0
+        self.reported: list[tuple[str, bool]] = []  # by new builds; whether the old counter counts its success
         self._names = iter(range(10**9))
 
     # --- the operator ------------------------------------------------------------------------------------------------
@@ -139,6 +150,9 @@ class World:
             self.poller.let_badge_read(visitor, f"{place} {route}")
         front_ends.start(self.browser, build, base=base, log=log, counter=counter, unified=row.unified, afresh=False)
         names = [f"{build} {phase} {next(self._names)}" for _ in range(times)]
+        if build not in DEPLOYED:
+            is_counted_there = (OLD_COUNTER, "/increment") in row.success
+            self.reported += [(name, is_counted_there) for name in names]
         self.browser.run(
             """
             const event = { model: 'UV-5RM', writeMode: true, connected: true, logLines: ['opened'] };
