@@ -43,7 +43,9 @@ class Count:
             return _change_in(caches["default"], self, by)
         except guards.cache_errors() as error:
             # Neither open to guessing nor shut to everybody: each process counts for itself.
-            logger.error("Sign-ins are counted in this process alone, the cache does not answer: %s", error)
+            logger.error(
+                "Sign-ins are counted in this process alone, as wrong tokens are: the cache does not answer: %s", error
+            )
             return _change_in(caches["process"], self, by)
 
 
