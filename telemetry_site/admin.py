@@ -30,7 +30,7 @@ class TelemetryAdminSite(admin.AdminSite):
             response.headers["Retry-After"] = str(form.retry_after)
         elif request.method == "POST" and response.status_code == 302:
             sign_in.remember(request, response)
-            expired_sessions.delete_daily(clock.now())
+            expired_sessions.delete_daily()
         return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,11 @@ from telemetry_site import expired_sessions
 from tests.servers import served
 
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def _new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expired_sessions, "_last_at", float("-inf"))
 
 
 def keep_session(key: str, expires_at: datetime) -> None:
@@ -34,13 +39,12 @@ def sign_in() -> None:
 @pytest.mark.django_db
 def test_only_expired_sessions_go_and_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expired_sessions, "MOST_AT_ONCE", 2)
-    now = datetime(2026, 3, 1, tzinfo=UTC)
-    for number, hours in enumerate((-1, -3, -2, 0, 1)):
-        keep_session(f"s{number}", now + timedelta(hours=hours))
-    assert expired_sessions.delete(now) == 2
+    for number, hours in enumerate((-1, -3, -2, 1, 2)):
+        keep_session(f"s{number}", clock.now() + timedelta(hours=hours))
+    assert expired_sessions.delete() == 2
     assert kept() == ["s0", "s3", "s4"]
-    assert expired_sessions.delete(now) == 1
-    assert expired_sessions.delete(now) == 0
+    assert expired_sessions.delete() == 1
+    assert expired_sessions.delete() == 0
     assert kept() == ["s3", "s4"]
 
 
@@ -69,7 +73,7 @@ def test_a_database_that_refuses_stops_no_sign_in(
 ) -> None:
     User.objects.create_superuser("maintainer", password=PASSWORD)
 
-    def refuse(now: datetime) -> int:
+    def refuse() -> int:
         raise DatabaseError("database is locked")
 
     monkeypatch.setattr(expired_sessions, "delete", refuse)

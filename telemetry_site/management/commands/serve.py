@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from events import clock, regrouping
+from events import regrouping
 from events.models import Event
 from telemetry_site import env, expired_sessions, lock
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         try:
             self._migrate()
             maintainer = self._first_maintainer()
-            expired_sessions.delete(clock.now())
+            expired_sessions.delete()
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
         self._greet(maintainer)
