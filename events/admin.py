@@ -146,11 +146,11 @@ class EventAdmin(PagesAdmin):
             what = f"{len(ids)} ticked rows of {self.title}"
         else:
             form = EventFilter(request.GET, failures_only=self.failures_only)
-            if not form.is_valid():
+            if not form.is_valid() or self.is_led_here(request):
                 return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
             criteria = form.criteria(int(now.timestamp() * 1000))
             chunks = failures.rows(criteria, export.COLUMNS, size=export.ROWS_A_CHUNK)
-            what = f"{self.title}: {request.GET.urlencode() or 'everything'}"
+            what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'everything'}"
         export.note_export(request.user, what, at=now)
         name = f"{'failures' if self.failures_only else 'events'}-{now:%Y-%m-%d}.csv"
         return csv_response(export.as_csv(chunks, export.EVENTS), name)

@@ -66,8 +66,7 @@ def as_csv(chunks: Iterable[list[tuple[Any, ...]]], form: Format) -> Iterator[by
 
 
 def note_export(user: Any, what: str, *, at: datetime) -> None:
-    """Keep who exported what: in the audit log, and as a line in the log. `what` may end with a list's query."""
-    what = audit.without_names(what)
+    """Keep who exported what: in the audit log, and as a line in the log."""
     audit.note(AuditKind.EXPORT, f"Exported {what}", who=user.get_username(), at=at)
     logger.info("%s exported %s", user.get_username(), what)
 

@@ -1,7 +1,7 @@
 """What a reader may ask for: the filters of lists, exports and reads, as Django forms."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -39,7 +39,20 @@ class CursorField(forms.CharField):
             raise forms.ValidationError("Not a place in this list; begin again without a cursor.") from None
 
 
-class EventFilter(forms.Form):
+class ListFilter(forms.Form):
+    """The filters of a list, which live in its URL."""
+
+    def applied(self) -> dict[str, str]:
+        """Return the cleaned filters of the valid form that are on, in the order of the URL."""
+        cleaned = {name: self.cleaned_data[name] for name in self.data if name in self.fields}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else str(value)
+            for name, value in cleaned.items()
+            if value and name not in ("cursor", "limit")
+        }
+
+
+class EventFilter(ListFilter):
     """The filters of every list of events; all of them live in the URL and combine."""
 
     type = forms.ChoiceField(required=False)

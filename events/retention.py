@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple, Protocol
 
 from django.apps import apps
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import CharField, JSONField, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from events import audit, buckets, groups, releases, rollups
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
@@ -23,6 +27,7 @@ from events.rows import EventRow, identified
 BATCH_EVENTS = 5_000
 PRUNED_AT_ONCE = 500  # a commit beside it waits for one batch
 _PAGES_A_STEP = 5_000
+KEYS_SHOWN = 5
 EVENTS = "events"
 
 
@@ -183,6 +188,34 @@ def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
             Event.objects.filter(id__in=ids).delete()
             audit.note(AuditKind.ERASURE, f"Erased a session: {in_words(found)}.", who=who, at=at, why=why)
     return found
+
+
+class Mention(NamedTuple):
+    """A table that has words in a text: how many rows, and the first of their keys."""
+
+    table: str
+    rows: int
+    keys: list[str]
+
+
+def mentions(words: str) -> Iterator[Mention]:
+    """Yield every table that has these words in a text. It reads all rows."""
+    tables = connection.introspection.table_names()
+    for model in apps.get_models(include_auto_created=True):
+        fields = model._meta.concrete_fields
+        texts = [field.name for field in fields if isinstance(field, (CharField, JSONField, TextField))]
+        if model._meta.proxy or model._meta.db_table not in tables or not texts:
+            continue
+        places = [StrIndex(Cast(name, TextField()), Value(words)) for name in texts]
+        found = model._base_manager.filter(reduce(or_, (Q(GreaterThan(place, 0)) for place in places)))
+        if rows := found.count():
+            keys = found.order_by("pk").values_list("pk", flat=True)[:KEYS_SHOWN]
+            yield Mention(model._meta.db_table, rows, [str(key) for key in keys])
+    if connection.vendor == "sqlite":  # a session may be called like a column
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM sqlite_master WHERE instr(sql, %s) ORDER BY name", [words])
+            if names := [str(name) for (name,) in cursor.fetchall()]:
+                yield Mention("sqlite_master", len(names), names[:KEYS_SHOWN])
 
 
 def _found(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:

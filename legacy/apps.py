@@ -11,6 +11,9 @@ class OldSystem(AppConfig):
     name = "legacy"
     verbose_name = "The old system"
 
+    def ready(self) -> None:
+        from legacy import checks  # noqa: F401  (registers it)
+
     def retention(self) -> Any:
         """Return what a prune and an erasure ask of this app: its `events.retention.Adjunct`."""
         from legacy import retention
