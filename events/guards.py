@@ -13,12 +13,10 @@ from django.conf import settings
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
-from events import tokens
+from events import media_types, tokens
 from events.refusals import Outcome
 
 logger = logging.getLogger(__name__)
-
-MEDIA_TYPES = ("application/json", "text/plain")
 
 
 class Refused(Exception):
@@ -48,8 +46,8 @@ def check_origin(request: HttpRequest) -> None:
 
 
 def check_media_type(request: HttpRequest) -> None:
-    media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media_type not in MEDIA_TYPES or request.META.get("HTTP_CONTENT_ENCODING"):
+    content_type = request.META.get("CONTENT_TYPE", "")
+    if not media_types.is_accepted(content_type) or request.META.get("HTTP_CONTENT_ENCODING"):
         raise Refused(415, "Unsupported media type", Outcome.MEDIA_TYPE)
 
 

@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.ClientAddress",
     "telemetry_site.middleware.PublicRoutes",
     "telemetry_site.middleware.PageHeaders",
+    "telemetry_site.middleware.PageInput",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
