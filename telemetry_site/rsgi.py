@@ -78,6 +78,9 @@ class Application:
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._watch = loop.create_task(_end_with_parent(os.getppid()))
         self._stalls = loop.create_task(listener.limit_stalls(settings.PORT, STALL_SECONDS))
+        if settings.CONNECTIONS_PER_CLIENT:
+            share = listener.limit_share(settings.PORT, settings.CONNECTIONS_PER_CLIENT)
+            self._shares = loop.create_task(share)
         _look_after_one_connection()
         for urls in (settings.PUBLIC_URLCONF, settings.ROOT_URLCONF):
             import_module(urls)  # with all views, or the first request waits for them

@@ -38,6 +38,9 @@ HTTPS = SITE_URL.startswith("https:")
 WORKERS = env.integer("WORKERS", 1, least=1, most=64)
 THREADS = env.integer("THREADS", 32, least=1, most=256)
 TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
+CONNECTIONS_PER_CLIENT = env.integer("CONNECTIONS_PER_CLIENT", 64, least=0, most=4096)
+if TRUSTED_PROXY_COUNT:
+    CONNECTIONS_PER_CLIENT = 0  # every connection is the proxy's
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", urlsplit(SITE_URL).hostname or HOST])
 ALLOWED_ORIGINS = env.origins(
     "ALLOWED_ORIGINS", ["https://xoniblue.github.io", "http://localhost:5173", "http://127.0.0.1:5173"]
