@@ -15,6 +15,7 @@ from events.addresses import client_network
 
 _POLL_SECONDS = 0.05
 _COUNT_SECONDS = 0.25
+_ROUNDS_PER_FULL_COUNT = 20  # database files open and close too
 _REST_PER_COUNT = 10  # a count that takes long is repeated more rarely
 _FILES = "/proc/self/fd"
 # Of Linux's `struct tcp_info`: milliseconds since the last data arrived.
@@ -54,14 +55,19 @@ async def limit_share(port: int, share: int) -> None:
     A client is an address, or the /64 network of an IPv6 one. The connections are found among our open files, whether
     they have sent a request or not. On Linux only.
     """
+    others = rounds = 0
     while sys.platform == "linux":
         began = time.monotonic()
-        if len(os.listdir(_FILES)) > share:
-            await asyncio.to_thread(_close_excess, port, share)
+        files = len(os.listdir(_FILES))
+        # Most rounds end here: all connections together are within one client's share.
+        if files - others > share or rounds % _ROUNDS_PER_FULL_COUNT == 0:
+            others = files - await asyncio.to_thread(_close_excess, port, share)
+        rounds += 1
         await asyncio.sleep(max(_COUNT_SECONDS, _REST_PER_COUNT * (time.monotonic() - began)))
 
 
-def _close_excess(port: int, share: int) -> None:
+def _close_excess(port: int, share: int) -> int:
+    """Return the number of connections that were found."""
     held: defaultdict[str, list[_Connection]] = defaultdict(list)
     for connection in _connections(port):
         held[client_network(connection.peer[0])].append(connection)
@@ -71,6 +77,7 @@ def _close_excess(port: int, share: int) -> None:
             with suppress(OSError), socket.socket(fileno=os.dup(connection.file)) as handle:
                 if handle.getpeername()[:2] == connection.peer:
                     handle.shutdown(socket.SHUT_RDWR)
+    return sum(map(len, held.values()))
 
 
 def _connections(port: int) -> Iterator[_Connection]:
