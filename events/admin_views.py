@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from events import charts, metrics, trends
+from events import charts, metrics, refused_hosts, trends
 from events.buckets import DAY_MS, HOUR_MS, OTHER
 from events.metrics import Bucket, Cell, Slice
 from events.querysets import SUCCESS
@@ -16,6 +16,7 @@ RANGES = {1: "Today", 7: "7 days", 30: "30 days", 90: "90 days"}
 LABEL_EVERY = {1: 1, 7: 1, 30: 7, 90: 14}
 GROUPS_SHOWN = 6
 WORST = 6
+HOST_DAYS = 7
 
 
 class Change(NamedTuple):
@@ -133,7 +134,8 @@ def _chart(span: Span, series: list[Bucket]) -> dict[str, Any]:
 
 def _ingest(span: Span, accepted: int) -> dict[str, Any]:
     """Return how ingest did: all versions, since a refusal has none."""
-    tallies = metrics.tallies(span.today - timedelta(days=span.days - 1), span.today + timedelta(days=1))
+    tomorrow = span.today + timedelta(days=1)
+    tallies = metrics.tallies(span.today - timedelta(days=span.days - 1), tomorrow)
     duplicates = tallies.pop(Outcome.DUPLICATE.value, 0)
     everything = span._replace(released=False)
     return {
@@ -141,6 +143,7 @@ def _ingest(span: Span, accepted: int) -> dict[str, Any]:
         "accepted_url": everything.url("event"),
         "duplicates": duplicates,
         "refused": sum(tallies.values()),
+        "refused_hosts": refused_hosts.most_refused(span.today - timedelta(days=HOST_DAYS - 1), tomorrow),
         "refusals": {reason.replace("_", " "): number for reason, number in tallies.items()},
     }
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from events import groups, refusals, releases, rollups
+from events import groups, refusals, refused_hosts, releases, rollups
 from events.fingerprints import Fingerprint, fingerprint
 from events.models import Event, Source
 from events.querysets import SUCCESS
@@ -166,8 +166,13 @@ def _refuse(batch: list[_Submission], cause: BaseException) -> None:
 def _commit_together(batch: list[_Submission]) -> None:
     for attempt in range(1, _TRIES + 1):
         try:
-            with refusals.taken() as tallies, transaction.atomic(durable=True):
+            with (
+                refusals.taken() as tallies,
+                refused_hosts.taken() as hosts,
+                transaction.atomic(durable=True),
+            ):
                 _write(batch, tallies)
+                refused_hosts.write(hosts)
             return
         except OperationalError as error:
             if attempt == _TRIES or getattr(error.__cause__, "sqlstate", None) not in _RETRIABLE:
@@ -197,8 +202,9 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
             submission.alongside()
     # Two processes never wait for each other in a circle, because all take their locks in this order, each sorted:
     # events, the lifetime totals of their types, hours and modes of these types, events told more of, releases,
-    # groups with their hours and shares, tallies. Hours, modes and groups belong to a type, so whoever waits for one
-    # waits for its total first. `alongside` alone may cross another's; then PostgreSQL ends one, and it is retried.
+    # groups with their hours and shares, tallies, refused hosts. Hours, modes and groups belong to a type, so whoever
+    # waits for one waits for its total first. `alongside` alone may cross another's; then PostgreSQL ends one, and it
+    # is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
     if any(event.event_type == SUCCESS for event in completing):  # their hours may move, though nothing is added
         rollups.hold({SUCCESS, *(event.event_type for event in stored)})

@@ -353,6 +353,23 @@ class IngestTally(models.Model):
         return f"{self.seen_on} {self.outcome}: {self.count}"
 
 
+class RefusedHost(models.Model):
+    """How many requests were refused because of one `Host` header, by UTC day: at most 20 hosts, and `(other)`."""
+
+    seen_on = models.DateField()
+    host = models.TextField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["seen_on", "host"], name="events_refusedhost_day_host"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seen_on} {self.host}: {self.count}"
+
+
 class CounterBaseline(models.Model):
     """What the public count begins with: successes from before this site. The newest row is in force.
 

@@ -24,10 +24,11 @@ class Outcome(StrEnum):
     RATE_LIMITED = "rate_limited"
     STORAGE = "storage"
     OVERLOADED = "overloaded"
+    HOST = "host"
 
 
-# The outcomes that refuse an event; a duplicate is stored.
-OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE}
+# The outcomes that refuse an event: a duplicate is stored, and a wrong host may come with any request.
+OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE, Outcome.HOST}
 
 FLUSH_AFTER_SECONDS = 5.0
 

@@ -1,13 +1,24 @@
 """What is answered when no view does: a page inside the admin, the contract's JSON everywhere else."""
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.views import csrf, defaults
 
+from events import clock, refused_hosts
 from events.answers import refusal
+from events.refusals import Outcome
+from events.views import note_refusal
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return refusal(400, "Bad request")
+    return host_refusal(request) if isinstance(exception, DisallowedHost) else refusal(400, "Bad request")
+
+
+def host_refusal(request: HttpRequest) -> HttpResponse:
+    """Refuse a request for a host that is not in ALLOWED_HOSTS, and count it by that name."""
+    refused_hosts.note(request.META.get("HTTP_HOST", ""), clock.now_ms())
+    note_refusal(Outcome.HOST)
+    return refusal(400, "Host not allowed")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

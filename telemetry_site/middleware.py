@@ -15,7 +15,8 @@ from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
-from events.answers import HEADERS, refusal
+from events.answers import HEADERS
+from telemetry_site.errors import host_refusal
 
 MOST_ACCEPT_CHARACTERS = 1_024
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -88,7 +89,7 @@ class PublicRoutes:
         try:
             request.get_host()
         except DisallowedHost:
-            return refusal(400, "Host not allowed")
+            return host_refusal(request)
         match = cast(ResolverMatch, request.resolver_match)
         return cast(HttpResponseBase, match.func(request))
 

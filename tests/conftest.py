@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from events import buckets, clock, contract, groups, ingest, refusals, releases
+from events import buckets, clock, contract, groups, ingest, refusals, refused_hosts, releases
 from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
 from tests.faults.postgres import find_programs
+from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
 
 _sessions = itertools.count(1)
@@ -56,12 +57,19 @@ def _clean_process() -> None:
     groups.forget()
     releases.forget()
     refusals.forget()
+    refused_hosts.forget()
     if apps.is_installed("legacy"):
         from legacy import modes
 
         modes.forget()
     for cache in caches.all():
         cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_command_outlives_its_test() -> Iterator[None]:
+    yield
+    end_all()
 
 
 def payload(**changes: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ WRITERS = {
     "LifetimeTotal": {"events/rollups.py"},
     "HourlyRollup": {"events/rollups.py"},
     "IngestTally": {"events/rollups.py"},
+    "RefusedHost": {"events/refused_hosts.py"},
     "CounterBaseline": {"events/rollups.py"},
     "ModeRollup": {"events/rollups.py"},
     "Release": {"events/releases.py"},

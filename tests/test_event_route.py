@@ -529,7 +529,7 @@ def test_a_signed_in_maintainer_needs_no_csrf_token_and_gets_no_cookie(django_us
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "a b", "localhost:99999x"])
 def test_a_wrong_host_gets_the_contract_s_shape(post: Callable[..., Any], host: str) -> None:
-    expect_refusal(post("/event", payload(), host=host), 400, "Host not allowed", None)
+    expect_refusal(post("/event", payload(), host=host), 400, "Host not allowed", Outcome.HOST)
 
 
 # --- storage --------------------------------------------------------------------------------------------------

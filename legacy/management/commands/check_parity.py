@@ -1,16 +1,18 @@
 """Compare what arrives by the old routes with what arrives by /event, and keep what was found."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import clock, ingest
+from events import clock, ingest, refused_hosts
 from legacy import copying, modes, parity
 from legacy.models import Verdict
 from legacy.parity import Day, Finding
 
+HOST_DAYS = 7
 EXIT_STATUS = {Verdict.PROVEN: 0, Verdict.DRIFT: 1, Verdict.NO_EVIDENCE: 2}
 
 
@@ -44,14 +46,24 @@ class Command(BaseCommand):
         finding = parity.check(options["days"], now.date(), tolerance=options["tolerance"])
         run = parity.keep(finding, at=now)
         gone = modes.gone_by_route(now.date())
+        hosts = refused_hosts.most_refused(now.date() - timedelta(days=HOST_DAYS - 1), now.date() + timedelta(days=1))
         if options["json"]:
-            self.stdout.write(json.dumps(finding.as_json() | {"days_held": run.days_held, "gone": gone}))
+            beside = {"days_held": run.days_held, "gone": gone, "refused_hosts": hosts}
+            self.stdout.write(json.dumps(finding.as_json() | beside))
         else:
-            self._print(finding, run.days_held, options["days"], gone)
+            self._print_days(finding, options["days"])
+            self._print_examples(finding)
+            self.stdout.write(f"Got 410 in the last {modes.GONE_DAYS} days: {_by_name(gone) or 'none'}.")
+            self._print_hosts(hosts)
+            self.stdout.write(
+                f"Public count: {finding.old_count} by the old tables, {finding.new_count} by the unified stream."
+            )
+            self.stdout.write(f"Window: {run.days_held} of {settings.PARITY_DAYS} proven days in a row.")
+            self.stdout.write(f"{_verdict(finding)} (tolerance {finding.tolerance:.1%}).")
         if EXIT_STATUS[finding.verdict]:
             raise SystemExit(EXIT_STATUS[finding.verdict])
 
-    def _print(self, finding: Finding, proven_in_a_row: int, asked: int, gone: dict[str, int]) -> None:
+    def _print_days(self, finding: Finding, asked: int) -> None:
         columns = "".join(f"{name:>9}" for name in ("arrived", "expected", "missing", "old only", "new only"))
         self.stdout.write(f"{'':25}  {'successes':47}failures")
         self.stdout.write(f"{'day':10}  {'state':11}  {columns}  {columns}")
@@ -61,6 +73,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{'in all':10}  {'':11}  {_figures(finding.total)}")
         if len(finding.days) < asked:
             self.stdout.write("Days from which events were pruned are not compared.")
+
+    def _print_examples(self, finding: Finding) -> None:
         for title, examples in (
             ("Missing at /event", finding.examples_missing),
             ("Arrived by /event alone", finding.examples_event_only),
@@ -74,12 +88,15 @@ class Command(BaseCommand):
             )
         self.stdout.write(str(finding.cut_off))
         self.stdout.write(f"Refused at ingest: {finding.refused_share:.1%} ({_by_name(finding.refused) or 'none'}).")
-        self.stdout.write(f"Got 410 in the last {modes.GONE_DAYS} days: {_by_name(gone) or 'none'}.")
-        self.stdout.write(
-            f"Public count: {finding.old_count} by the old tables, {finding.new_count} by the unified stream."
-        )
-        self.stdout.write(f"Window: {proven_in_a_row} of {settings.PARITY_DAYS} proven days in a row.")
-        self.stdout.write(f"{_verdict(finding)} (tolerance {finding.tolerance:.1%}).")
+
+    def _print_hosts(self, hosts: dict[str, int]) -> None:
+        """Name the refused hosts; what cannot be printed was taken out of the names."""
+        if hosts:
+            named = ", ".join(f"{host} ({count:,})" for host, count in hosts.items())
+            self.stdout.write(
+                f"Refused because of their host name in the last {HOST_DAYS} days: {named}."
+                " Add them to ALLOWED_HOSTS if they are yours."
+            )
 
 
 def _verdict(finding: Finding) -> str:

@@ -1,0 +1,183 @@
+"""The hosts that were refused, for the operator who forgot one in ALLOWED_HOSTS: at most 20 names for each UTC day.
+
+Anyone can send any `Host`. So memory and rows are bounded, and a flood of random names must not push out the steady
+name of an old address. In memory a Misra-Gries counter keeps the frequent names of the day: it finds each name that
+is more than one in MOST_IN_MEMORY of them. In the table a name replaces the rarest one only when it came more often
+on that day. What has no row of its own is counted in the row `(other)`.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import Sum
+from django.http.request import split_domain_port
+
+from events.buckets import OTHER
+from events.models import RefusedHost
+from events.upserts import Upsert, upsert
+
+MOST_A_DAY = 20
+MOST_IN_MEMORY = 1_000
+MAX_HOST = 255
+DAYS_KEPT = 90
+NO_HOST = "(none)"
+
+
+@dataclass(slots=True)
+class _Name:
+    """`seen` counts a name since it is in memory; `weight` is its counter by Misra and Gries, which sinks."""
+
+    seen: int = 0
+    weight: int = 0
+
+
+@dataclass(slots=True)
+class _Day:
+    """The names of one day, and what is not written yet: by name, and for `(other)`."""
+
+    names: dict[str, _Name] = field(default_factory=dict)
+    waiting: Counter[str] = field(default_factory=Counter)
+    other: int = 0
+
+    def count(self, host: str) -> None:
+        name = self.names.get(host)
+        if name is None and len(self.names) >= MOST_IN_MEMORY:
+            # A walk over all names, but at most one for every MOST_IN_MEMORY refusals: each of them raised a weight.
+            self._lower_all()
+            self.other += 1
+            return
+        if name is None:
+            name = self.names[host] = _Name()
+        name.seen += 1
+        name.weight += 1
+        self.waiting[host] += 1
+
+    def _lower_all(self) -> None:
+        for host, name in list(self.names.items()):
+            name.weight -= 1
+            if not name.weight:
+                del self.names[host]
+                self.other += self.waiting.pop(host, 0)
+
+    def take(self) -> "Taken":
+        names = {host: (self.names[host].seen, count) for host, count in self.waiting.items()}
+        taken = Taken(names, self.other)
+        self.waiting.clear()
+        self.other = 0
+        return taken
+
+    def put_back(self, taken: "Taken") -> None:
+        self.other += taken.other
+        for host, (_, count) in taken.names.items():
+            if host in self.names:
+                self.waiting[host] += count
+            else:
+                self.other += count
+
+
+class Taken(NamedTuple):
+    """What waits of one day: for each name how often it was seen in all and how much of that waits; and the rest."""
+
+    names: dict[str, tuple[int, int]]
+    other: int
+
+
+_lock = threading.Lock()
+_days: dict[date, _Day] = {}
+
+
+def note(host: str, at_ms: int) -> None:
+    """Count a request that was refused because of this `Host` header."""
+    day = datetime.fromtimestamp(at_ms / 1000, UTC).date()
+    name = cleaned(host)
+    with _lock:
+        if day not in _days:
+            for earlier in [known for known in _days if known < day - timedelta(days=1)]:
+                del _days[earlier]  # the database has been away for a day
+            _days[day] = _Day()
+        if name == OTHER:
+            _days[day].other += 1
+        else:
+            _days[day].count(name)
+
+
+def cleaned(host: str) -> str:
+    """Return a `Host` header as ALLOWED_HOSTS would name it: without port, without what cannot be printed."""
+    name = split_domain_port(host)[0] or host
+    return "".join(character for character in name if character.isprintable())[:MAX_HOST].strip() or NO_HOST
+
+
+@contextmanager
+def taken() -> Iterator[dict[date, Taken]]:
+    """Hand over what waits; when the block fails, it is put back."""
+    with _lock:
+        waiting = {day: counted.take() for day, counted in _days.items() if counted.waiting or counted.other}
+    try:
+        yield waiting
+    except BaseException:
+        with _lock:
+            for day, some in waiting.items():
+                _days.setdefault(day, _Day()).put_back(some)
+        raise
+
+
+def forget() -> None:
+    """Forget what was counted; for tests, whose database begins empty."""
+    with _lock:
+        _days.clear()
+
+
+def write(waiting: dict[date, Taken]) -> None:
+    """Add what waits to the rows of its days, inside the caller's transaction."""
+    for day, some in sorted(waiting.items()):
+        _write_day(day, some)
+
+
+def _write_day(day: date, some: Taken) -> None:
+    # This row is the lock of the day: another process waits here, and then reads what this one wrote.
+    upsert(_LOCK, [(day.isoformat(), OTHER, 0)])
+    before = dict(RefusedHost.objects.filter(seen_on=day).values_list("host", "count"))
+    rows = dict(before)
+    other = rows.pop(OTHER) + some.other
+    for host, (seen, waiting) in sorted(some.names.items(), key=lambda item: (-item[1][0], item[0])):
+        if host in rows:
+            rows[host] += waiting
+            continue
+        if len(rows) >= MOST_A_DAY:
+            rarest = min(rows, key=lambda name: (rows[name], name))
+            if rows[rarest] >= seen:
+                other += waiting
+                continue
+            other += rows.pop(rarest)
+        rows[host] = seen
+        other -= seen - waiting  # what was counted there before the name had a row
+    rows[OTHER] = max(other, 0)
+    upsert(_COUNT, [(day.isoformat(), *row) for row in rows.items() if before.get(row[0]) != row[1]])
+    if replaced := before.keys() - rows.keys():
+        RefusedHost.objects.filter(seen_on=day, host__in=replaced).delete()
+    if before == {OTHER: 0}:  # the first refusal of the day
+        RefusedHost.objects.filter(seen_on__lt=day - timedelta(days=DAYS_KEPT)).delete()
+
+
+def most_refused(start: date, end: date) -> dict[str, int]:
+    """Return the hosts refused most on the days of [start, end), most first; all others are the last, `(other)`."""
+    rows = RefusedHost.objects.filter(seen_on__gte=start, seen_on__lt=end)
+    counts = dict(rows.values_list("host").annotate(total=Sum("count")).order_by("-total", "host"))
+    other = counts.pop(OTHER, 0)
+    named = list(counts.items())
+    other += sum(count for _, count in named[MOST_A_DAY:])
+    return dict(named[:MOST_A_DAY]) | ({OTHER: other} if other else {})
+
+
+_LOCK = Upsert(
+    RefusedHost._meta.db_table,
+    ("seen_on", "host", "count"),
+    "seen_on, host",
+    "count = kept.count",
+)
+_COUNT = _LOCK._replace(update="count = excluded.count")
