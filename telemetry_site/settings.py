@@ -44,6 +44,9 @@ HTTPS = SITE_URL.startswith("https:")
 WORKERS = env.integer("WORKERS", 1, least=1, most=64)
 THREADS = env.integer("THREADS", 32, least=1, most=256)
 TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
+CONNECTIONS_PER_CLIENT = env.integer("CONNECTIONS_PER_CLIENT", 64, least=0, most=4096)
+if TRUSTED_PROXY_COUNT:
+    CONNECTIONS_PER_CLIENT = 0  # every connection is the proxy's
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", env.host_in_url(urlsplit(SITE_URL).hostname or HOST)]
 )
@@ -88,6 +91,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.ClientAddress",
     "telemetry_site.middleware.PublicRoutes",
     "telemetry_site.middleware.PageHeaders",
+    "telemetry_site.middleware.PageInput",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
