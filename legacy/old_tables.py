@@ -14,8 +14,21 @@ NOBODY = "erased-"
 
 
 def count() -> int:
-    """Return the old counter's total: the baseline and every session that it knows."""
-    return metrics.flash_count().baseline + LegacyCount.objects.count()
+    """Return the old counter's total: the baseline and every session that it knows and that is not void.
+
+    Two counts, because each reads an index alone; one count with a condition would read every row.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_SESSIONS)
+        (sessions,) = cursor.fetchone()
+    return metrics.flash_count().baseline + int(sessions)
+
+
+_TABLE = LegacyCount._meta.db_table
+_SESSIONS = (
+    f"SELECT (SELECT COUNT(*) FROM {_TABLE})"  # noqa: S608 (our own names)
+    f" - (SELECT COUNT(*) FROM {_TABLE} WHERE correction IS NOT NULL)"
+)
 
 
 def stream_count() -> int:
