@@ -41,7 +41,7 @@ def void(correction_id: int, sessions: Sequence[tuple[str, int]]) -> None:
         for session_id, received_at_ms in sessions
     )
     known = LegacyCount.objects.filter(pk__in=[session_id for session_id, _ in sessions])
-    known.filter(correction__isnull=True).update(correction=correction_id)
+    known.filter(correction__isnull=True).update(correction=correction_id, in_stream=True)
 
 
 def restore(correction_id: int, sessions: Sequence[str] | None) -> None:

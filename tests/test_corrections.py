@@ -353,6 +353,37 @@ def test_an_import_that_brings_a_void_session_does_not_count_it_again(tmp_path: 
     assert metrics.flash_count().total == old_tables.count() == 2
 
 
+@pytest.mark.parametrize("deletion", ["prune", "erase"])
+def test_an_import_does_not_count_a_void_session_that_was_deleted(tmp_path: Path, deletion: str) -> None:
+    file = tmp_path / "export.sql"
+    file.write_text(export(events=[success_row("a"), success_row("b")]), encoding="utf-8")
+    call_command("import_d1", str(file), stdout=io.StringIO())
+    correction = void(Selection(0, clock.now_ms()))
+    if deletion == "prune":
+        tomorrow_ms = (clock.now_ms() // DAY_MS + 1) * DAY_MS
+        list(retention.prune(tomorrow_ms, imported_too=True, who="m", at=clock.now(), why=""))
+    else:
+        retention.erase("a", who="m", at=clock.now(), why="")
+    for expected in (0, 2):
+        call_command("import_d1", str(file), stdout=io.StringIO())
+        assert both_counts() == (expected, expected)
+        if correction.undone_at is None:
+            undo(correction)
+
+
+def test_void_events_hide_no_pruned_ones_from_an_import(tmp_path: Path) -> None:
+    """Or an import would count a pruned event again, because a void one fills its place."""
+    store(1, name="real")
+    midnight_ms = NOON_MS + 12 * HOUR_MS
+    list(retention.prune(midnight_ms, imported_too=False, who="m", at=clock.now(), why=""))
+    ingest.record_many([placeholder("forged-0")])
+    void()
+    file = tmp_path / "export.sql"
+    file.write_text(export(events=[success_row("real-0", received_at_ms=NOON_MS)]), encoding="utf-8")
+    call_command("import_d1", str(file), stdout=io.StringIO())
+    assert metrics.flash_count().total == 1
+
+
 def test_the_event_of_a_void_placeholder_fills_it_in_and_stays_void() -> None:
     ingest.record(placeholder("old"))
     correction = void()
