@@ -1,6 +1,7 @@
 """The writer of corrections: the count falls by exactly the void successes, and an undo restores exactly these."""
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from events.models import (
 )
 from events.rows import EventRow
 from legacy import modes, old_tables, parity
-from legacy.models import LegacyCount, Mode, Verdict
+from legacy.models import ImportRun, LegacyCount, Mode, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import export, success_row
 from tests.threads import in_threads
@@ -315,10 +316,9 @@ def test_a_release_that_only_void_successes_brought_is_none_until_it_really_come
 
 def test_another_process_learns_within_a_minute_that_a_release_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     store(1, app_version="f0f0f0f")
-    known = dict(releases._known)
     void()
-    releases._known.update(known)  # as another process remembers it
-    monkeypatch.setattr(releases, "_known_since", -releases._KNOWN_SECONDS)
+    releases._known["f0f0f0f"] = NOON_MS  # as another process remembers it
+    monkeypatch.setattr(releases, "_known_since", time.monotonic() - releases._KNOWN_SECONDS)
     make_event(**success(app_version="f0f0f0f"), received_at_ms=NOON_MS + HOUR_MS)
     assert releases.was_seen("f0f0f0f")
 
@@ -371,17 +371,34 @@ def test_an_import_does_not_count_a_void_session_that_was_deleted(tmp_path: Path
             undo(correction)
 
 
-def test_void_events_hide_no_pruned_ones_from_an_import(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_void_one_pruned", [False, True])
+def test_void_events_hide_no_pruned_ones_from_an_import(tmp_path: Path, is_void_one_pruned: bool) -> None:
     """Or an import would count a pruned event again, because a void one fills its place."""
     store(1, name="real")
+    if is_void_one_pruned:
+        store(1, model="Forged")
+        void(Selection(NOON_MS, NOON_MS + HOUR_MS, model="Forged"))
     midnight_ms = NOON_MS + 12 * HOUR_MS
     list(retention.prune(midnight_ms, imported_too=False, who="m", at=clock.now(), why=""))
-    ingest.record_many([placeholder("forged-0")])
-    void()
+    if not is_void_one_pruned:
+        store(1)
+        void()
     file = tmp_path / "export.sql"
     file.write_text(export(events=[success_row("real-0", received_at_ms=NOON_MS)]), encoding="utf-8")
     call_command("import_d1", str(file), stdout=io.StringIO())
     assert metrics.flash_count().total == 1
+
+
+def test_an_import_knows_an_erased_session_after_an_undo(tmp_path: Path) -> None:
+    store(1)
+    correction = void()
+    retention.erase("forged-0", who="m", at=clock.now(), why="")
+    undo(correction)
+    file = tmp_path / "export.sql"
+    file.write_text(export(events=[success_row("forged-0", received_at_ms=NOON_MS)]), encoding="utf-8")
+    call_command("import_d1", str(file), stdout=io.StringIO())
+    assert both_counts() == (1, 1)
+    assert "its session was erased here" in str(ImportRun.objects.get().report["refused"])
 
 
 def test_the_event_of_a_void_placeholder_fills_it_in_and_stays_void() -> None:
