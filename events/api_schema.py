@@ -103,7 +103,7 @@ FLASH_COUNT = extend_schema(
     operation_id="get_flash_count",
     tags=["reads"],
     summary="The public count",
-    description="Baseline and every success ever accepted; nothing lowers it.",
+    description="The baseline plus every success ever accepted that was not voided. Retention never lowers it.",
     responses={200: TOTAL, **refusals(405, 429)},
     auth=ANYONE,
 )

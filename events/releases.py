@@ -1,5 +1,6 @@
 """Which versions of the front end there were, in the order in which their first events came."""
 
+import time
 from collections.abc import Iterable
 
 from django.db import transaction
@@ -21,11 +22,17 @@ _RELEASES = Upsert(
     " THEN excluded.first_seen_ms ELSE kept.first_seen_ms END",
 )
 _MAX_KNOWN = 10_000
+_KNOWN_SECONDS = 60
 _known: dict[str, int] = {}
+_known_since = 0.0
 
 
 def note(events: Iterable[Counted]) -> None:
     """Keep the versions that are new, or older than we knew, inside the caller's transaction."""
+    global _known_since
+    if time.monotonic() - _known_since > _KNOWN_SECONDS:  # another process may have deleted a release
+        _known.clear()
+        _known_since = time.monotonic()
     earliest: dict[str, Counted] = {}
     for event in events:
         known_ms = _known.get(event.app_version)
@@ -73,9 +80,10 @@ def newest(limit: int) -> list[str]:
 
 
 def settle() -> None:
-    """After made-up events are gone: forget the versions that no event is counted for, and say anew when others came.
+    """Delete the versions that no event is counted for, and move `first_seen_ms` of others to their first hour.
 
-    No other deletion takes a version's hours away.
+    Called after made-up events were deleted or successes became void: nothing else lowers the hours of a version.
+    The caller holds the totals of every type.
     """
     hours = dict(HourlyRollup.objects.filter(accepted__gt=0).values_list("app_version").annotate(Min("hour_ms")))
     for release in Release.objects.order_by("app_version"):

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, Protocol
 
 from django.apps import apps
 from django.db import connection, transaction
-from django.db.models import CharField, JSONField, Q, QuerySet, TextField, Value
+from django.db.models import CharField, JSONField, Q, TextField, Value
 from django.db.models.functions import Cast, StrIndex
 from django.db.models.lookups import GreaterThan
 
-from events import audit, buckets, groups, releases, rollups
+from events import audit, buckets, corrections, groups, releases, rollups
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
-from events.querysets import SUCCESS, EventQuerySet
+from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, identified
 
 BATCH_EVENTS = 5_000
@@ -56,7 +56,7 @@ def delete_made_up() -> Iterator[int]:
     A batch is one transaction, so stopping between two leaves events and counts agreed.
     """
     after = (0, "")
-    columns = ("id", "session_id", "error_name", "fingerprint", *rollups.COUNTED)
+    columns = ("id", "session_id", "error_name", "fingerprint", "source", "correction", *rollups.COUNTED)
     while True:
         with transaction.atomic():
             rollups.hold(EventType.values)  # before the events, as those who regroup them do
@@ -75,7 +75,9 @@ def delete_made_up() -> Iterator[int]:
             for adjunct in _adjuncts():
                 adjunct.forget_made_up([event.session_id for event in batch if event.session_id is not None], ids)
             Event.objects.filter(id__in=ids).delete()
-            rollups.subtract_made_up(batch)
+            void = [event for event in batch if event.correction is not None]
+            rollups.subtract_made_up([event for event in batch if event.correction is None], void)
+            corrections.forget(void)
             groups.subtract((event, event.fingerprint) for event in batch if event.fingerprint is not None)
         buckets.forget_names()
         after = (batch[-1].received_at_ms, batch[-1].id)
@@ -132,22 +134,6 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
             rollups.hold(EventType.values)  # before the events, as those who regroup them do
             deleted, _ = Event.objects.filter(id__in=ids).delete()
         yield EVENTS, deleted
-
-
-def batches(rows: QuerySet[Any], at_once: int) -> Iterator[list[str]]:
-    """Yield the ids of rows that have `received_at_ms` and `id`, oldest first, so many at a time.
-
-    Each batch is found before the caller takes its locks, for what stays may be many rows to walk over; no row twice.
-    """
-    after = (0, "")
-    ordered = rows.order_by("received_at_ms", "id").values_list("received_at_ms", "id")
-    while True:
-        rest = ordered.filter(received_at_ms__gte=after[0]).exclude(received_at_ms=after[0], id__lte=after[1])
-        batch = list(rest[:at_once])
-        if not batch:
-            return
-        yield [row_id for _, row_id in batch]
-        after = batch[-1]
 
 
 def in_words(counts: Counter[str]) -> str:

@@ -20,6 +20,12 @@ class OldSystem(AppConfig):
 
         return retention
 
+    def corrections(self) -> Any:
+        """Return what a correction of the count asks of this app: its `events.corrections.Adjunct`."""
+        from legacy import corrections
+
+        return corrections
+
     def overview_panel(self, request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
         """Return the template and the figures that the admin's index shows of this app; None without the right."""
         from legacy import admin_views  # models, which are not there yet when apps are made

@@ -12,7 +12,7 @@ from events import clock
 from events.admin_views import RANGES, overview
 from telemetry_site import expired_sessions, sign_in
 
-FIRST_PAGES = ["FailureGroup", "RecentFailure", "Event", "CounterBaseline", "IngestToken", "AuditEntry"]
+FIRST_PAGES = ["FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "IngestToken", "AuditEntry"]
 
 
 class TelemetryAdminSite(admin.AdminSite):
