@@ -12,7 +12,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
 from events import audit, clock, corrections, event_text, export, failures, metrics, retention, rollups, tokens
-from events.admin_pages import PagesAdmin, csv_response
+from events.admin_pages import PagesAdmin, export_response
 from events.correction_admin import CorrectionAdmin
 from events.forms import AuditFilter, BaselineForm, EventFilter
 from events.group_admin import FailureGroupAdmin
@@ -45,6 +45,7 @@ class EventAdmin(PagesAdmin):
         return [
             path("", view(self.list_page), name=self.page("changelist")),
             path("export/", view(self.export), name=self.page("export")),
+            path("export.xlsx/", view(self.export), {"is_spreadsheet": True}, name=self.page("export_xlsx")),
             path("<path:object_id>/", view(self.event_page), name=self.page("change")),
         ]
 
@@ -90,6 +91,7 @@ class EventAdmin(PagesAdmin):
             "versions": metrics.names("app_version", *seen),
             "may_export": request.user.has_perm("events.export_event"),
             "export_url": self.url("export"),
+            "xlsx_url": self.url("export_xlsx"),
             "change_page": f"admin:{self.page('change')}",
             "event_url": request.build_absolute_uri("/event"),
             "failures_only": self.failures_only,
@@ -134,8 +136,8 @@ class EventAdmin(PagesAdmin):
         }
         return self.render(request, "events/event_detail.html", context)
 
-    def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer what the filters show (GET) or the ticked rows (POST) as CSV."""
+    def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
+        """Answer what the filters show (GET) or the ticked rows (POST) as a file."""
         self.demand("view_event", request)
         self.demand("export_event", request)
         now = clock.now()
@@ -157,8 +159,8 @@ class EventAdmin(PagesAdmin):
             chunks = failures.rows(criteria, export.COLUMNS, size=export.ROWS_A_CHUNK)
             what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'everything'}"
         export.note_export(request.user, what, at=now)
-        name = f"{'failures' if self.failures_only else 'events'}-{now:%Y-%m-%d}.csv"
-        return csv_response(export.as_csv(chunks, export.EVENTS), name)
+        name = f"{'failures' if self.failures_only else 'events'}-{now:%Y-%m-%d}"
+        return export_response(chunks, export.EVENTS, name, is_spreadsheet=is_spreadsheet)
 
 
 @admin.register(Event)

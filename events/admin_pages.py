@@ -9,6 +9,9 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from events import export, spreadsheets
+from events.export import Format
+
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A model whose pages are our own: none of Django's lists, forms and deletions exist for it."""
@@ -51,9 +54,16 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
 
 
-def csv_response(lines: Iterable[bytes], name: str) -> StreamingHttpResponse:
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+def export_response(
+    chunks: Iterable[list[tuple[Any, ...]]], form: Format, name: str, *, is_spreadsheet: bool
+) -> StreamingHttpResponse:
+    """Answer a list as a file: XLSX for people, CSV for programs."""
+    ending = "xlsx" if is_spreadsheet else "csv"
     return StreamingHttpResponse(
-        lines,
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+        spreadsheets.as_xlsx(chunks, form) if is_spreadsheet else export.as_csv(chunks, form),
+        content_type=XLSX if is_spreadsheet else "text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}.{ending}"', "Cache-Control": "no-store"},
     )

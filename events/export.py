@@ -1,4 +1,4 @@
-"""Lists as CSV for a spreadsheet: streamed, in constant memory, and safe to open.
+"""Lists as CSV, for programs: streamed, in constant memory. `spreadsheets` writes the same lists for people.
 
 The format is versioned in the header: for events the first cell is `telemetry_export_v2_id`, so a reader knows
 before the first row what the columns are. A change of columns makes it `v2`. Text is UTF-8 with a byte order mark;
@@ -37,6 +37,7 @@ COLUMNS = (
     "metadata_json",
     "correction",
 )
+ENDED_EARLY = "(the export ended early: the database did not answer; export again)"
 _RUNS = frozenset("=+-@\t\r\n")
 
 
@@ -45,10 +46,11 @@ class Format(NamedTuple):
 
     header: tuple[str, ...]
     moments: tuple[int, ...]
+    times: tuple[int, ...] = ()  # come as ISO 8601, UTC
 
 
 # `void` is the number of the correction that made a success void; empty where the event counts.
-EVENTS = Format(("telemetry_export_v2_id", "received_at", *COLUMNS[2:-1], "void"), moments=(1,))
+EVENTS = Format(("telemetry_export_v2_id", "received_at", *COLUMNS[2:-1], "void"), moments=(1,), times=(2,))
 GROUPS = Format(("telemetry_groups_v1_fingerprint", *ranking.EXPORTED[1:]), moments=(1, 2))
 
 
@@ -63,7 +65,7 @@ def as_csv(chunks: Iterable[list[tuple[Any, ...]]], form: Format) -> Iterator[by
         for chunk in chunks:
             yield _lines(_cells(row, form.moments) for row in chunk)
     except DatabaseError:
-        yield _lines([["(the export ended early: the database did not answer; export again)"]])
+        yield _lines([[ENDED_EARLY]])
         raise
 
 

@@ -27,7 +27,7 @@ from events import (
     retention,
     triage,
 )
-from events.admin_pages import PagesAdmin, csv_response
+from events.admin_pages import PagesAdmin, export_response
 from events.breakdowns import Part
 from events.buckets import DAY_MS, HOUR_MS
 from events.failures import Criteria
@@ -128,6 +128,7 @@ class FailureGroupAdmin(PagesAdmin):
             path("", view(self.list_page), name=self.page("changelist")),
             path("decide/", view(self.decide), name=self.page("decide")),
             path("export/", view(self.export), name=self.page("export")),
+            path("export.xlsx/", view(self.export), {"is_spreadsheet": True}, name=self.page("export_xlsx")),
             path("<path:object_id>/note/", view(self.note), name=self.page("note")),
             path("<path:object_id>/", view(self.group_page), name=self.page("change")),
         ]
@@ -266,8 +267,8 @@ class FailureGroupAdmin(PagesAdmin):
             messages.error(request, f"The note was not kept: {form.errors['note'][0]}")
         return HttpResponseRedirect(self.url("change", group.pk))
 
-    def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer the groups that the filters show as CSV, in their order."""
+    def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
+        """Answer the groups that the filters show as a file, in their order."""
         self.demand("view_event", request)
         self.demand("export_event", request)
         now = clock.now()
@@ -277,7 +278,8 @@ class FailureGroupAdmin(PagesAdmin):
         what = audit.filters_in_words(form.applied()) or "open ones"
         export.note_export(request.user, f"{self.title}: {what}", at=now)
         chunks = ranking.chunks(form.ranking(_ms(now)), size=export.ROWS_A_CHUNK)
-        return csv_response(export.as_csv(chunks, export.GROUPS), f"failure-groups-{now:%Y-%m-%d}.csv")
+        name = f"failure-groups-{now:%Y-%m-%d}"
+        return export_response(chunks, export.GROUPS, name, is_spreadsheet=is_spreadsheet)
 
     def _group(self, object_id: str) -> FailureGroup:
         if "\0" in object_id:  # PostgreSQL would refuse to look for it

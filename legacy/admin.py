@@ -12,14 +12,14 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
 from events import clock, export
-from events.admin_pages import PagesAdmin, csv_response
+from events.admin_pages import PagesAdmin, export_response
 from events.ingest import StorageUnavailable
 from legacy import admin_views, modes, old_tables, parity
 from legacy.forms import SwitchForm
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun
 
 OLD_LOG_FORMAT = export.Format(
-    ("telemetry_old_log_v1_id", "received_at", *admin_views.OLD_LOG_COLUMNS[2:]), moments=(1,)
+    ("telemetry_old_log_v1_id", "received_at", *admin_views.OLD_LOG_COLUMNS[2:]), moments=(1,), times=(2,)
 )
 
 
@@ -203,7 +203,12 @@ class OldLogAdmin(OldSystemAdmin):
     title = "Old log"
 
     def get_urls(self) -> list[URLPattern]:
-        return [*super().get_urls(), path("export/", self.admin_site.admin_view(self.export), name=self.page("export"))]
+        view = self.admin_site.admin_view
+        return [
+            *super().get_urls(),
+            path("export/", view(self.export), name=self.page("export")),
+            path("export.xlsx/", view(self.export), {"is_spreadsheet": True}, name=self.page("export_xlsx")),
+        ]
 
     def main_page(self, request: HttpRequest) -> HttpResponse:
         self.demand_view(request)
@@ -218,8 +223,8 @@ class OldLogAdmin(OldSystemAdmin):
         }
         return self.render(request, "legacy/old_log.html", context)
 
-    def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer the whole old log as CSV, newest first."""
+    def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
+        """Answer the whole old log as a file, newest first."""
         self.demand_view(request)
         self.demand("export_event", request)
         if modes.in_force().tables_dropped or self.is_led_here(request):
@@ -227,7 +232,7 @@ class OldLogAdmin(OldSystemAdmin):
         now = clock.now()
         export.note_export(request.user, self.title, at=now)
         chunks = old_tables.log_chunks(admin_views.OLD_LOG_COLUMNS, size=export.ROWS_A_CHUNK)
-        return csv_response(export.as_csv(chunks, OLD_LOG_FORMAT), f"old-log-{now:%Y-%m-%d}.csv")
+        return export_response(chunks, OLD_LOG_FORMAT, f"old-log-{now:%Y-%m-%d}", is_spreadsheet=is_spreadsheet)
 
 
 def _in_words(mode: Mode) -> admin_views.InWords:

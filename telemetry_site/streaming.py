@@ -31,7 +31,8 @@ class Chunks:
         self._chunks: Iterator[bytes] = iter(response)
 
     def next(self) -> bytes | None:
-        return next((chunk for chunk in self._chunks if chunk), None)
+        """Return the next chunk; an empty one gives the thread to others, None is the end."""
+        return next(self._chunks, None)
 
     def close(self) -> None:
         close = getattr(self._response, "close", None)

@@ -57,7 +57,7 @@ def test_staff_look_and_export_but_have_nothing_to_decide_with(client: Client) -
     make_event()
     sign_in(client, "Staff")
     text = client.get(PATH).content.decode()
-    assert "Export CSV" in text
+    assert "Export XLSX" in text
     assert "checkbox" not in text
     assert "Resolve…" not in text
 

@@ -82,15 +82,18 @@ ROWS = {
         {"action": "mute", "id": "{group}"},
     ),
     "admin:events_failuregroup_export": Row("/admin/events/failuregroup/export/", STAFF),
+    "admin:events_failuregroup_export_xlsx": Row("/admin/events/failuregroup/export.xlsx/", STAFF),
     "admin:events_failuregroup_note": Row(
         "/admin/events/failuregroup/{group}/note/", MAINTAINERS, MAINTAINERS, {"note": "seen"}, seen=302
     ),
     "admin:events_failuregroup_change": Row("/admin/events/failuregroup/{group}/", STAFF),
     "admin:events_event_changelist": Row("/admin/events/event/", STAFF),
     "admin:events_event_export": Row("/admin/events/event/export/", STAFF),
+    "admin:events_event_export_xlsx": Row("/admin/events/event/export.xlsx/", STAFF),
     "admin:events_event_change": Row("/admin/events/event/{event}/", STAFF),
     "admin:events_recentfailure_changelist": Row("/admin/events/recentfailure/", STAFF),
     "admin:events_recentfailure_export": Row("/admin/events/recentfailure/export/", STAFF),
+    "admin:events_recentfailure_export_xlsx": Row("/admin/events/recentfailure/export.xlsx/", STAFF),
     "admin:events_recentfailure_change": Row("/admin/events/recentfailure/{event}/", STAFF),
     "admin:events_counterbaseline_changelist": Row("/admin/events/counterbaseline/", STAFF),
     "admin:events_counterbaseline_add": Row(
@@ -126,6 +129,7 @@ ROWS = {
     "admin:legacy_importrun_changelist": Row("/admin/legacy/importrun/", STAFF),
     "admin:legacy_clientlog_changelist": Row("/admin/legacy/clientlog/", STAFF),
     "admin:legacy_clientlog_export": Row("/admin/legacy/clientlog/export/", STAFF),
+    "admin:legacy_clientlog_export_xlsx": Row("/admin/legacy/clientlog/export.xlsx/", STAFF),
     "admin:auth_group_changelist": Row("/admin/auth/group/", SUPERUSER),
     "admin:auth_group_add": Row("/admin/auth/group/add/", SUPERUSER, SUPERUSER, {"name": "Guests"}),
     "admin:auth_group_history": Row("/admin/auth/group/{role}/history/", SUPERUSER),
