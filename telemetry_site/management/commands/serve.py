@@ -26,6 +26,9 @@ HEADER_MS = 10_000
 CONNECTIONS = 4_096
 FILES = 2 * CONNECTIONS
 _PR_SET_PDEATHSIG = 1
+# SIGHUP would have Granian start new workers beside the old ones, which hold the lock of DATA_DIR: the new ones fail,
+# and Granian ends the site. The default of the others ends a process.
+IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Command(BaseCommand):
@@ -50,6 +53,8 @@ class Command(BaseCommand):
         connections.close_all()  # an open SQLite handle must not cross into another process
         sys.stdout.flush()
         _allow_files()
+        # Blocked and not ignored: Granian installs a handler of its own. All its processes inherit the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
         os.execv(sys.executable, _granian())  # noqa: S606 (our own words, and no shell is wanted)
 
     def _refuse_second_server(self) -> None:
