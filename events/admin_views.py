@@ -85,7 +85,7 @@ def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
     rest_ms = before_end_ms - before_end_ms % span.step_ms
     rest = Bucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released))
     before = _sum([*(bucket for bucket in both if bucket.start_ms < rest_ms), rest])
-    standing = metrics.standing()
+    standing = metrics.standing(span.now_ms)
     cells = metrics.cells(span.start_ms, span.end_ms)
     rate = metrics.failure_rate(current.successes, current.failures)
     return {

@@ -23,6 +23,7 @@ WRITERS = {
     "Release": {"events/releases.py"},
     "FailureGroup": {"events/groups.py", "events/triage.py"},
     "AuditEntry": {"events/audit.py"},
+    "SiteDay": {"events/site_days.py"},
     "RetentionMark": {"events/retention.py"},
     "GroupHour": {"events/groups.py"},
     "GroupShare": {"events/groups.py"},

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from events import regrouping
+from events import clock, regrouping, site_days
 from events.models import Event
 from telemetry_site import lock
 
@@ -46,6 +46,7 @@ class Command(BaseCommand):
         self._refuse_second_server()
         try:
             self._migrate()
+            site_days.note_start(clock.now())
             maintainer = self._first_maintainer()
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
