@@ -25,10 +25,14 @@ class Outcome(StrEnum):
     STORAGE = "storage"
     OVERLOADED = "overloaded"
     HOST = "host"
+    QUOTA = "quota"
+    LEFT_OUT = "left_out"
 
 
-# The outcomes that refuse an event: a duplicate is stored, and a wrong host may come with any request.
-OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE, Outcome.HOST}
+# These are stored: duplicates, and failures whose long texts were left out for want of disk.
+STORED = frozenset({Outcome.DUPLICATE, Outcome.LEFT_OUT})
+# The outcomes that refuse an event: a wrong host may come with any request.
+OF_EVENTS = frozenset(Outcome) - STORED - {Outcome.HOST}
 
 FLUSH_AFTER_SECONDS = 5.0
 

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from events import audit, buckets, clock, groups, releases, rollups
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet
-from events.rows import EventRow, identified
+from events.rows import EventRow, content_id
 
 BATCH_EVENTS = 5_000
 PRUNED_AT_ONCE = 500  # a commit beside it waits for one batch
@@ -216,7 +216,7 @@ def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
     by its content, and the session in its metadata.
     """
     of_session = [EventRow(*row) for row in Event.objects.of_sessions(session_id).values_list(*EventRow._fields)]
-    contents = [identified(event._replace(session_id=None)).id for event in of_session if event.event_type != SUCCESS]
+    contents = [content_id(event) for event in of_session if event.event_type != SUCCESS]
     quoted = json.dumps(session_id, ensure_ascii=False)
     mentions = Event.objects.filter(session_id__isnull=True, metadata_json__contains=quoted)
     others = [

@@ -48,9 +48,9 @@ def database_bytes() -> int:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT pg_database_size(current_database())")
-            return int(cursor.fetchone()[0])
-        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
-        return int(pages * cursor.execute("PRAGMA page_size").fetchone()[0])
+        else:
+            cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return int(cursor.fetchone()[0])
 
 
 def growth_per_day(today: date, bytes_now: int) -> float | None:

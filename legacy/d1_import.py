@@ -15,7 +15,7 @@ from django.db.models import Sum
 from events import contract, ingest, rollups
 from events.models import CounterBaseline, Event, EventType, Source
 from events.querysets import SUCCESS
-from events.rows import EventRow, identified
+from events.rows import EventRow, content_id, identified
 from legacy import modes, old_tables, translate
 from legacy.d1_staging import PAGES_KEPT_KIB, Staged
 from legacy.models import ClientLog, ImportRun, LegacyCount, Mode
@@ -300,7 +300,7 @@ def _key(event: EventRow) -> str:
 
 @lru_cache(maxsize=2 * CHUNK)  # asked for several times, by a chunk's every event
 def _content(event: EventRow) -> str:
-    return "" if event.event_type == SUCCESS else translate.content_id(event)
+    return "" if event.event_type == SUCCESS else content_id(event)
 
 
 def _names(event: EventRow) -> list[str]:
