@@ -15,7 +15,7 @@ from events import guards
 from events.buckets import DAY_MS
 from events.refusals import Outcome
 
-# The client that brought something longest ago is forgotten first.
+# Of more clients in a day, those that came first are forgotten first.
 MOST_CLIENTS = 100_000
 _PARTS = 16
 _SHARED_SECONDS = 2 * 86_400
@@ -48,7 +48,7 @@ def count(request: HttpRequest, size: int, now_ms: int) -> None:
         if now_ms // DAY_MS != _day:
             _day = now_ms // DAY_MS
             _brought.clear()
-        known, unshared = _brought.pop(client, (0, 0))
+        known, unshared = _brought.get(client, (0, 0))
         _brought[client] = (known + size, unshared + size)
         if len(_brought) > MOST_CLIENTS:
             del _brought[next(iter(_brought))]

@@ -19,7 +19,7 @@ from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, reset_queries
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
-from events import clock, refusals, site_days
+from events import clock, refusals
 from telemetry_site import environ, listener, lock, streaming
 from telemetry_site.deadlines import Deadlines
 from telemetry_site.sqlite.base import DatabaseWrapper
@@ -232,6 +232,8 @@ def _call_django(request: dict[str, Any]) -> tuple[int, list[tuple[str, str]], b
 
 async def note_days(pool: ThreadPool) -> None:
     """Have the size of the database written down on each UTC day; `serve` wrote it on the first."""
+    from events import site_days  # models, which are not there yet when this module is loaded
+
     noted = clock.today()
     while True:
         await asyncio.sleep(DAY_POLL_SECONDS)

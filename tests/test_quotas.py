@@ -158,7 +158,7 @@ def test_the_quota_remembers_no_address(post: Callable[..., Any]) -> None:
 
 
 @override_settings(DAILY_BYTES_PER_CLIENT=1)
-def test_of_too_many_clients_the_quietest_is_forgotten(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_many_clients_the_first_is_forgotten(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quotas, "MOST_CLIENTS", 2)
 
     def status(number: int) -> int:
