@@ -93,6 +93,7 @@ def main() -> None:
     from django.contrib.auth.models import User
     from django.test.utils import setup_test_environment
 
+    from events import clock
     from events.metrics import standing
     from events.models import Event, FailureGroup
 
@@ -106,7 +107,8 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(10_000)
     print(
-        f"{connection.vendor}: {standing().flashes.accepted:,} successes, {FailureGroup.objects.count():,} groups,",
+        f"{connection.vendor}: {standing(clock.now_ms()).flashes.accepted:,} successes,"
+        f" {FailureGroup.objects.count():,} groups,",
         end="",
     )
     print(f" {Event.objects.failures().count():,} failures\n")

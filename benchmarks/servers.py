@@ -18,7 +18,9 @@ import psycopg
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
 PASSWORD = "for benchmarks"
-_NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off", "CONNECTIONS_PER_CLIENT": "0"}
+_NO_LIMITS = {"CONNECTIONS_PER_CLIENT": "0"} | dict.fromkeys(
+    ("INGEST_RATE", "BATCH_RATE", "BATCH_EVENTS_RATE", "READ_RATE", "DAILY_BYTES_PER_CLIENT"), "off"
+)
 
 
 class Running:

@@ -3,10 +3,12 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.conf import settings
+from django.db import connection
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from events import charts, metrics, refused_hosts, trends
+from events import charts, disk, metrics, refused_hosts, site_days, trends
 from events.buckets import DAY_MS, HOUR_MS, OTHER
 from events.metrics import Bucket, Cell, Slice
 from events.querysets import SUCCESS
@@ -85,39 +87,43 @@ def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
     rest_ms = before_end_ms - before_end_ms % span.step_ms
     rest = Bucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released))
     before = _sum([*(bucket for bucket in both if bucket.start_ms < rest_ms), rest])
-    standing = metrics.standing()
+    standing = metrics.standing(span.now_ms)
     cells = metrics.cells(span.start_ms, span.end_ms)
     rate = metrics.failure_rate(current.successes, current.failures)
-    return {
-        "now": now,
-        "days": days,
-        "released": released,
-        "ranges": RANGES,
-        "range_name": RANGES[days] if days == 1 else f"last {RANGES[days]}",
-        "before_name": "yesterday by now" if days == 1 else f"the {RANGES[days]} before",
-        "in_before": "yesterday by now" if days == 1 else f"in the {RANGES[days]} before",
-        "count": standing.flashes,
-        "last_received_at_ms": standing.last_received_at_ms,
-        "successes": current.successes,
-        "successes_url": span.url("event", type=SUCCESS),
-        "successes_change": _change(current.successes, before.successes),
-        "successes_line": charts.sparkline([bucket.successes for bucket in past]),
-        "failures": current.failures,
-        "failures_url": span.url("recentfailure"),
-        "failures_change": _change(current.failures, before.failures),
-        "failures_line": charts.sparkline([bucket.failures for bucket in past]),
-        "rate": rate,
-        "rate_interval": metrics.failure_rate_interval(current.successes, current.failures),
-        "rate_before": metrics.failure_rate(before.successes, before.failures),
-        "rate_line": charts.sparkline([metrics.failure_rate(bucket.successes, bucket.failures) for bucket in past]),
-        "events_url": span.url("event"),
-        "chart": _chart(span, series),
-        "groups": trends.attention(span.start_ms, span.end_ms, span.now_ms, limit=GROUPS_SHOWN),
-        "worst": [
-            ("Models", "model", _worst(span, cells, "model", "model")),
-            ("Versions", "version", _worst(span, cells, "app_version", "version")),
-        ],
-    } | _ingest(span, sum(cell.events for cell in cells))
+    return (
+        {
+            "now": now,
+            "days": days,
+            "released": released,
+            "ranges": RANGES,
+            "range_name": RANGES[days] if days == 1 else f"last {RANGES[days]}",
+            "before_name": "yesterday by now" if days == 1 else f"the {RANGES[days]} before",
+            "in_before": "yesterday by now" if days == 1 else f"in the {RANGES[days]} before",
+            "count": standing.flashes,
+            "last_received_at_ms": standing.last_received_at_ms,
+            "successes": current.successes,
+            "successes_url": span.url("event", type=SUCCESS),
+            "successes_change": _change(current.successes, before.successes),
+            "successes_line": charts.sparkline([bucket.successes for bucket in past]),
+            "failures": current.failures,
+            "failures_url": span.url("recentfailure"),
+            "failures_change": _change(current.failures, before.failures),
+            "failures_line": charts.sparkline([bucket.failures for bucket in past]),
+            "rate": rate,
+            "rate_interval": metrics.failure_rate_interval(current.successes, current.failures),
+            "rate_before": metrics.failure_rate(before.successes, before.failures),
+            "rate_line": charts.sparkline([metrics.failure_rate(bucket.successes, bucket.failures) for bucket in past]),
+            "events_url": span.url("event"),
+            "chart": _chart(span, series),
+            "groups": trends.attention(span.start_ms, span.end_ms, span.now_ms, limit=GROUPS_SHOWN),
+            "worst": [
+                ("Models", "model", _worst(span, cells, "model", "model")),
+                ("Versions", "version", _worst(span, cells, "app_version", "version")),
+            ],
+        }
+        | _ingest(span, sum(cell.events for cell in cells))
+        | _storage(span.today)
+    )
 
 
 def _chart(span: Span, series: list[Bucket]) -> dict[str, Any]:
@@ -136,15 +142,35 @@ def _ingest(span: Span, accepted: int) -> dict[str, Any]:
     """Return how ingest did: all versions, since a refusal has none."""
     tomorrow = span.today + timedelta(days=1)
     tallies = metrics.tallies(span.today - timedelta(days=span.days - 1), tomorrow)
-    duplicates = tallies.pop(Outcome.DUPLICATE.value, 0)
+    duplicates, left_out = (tallies.pop(outcome.value, 0) for outcome in (Outcome.DUPLICATE, Outcome.LEFT_OUT))
     everything = span._replace(released=False)
     return {
         "accepted": accepted,
         "accepted_url": everything.url("event"),
         "duplicates": duplicates,
+        "left_out": left_out,
         "refused": sum(tallies.values()),
         "refused_hosts": refused_hosts.most_refused(span.today - timedelta(days=HOST_DAYS - 1), tomorrow),
         "refusals": {reason.replace("_", " "): number for reason, number in tallies.items()},
+    }
+
+
+def _storage(today: date) -> dict[str, Any]:
+    """Return how large the database is and for how long the disk will do; None for a figure that is not known.
+
+    The disk counts as full where ingest stops. PostgreSQL has a disk that the site does not know.
+    """
+    size = site_days.database_bytes()
+    growth = site_days.growth_per_day(today, size)
+    free = disk.free_bytes()
+    has_own_disk = connection.vendor == "sqlite"
+    usable = free - (settings.MIN_FREE_BYTES or 0) // disk.FULL_PART
+    return {
+        "database_bytes": size,
+        "growth_per_day": growth,
+        "free_bytes": free,
+        "days_until_full": max(int(usable // growth), 0) if has_own_disk and growth and growth > 0 else None,
+        "room": disk.room(),
     }
 
 

@@ -4,19 +4,22 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Mapping
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache as once
+from typing import NamedTuple, TypeVar
 
 from django.conf import settings
+from django.core.cache import cache
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
-from events import media_types, tokens
+from events import clock, media_types, tokens
 from events.addresses import client_network
 from events.refusals import Outcome
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -113,22 +116,70 @@ _AWAY_SECONDS = 5.0
 _away_until = 0.0
 
 
-def check_rate(request: HttpRequest, rate: Rate) -> None:
-    """Refuse a client that is over the limit. When the limiter's memory is away, everyone passes."""
+def ask_memory(question: Callable[[], T]) -> T | None:
+    """Return what the limiter's memory answers; None while it is away, and then nobody waits for it again at once."""
     global _away_until
-    limit = getattr(settings, rate.setting)
-    if limit is None or time.monotonic() < _away_until:
-        return
+    if time.monotonic() < _away_until:
+        return None
     try:
-        usage = get_usage(request, group=rate.group, key=_client_key, rate=limit, increment=True)
+        return question()
     except cache_errors() as error:
         _away_until = time.monotonic() + _AWAY_SECONDS
         logger.error("Rate limits are off for %.0f s, the cache does not answer: %s", _AWAY_SECONDS, error)
+        return None
+
+
+def add_up(key: str, count: int, seconds: int) -> int | None:
+    """Add to a count in the limiter's memory, which keeps it so long; return the sum, None while the memory is away."""
+
+    def add() -> int:
+        if not cache.add(key, count, seconds):
+            with suppress(ValueError):  # it was removed between the two
+                return int(cache.incr(key, count))
+        return count
+
+    return ask_memory(add)
+
+
+def check_rate(request: HttpRequest, rate: Rate) -> None:
+    """Refuse a client that is over the limit. When the limiter's memory is away, everyone passes."""
+    limit = getattr(settings, rate.setting)
+    if limit is None:
         return
+    usage = ask_memory(lambda: get_usage(request, group=rate.group, key=_client_key, rate=limit, increment=True))
     if usage is not None and usage["should_limit"]:
         # The last second of a window belongs to it, so the next one begins a second later than `time_left` says.
-        retry_after = str(usage["time_left"] + 1)
-        raise Refused(429, "Too many requests", Outcome.RATE_LIMITED, {"Retry-After": retry_after})
+        raise _too_many(usage["time_left"] + 1)
+
+
+def check_batch_events(request: HttpRequest, count: int) -> None:
+    """Refuse a batch when its client is over the limit of events in batches; a refused batch is not counted.
+
+    The first batch of a window always passes. So a batch of more events than the limit gets through by Retry-After.
+    """
+    limit = settings.BATCH_EVENTS_RATE
+    if limit is None:
+        return
+    most, seconds = split_rate(limit)
+    now = clock.now_ms() // 1000
+    key = f"batch-events:{client_hash(request)}:{now // seconds}"
+    total = add_up(key, count, 2 * seconds)
+    if total is not None and total > most and total > count:
+        add_up(key, -count, 2 * seconds)
+        raise _too_many(seconds - now % seconds)
+
+
+def _too_many(retry_after: int) -> Refused:
+    return Refused(429, "Too many requests", Outcome.RATE_LIMITED, {"Retry-After": str(retry_after)})
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def split_rate(rate: str) -> tuple[int, int]:
+    """Return how many, and in how many seconds, of a rate such as `120/m` or `5/10s`."""
+    most, _, time_span = rate.partition("/")
+    return int(most), int(time_span[:-1] or 1) * _UNITS[time_span[-1]]
 
 
 def forget_absence() -> None:
@@ -138,13 +189,20 @@ def forget_absence() -> None:
     cache_errors.cache_clear()
 
 
+# Where a request keeps the hash of its client: several limits ask for it.
+_CLIENT = "telemetry.client"
+
+
 def _client_key(group: str, request: HttpRequest) -> str:
     return client_hash(request)
 
 
 def client_hash(request: HttpRequest) -> str:
     """Return a keyed hash of the client's address (of its /64, for IPv6); the address itself is kept nowhere."""
-    return keyed_hash(client_network(request.META.get("REMOTE_ADDR", "")))
+    known = request.META.get(_CLIENT)
+    if known is None:
+        known = request.META[_CLIENT] = keyed_hash(client_network(request.META.get("REMOTE_ADDR", "")))
+    return str(known)
 
 
 def keyed_hash(text: str) -> str:
@@ -152,12 +210,12 @@ def keyed_hash(text: str) -> str:
     return hashlib.blake2b(text.encode(), key=_hash_key(), digest_size=16).hexdigest()
 
 
-@cache
+@once
 def _hash_key() -> bytes:
     return hashlib.blake2b(settings.SECRET_KEY.encode(), person=b"client-address").digest()
 
 
-@cache
+@once
 def cache_errors() -> tuple[type[Exception], ...]:
     """Return what the limiter's memory raises when it is away."""
     if not settings.CACHE_URL:

@@ -6,6 +6,7 @@ import time
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from events import disk
 from events.models import ReadinessProbe
 
 # Anyone may ask, so one answer serves everyone for a moment.
@@ -19,6 +20,8 @@ _answer: tuple[float, str | None] = (float("-inf"), None)
 def storage_fault(now_ms: int) -> str | None:
     """Return why the database cannot be written, in words; None when it can. Commits one small row."""
     global _answer
+    if disk.room() is disk.Room.NONE:
+        return "Storage unavailable: the disk is nearly full"
     asked_at, fault = _answer
     if not _lock.acquire(blocking=asked_at == float("-inf")):
         return fault  # somebody is finding out, which takes as long as the database makes it wait

@@ -15,7 +15,16 @@ from django.db.models import F, Q, Sum
 
 from events.buckets import DAY_MS, HOUR_MS, OTHER
 from events.failures import Criteria
-from events.models import CounterBaseline, EventType, FailureGroup, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.models import (
+    CounterBaseline,
+    Event,
+    EventType,
+    FailureGroup,
+    HourlyRollup,
+    IngestTally,
+    LifetimeTotal,
+    ModeRollup,
+)
 from events.querysets import SUCCESS
 from events.releases import NO_RELEASES
 
@@ -126,25 +135,26 @@ class Standing(NamedTuple):
     last_received_at_ms: int | None
 
 
-def standing() -> Standing:
-    """Return what the lifetime totals say, in one read. Source: LifetimeTotal."""
+def standing(now_ms: int) -> Standing:
+    """Return what the lifetime totals say, in one read. Source: LifetimeTotal.
+
+    Where the newest event came under a clock that was ahead, the newest one up to now is read from the events.
+    """
     rows = LifetimeTotal.objects.values_list("event_type", "baseline", "accepted", "last_received_at_ms")
     count, last_ms = FlashCount(0, 0), 0
     for event_type, baseline, accepted, received_at_ms in rows:
         last_ms = max(last_ms, received_at_ms)
         if event_type == SUCCESS:
             count = FlashCount(baseline, accepted)
+    if last_ms > now_ms:
+        earlier = Event.objects.filter(received_at_ms__lte=now_ms).newest_first()
+        last_ms = earlier.values_list("received_at_ms", flat=True).first() or now_ms
     return Standing(count, last_ms or None)
 
 
 def baseline_history(limit: int = 20) -> list[CounterBaseline]:
     """Return the newest changes of the baseline, newest first."""
     return list(CounterBaseline.objects.order_by("-id")[:limit])
-
-
-def last_received_at_ms() -> int | None:
-    """Return when the newest event came in, by our clock; None before the first."""
-    return standing().last_received_at_ms
 
 
 def day_start_ms(day: date) -> int:

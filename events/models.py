@@ -564,6 +564,20 @@ class RetentionMark(models.Model):
         return str(self.whole_since_ms)
 
 
+class SiteDay(models.Model):
+    """What was noted on one UTC day, by our clock: when the server last started, and the size of the database."""
+
+    seen_on = models.DateField(primary_key=True)
+    started_at_ms = models.BigIntegerField(null=True)
+    database_bytes = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.seen_on}: {self.database_bytes}"
+
+
 class ReadinessProbe(models.Model):
     """The one row that `/health/ready` writes, to know that the database takes writes."""
 

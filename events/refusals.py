@@ -26,11 +26,14 @@ class Outcome(StrEnum):
     OVERLOADED = "overloaded"
     HOST = "host"
     ADMIN_TOKEN = "admin_token"  # noqa: S105 (a name, no secret)
+    QUOTA = "quota"
+    LEFT_OUT = "left_out"
 
 
-# The outcomes that refuse an event: a duplicate is stored, a wrong host may come with any request, and a wrong
-# ADMIN_TOKEN came with a read.
-OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE, Outcome.HOST, Outcome.ADMIN_TOKEN}
+# These are stored: duplicates, and failures whose long texts were left out for want of disk.
+STORED = frozenset({Outcome.DUPLICATE, Outcome.LEFT_OUT})
+# The outcomes that refuse an event: a wrong host may come with any request, and a wrong ADMIN_TOKEN came with a read.
+OF_EVENTS = frozenset(Outcome) - STORED - {Outcome.HOST, Outcome.ADMIN_TOKEN}
 
 FLUSH_AFTER_SECONDS = 5.0
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from django.db.models import Sum
 from django.http.request import split_domain_port
 
+from events import clock, site_days
 from events.buckets import OTHER
 from events.models import RefusedHost
 from events.upserts import Upsert, upsert
@@ -161,7 +162,9 @@ def _write_day(day: date, some: Taken) -> None:
     if replaced := before.keys() - rows.keys():
         RefusedHost.objects.filter(seen_on=day, host__in=replaced).delete()
     if before == {OTHER: 0}:  # the first refusal of the day
-        RefusedHost.objects.filter(seen_on__lt=day - timedelta(days=DAYS_KEPT)).delete()
+        too_old = RefusedHost.objects.filter(seen_on__lt=day - timedelta(days=DAYS_KEPT))
+        if too_old.exists() and not site_days.doubt_of(clock.now()):
+            too_old.delete()
 
 
 def most_refused(start: date, end: date) -> dict[str, int]:

@@ -19,10 +19,10 @@ from django.db.models import CharField, JSONField, Q, TextField, Value
 from django.db.models.functions import Cast, StrIndex
 from django.db.models.lookups import GreaterThan
 
-from events import audit, buckets, corrections, groups, releases, rollups
+from events import audit, buckets, clock, corrections, groups, releases, rollups
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet, batches
-from events.rows import EventRow, identified
+from events.rows import EventRow, content_id
 
 BATCH_EVENTS = 5_000
 PRUNED_AT_ONCE = 500  # a commit beside it waits for one batch
@@ -88,8 +88,23 @@ def delete_made_up() -> Iterator[int]:
 
 
 def whole_since_ms() -> int:
-    """Return since when every event is stored that was counted; before that some may be pruned. 0 before any prune."""
-    return RetentionMark.objects.values_list("whole_since_ms", flat=True).first() or 0
+    """Return since when every event is stored that was counted; before that some may be pruned. 0 before any prune.
+
+    Never later than the start of today: a mark from a clock that was ahead would hide all events until then.
+    """
+    mark_ms = RetentionMark.objects.values_list("whole_since_ms", flat=True).first() or 0
+    return min(mark_ms, _start_of_today_ms())
+
+
+def _start_of_today_ms() -> int:
+    now_ms = clock.now_ms()
+    return now_ms - now_ms % buckets.DAY_MS
+
+
+def mend_mark() -> None:
+    """Set a mark that lies in the future to the start of today."""
+    today_ms = _start_of_today_ms()
+    RetentionMark.objects.filter(whole_since_ms__gt=today_ms).update(whole_since_ms=today_ms)
 
 
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
@@ -117,6 +132,7 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
     Yields what a batch deleted, and how much of it. Each batch is a short transaction, so it may be stopped at any
     moment and be run again for the rest. Made-up events stay: they go with their counts, and another way.
     """
+    mend_mark()
     found = count_old(before_ms, imported_too=imported_too)
     if not found.total():
         return
@@ -125,6 +141,7 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
     with transaction.atomic():
         # First of all, so that what has counts and no events any more is known for it, wherever this ends.
         RetentionMark.objects.get_or_create(id=1, defaults={"whole_since_ms": 0})
+        before_ms = min(before_ms, _start_of_today_ms())
         RetentionMark.objects.filter(whole_since_ms__lt=before_ms).update(whole_since_ms=before_ms)
         audit.note(AuditKind.PRUNE, f"{words}: {in_words(found)}.", who=who, at=at, why=why)
     for adjunct in _adjuncts():
@@ -218,7 +235,7 @@ def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
     by its content, and the session in its metadata.
     """
     of_session = [EventRow(*row) for row in Event.objects.of_sessions(session_id).values_list(*EventRow._fields)]
-    contents = [identified(event._replace(session_id=None)).id for event in of_session if event.event_type != SUCCESS]
+    contents = [content_id(event) for event in of_session if event.event_type != SUCCESS]
     quoted = json.dumps(session_id, ensure_ascii=False)
     mentions = Event.objects.filter(session_id__isnull=True, metadata_json__contains=quoted)
     others = [

@@ -7,6 +7,8 @@ import re
 from collections import deque
 from typing import NamedTuple
 
+from events.querysets import SUCCESS
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -55,6 +57,41 @@ def identified(row: EventRow) -> EventRow:
     )
     digest = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
     return EventRow(re.sub(r"\D", "", row.occurred_at)[2:10] + digest, *row[1:])
+
+
+# --- what is left out when the disk is nearly full ------------------------------------------------------------------
+
+# A client can only send an array or an object as log lines, so a JSON text that is a string can only be ours.
+_LEFT_OUT = re.compile(r'"\(stack and log lines left out, the disk was nearly full: ([0-9a-f]{32})\)"')
+
+
+def without_long_texts(row: EventRow) -> EventRow:
+    """Return a failure without its stack and log lines; the id of its whole content stands in their place.
+
+    So it is still known as the same event: by its id, or, with a session, by `content_id`. Other rows stay as they are.
+    """
+    if row.event_type == SUCCESS or (row.stack is None and row.log_lines_json in ("[]", "{}")):
+        return row
+    words = f'"(stack and log lines left out, the disk was nearly full: {content_id(row)})"'
+    return row._replace(stack=None, log_lines_json=words)
+
+
+def is_left_out(log_lines_json: str) -> bool:
+    """Tell whether these log lines stand in place of what was left out."""
+    return log_lines_json[:1] == '"' and _LEFT_OUT.fullmatch(log_lines_json) is not None
+
+
+def content_id(row: EventRow) -> str:
+    """Return the id that the content of a failure has, also when its session has given it another one."""
+    if row.session_id is None:
+        return row.id
+    left_out = _LEFT_OUT.fullmatch(row.log_lines_json) if row.log_lines_json[:1] == '"' else None
+    return left_out[1] if left_out else identified(row._replace(session_id=None)).id
+
+
+def size_of(row: EventRow) -> int:
+    """Return the bytes of the row's texts as the database stores them."""
+    return len("".join([value for value in row if value.__class__ is str]).encode())
 
 
 _PART_BYTES = 10

@@ -11,10 +11,26 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from events import api_schema, attempts, clock, contract, failures, guards, health, ingest, metrics, refusals
+from events import (
+    api_schema,
+    attempts,
+    clock,
+    contract,
+    disk,
+    failures,
+    guards,
+    health,
+    ingest,
+    metrics,
+    quotas,
+    refusals,
+    rows,
+)
 from events.answers import answer, exception_handler, outcome_of, refusal
+from events.disk import Room
 from events.failures import Position
 from events.forms import EventFilter, SummaryQuery, TimeseriesQuery
+from events.rows import EventRow
 
 
 class PublicViewSet(ViewSet):
@@ -70,10 +86,27 @@ def note_refusal(outcome: str) -> None:
 
 
 def let_in(request: HttpRequest, rate: guards.Rate) -> None:
-    """Raise Refused unless the request may bring events."""
+    """Raise Refused, or StorageUnavailable, unless the request may bring events."""
     guards.check_origin(request)
     guards.check_rate(request, rate)
     guards.check_media_type(request)
+    quotas.check(request, clock.now_ms())
+    if disk.room() is Room.NONE:
+        raise ingest.StorageUnavailable("The disk is nearly full")
+
+
+def fitted(event: EventRow) -> EventRow:
+    """Return the event as it is stored: while there is little free disk, without its long texts."""
+    return event if disk.room() is Room.ENOUGH else rows.without_long_texts(event)
+
+
+def count_stored(request: HttpRequest, event: EventRow, *, copies: int = 1) -> None:
+    """Count an event against its client's bytes; `copies` says how often its texts were stored, 0 for a duplicate."""
+    if not copies:
+        return
+    quotas.count(request, copies * rows.size_of(event), event.received_at_ms)
+    if rows.is_left_out(event.log_lines_json):
+        refusals.note(refusals.Outcome.LEFT_OUT, event.received_at_ms)
 
 
 class EventViewSet(IngestViewSet):
@@ -84,8 +117,9 @@ class EventViewSet(IngestViewSet):
         let_in(request, guards.INGEST)
         guards.check_token(request)
         body = guards.read_body(request, settings.MAX_BODY_BYTES)
-        event = contract.parse(contract.read_object(body), received_at_ms=clock.now_ms())
+        event = fitted(contract.parse(contract.read_object(body), received_at_ms=clock.now_ms()))
         outcome = ingest.record(event)
+        count_stored(request, event, copies=outcome.stored)
         return answer(201 if outcome.stored else 200, _as_json(outcome))
 
     @api_schema.BATCH
@@ -96,15 +130,20 @@ class EventViewSet(IngestViewSet):
         received_at_ms = clock.now_ms()
         results: list[dict[str, Any] | None] = []
         events = []
-        for item in contract.read_batch(body):
+        items = contract.read_batch(body)
+        guards.check_batch_events(request, len(items))
+        for item in items:
             try:
-                events.append(contract.parse(item, received_at_ms=received_at_ms))
+                events.append(fitted(contract.parse(item, received_at_ms=received_at_ms)))
                 results.append(None)
             except contract.InvalidFields as error:
                 note_refusal(refusals.Outcome.INVALID_FIELDS)
                 results.append({"ok": False, "fields": error.fields})
-        outcomes = iter(ingest.record_many(events))
-        return answer(200, {"ok": True, "results": [result or _as_json(next(outcomes)) for result in results]})
+        outcomes = ingest.record_many(events)
+        for event, outcome in zip(events, outcomes, strict=True):
+            count_stored(request, event, copies=outcome.stored)
+        told = iter(outcomes)
+        return answer(200, {"ok": True, "results": [result or _as_json(next(told)) for result in results]})
 
 
 def _as_json(outcome: ingest.Outcome) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from events import failures, ingest, retention
 from events.failures import Criteria
 from events.querysets import SUCCESS
-from events.rows import EventRow
+from events.rows import EventRow, content_id
 from legacy import old_tables, translate
 from legacy.models import ClientLog, LegacyCount
 
@@ -81,6 +81,6 @@ def make_up_for_gone() -> None:
 
 
 def _missing_from_log(events: list[EventRow]) -> Iterator[ClientLog]:
-    by_content = {translate.content_id(event): event for event in events}
+    by_content = {content_id(event): event for event in events}
     known = set(ClientLog.objects.filter(event_id__in=by_content).values_list("event_id", flat=True))
     return (translate.row_from_event(event) for content, event in by_content.items() if content not in known)

@@ -17,7 +17,7 @@ from events import clock, contract, ingest, metrics, retention, rollups
 from events.buckets import DAY_MS
 from events.models import AuditEntry, AuditKind, CounterBaseline, Event, EventType, Source
 from events.querysets import SUCCESS
-from events.rows import EventRow, identified
+from events.rows import EventRow, content_id, identified
 from legacy import modes, old_tables, translate
 from legacy.d1_staging import PAGES_KEPT_KIB, Staged, without_nul
 from legacy.models import ClientLog, ImportRun, LegacyCount, Mode
@@ -141,7 +141,7 @@ class Import:
 
     def _settle_mode(self, now: datetime) -> None:
         # First of all, so that an import that is killed and run again ends in the same mode.
-        if metrics.last_received_at_ms() is not None or modes.was_ever_switched():
+        if metrics.standing(int(now.timestamp() * 1000)).last_received_at_ms is not None or modes.was_ever_switched():
             return
         self.mode = Mode.SEPARATE
         self.report.notes.append("The site is new: its old routes begin in separate, beside the unified stream.")
@@ -429,7 +429,7 @@ def _key(event: EventRow) -> str:
 
 @lru_cache(maxsize=2 * CHUNK)  # asked for several times, by a chunk's every event
 def _content(event: EventRow) -> str:
-    return "" if event.event_type == SUCCESS else translate.content_id(event)
+    return "" if event.event_type == SUCCESS else content_id(event)
 
 
 def _names(event: EventRow) -> list[str]:

@@ -27,8 +27,8 @@ from events.buckets import DAY_MS
 from events.failures import Criteria
 from events.models import Event, Source
 from events.querysets import SUCCESS, in_pages
-from events.rows import EventRow
-from legacy import old_tables, translate
+from events.rows import EventRow, content_id
+from legacy import old_tables
 from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 
 TOLERANCE = 0.005
@@ -223,7 +223,7 @@ class _Comparison:
             known_versions=set(around.values_list("app_version", flat=True).distinct()),
             # Failures that are known by a session, and not by their content.
             contents={
-                translate.content_id(EventRow(*row))
+                content_id(EventRow(*row))
                 for row in around.failures()
                 .filter(session_id__isnull=False)
                 .values_list(*EventRow._fields)
@@ -288,7 +288,7 @@ class _Comparison:
                     day.failures.old_clients += 1
         for rows in self._pages(Criteria(), EventRow._fields):
             events = [event for event in map(EventRow._make, rows) if event.source == Source.EVENT]
-            by_content = {translate.content_id(event): event for event in events}
+            by_content = {content_id(event): event for event in events}
             logged = ClientLog.objects.filter(event_id__in=by_content, arrived=True)
             arrived = set(logged.values_list("event_id", flat=True))
             for content, event in by_content.items():

@@ -13,7 +13,7 @@ from django.db import models
 from events import clock, contract
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
-from events.rows import EventRow, identified
+from events.rows import EventRow, content_id, identified, is_left_out
 from legacy.models import ClientLog, LegacyCount
 
 TODAYS_NAMES = {
@@ -143,7 +143,10 @@ def event_from_stored(
 
 
 def event_from_row(row: ClientLog) -> EventRow:
-    return event_from_stored(_columns(row), Source.CLIENT_LOG)[0]
+    event = event_from_stored(_columns(row), Source.CLIENT_LOG)[0]
+    if is_left_out(row.log_lines_json) and not row.imported:  # an import may bring any text
+        return event._replace(id=row.event_id, log_lines_json=row.log_lines_json)
+    return event
 
 
 def success_from_row(row: LegacyCount) -> EventRow:
@@ -296,11 +299,6 @@ def row_from_event(event: EventRow) -> ClientLog:
     row.event_id = content_id(event)
     row.imported = event.source == Source.IMPORT
     return row
-
-
-def content_id(event: EventRow) -> str:
-    """Return the id that the content of a failure has, also when its session has given it another one."""
-    return event.id if event.session_id is None else identified(event._replace(session_id=None)).id
 
 
 def session_id(payload: dict[str, Any]) -> str:

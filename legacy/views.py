@@ -13,7 +13,7 @@ from events import clock, contract, failures, guards, ingest
 from events.answers import answer, refusal
 from events.failures import Criteria
 from events.models import Event
-from events.views import IngestViewSet, PublicViewSet, has_admin_token, let_in, note_refusal
+from events.views import IngestViewSet, PublicViewSet, count_stored, fitted, has_admin_token, let_in, note_refusal
 from legacy import api_schema, modes, old_tables, translate
 from legacy.models import ClientLog, LegacyCount, Mode
 
@@ -53,11 +53,16 @@ class ClientLogViewSet(OldRoute, IngestViewSet):
     def create(self, request: HttpRequest) -> HttpResponse:
         let_in(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
-        event = translate.event_from_client_log(payload, clock.now_ms())
+        event = fitted(translate.event_from_client_log(payload, clock.now_ms()))
         row = translate.arrived_log_row(payload, event)
-        if kept_apart(row) is None:
+        is_new = kept_apart(row)
+        if is_new is None:
             row.in_stream = True
-            ingest.record(event, alongside=lambda: old_tables.keep(row))
+            kept: list[bool] = []  # `alongside` may run twice, and its last run is the one that was committed
+            outcome = ingest.record(event, alongside=lambda: kept.append(old_tables.keep(row)))
+            count_stored(request, event, copies=outcome.stored + kept[-1])
+        else:
+            count_stored(request, event, copies=is_new)
         return answer(200, {"ok": True})
 
 
@@ -75,8 +80,8 @@ class CounterViewSet(OldRoute, IngestViewSet):
         is_new = kept_apart(row)
         if is_new is None:
             row.in_stream = True
-            event = translate.success_from_row(row)
-            is_new = ingest.record(event, alongside=lambda: old_tables.keep(row)).stored
+            is_new = ingest.record(translate.success_from_row(row), alongside=lambda: old_tables.keep(row)).stored
+        count_stored(request, translate.success_from_row(row), copies=is_new)
         total = modes.count_now()
         return answer(200, {"ok": True, "total": total, "deduped": not is_new})
 

@@ -27,6 +27,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 _env = environ.Env()
 _faults: list[str] = []
+_LARGEST = 10**15
 
 # A developer's .env must not decide what the tests see.
 if "PYTEST_VERSION" not in os.environ:
@@ -131,6 +132,20 @@ def day(name: str) -> date | None:
 def rate(name: str, default: str | None) -> str | None:
     """Read `120/m` (s, m, h or d); `off` is None."""
     return _read(name, default, _parse_rate, "a rate such as 120/m, or off")
+
+
+def size(name: str, default: int | None) -> int | None:
+    """Read a number of bytes; `off` is None."""
+
+    def parse(raw: str) -> int | None:
+        if raw.lower() == "off":
+            return None
+        value = int(raw)
+        if not 1 <= value <= _LARGEST:
+            raise ValueError
+        return value
+
+    return _read(name, default, parse, f"a number of bytes from 1 to {_LARGEST}, or off")
 
 
 def database(name: str, default: dict[str, Any]) -> dict[str, Any]:

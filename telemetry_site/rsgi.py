@@ -16,9 +16,10 @@ from django.conf import settings
 from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection, reset_queries
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, reset_queries
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
+from events import clock
 from events.refusals import Outcome
 from telemetry_site import environ, listener, lock, request_head, streaming
 from telemetry_site.deadlines import Deadlines
@@ -35,6 +36,7 @@ BODY_SECONDS = 15.0
 LATE_SECONDS = 0.05
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
+DAY_POLL_SECONDS = 300.0
 SPARE_THREADS = 2
 PAGE_THREADS = 4
 # A read neither waits for the disk nor for a commit: more threads would only take the interpreter from each other.
@@ -77,6 +79,7 @@ class Application:
         }
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._watch = loop.create_task(_end_with_parent(os.getppid()))
+        self._days = loop.create_task(note_days(self._pools["health"]))
         self._stalls = loop.create_task(listener.limit_stalls(settings.PORT, STALL_SECONDS))
         if settings.CONNECTIONS_PER_CLIENT:
             share = listener.limit_share(settings.PORT, settings.CONNECTIONS_PER_CLIENT)
@@ -279,6 +282,22 @@ def _call_django(request: dict[str, Any]) -> tuple[int, Headers, bytes | Chunks]
         return started[0], started[1], b"".join(response) if has_body else b""
     finally:
         chunks.close()
+
+
+async def note_days(pool: ThreadPool) -> None:
+    """Have the size of the database written down on each UTC day; `serve` wrote it on the first."""
+    from events import site_days  # models, which are not there yet when this module is loaded
+
+    noted = clock.today()
+    while True:
+        await asyncio.sleep(DAY_POLL_SECONDS)
+        today = clock.today()
+        if today != noted:
+            try:
+                await pool.run(site_days.note_size, today)
+                noted = today
+            except (DatabaseError, InterfaceError) as error:
+                logger.error("The size of the database was not noted: %s", error)
 
 
 async def _end_with_parent(parent: int) -> None:

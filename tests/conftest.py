@@ -21,7 +21,7 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from events import buckets, clock, contract, groups, ingest, refusals, refused_hosts, releases
+from events import buckets, clock, contract, disk, groups, ingest, quotas, refusals, refused_hosts, releases
 from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
@@ -58,6 +58,8 @@ def _clean_process() -> None:
     releases.forget()
     refusals.forget()
     refused_hosts.forget()
+    quotas.forget()
+    disk.forget()
     if apps.is_installed("legacy"):
         from legacy import modes
 

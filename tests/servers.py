@@ -35,6 +35,9 @@ class Server:
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(data_dir),
             "PORT": str(self.port),
+            "BATCH_EVENTS_RATE": "off",
+            "DAILY_BYTES_PER_CLIENT": "off",
+            "MIN_FREE_BYTES": "off",
             "ADMIN_PASSWORD": "a password for tests",
             "PYTEST_VERSION": "as in tests: no .env is read",
         } | env

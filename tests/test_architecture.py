@@ -25,6 +25,7 @@ WRITERS = {
     "AuditEntry": {"events/audit.py"},
     "Correction": {"events/corrections.py"},
     "CorrectionShare": {"events/corrections.py"},
+    "SiteDay": {"events/site_days.py"},
     "RetentionMark": {"events/retention.py"},
     "GroupHour": {"events/groups.py"},
     "GroupShare": {"events/groups.py"},

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
-from events import clock, ingest, rollups
+from events import clock, ingest, rollups, site_days
 from events.buckets import DAY_MS
 from events.models import Event
 from legacy import modes, old_tables, parity, translate
@@ -350,6 +350,7 @@ def test_a_prune_makes_no_more_of_the_requests_refused() -> None:
     for days_ago in (1, 8):
         make_event(**success(), received_at_ms=at(days_ago))
         rollups.add_tallies({(datetime.fromtimestamp(at(days_ago) / 1000, UTC).date(), "invalid_json"): 1})
+    site_days.note_start(clock.now())
     call_command("prune_events", "--older-than-days", "7", stdout=io.StringIO())
     assert parity.check(14, clock.today()).refused_share == 0.5
 

@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client, override_settings
 
-from events import clock, ingest
+from events import clock, ingest, site_days
 from events.buckets import DAY_MS
 from events.models import Event
 from legacy import modes, parity
@@ -368,6 +368,7 @@ def test_a_count_that_outlived_its_events_goes_back_with_the_others() -> None:
         make_event(**success(session_id=f"old-{number}"), received_at_ms=old_ms)
     for number in range(3):
         make_event(**success(session_id=f"new-{number}"))
+    site_days.note_start(clock.now())
     call_command("prune_events", "--older-than-days", "90", stdout=io.StringIO())
     call_command("erase_session", "new-0", stdout=io.StringIO())
     for _ in range(2):

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import clock, contract, demo, failures, groups, ingest, metrics, regrouping, retention
+from events import clock, contract, demo, failures, groups, ingest, metrics, regrouping, retention, site_days
 from events.buckets import DAY_MS
 from events.failures import Criteria
 from events.models import (
@@ -37,6 +37,11 @@ from tests.servers import wait_until
 from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _the_server_has_started(db: None) -> None:
+    site_days.note_start(clock.now())  # so nothing doubts the clock
 
 
 def run(*args: str, days: int = 90) -> str:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import signal
 import sqlite3
 import stat
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import payload, success
-from tests.servers import Server, is_alive, served, wait_until
+from tests.servers import PROJECT_DIR, Server, is_alive, served, wait_until
 
 
 @pytest.fixture
@@ -214,6 +216,57 @@ def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
         first = server.workers
         os.kill(first[0], signal.SIGKILL)
         wait_until(lambda: server.workers not in ([], first) and server.answers(), "no new worker came")
+
+
+SIGNALS_THAT_DO_NOTHING = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGWINCH"]
+
+
+@pytest.mark.parametrize("receiver", ["the main process", "the worker", "both"])
+def test_a_signal_that_is_no_request_to_stop_does_nothing(data_dir: Path, receiver: str) -> None:
+    with served(data_dir) as server:
+        workers = server.workers
+        pids = {"the main process": [server.process.pid], "the worker": workers, "both": [server.process.pid, *workers]}
+        for name in SIGNALS_THAT_DO_NOTHING:
+            for pid in pids[receiver]:
+                os.kill(pid, signal.Signals[name])
+            assert server.post("/event", json.dumps(success()).encode())[0] == 201, name
+        assert server.workers == workers
+        assert server.stop() == 0
+        assert "crash loop" not in server.log.read_text()
+
+
+def test_sigquit_ends_the_main_process_and_its_worker(data_dir: Path) -> None:
+    server = Server(data_dir)
+    server.start()
+    workers = server.workers
+    server.process.send_signal(signal.SIGQUIT)
+    assert server.process.wait(60) == -signal.SIGQUIT
+    wait_until(lambda: not any(map(is_alive, workers)), "an orphan is left")
+
+
+def test_the_site_goes_on_when_its_terminal_is_closed(data_dir: Path) -> None:
+    server = Server(data_dir)
+    pid, terminal = pty.fork()
+    if pid == 0:  # this process has the terminal, and becomes the server
+        os.chdir(PROJECT_DIR)
+        os.execve(sys.executable, [sys.executable, "manage.py", "serve"], server.env)
+    try:
+        wait_until(lambda: has_answered(server), "the server never answered")
+        os.close(terminal)  # the kernel sends SIGHUP to the processes of the terminal
+        assert server.post("/event", json.dumps(success()).encode())[0] == 201
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+        assert server.post("/event", json.dumps(success()).encode())[0] == 201
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def has_answered(server: Server) -> bool:
+    try:
+        return server.get("/health")[0] == 200
+    except OSError:
+        return False
 
 
 def test_no_worker_outlives_a_killed_main_process(data_dir: Path) -> None:

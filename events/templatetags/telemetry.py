@@ -54,6 +54,19 @@ def figure(number: int | None) -> str:
 
 
 @register.filter
+def in_bytes(number: float | None) -> str:
+    """Write a number of bytes with three digits and a binary unit."""
+    if number is None:
+        return "–"
+    size, units = abs(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    digits = f"{size:.0f}" if units[0] == "B" or size >= 99.95 else f"{size:.1f}"
+    return f"{'−' if number < 0 and float(digits) else ''}{digits} {units[0]}"
+
+
+@register.filter
 def percent(share: float | None) -> str:
     """Write a share of 0 to 1 with one decimal."""
     return "–" if share is None else f"{100 * share:.1f} %"

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from events import clock, metrics, retention
+from events import clock, metrics, retention, site_days
 from events.management.account import login
 from events.management.progress import Progress
 from events.models import Event
@@ -27,6 +27,9 @@ class Command(BaseCommand):
         parser.add_argument("--older-than-days", type=int, required=True, metavar="N", help="such as 90")
         parser.add_argument("--imported-too", action="store_true", help="also what an import brought")
         parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+        parser.add_argument(
+            "--yes-i-mean-it", action="store_true", help="although nothing confirms that the clock is right"
+        )
         parser.add_argument("--reason", default="", help="why; kept in the audit log")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,9 +41,17 @@ class Command(BaseCommand):
         imported_too: bool = options["imported_too"]
         try:
             found = retention.count_old(before_ms, imported_too=imported_too)
+            doubt = site_days.doubt_of(now) if found.total() and not options["yes_i_mean_it"] else None
+            if doubt and not options["dry_run"]:
+                raise CommandError(
+                    f"Nothing was deleted: {doubt}. A clock that is ahead would delete too much.\n"
+                    "If the clock is right, say so: --yes-i-mean-it."
+                )
             self.stdout.write(f"Received before {clock.iso(before_ms)[:10]}, UTC:")
             if options["dry_run"]:
                 self.stdout.write(f"  would be deleted: {retention.in_words(found)}. Nothing was: --dry-run.")
+                if doubt:
+                    self.stdout.write(f"  would be refused without --yes-i-mean-it: {doubt}.")
             else:
                 pruning = retention.prune(
                     before_ms, imported_too=imported_too, who=login(), at=now, why=options["reason"].strip()

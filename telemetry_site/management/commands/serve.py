@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from events import regrouping
+from events import clock, regrouping, site_days
 from events.models import Event
 from telemetry_site import env, expired_sessions, lock
 
@@ -31,6 +31,9 @@ BUFFER_BYTES = 65_536
 CONNECTIONS = 4_096
 FILES = 2 * CONNECTIONS
 _PR_SET_PDEATHSIG = 1
+# SIGHUP would have Granian start new workers beside the old ones, which hold the lock of DATA_DIR: the new ones fail,
+# and Granian ends the site. The default of the others ends a process.
+IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Command(BaseCommand):
@@ -50,6 +53,7 @@ class Command(BaseCommand):
         address = _resolve(settings.HOST, settings.PORT)
         try:
             self._migrate()
+            site_days.note_start(clock.now())
             maintainer = self._first_maintainer()
             expired_sessions.delete()
         except DatabaseError as error:
@@ -58,6 +62,8 @@ class Command(BaseCommand):
         connections.close_all()  # an open SQLite handle must not cross into another process
         sys.stdout.flush()
         _allow_files()
+        # Blocked and not ignored: Granian installs a handler of its own. All its processes inherit the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
         os.execv(sys.executable, _granian(address))  # noqa: S606 (our own words, and no shell is wanted)
 
     def _refuse_second_server(self) -> None:

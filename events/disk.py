@@ -1,0 +1,68 @@
+"""How much of the disk under DATA_DIR is free, and what the site still stores when that is little.
+
+Below `MIN_FREE_BYTES` failures are stored without stack and log lines. Below a quarter of it nothing is stored. With
+PostgreSQL the disk of the database belongs to another machine, and its owner watches it.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from enum import Enum
+
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+# One system call of a few microseconds; it needs no thread of its own.
+LOOK_SECONDS = 1.0
+FULL_PART = 4
+
+
+class Room(Enum):
+    ENOUGH = "enough"
+    LITTLE = "little"
+    NONE = "none"
+
+
+_WORDS = {
+    Room.ENOUGH: "There is enough free disk again",
+    Room.LITTLE: "Little free disk: failures are stored without stack and log lines",
+    Room.NONE: "Nearly no free disk: nothing is stored",
+}
+_lock = threading.Lock()
+_looked_at = float("-inf")
+_room = Room.ENOUGH
+
+
+def room() -> Room:
+    """Return how much room there is, looked at no more than once in LOOK_SECONDS; a change is logged."""
+    global _looked_at, _room
+    if settings.MIN_FREE_BYTES is None:
+        return Room.ENOUGH
+    now = time.monotonic()
+    if now - _looked_at < LOOK_SECONDS or not _lock.acquire(blocking=False):
+        return _room
+    try:
+        _looked_at = now
+        before, _room = _room, _room_in(free_bytes(), settings.MIN_FREE_BYTES)
+        if before is not _room:
+            level = logging.INFO if _room is Room.ENOUGH else logging.WARNING
+            logger.log(level, "%s (MIN_FREE_BYTES=%d)", _WORDS[_room], settings.MIN_FREE_BYTES)
+        return _room
+    finally:
+        _lock.release()
+
+
+def free_bytes() -> int:
+    return shutil.disk_usage(settings.DATA_DIR).free
+
+
+def _room_in(free: int, least: int) -> Room:
+    return Room.ENOUGH if free >= least else Room.LITTLE if FULL_PART * free >= least else Room.NONE
+
+
+def forget() -> None:
+    """Look again at the next request; for tests."""
+    global _looked_at, _room
+    _looked_at, _room = float("-inf"), Room.ENOUGH

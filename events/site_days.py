@@ -1,0 +1,106 @@
+"""THE writer of `events_siteday`: one row a day says that the server started and how large the database was.
+
+The rows also tell whether the clock can be trusted. A clock that is far ahead would make a prune delete everything.
+So a prune first asks for a sign, other than the clock itself, that the time is right: a newest event or a last start
+that is at most a day old. A sign that came under the same wrong clock does not count:
+
+- events count where the clocks of most of their clients agree with ours to a year;
+- a start counts where no gap of more than a year comes before it.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+
+from django.db import connection, transaction
+
+from events.models import Event, SiteDay, Source
+from events.upserts import Upsert, upsert
+
+DAYS_KEPT = 400
+GROWTH_DAYS = 7
+SIGN_IS_FRESH = timedelta(days=1)
+CLOCKS_AGREE = timedelta(days=366)
+# So many of the newest events are asked, and most of them must agree: one client with a wrong clock proves nothing.
+EVENTS_ASKED = 100
+
+
+def note_start(now: datetime) -> None:
+    """Write down that the server starts now."""
+    _note(now.date(), _ms(now), "started_at_ms = excluded.started_at_ms")
+
+
+def note_size(day: date) -> None:
+    """Write down the size of the database, unless the day has its row already."""
+    if not SiteDay.objects.filter(seen_on=day).exists():
+        _note(day, None, "started_at_ms = kept.started_at_ms")
+
+
+def _note(day: date, started_at_ms: int | None, update: str) -> None:
+    with transaction.atomic():
+        upsert(_DAY._replace(update=update), [(day.isoformat(), started_at_ms, database_bytes())])
+        # By their number and not by the clock: a wrong one would delete all.
+        kept = SiteDay.objects.order_by("-seen_on").values_list("seen_on", flat=True)[:DAYS_KEPT]
+        SiteDay.objects.filter(seen_on__lt=min(kept)).delete()
+
+
+def database_bytes() -> int:
+    """Return the size of the database, without SQLite's write-ahead log."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_database_size(current_database())")
+        else:
+            cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return int(cursor.fetchone()[0])
+
+
+def growth_per_day(today: date, bytes_now: int) -> float | None:
+    """Return by how many bytes a day the database grew in the last GROWTH_DAYS days; None while that is unknown."""
+    rows = SiteDay.objects.filter(seen_on__gte=today - timedelta(days=GROWTH_DAYS), seen_on__lt=today)
+    first = rows.order_by("seen_on").values_list("seen_on", "database_bytes").first()
+    return None if first is None else (bytes_now - first[1]) / (today - first[0]).days
+
+
+# --- can the clock be trusted? ---------------------------------------------------------------------------------
+
+
+def doubt_of(now: datetime) -> str | None:
+    """Return why the clock may be ahead, in words; None where an event or a start of the last day confirms it."""
+    if _events_confirm(now) or _start_confirms(now):
+        return None
+    return f"no event and no start of the server in the last day confirms that it is {now:%Y-%m-%d}"
+
+
+def _events_confirm(now: datetime) -> bool:
+    """Tell whether most of the newest events of the last day were sent at about that time by their clients' clocks."""
+    fresh = (
+        Event.objects.between(_ms(now - SIGN_IS_FRESH), _ms(now) + 1)
+        .filter(source__in=(Source.EVENT, Source.CLIENT_LOG))  # the others have no time of a client
+        .newest_first()
+        .values_list("received_at_ms", "occurred_at")[:EVENTS_ASKED]
+    )
+    agreeing = [
+        abs(datetime.fromtimestamp(received_at_ms / 1000, UTC) - datetime.fromisoformat(occurred_at)) <= CLOCKS_AGREE
+        for received_at_ms, occurred_at in fresh
+    ]
+    return 2 * sum(agreeing) > len(agreeing)
+
+
+def _start_confirms(now: datetime) -> bool:
+    """Tell whether the server started in the last day, and whether no large gap says that the clock jumped before."""
+    earlier_than_now = SiteDay.objects.filter(seen_on__lte=now.date())
+    if not earlier_than_now.filter(started_at_ms__range=(_ms(now - SIGN_IS_FRESH), _ms(now))).exists():
+        return False
+    days = list(earlier_than_now.order_by("seen_on").values_list("seen_on", flat=True))
+    first = datetime.combine(days[0], time(), UTC)
+    before = Event.objects.filter(received_at_ms__lt=_ms(first)).exclude(source__in=(Source.IMPORT, Source.DEMO))
+    newest_ms = before.order_by("-received_at_ms").values_list("received_at_ms", flat=True).first()
+    if newest_ms is not None:
+        days.insert(0, datetime.fromtimestamp(newest_ms / 1000, UTC).date())
+    return all(later - earlier <= CLOCKS_AGREE for earlier, later in pairwise(days))
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+_DAY = Upsert(SiteDay._meta.db_table, ("seen_on", "started_at_ms", "database_bytes"), "seen_on", "")

@@ -1,0 +1,219 @@
+"""Little free disk: failures without their long texts; nearly none: nothing is stored."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client, override_settings
+
+from events import clock, disk, health, ingest, retention, rows
+from events.models import Event
+from legacy import copying
+from legacy.models import ClientLog, ModeInForce
+from tests.conftest import payload, sign_in, success
+from tests.refusals import counted, expect_answer
+
+pytestmark = pytest.mark.django_db
+
+LEAST = 1_000_000
+LINES = ["open", "write", "no ACK"]
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Set how much of the disk is free; it is enough at first."""
+
+    def set_free(number: int) -> None:
+        monkeypatch.setattr(disk, "free_bytes", lambda: number)
+        disk.forget()
+
+    health.forget()
+    set_free(LEAST)
+    with override_settings(MIN_FREE_BYTES=LEAST):
+        yield set_free
+    health.forget()
+
+
+def failure(**changes: Any) -> dict[str, Any]:
+    return payload(stack="Error: x\n at flash (a.js:1:2)", log_lines_json=json.dumps(LINES), **changes)
+
+
+@pytest.mark.parametrize(
+    ("number", "room"),
+    [
+        (10 * LEAST, "enough"),
+        (LEAST, "enough"),
+        (LEAST - 1, "little"),
+        (LEAST // 4, "little"),
+        (LEAST // 4 - 1, "none"),
+        (0, "none"),
+    ],
+)
+def test_how_much_room_there_is(free: Callable[[int], None], number: int, room: str) -> None:
+    free(number)
+    assert disk.room().value == room
+
+
+def test_the_disk_is_looked_at_once_for_many_requests(
+    free: Callable[[int], None], post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    monkeypatch.setattr(disk, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(disk, "free_bytes", lambda: looks.append(1) or LEAST)
+    for _ in range(5):
+        post("/event", success())
+    assert len(looks) == 1
+
+
+def test_the_free_bytes_are_those_of_the_data_folder() -> None:
+    assert disk.free_bytes() > 0
+
+
+SENT = {
+    "/event": ("/event", failure()),
+    "/event, with a session": ("/event", failure(session_id="s")),
+    "/event/batch": ("/event/batch", {"events": [failure()]}),
+    "/client-log": ("/client-log", failure()),
+}
+
+
+@pytest.mark.parametrize("door", SENT)
+def test_with_little_room_a_failure_loses_its_long_texts_and_stays_the_same_event(
+    free: Callable[[int], None], post: Callable[..., Any], door: str
+) -> None:
+    """Sent again in full when there is room again, by its own door and by every other one that knows its content."""
+    path, body = SENT[door]
+    free(LEAST - 1)
+    assert post(path, body).status_code in (200, 201)
+    stored = Event.objects.get()
+    full_id = rows.content_id(rows.EventRow(*Event.objects.values_list(*rows.EventRow._fields).get()))
+    assert stored.stack is None
+    assert stored.log_lines_json == (f'"(stack and log lines left out, the disk was nearly full: {full_id})"')
+    assert stored.message == body.get("message", payload()["message"])
+    assert counted() == {"left_out": 1}
+    for row in ClientLog.objects.all():
+        assert (row.stack, row.log_lines_json, row.event_id) == (None, stored.log_lines_json, full_id)
+    free(LEAST)
+    assert post(path, body).status_code == 200
+    if "session" not in door:
+        assert post("/event", failure()).json() == {"ok": True, "deduped": True}
+        assert post("/client-log", failure()).json() == {"ok": True}
+    assert Event.objects.count() == 1
+
+
+def test_the_id_of_the_whole_content_is_that_of_the_twin_without_a_session(
+    free: Callable[[int], None], post: Callable[..., Any]
+) -> None:
+    free(LEAST - 1)
+    post("/event", failure(session_id="s"))
+    free(LEAST)
+    post("/client-log", failure())
+    twin = ClientLog.objects.get()
+    with_session = rows.EventRow(*Event.objects.filter(session_id="s").values_list(*rows.EventRow._fields).get())
+    assert rows.content_id(with_session) == twin.event_id
+    assert copying.to_legacy(since_ms=0) == 0
+    found = retention.erase("s", who="olga", at=clock.now(), why="")
+    assert found == {"events": 2, "rows of the old log": 1}
+    assert not Event.objects.exists()
+    assert not ClientLog.objects.exists()
+
+
+def test_a_failure_of_the_old_side_alone_is_the_same_event_when_it_is_copied(
+    free: Callable[[int], None], post: Callable[..., Any]
+) -> None:
+    ModeInForce.objects.create(id=1, mode="separate")
+    free(LEAST - 1)
+    post("/client-log", failure())
+    free(LEAST)
+    post("/event", failure())
+    assert copying.to_stream(ingest.record_many) == 0
+    assert Event.objects.get().stack
+
+
+def test_it_is_copied_as_it_is_when_the_stream_lacks_it(free: Callable[[int], None], post: Callable[..., Any]) -> None:
+    ModeInForce.objects.create(id=1, mode="separate")
+    free(LEAST - 1)
+    post("/client-log", failure())
+    assert copying.to_stream(ingest.record_many) == 1
+    row = ClientLog.objects.get()
+    assert Event.objects.values_list("id", "log_lines_json").get() == (row.event_id, row.log_lines_json)
+
+
+KEPT_WHOLE = {
+    "a success": success(session_id="s", stack="x", log_lines_json='["line"]'),
+    "a failure without long texts": payload(),
+    "a failure with an empty object": payload(log_lines_json="{}"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT_WHOLE)
+def test_with_little_room_other_events_stay_whole(
+    free: Callable[[int], None], post: Callable[..., Any], case: str
+) -> None:
+    free(LEAST - 1)
+    assert post("/event", KEPT_WHOLE[case]).status_code == 201
+    event = Event.objects.get()
+    assert (event.stack, event.log_lines_json) == (
+        KEPT_WHOLE[case].get("stack"), KEPT_WHOLE[case].get("log_lines_json", "[]"),
+    )  # fmt: skip
+    assert counted() == {}
+
+
+@pytest.mark.parametrize("path", ["/event", "/client-log"])
+def test_no_client_can_send_what_stands_in_the_place_of_left_out_texts(post: Callable[..., Any], path: str) -> None:
+    words = f'"(stack and log lines left out, the disk was nearly full: {"0" * 32})"'
+    post(path, payload(log_lines_json=words))
+    assert not Event.objects.filter(log_lines_json=words).exists()
+    assert not ClientLog.objects.filter(log_lines_json=words).exists()
+
+
+def test_the_page_of_the_event_says_why_there_is_no_stack(
+    free: Callable[[int], None], post: Callable[..., Any], client: Client
+) -> None:
+    free(LEAST - 1)
+    event_id = post("/event", failure()).json()["id"]
+    sign_in(client, "Staff")
+    text = client.get(f"/admin/events/recentfailure/{event_id}/").content.decode()
+    assert "stack and log lines left out, the disk was nearly full" in text
+    ingest.flush_refusals()
+    context = client.get("/admin/").context
+    assert (context["left_out"], context["refusals"]) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/event", success()),
+        ("/event/batch", {"events": [success()]}),
+        ("/client-log", payload()),
+        ("/increment", {"sessionId": "s"}),
+    ],
+)
+def test_with_nearly_no_room_nothing_is_stored(
+    free: Callable[[int], None], post: Callable[..., Any], client: Client, path: str, body: Any
+) -> None:
+    free(LEAST // 4 - 1)
+    answer = post(path, body)
+    expect_answer(answer, 503, {"ok": False, "error": "Storage unavailable"})
+    assert answer.headers["Retry-After"] == "2"
+    assert not Event.objects.exists()
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json()["error"]) == (503, "Storage unavailable: the disk is nearly full")
+    free(LEAST)
+    assert post(path, body).status_code in (200, 201)
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_each_change_is_logged_once(free: Callable[[int], None], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="events.disk"):
+        for number in (LEAST - 1, LEAST - 2, 0, LEAST):
+            disk._looked_at = float("-inf")
+            disk.free_bytes = lambda number=number: number  # type: ignore[misc, assignment]
+            disk.room()
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
+        "Little free disk: failures are stored without stack and log lines",
+        "Nearly no free disk: nothing is stored",
+        "There is enough free disk again",
+    ]
