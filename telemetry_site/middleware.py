@@ -10,6 +10,7 @@ from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.exceptions import DisallowedHost, MiddlewareNotUsed
 from django.core.handlers.exception import convert_exception_to_response
+from django.db import DatabaseError
 from django.http import HttpRequest
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
@@ -111,9 +112,10 @@ class _Headers(Mapping[str, str]):
 
 
 class PageInput:
-    """Refuse NUL in the text of a page's request, and ignore an `Accept` header that is costly to parse.
+    """Let NUL in a page's request cause no 500, and ignore an `Accept` header that is costly to parse.
 
     PostgreSQL refuses NUL in a text with an error, wherever it comes from: the path, a cookie, a parameter or a form.
+    Our forms refuse it in words; a view that does not is answered for here. Cookies are read before any view.
     Django's parser takes quadratic time for a long `Accept`, and decodes its extended parameters (RFC 2231) with any
     codec that they name.
     """
@@ -125,14 +127,20 @@ class PageInput:
         accept = request.META.get("HTTP_ACCEPT", "")
         if len(accept) > MOST_ACCEPT_CHARACTERS or "*=" in accept:
             del request.META["HTTP_ACCEPT"]
-        if any("\0" in text for text in _texts_of(request)):
+        if any("\0" in text for text in chain.from_iterable(request.COOKIES.items())):
             return refusal(400, "Bad request")
         return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Answer 400 where the database or a parser failed on a request that has NUL in its text."""
+        is_fault = isinstance(exception, DatabaseError | ValueError) and any(
+            "\0" in text for text in _texts_of(request)
+        )
+        return refusal(400, "Bad request") if is_fault else None
 
 
 def _texts_of(request: HttpRequest) -> Iterator[str]:
     yield request.path_info
-    yield from chain.from_iterable(request.COOKIES.items())
     for parameters in (request.GET, request.POST):
         for name, values in parameters.lists():
             yield from (name, *map(str, values))

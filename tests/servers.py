@@ -69,14 +69,21 @@ class Server:
 
     def start(self) -> None:
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "manage.py", "serve", "--stop-with-parent"],
-                cwd=self.project,
-                env=self.env,
-                stdout=log,
-                stderr=log,
-                process_group=0,  # so that a test can end the whole of it at one moment
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [*self.prefix, sys.executable, "manage.py", "serve", "--stop-with-parent"],
+                    cwd=self.project,
+                    env=self.env,
+                    stdout=log,
+                    stderr=log,
+                    process_group=0,  # so that a test can end the whole of it at one moment
+                )
+            except KeyboardInterrupt:  # Popen has started it, and nobody holds its handle
+                for child in psutil.Process().children():
+                    with suppress(psutil.Error):
+                        if child.environ().get("DATA_DIR") == str(self.data_dir):
+                            child.kill()
+                raise
         wait_until(self.answers, f"the server never answered:\n{self.log.read_text()}")
 
     def is_running(self) -> bool:

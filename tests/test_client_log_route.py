@@ -52,6 +52,7 @@ def test_a_failure_is_stored_in_the_stream_and_in_the_old_table(post: Callable[.
         "metadata_json": '{"legacy_event_type":"flash_fail"}',
         "source": "client_log",
         "fingerprint": FailureGroup.objects.get().fingerprint,
+        "correction": None,
     }
     nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
     in_both = {"event_id": event["id"], "in_stream": True, "imported": False}

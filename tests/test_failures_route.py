@@ -98,7 +98,7 @@ def test_it_is_only_read(client: Client, path: str) -> None:
 @pytest.mark.parametrize("path", READS)
 def test_a_wrong_host_gets_the_contract_s_shape(client: Client, path: str) -> None:
     answer = client.get(path, headers=BEARER | {"host": "evil.example"})
-    expect_answer(answer, 400, {"ok": False, "error": "Bad request"})
+    expect_answer(answer, 400, {"ok": False, "error": "Host not allowed"})
 
 
 @pytest.mark.django_db(transaction=True)

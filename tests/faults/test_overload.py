@@ -102,7 +102,11 @@ def expect_refusals_counted(server: Server, crowd: Crowd) -> None:
     wait_until(are_counted, "refusals are missing")
 
 
-@pytest.mark.parametrize("limits", [NO_LIMITS, {}], ids=["different-clients", "one-client-over-its-rate"])
+@pytest.mark.parametrize(
+    "limits",
+    [NO_LIMITS, {"CONNECTIONS_PER_CLIENT": "0"}],
+    ids=["different-clients", "one-client-over-its-rate"],
+)
 def test_a_thousand_connections_leave_the_admin_open(
     tmp_path: Path, request: pytest.FixtureRequest, limits: dict[str, str]
 ) -> None:

@@ -53,11 +53,14 @@ class Command(BaseCommand):
         address = _resolve(settings.HOST, settings.PORT)
         try:
             self._migrate()
-            site_days.note_start(clock.now())
             maintainer = self._first_maintainer()
-            expired_sessions.delete()
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
+        try:
+            site_days.note_start(clock.now())
+            expired_sessions.delete()
+        except DatabaseError as error:  # pages can be read, and ingest answers 503 until it heals
+            self.stderr.write(f"The database takes no writes: {error}")
         self._greet(maintainer)
         connections.close_all()  # an open SQLite handle must not cross into another process
         sys.stdout.flush()
