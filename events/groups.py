@@ -5,23 +5,25 @@ version, mode and connection (GroupShare). What people decide about a group is w
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Case, Count, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import BigIntegerField, Case, Count, Exists, F, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
-from events import releases
+from events import arrivals, releases
 from events.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 from events.rollups import Counted
 from events.upserts import ROWS_A_STATEMENT, Upsert, change, take, upsert
 
-# Anyone can make up a message. Past so many new groups of one type a UTC day, the rest of that day's share one.
+# Anyone can make up a message. After this many new groups of one type on a UTC day, new messages go to one overflow
+# group of the type. A message that arrives for the third time still gets a group of its own, from a second capacity.
 MAX_NEW_A_DAY = 200
+MAX_REPEATED_A_DAY = 200
 OVERFLOW_TITLE = "Everything else of a day with too many new failures"
 _OVERFLOW = "overflow-"
 _MAX_KNOWN = 50_000
@@ -119,15 +121,21 @@ def add(failures: Sequence[tuple[Failure, Fingerprint]]) -> dict[str, str]:
     Returns what the caller must write into the events: for the id of each that joined an overflow group instead of
     one of its own, the key of that.
     """
-    overflowed = overflowing(failures)
+    overflowed = overflowing(failures, arrivals.repeated)
     join([(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures)
     return {event_id: mark.key for event_id, mark in overflowed.items()}
 
 
-def overflowing(failures: Sequence[tuple[Failure, Fingerprint]]) -> dict[str, Fingerprint]:
+def overflowing(
+    failures: Sequence[tuple[Failure, Fingerprint]], repeated: Callable[[Mapping[str, int]], Collection[str]]
+) -> dict[str, Fingerprint]:
     """Return, by their ids, the failures whose day has no room for the new group that they need, with the mark of the
-    group that they must join instead."""
-    full = _without_room(failures)
+    group that they must join instead.
+
+    `repeated` gets the number of failures of each key without room. It returns the keys that arrived often enough for
+    the second capacity.
+    """
+    full = _without_room(failures, repeated)
     if not full:
         return {}
     return {
@@ -235,7 +243,9 @@ def forget() -> None:
 _known: set[str] = set()
 
 
-def _without_room(failures: Sequence[tuple[Failure, Fingerprint]]) -> set[tuple[str, int]]:
+def _without_room(
+    failures: Sequence[tuple[Failure, Fingerprint]], repeated: Callable[[Mapping[str, int]], Collection[str]]
+) -> set[tuple[str, int]]:
     """Return the keys, each with its UTC day, for which there is no group and no room for a new one.
 
     Several processes may each find the last room, so a day can have a few more.
@@ -257,6 +267,16 @@ def _without_room(failures: Sequence[tuple[Failure, Fingerprint]]) -> set[tuple[
             unknown.remove(mark.key)
         else:
             full.add((mark.key, day))
+    if full:
+        # A key contains its type, so each key of a day has one capacity.
+        born_of = {(mark.key, event.received_at_ms // DAY_MS): event.event_type for event, mark in failures}
+        counts = Counter(mark.key for event, mark in failures if (mark.key, event.received_at_ms // DAY_MS) in full)
+        again = repeated(counts)
+        for key, day in sorted(full):
+            born = (day, born_of[key, day])
+            if key in again and room[born] + MAX_REPEATED_A_DAY > 0:
+                room[born] -= 1
+                full.remove((key, day))
     return full
 
 
@@ -347,7 +367,21 @@ def _settle(keys: Iterable[str]) -> None:
 # --- regressions -------------------------------------------------------------------------------------------------
 
 
-def _reopen(events: list[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:
+def find_regressions(versions: Iterable[str]) -> None:
+    """Open resolved groups again whose failures came before their version became a release.
+
+    The caller has just made these versions releases, and holds the totals of all types.
+    """
+    for version in versions:
+        # On a day with too many names a version can be counted under OTHER.
+        shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=_VERSION, name__in=[version, OTHER])
+        resolved = FailureGroup.objects.filter(Exists(shares), status=GroupStatus.RESOLVED).order_by("pk")
+        for key, fixed_in, decided_at_ms in resolved.values_list("pk", "fixed_in", "decided_at_ms"):
+            since = Event.objects.of_group(key).of_version(version).filter(received_at_ms__gte=decided_at_ms or 0)
+            _reopen(list(since.order_by("received_at_ms", "id")[:1]), key, fixed_in, decided_at_ms or 0)
+
+
+def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:
     """Open a resolved group again when one of these events comes from a version that should have the fix.
 
     What came before the decision, and is only stored now, says nothing against it.
