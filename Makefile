@@ -20,7 +20,7 @@ audit := $(python) .ci/audit.py requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-postgres browser rehearsal faults fuzz bench check audit sql lock install clean
+.PHONY: help serve test test-postgres browser rehearsal bare faults fuzz bench check audit sql lock install clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name words; do \
@@ -41,6 +41,9 @@ browser: $(development) ## the client and every page in a real Chromium, against
 
 rehearsal: $(development) ## the whole migration plan in Chromium, with kills and figures; ARGS=--short as CI runs it
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.rehearsal $(ARGS)
+
+bare: ## `make serve` and `make test` on a minimal machine, as root: debootstrap makes it, and it is removed again
+	@.ci/bare
 
 # Without xdist, so that one process counts; the tests' own share of the cases is in their decorators.
 fuzz: $(development) ## bad input, each night: FUZZ_CASES=100000 of it, judged by the contract, with figures

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -33,9 +34,8 @@ class Running:
 
     @property
     def memory_mb(self) -> float:
-        told = subprocess.run(["ps", "-eo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True)
-        rows = [tuple(map(int, line.split())) for line in told.stdout.splitlines()]
-        return sum(rss for pid, parent, rss in rows if self.process.pid in (pid, parent)) / 1024
+        main = psutil.Process(self.process.pid)
+        return sum(process.memory_info().rss for process in (main, *main.children())) / 1024**2
 
     def answers(self, path: str) -> bool:
         try:

@@ -109,14 +109,22 @@ class Cell(NamedTuple):
     is_bad: bool
 
 
-Sides = list[tuple[str, list[Cell]]]
+class DaySide(NamedTuple):
+    """The figures of a day's successes or failures."""
+
+    name: str
+    cells: list[Cell]
+
+    @property
+    def is_idle(self) -> bool:
+        return not any(cell.figure for cell in self.cells)
 
 
 class ComparedDay(NamedTuple):
     """One day of a comparison with its state in words; `counts` where it is one of the days in a row."""
 
     day: date
-    sides: Sides
+    sides: list[DaySide]
     state: str
     mark: str
     counts: bool
@@ -152,14 +160,14 @@ def compared_days(run: ParityRun) -> list[ComparedDay]:
     return compared[::-1]
 
 
-def total(run: ParityRun) -> Sides:
+def total(run: ParityRun) -> list[DaySide]:
     return _sides(run, run.finding["total"])
 
 
-def _sides(run: ParityRun, day: dict[str, Any]) -> Sides:
+def _sides(run: ParityRun, day: dict[str, Any]) -> list[DaySide]:
     figures = FIGURES if run.verdict else OLDER_FIGURES
     return [
-        (
+        DaySide(
             side,
             [Cell(label, day[side][name], name in LOSSES and day[side][name] > 0) for name, label in figures.items()],
         )

@@ -6,18 +6,20 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum, auto
 from functools import lru_cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Count, Model, Sum
 
-from events import contract, ingest, rollups
-from events.models import CounterBaseline, Event, EventType, Source
+from events import clock, contract, ingest, metrics, retention, rollups
+from events.buckets import DAY_MS
+from events.models import AuditEntry, AuditKind, CounterBaseline, Event, EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow, identified
 from legacy import modes, old_tables, translate
-from legacy.d1_staging import PAGES_KEPT_KIB, Staged
+from legacy.d1_staging import PAGES_KEPT_KIB, Staged, without_nul
 from legacy.models import ClientLog, ImportRun, LegacyCount, Mode
 
 CHUNK = 1_000
@@ -30,12 +32,21 @@ PAGES_IN_WAL = 16_000
 IDENTIFYING = ("user_agent", "page_url", "origin", "ip_hash")
 
 
+class Fate(Enum):
+    """What becomes of a row."""
+
+    ADDED = auto()
+    ALREADY_THERE = auto()
+    TWIN = auto()
+    REFUSED = auto()
+
+
 @dataclass
 class Report:
     """What became of every row: each is in exactly one of added, already_there, twins, refused (and baseline).
 
     `repaired` and `not_kept` count beside that: repairs by reason, values by column. `examples` has some row
-    ids for each reason.
+    ids for each reason. `sessions_added` are those that the old counter did not know.
     """
 
     read: Counter[str] = field(default_factory=Counter)
@@ -49,6 +60,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     log_rows_added: int = 0
     successes_added: int = 0
+    sessions_added: int = 0
 
     def example(self, reason: str, row_id: Any) -> None:
         some = self.examples.setdefault(reason, [])
@@ -75,6 +87,10 @@ class Import:
         self.dry_run = dry_run
         self.progress = progress
         self.report = Report()
+        self.mode = Mode(modes.in_force().mode)
+        self.baseline_added: int | None = None
+        self.gone = _Gone()
+        self.has_kept_a_reason = False
         # What this run has met, in the scratch database: a dry run stores nothing else to compare with.
         staged.connection.execute(f"PRAGMA temp.cache_size=-{PAGES_KEPT_KIB}")
         staged.connection.execute("CREATE TEMP TABLE met (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID")
@@ -105,6 +121,18 @@ class Import:
             )
         return self.report
 
+    def counts_after(self) -> tuple[int, int]:
+        """Return the public count and the old counter's as they are after this run, also when it writes nothing."""
+        if not self.dry_run:
+            return old_tables.stream_count(), old_tables.count()
+        now = metrics.flash_count()
+        baseline = now.baseline if self.baseline_added is None else self.baseline_added
+        sessions = old_tables.count() - now.baseline
+        return (
+            baseline + now.accepted + self.report.successes_added,
+            baseline + sessions + self.report.sessions_added,
+        )
+
     def _successes_added(self) -> int:
         """Return what this run added, and what an earlier one did that was killed before it could keep its report."""
         told = ImportRun.objects.aggregate(sum=Sum("successes_added"))["sum"] or 0
@@ -113,8 +141,9 @@ class Import:
 
     def _settle_mode(self, now: datetime) -> None:
         # First of all, so that an import that is killed and run again ends in the same mode.
-        if Event.objects.exists() or modes.was_ever_switched():
+        if metrics.last_received_at_ms() is not None or modes.was_ever_switched():
             return
+        self.mode = Mode.SEPARATE
         self.report.notes.append("The site is new: its old routes begin in separate, beside the unified stream.")
         if not self.dry_run:
             reason = "the first import from the old system"
@@ -124,6 +153,7 @@ class Import:
 
     def _merge_baseline(self, row: dict[str, Any], now: datetime) -> None:
         self.report.read["telemetry_events"] += 1
+        row, repairs = _without_nul(row)
         value = _baseline_total(row)
         in_force = CounterBaseline.objects.order_by("-id").first()
         if value is None:
@@ -137,6 +167,8 @@ class Import:
                 self.report.refuse("telemetry_events", f"a baseline, but one is in force: {in_force}", row["id"])
         else:
             self.report.added["baseline"] = 1
+            self.report.repair("telemetry_events", repairs, row["id"])
+            self.baseline_added = value
             self.report.notes.append(f"The baseline is {value}, from the row {row['id']}.")
             if not self.dry_run:
                 note = f"from the old system, row {row['id']}"
@@ -147,37 +179,41 @@ class Import:
     def _merge_events(self, rows: list[dict[str, Any]]) -> None:
         table = "telemetry_events"
         candidates = []
-        for row in rows:
-            if _is_baseline(row):
+        for told_row in rows:
+            if _is_baseline(told_row):
                 continue
             self.report.read[table] += 1
+            row, repairs = _without_nul(told_row)
             fault = _fault(row) or _session_fault(row)
             if fault:
                 self.report.refuse(table, fault, row["id"])
                 continue
-            candidates.append((row, *_event(row)))
+            event, more = _event(row)
+            candidates.append((row, event, repairs + more))
         known = self._known([event for _, event, _ in candidates])
-        new = []
+        new, sessions = [], []
         for row, told, repairs in candidates:
             event = known.fitted(told)
-            if self._is_new(table, event, known):
+            fate = self._settle(table, row, event, known, told.session_id)
+            if fate is Fate.ADDED:
                 new.append(event)
+                self.report.successes_added += event.event_type == SUCCESS
                 self.report.repair(table, repairs, row["id"])
-        sessions = [
-            LegacyCount(session_id=event.session_id, counted_at_ms=event.received_at_ms, in_stream=True)
-            for _, event, _ in candidates
-            if event.event_type == SUCCESS and event.session_id is not None
-        ]
+            if event.session_id and event.event_type == SUCCESS and fate in (Fate.ADDED, Fate.ALREADY_THERE):
+                at_ms = known.received_at.get(event.session_id, event.received_at_ms)  # when the stream counted it
+                sessions.append(LegacyCount(session_id=event.session_id, counted_at_ms=at_ms, in_stream=True))
+                self.report.sessions_added += event.session_id not in known.sessions
         self._store(known, new, sessions)
         self.progress(len(rows))
 
     # --- the old log ---------------------------------------------------------------------------------------------
 
-    def _merge_logs(self, rows: list[dict[str, Any]]) -> None:
+    def _merge_logs(self, told_rows: list[dict[str, Any]]) -> None:
         table = "client_logs"
-        kept = set(ClientLog.objects.filter(pk__in=[str(row["id"]) for row in rows]).values_list("pk", flat=True))
+        rows = [_without_nul(row) for row in told_rows]
+        kept = set(ClientLog.objects.filter(pk__in=[str(row["id"]) for row, _ in rows]).values_list("pk", flat=True))
         candidates = []
-        for row in rows:
+        for row, repairs in rows:
             self.report.read[table] += 1
             fault = _fault(row)
             if fault:
@@ -185,14 +221,19 @@ class Import:
             elif row["id"] in kept:
                 self.report.already_there[table] += 1
             else:
-                kept.add(row["id"])
-                event, repairs = translate.event_from_stored(row, Source.IMPORT)
-                self.report.repair(table, repairs, row["id"])
-                self.report.not_kept.update(column for column in IDENTIFYING if row[column])
-                candidates.append((row, event))
-        known = self._known([event for _, event in candidates])
-        new = [event for _, event in candidates if self._is_new(table, event, known)]
-        logs = [_log_row(row, event) for row, event in candidates]
+                event, more = translate.event_from_stored(row, Source.IMPORT)
+                candidates.append((row, event, repairs + more))
+        known = self._known([event for _, event, _ in candidates])
+        new, logs = [], []
+        for row, event, repairs in candidates:
+            fate = self._settle(table, row, event, known, None)
+            if fate is Fate.REFUSED:
+                continue
+            if fate is Fate.ADDED:
+                new.append(event)
+            logs.append(_log_row(row, event))
+            self.report.repair(table, repairs, row["id"])
+            self.report.not_kept.update(column for column in IDENTIFYING if row[column])
         self.report.log_rows_added += len(logs)
         self._store(known, new, logs)
         self.progress(len(rows))
@@ -201,25 +242,35 @@ class Import:
 
     def _known(self, events: list[EventRow]) -> "_Known":
         names = [name for event in events for name in _names(event)]
+        if self.has_kept_a_reason:
+            names += map(_refusal, events)
         marks = ", ".join("?" * len(names))
         query = f"SELECT name, content FROM met WHERE name IN ({marks})"  # noqa: S608
-        return _Known(events, dict(self.staged.connection.execute(query, names)))
+        known = _Known(events, dict(self.staged.connection.execute(query, names)), self.gone)
+        self.gone.look_again()
+        return known
 
-    def _is_new(self, table: str, event: EventRow, known: "_Known") -> bool:
-        """Count the event as added, twin or already there; a new one is known to the rows after it."""
+    def _settle(
+        self, table: str, row: dict[str, Any], event: EventRow, known: "_Known", session_id: str | None
+    ) -> Fate:
+        """Decide what becomes of a row and report it; the rows after it know of that."""
+        if reason := known.why_refused(event, session_id):
+            self.report.refuse(table, reason, row["id"])
+            known.met[_refusal(event)] = reason
+            self.has_kept_a_reason = True
+            return Fate.REFUSED
         if known.has_met(event):
             self.report.twins[table] += 1
-        elif known.has_stored(event):
+            return Fate.TWIN
+        known.meet(event)
+        if known.has_stored(event) or known.has_counted(event):
             # A log row that was not kept before, of an event that was: its twin came by another way.
-            counted = self.report.twins if table == "client_logs" else self.report.already_there
+            fate = Fate.TWIN if table == "client_logs" else Fate.ALREADY_THERE
+            counted = self.report.twins if fate is Fate.TWIN else self.report.already_there
             counted[table] += 1
-            known.meet(event)
-        else:
-            self.report.added[table] += 1
-            self.report.successes_added += event.event_type == SUCCESS
-            known.meet(event)
-            return True
-        return False
+            return fate
+        self.report.added[table] += 1
+        return Fate.ADDED
 
     def _store(self, known: "_Known", events: list[EventRow], old_rows: list[LegacyCount] | list[ClientLog]) -> None:
         self.staged.connection.executemany("INSERT OR IGNORE INTO met VALUES (?, ?)", known.met.items())
@@ -228,19 +279,27 @@ class Import:
 
 
 class _Known:
-    """What is there of a chunk's events: in the stream, and `met` by this run, under each of their names."""
+    """What is there of a chunk's events, under each of their names: stored or counted by the stream, `met` by this run.
 
-    def __init__(self, events: list[EventRow], met: dict[str, str]) -> None:
+    `sessions` are those that the old counter knows.
+    """
+
+    def __init__(self, events: list[EventRow], met: dict[str, str], gone: "_Gone") -> None:
         self.met = met
+        self.gone = gone
         names = {name for event in events for name in (event.id, _content(event))}
-        self.ids = {event_id for (event_id,) in _rows("id", "id IN", names)}
-        successes = {event.session_id for event in events if event.event_type == SUCCESS}
-        sessions_there = _rows("session_id", f"event_type = '{SUCCESS}' AND session_id IN", successes)
-        self.stored = {f"{SUCCESS} {session_id}": "" for (session_id,) in sessions_there}
+        self.ids = {event_id for (event_id,) in _rows(Event, "id", "id IN", names)}
+        successes = {event.session_id for event in events if event.session_id and event.event_type == SUCCESS}
+        there = f"event_type = '{SUCCESS}' AND session_id IN"
+        self.received_at = dict(_rows(Event, "session_id, received_at_ms", there, successes))
+        self.stored = {f"{SUCCESS} {session_id}": "" for session_id in self.received_at}
         sessions = {event.session_id for event in events if event.session_id and event.event_type != SUCCESS}
         if sessions:
             rows = Event.objects.failures().of_sessions(*sessions).values_list(*EventRow._fields)
             self.stored |= {_key(event): _content(event) for event in map(EventRow._make, rows)}
+        self.sessions = dict(_rows(LegacyCount, "session_id, in_stream", "session_id IN", successes))
+        contents = {content for event in events if (content := _content(event)) and content not in self.ids}
+        self.logged = {content for (content,) in _rows(ClientLog, "event_id", "in_stream AND event_id IN", contents)}
 
     def fitted(self, event: EventRow) -> EventRow:
         """Return the event as the stream has room for it: with one failure of each type in a session."""
@@ -255,19 +314,89 @@ class _Known:
     def has_stored(self, event: EventRow) -> bool:
         return _key(event) in self.stored or event.id in self.ids or _content(event) in self.ids
 
+    def has_counted(self, event: EventRow) -> bool:
+        """Tell whether the old tables say that the stream has counted the event, though it may hold it no more."""
+        if event.event_type == SUCCESS:
+            return bool(self.sessions.get(event.session_id))
+        return _content(event) in self.logged
+
+    def why_refused(self, event: EventRow, session_id: str | None) -> str | None:
+        """Return why the event must not be brought here, in words; None when it may be."""
+        if reason := self.met.get(_refusal(event)):
+            return reason
+        if self.gone.has_erased(session_id):
+            return "its session was erased here"
+        if self.has_met(event) or self.has_stored(event) or self.has_counted(event):
+            return None
+        return self.gone.may_hold(event)
+
     def meet(self, event: EventRow) -> None:
         self.met[_key(event)] = _content(event)
         if event.session_id is not None and event.event_type != SUCCESS:
             self.met[f"twin {_content(event)}"] = _content(event)
 
 
-def _rows(columns: str, where: str, values: Collection[str | None]) -> list[tuple[Any, ...]]:
-    """Return columns of the events that `where` finds for these values. The ORM would take longer than the database."""
+class _Gone:
+    """What the stream has counted and holds no more: erased sessions, and how many events by UTC day and type.
+
+    What an import adds is counted and stored, so it changes none of these numbers.
+    """
+
+    def __init__(self) -> None:
+        self.whole_since_ms = 0
+        self.seen: tuple[int, int] | None = None
+        self.erased: frozenset[str] = frozenset()
+        self.days: dict[int, Counter[str]] = {}
+
+    def look_again(self) -> None:
+        """Notice a prune or an erasure that runs beside the import. To be called after stored events were looked up."""
+        self.whole_since_ms = retention.whole_since_ms()
+        now = self.whole_since_ms, AuditEntry.objects.filter(kind=AuditKind.ERASURE).count()
+        if self.seen != now:
+            self.seen = now
+            self.days.clear()
+            self.erased = old_tables.erased_sessions()
+        for day_ms in [day_ms for day_ms in self.days if day_ms < self.whole_since_ms]:
+            del self.days[day_ms]  # a prune may still be at it
+
+    def has_erased(self, session_id: str | None) -> bool:
+        return bool(self.erased) and session_id is not None and old_tables.erased(session_id) in self.erased
+
+    def may_hold(self, event: EventRow) -> str | None:
+        """Return in words why the event may be one of them; None when it cannot be.
+
+        The old system's clock and ours, and a client that tries again, put one event on two days.
+        """
+        day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
+        if not any(self._of(day_ms + days * DAY_MS)[event.event_type] for days in (-1, 0, 1)):
+            return None
+        if event.received_at_ms < self.whole_since_ms:
+            day = clock.iso(self.whole_since_ms)[:10]
+            return f"received before {day}, from which events are pruned: may have been counted already"
+        return "received within a day of events that were pruned or erased: may have been counted already"
+
+    def _of(self, day_ms: int) -> Counter[str]:
+        if day_ms not in self.days:
+            end_ms = day_ms + DAY_MS
+            counted = Counter(metrics.totals_by_type(day_ms, end_ms))
+            if counted.total():
+                by_type = Event.objects.between(day_ms, end_ms).values_list("event_type")
+                known = Counter(dict(by_type.annotate(count=Count("*"))))
+                known[SUCCESS] += old_tables.known_without_event(day_ms, end_ms)
+                counted -= known
+            self.days[day_ms] = counted
+        return self.days[day_ms]
+
+
+def _rows(
+    table: type[Model], columns: str, where: str, values: Collection[str | None]
+) -> list[tuple[Any, ...]]:  # fmt: skip
+    """Return columns of the rows that `where` finds for these values. The ORM would take longer than the database."""
     if not values:
         return []
     with connection.cursor() as cursor:
         marks = ", ".join(["%s"] * len(values))
-        cursor.execute(f"SELECT {columns} FROM {Event._meta.db_table} WHERE {where} ({marks})", list(values))  # noqa: S608
+        cursor.execute(f"SELECT {columns} FROM {table._meta.db_table} WHERE {where} ({marks})", list(values))  # noqa: S608
         return list(cursor.fetchall())
 
 
@@ -310,6 +439,18 @@ def _names(event: EventRow) -> list[str]:
     return [_key(event), _content(event)] if event.session_id is not None else [event.id, f"twin {event.id}"]
 
 
+def _refusal(event: EventRow) -> str:
+    """Return the name under which the reason of a refusal is kept: that of the twins too."""
+    return f"refused {_content(event) or _key(event)}"
+
+
+def _without_nul(row: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the row with its texts as any database can store them, and what had to be repaired for it."""
+    if not any(value.__class__ is str and "\0" in value for value in row.values()):
+        return row, []
+    return {name: without_nul(value) for name, value in row.items()}, ["NUL characters, now U+FFFD"]
+
+
 def _is_baseline(row: dict[str, Any]) -> bool:
     return any(isinstance(row[name], str) and row[name].startswith("baseline-") for name in ("id", "session_id"))
 
@@ -324,7 +465,7 @@ def _baseline_total(row: dict[str, Any]) -> int | None:
 
 def _fault(row: dict[str, Any]) -> str | None:
     """Return why a row cannot be stored at all, in words; everything else about it can be repaired."""
-    if not isinstance(row["id"], str) or not 1 <= len(row["id"]) <= MAX_ID or contract.clean(row["id"]) != row["id"]:
+    if not isinstance(row["id"], str) or not 1 <= len(row["id"]) <= MAX_ID:
         return f"the id is no text of 1 to {MAX_ID} characters"
     if type(row["received_at_ms"]) is not int or not 0 <= row["received_at_ms"] <= MAX_RECEIVED_MS:
         return "the time received is no time in milliseconds"

@@ -1,7 +1,9 @@
 """An export from D1, loaded beside the database before any of it is believed.
 
-The SQL of an export is somebody's program. It runs in a scratch SQLite whose authorizer lets it create tables
-and indexes and insert literals, with the functions `replace` and `char`, and nothing else.
+The SQL of an export is somebody's program. Its CREATE statements run in an empty database in memory, of which only the
+names of tables and columns are used. Its INSERT statements run in a scratch database, on plain tables that have no
+default, constraint, index or computed column. They may hold literals and the functions `replace` and `char`. So a
+statement does no more work than its own length allows.
 """
 
 import errno
@@ -12,16 +14,26 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 MAX_STATEMENT_BYTES = 4_194_304
 MAX_STATEMENT_LINES = 2_000
+# Everything but text between quotes. A row of a hundred columns has 5,000. SQLite compiles some expressions in a time
+# that grows with the square of their number.
+MAX_CODE_BYTES = 8_192
+# Each CREATE looks at all that came before it.
+MAX_CREATES = 500
+# An export undoes what stands for line breaks, so `replace` never makes text longer. Nested four deep, it makes the
+# text of a statement four times.
+MAX_GROWTH = 4
+# `\n` and `\r`, or a stand-in of up to 14 characters. The search for a longer one may compare each of its characters
+# at each place of the text.
+MAX_PATTERN = 16
 # Ids and sessions come in no order: with SQLite's own 2 MB most pages of their indexes would be read and written again
 # and again.
 PAGES_KEPT_KIB = 32_768
-# A statement of an export is done in a few thousand steps of SQLite's machine; an index takes a dozen for each
-# row, and no row is shorter than that.
-_STEPS_A_CALL = 100_000
+# No statement of an export has a loop. A statement that needs more steps of SQLite's machine has one.
+_STEPS_A_CALL = 1_000
 _MAX_CALLS = 100
 # Less than a write of SQLite's.
 _NO_ROOM_BYTES = 1_048_576
@@ -39,8 +51,19 @@ TABLES = {
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _TRANSACTION = re.compile(rb"\s*(BEGIN(\s+TRANSACTION)?|COMMIT|END(\s+TRANSACTION)?)\s*;\s*", re.IGNORECASE)
+_CREATE = re.compile(rb"(?:\s++|--[^\n]*+\n|/\*.*?\*/)*+CREATE\b", re.IGNORECASE | re.DOTALL)
+# What begins and ends with a mark of its own: a literal, a name in quotes, a comment.
+_QUOTED = rb"""'[^']*+'|"[^"]*+"|`[^`]*+`|\[[^\]]*+\]|--[^\n]*+(?:\n|\Z)|/\*.*?\*/"""
+_PIECE = re.compile(rb"(?:'[^']*+')++|" + _QUOTED, re.DOTALL)
+# As much of a line as leaves nothing open, and the semicolon that ends a statement with the line.
+_CLOSED = re.compile(rb"(?:[^'\"`\[;/-]++|" + _QUOTED + rb"|-(?!-)|/(?!\*)|;(?!\s*+\Z))*+(?P<end>;\s*+\Z)?", re.DOTALL)
 _SEQUENCE = "sqlite_sequence"
 _SCHEMA = ("sqlite_master", "sqlite_schema")
+# The first of these that the name of a type contains decides; SQLite's own rules.
+_AFFINITIES = (
+    ("INT", "INTEGER"), ("CHAR", "TEXT"), ("CLOB", "TEXT"), ("TEXT", "TEXT"), ("BLOB", "BLOB"), ("REAL", "REAL"),
+    ("FLOA", "REAL"), ("DOUB", "REAL"),
+)  # fmt: skip
 # SQLite's action codes that Python gives no name, or only a newer one does.
 _FUNCTION, _RECURSIVE = 31, 33
 _WORDS = {
@@ -59,6 +82,11 @@ _WORDS = {
     sqlite3.SQLITE_ALTER_TABLE: "ALTER TABLE",
     _RECURSIVE: "a recursive query",
 }
+
+
+def without_nul(value: Any) -> Any:
+    """Return a value with U+FFFD for each NUL of a text; PostgreSQL stores no NUL."""
+    return value.replace("\0", "\ufffd") if value.__class__ is str and "\0" in value else value
 
 
 class RefusedFile(Exception):
@@ -141,74 +169,160 @@ def _select(table: str) -> str:
 
 
 class _Gatekeeper:
-    """What a statement of an export may do; `refused` names what it was stopped at."""
+    """What the statements of an export may do; `refused` names what one of them was stopped at.
 
-    def __init__(self, file_bytes: int) -> None:
+    `rows` is the scratch database, `schema` the one in memory. `produced` counts the characters that `replace` made.
+    """
+
+    def __init__(self, rows: sqlite3.Connection) -> None:
+        self.rows = rows
+        self.schema = sqlite3.connect(":memory:", isolation_level=None)
+        self.plain = sqlite3.connect(":memory:")
+        self.plain.text_factory = rows.text_factory
         self.refused = ""
-        self.calls = 0
-        self.most_calls = _MAX_CALLS + file_bytes // _STEPS_A_CALL
+        self.calls = self.creates = self.produced = self.may_produce = 0
+        _bound(self.schema)
+        # The table that counts for AUTOINCREMENT: an export deletes from it and fills it.
+        self.rows.execute("CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT)")
+        self.rows.execute("DROP TABLE counted")
+        self.rows.create_function("replace", 3, self.replace, deterministic=True)
+        self.watch()
 
-    def authorize(self, action: int, first: str | None, second: str | None, *_: Any) -> int:
-        if self._may(action, first, second):
+    def watch(self) -> None:
+        self.rows.set_authorizer(partial(self.authorize, self.may_insert))
+        self.schema.set_authorizer(partial(self.authorize, self.may_create))
+        for connection in (self.rows, self.schema):
+            connection.set_progress_handler(self.is_too_long, _STEPS_A_CALL)
+
+    def unwatch(self) -> None:
+        for connection in (self.rows, self.schema):
+            connection.set_authorizer(None)
+            connection.set_progress_handler(None, 0)
+
+    def leave(self) -> None:
+        self.unwatch()
+        self.schema.close()
+        self.plain.close()
+
+    def run(self, statement: bytes) -> None:
+        """Run one statement; raises sqlite3.Error, or RefusedFile in words."""
+        self.calls = self.produced = 0
+        self.refused = ""
+        self.may_produce = MAX_GROWTH * len(statement)
+        if len(statement) > MAX_CODE_BYTES and _code_bytes(statement) > MAX_CODE_BYTES:
+            raise RefusedFile(f"it has more than {MAX_CODE_BYTES:,} bytes beside its texts")
+        sql, texts = _with_nul_apart(statement)
+        if _CREATE.match(statement):
+            self.create(sql)
+        elif self.rows.execute(sql, texts).description is not None:
+            raise RefusedFile("it returns rows, and no statement of an export does")
+
+    def create(self, sql: str) -> None:
+        """Run a CREATE statement on the empty database, and make a plain table of each new one for the rows."""
+        self.creates += 1
+        if self.creates > MAX_CREATES:
+            raise RefusedFile(f"it is one more than {MAX_CREATES} CREATE statements")
+        self.schema.execute(sql)
+        self.unwatch()
+        there = {name for (name,) in self.rows.execute("SELECT name FROM sqlite_master")}
+        for (table,) in self.schema.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            if table not in there and not table.startswith("sqlite_"):
+                columns = self.schema.execute("SELECT name, type, hidden FROM pragma_table_xinfo(?)", (table,))
+                self.rows.execute(f"CREATE TABLE {_name(table)} ({', '.join(_plain_column(*c) for c in columns)})")
+        self.watch()
+
+    def replace(self, text: Any, pattern: Any, by: Any) -> Any:
+        """Do what SQLite's `replace` does, within bounds: it knows none for its output, nor for its comparisons."""
+        is_plain = text.__class__ is pattern.__class__ is by.__class__ is str and pattern[:1] not in ("", "\0")
+        whole, sought, other = (text, pattern, by) if is_plain else self.as_texts(text, pattern, by)
+        if len(sought) > MAX_PATTERN:
+            self.refused = f"the function replace with a pattern of more than {MAX_PATTERN} characters"
+            raise ValueError(self.refused)
+        found = whole.count(sought) if sought else 0
+        self.produced += len(whole) + found * (len(other) - len(sought))
+        if self.produced > self.may_produce:
+            raise ValueError("it makes far more text than it holds")
+        if is_plain:
+            return text.replace(pattern, by)
+        return self.plain.execute("SELECT replace(?, ?, ?)", (text, pattern, by)).fetchone()[0]
+
+    def as_texts(self, *values: Any) -> tuple[str, ...]:
+        """Return values as the texts that SQLite takes them for."""
+        columns = "CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT)"
+        return tuple(text or "" for text in self.plain.execute(f"SELECT {columns}", values).fetchone())
+
+    def authorize(
+        self, may: Callable[[int, str | None, str | None], bool], action: int, first: str | None, second: str | None,
+        *_: Any,
+    ) -> int:  # fmt: skip
+        if may(action, first, second):
             return sqlite3.SQLITE_OK
         self.refused = f"the function {second}" if action == _FUNCTION else _WORDS.get(action, "this statement")
         return sqlite3.SQLITE_DENY
 
     @staticmethod
-    def _may(action: int, first: str | None, second: str | None) -> bool:
+    def may_create(action: int, first: str | None, _: str | None) -> bool:
         if action in (sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_REINDEX):
             return True
-        if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_READ):
-            return True
-        if action == sqlite3.SQLITE_UPDATE:
-            return first in _SCHEMA  # part of every CREATE
+        if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_READ, _FUNCTION):
+            return True  # on tables without a row
+        return action == sqlite3.SQLITE_UPDATE and first in _SCHEMA
+
+    @staticmethod
+    def may_insert(action: int, first: str | None, second: str | None) -> bool:
+        if action == sqlite3.SQLITE_INSERT:
+            return first not in _SCHEMA
         if action == sqlite3.SQLITE_DELETE:
             return first == _SEQUENCE
         if action == _FUNCTION:
+            # `char` makes at most one character of an argument.
             return second in ("replace", "char")
         return action == sqlite3.SQLITE_PRAGMA and first == "defer_foreign_keys"
 
     def is_too_long(self) -> int:
         self.calls += 1
-        return int(self.calls > self.most_calls)
+        return int(self.calls > _MAX_CALLS)
+
+    def why(self, error: Exception) -> str:
+        """Return in words why a statement failed."""
+        if self.produced > self.may_produce:
+            return "it makes far more text than it holds"
+        if self.refused:
+            return f"{self.refused} has no place in an export and is not run"
+        if self.calls > _MAX_CALLS:
+            return "it takes longer than any statement of an export"
+        if str(error).startswith("user-defined function"):
+            return "it gives the function replace what is no text"
+        return str(error).rstrip(".")
 
 
 def _run_sql(file: Path, connection: sqlite3.Connection, progress: Callable[[int], None]) -> None:
-    gatekeeper = _Gatekeeper(file.stat().st_size)
     connection.execute("BEGIN")
-    connection.set_authorizer(gatekeeper.authorize)
-    connection.set_progress_handler(gatekeeper.is_too_long, _STEPS_A_CALL)
+    gatekeeper = _Gatekeeper(connection)
     read = 0
-    for number, statement in enumerate(_statements(file), start=1):
-        read += len(statement)
-        if _TRANSACTION.fullmatch(statement):
-            continue
-        gatekeeper.calls = 0
-        try:
-            connection.execute(statement.decode())
-        except UnicodeDecodeError:
-            raise RefusedFile(f"Statement {number} is not UTF-8.") from None
-        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            raise RefusedFile(f"Statement {number}: {_why(gatekeeper, error)}.") from error
-        if number % 1_000 == 0:
-            progress(read)
-    connection.set_authorizer(None)
-    connection.set_progress_handler(None, 0)
+    try:
+        for number, statement in enumerate(_statements(file), start=1):
+            read += len(statement)
+            if _TRANSACTION.fullmatch(statement):
+                continue
+            try:
+                gatekeeper.run(statement)
+            except UnicodeDecodeError:
+                raise RefusedFile(f"Statement {number} is not UTF-8.") from None
+            except (sqlite3.Error, sqlite3.Warning, ValueError, RefusedFile) as error:
+                raise RefusedFile(f"Statement {number}: {gatekeeper.why(error)}.") from error
+            if number % 1_000 == 0:
+                progress(read)
+    finally:
+        gatekeeper.leave()
     connection.execute("COMMIT")
     progress(read)
-
-
-def _why(gatekeeper: _Gatekeeper, error: Exception) -> str:
-    if gatekeeper.refused:
-        return f"{gatekeeper.refused} has no place in an export and is not run"
-    if gatekeeper.calls > gatekeeper.most_calls:
-        return "it takes longer than any statement of an export"
-    return str(error).rstrip(".")
 
 
 def _statements(file: Path) -> Iterator[bytes]:
     waiting: list[bytes] = []
     size = 0
+    opened = b""
     with file.open("rb") as lines:
         while line := lines.readline(MAX_STATEMENT_BYTES + 1):
             waiting.append(line)
@@ -217,13 +331,71 @@ def _statements(file: Path) -> Iterator[bytes]:
                 raise RefusedFile(
                     f"A statement is longer than {MAX_STATEMENT_BYTES:,} bytes or {MAX_STATEMENT_LINES:,} lines."
                 )
-            if line.rstrip().endswith(b";"):
-                statement = b"".join(waiting)
-                if sqlite3.complete_statement(statement.decode(errors="replace").replace("\0", " ")):
-                    yield statement
-                    waiting, size = [], 0
+            opened, is_end = _read_line(line, opened)
+            if is_end:
+                yield b"".join(waiting)
+                waiting, size = [], 0
     if b"".join(waiting).strip():
         raise RefusedFile("The file ends in the middle of a statement: the export is not whole.")
+
+
+def _read_line(line: bytes, opened: bytes) -> tuple[bytes, bool]:
+    """Return what would end the literal, name or comment that is open at the end of a line, and whether a statement
+    ends with the line. `opened` is the first of these for the line before.
+
+    Not `sqlite3.complete_statement`, which would have to read the statement from its beginning at each of its lines.
+    """
+    start = line.find(opened) + len(opened)
+    if start < len(opened):
+        return opened, False
+    match = cast("re.Match[bytes]", _CLOSED.match(line, start))  # it may be empty
+    rest = line[match.end() :]
+    if not rest:
+        return b"", match["end"] is not None
+    return (b"*/" if rest.startswith(b"/*") else rest[:1].replace(b"[", b"]")), False
+
+
+def _code_bytes(statement: bytes) -> int:
+    """Return how long a statement is without the text between the quotes of its literals."""
+    return len(_PIECE.sub(lambda match: b"" if match[0].startswith(b"'") else match[0], statement))
+
+
+def _with_nul_apart(statement: bytes) -> tuple[str, list[str]]:
+    """Return the statement with a parameter for each literal that holds NUL, and these texts.
+
+    SQLite takes NUL for the end of a statement. The old Worker stored it in texts, and an export has it there as it is.
+    """
+    texts: list[str] = []
+    if b"\0" not in statement:
+        return statement.decode(), texts
+
+    def apart(match: re.Match[bytes]) -> bytes:
+        literal = match[0]
+        if not literal.startswith(b"'") or b"\0" not in literal:
+            return literal
+        texts.append(literal[1:-1].decode().replace("''", "'"))
+        return b"?"
+
+    sql = _PIECE.sub(apart, statement).decode()
+    if "\0" in sql:
+        raise RefusedFile("it has a NUL character outside of its texts")
+    return sql, texts
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _plain_column(name: str, declared: str, hidden: int) -> str:
+    """Return a column that keeps values as one of this name and type would, and does nothing else."""
+    _refuse_generated(hidden)
+    kinds = (kind for word, kind in _AFFINITIES if word in declared.upper())
+    return f"{_name(name)} {next(kinds, 'NUMERIC') if declared else ''}"
+
+
+def _refuse_generated(hidden: int) -> None:
+    if hidden:
+        raise RefusedFile("A generated column has no place in an export.")
 
 
 def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
@@ -232,13 +404,16 @@ def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
     try:
         source.execute("PRAGMA trusted_schema=OFF")
         _bound(source)
-        source.set_authorizer(_read_only)
         for table, columns in TABLES.items():
+            source.set_authorizer(None)
             kind = source.execute("SELECT type, sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
             if kind is None:
                 continue
             if kind[0] != "table" or re.match(r"\s*CREATE\s+VIRTUAL", kind[1] or "", re.IGNORECASE):
                 raise RefusedFile(f"{table} is no plain table in this file.")
+            for (hidden,) in source.execute("SELECT hidden FROM pragma_table_xinfo(?)", (table,)):
+                _refuse_generated(hidden)
+            source.set_authorizer(_read_only)
             connection.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
             connection.execute("BEGIN")
             connection.executemany(
@@ -267,12 +442,13 @@ def _checked(connection: sqlite3.Connection) -> Staged:
     if not known:
         raise RefusedFile(f"It holds neither {' nor '.join(TABLES)}: this is no export of the old Worker.")
     rows = {}
+    connection.create_function("without_nul", 1, without_nul, deterministic=True)
     for table in known:
         columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         missing = [column for column in TABLES[table] if column not in columns]
         if missing:
             raise RefusedFile(f"{table} lacks the column {', '.join(missing)}.")
-        twice = f"SELECT 1 FROM {table} WHERE id IS NOT NULL GROUP BY id HAVING COUNT(*) > 1 LIMIT 1"  # noqa: S608
+        twice = f"SELECT 1 FROM {table} WHERE id IS NOT NULL GROUP BY without_nul(id) HAVING COUNT(*) > 1 LIMIT 1"  # noqa: S608
         if connection.execute(twice).fetchone():
             raise RefusedFile(f"Two rows of {table} have the same id.")
         connection.execute(f"CREATE INDEX staged_{table} ON {table} (received_at_ms)")
@@ -283,5 +459,4 @@ def _checked(connection: sqlite3.Connection) -> Staged:
 
 
 def _read_only_and_notes(action: int, first: str | None, *_: Any) -> int:
-    # A column of a hostile table may be computed by any function: reading it must not run one.
     return sqlite3.SQLITE_DENY if action == _FUNCTION else sqlite3.SQLITE_OK

@@ -14,7 +14,8 @@ class ClientLog(models.Model):
     `origin` and `ip_hash` NULL. `event_id` is the id that its content has in the unified stream;
     `in_stream` says that it is there, or was until retention deleted it.
 
-    `arrived`: the row came in by `/client-log`; an import or a switch of the mode writes rows that did not.
+    `arrived`: the row came in by `/client-log`. An import or a switch of the mode writes rows that did not, and such a
+    row stays as it is when the same failure arrives later.
     `sent_to_event`: the client said that it sends the same failure to `/event`.
     `refused_fields`: the fields for which `/event` refuses this payload, sorted and separated by commas.
     """

@@ -1,13 +1,14 @@
 """Reads and writes of the old system's two tables."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
-from events import metrics
+from events import guards, metrics
+from events.models import Event
 from legacy.models import ClientLog, LegacyCount
 
 NOBODY = "erased-"
@@ -25,6 +26,81 @@ def stream_count() -> int:
 def nobody() -> str:
     """Return a session that means nobody, for what is counted and was erased or pruned."""
     return f"{NOBODY}{secrets.token_hex(12)}"
+
+
+def erased(session_id: str) -> str:
+    """Return the name under which an erased session is counted: a keyed hash, by which an import recognises it."""
+    return erased_prefix() + guards.keyed_hash(f"erased session {session_id}")
+
+
+def erased_prefix() -> str:
+    """Return what these names begin with, as long as the site's key stays the same."""
+    return f"{NOBODY}{guards.keyed_hash('erased sessions')[:8]}-"
+
+
+def forget_session(session_id: str) -> None:
+    """Count an erased session under another name, in the caller's transaction and before its events are deleted.
+
+    A success that came by `/event` alone gets a row too, so that an import can recognise it.
+    """
+    row = LegacyCount.objects.filter(pk=session_id).first()
+    success = Event.objects.successes().filter(session_id=session_id).first()
+    name = erased(session_id)
+    if LegacyCount.objects.filter(pk=name).exists():  # it came again after an erasure, and was counted again
+        name = nobody()
+    if row is not None:
+        # Where its event is in the stream, nothing must copy the row there. No session of the new name has arrived, so
+        # parity does not miss its event.
+        in_stream = row.in_stream or success is not None
+        LegacyCount.objects.filter(pk=session_id).update(session_id=name, in_stream=in_stream, arrived=False)
+    elif success is not None:
+        keep(LegacyCount(session_id=name, counted_at_ms=success.received_at_ms, in_stream=True))
+
+
+def erased_sessions() -> frozenset[str]:
+    """Return the names under which erased sessions are counted."""
+    return frozenset(LegacyCount.objects.filter(pk__startswith=erased_prefix()).values_list("pk", flat=True))
+
+
+def known_without_event(start_ms: int, end_ms: int) -> int:
+    """Return how many sessions of [start_ms, end_ms) are known here and counted by the stream, which no longer holds
+    their events. Sessions under random names are not known."""
+    rows = LegacyCount.objects.filter(counted_at_ms__gte=start_ms, counted_at_ms__lt=end_ms, in_stream=True)
+    events = Event.objects.successes().filter(session_id=OuterRef("pk"))
+    is_known = Q(pk__startswith=erased_prefix()) | ~Q(pk__startswith=NOBODY)
+    return rows.filter(is_known).exclude(Exists(events)).count()
+
+
+def note_what_is_in_stream(*, at_once: int) -> None:
+    """Mark the rows that wait for the stream though it holds their events: once those are pruned, nothing tells.
+
+    Both came of one report, by `/event` and by an old route in `separate`.
+    """
+    _note_waiting(LegacyCount, "session_id", _sessions_in_stream, at_once)
+    _note_waiting(ClientLog, "event_id", _ids_in_stream, at_once)
+
+
+def _note_waiting(
+    table: type[ClientLog | LegacyCount],
+    name: str,
+    in_stream: Callable[[Collection[str]], Iterable[str | None]],
+    at_once: int,
+) -> None:
+    after = ""
+    rows = table._default_manager.filter(in_stream=False).order_by("pk").values_list("pk", name)
+    while some := dict(rows.filter(pk__gt=after)[:at_once]):
+        there = set(in_stream(some.values()))
+        keys = [key for key, value in some.items() if value in there]
+        table._default_manager.filter(pk__in=keys).update(in_stream=True)
+        after = list(some)[-1]
+
+
+def _sessions_in_stream(sessions: Collection[str]) -> Iterable[str | None]:
+    return Event.objects.successes().filter(session_id__in=sessions).values_list("session_id", flat=True)
+
+
+def _ids_in_stream(ids: Collection[str]) -> Iterable[str]:
+    return Event.objects.filter(pk__in=ids).values_list("pk", flat=True)
 
 
 def keep(row: ClientLog | LegacyCount) -> bool:

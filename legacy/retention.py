@@ -1,7 +1,7 @@
 """What a prune and an erasure do to the old tables: `events.retention.Adjunct`.
 
-Sessions that the old counter knows are a count and no text, so a prune leaves them; an erased one is counted under a
-name that means nobody.
+Sessions that the old counter knows are a count and no text, so a prune leaves them. An erased session is counted under
+a keyed hash of its name.
 """
 
 from collections import Counter
@@ -40,6 +40,7 @@ def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple
     """Delete rows received before a moment; those that wait for the stream stay, as nothing has counted them yet."""
     if _are_gone():
         return
+    old_tables.note_what_is_in_stream(at_once=at_once)
     for ids in batches(_old(before_ms, imported_too=imported_too), at_once):
         with transaction.atomic():
             deleted, _ = ClientLog.objects.filter(pk__in=ids).delete()
@@ -59,8 +60,7 @@ def erase(session_id: str, ids: Collection[str]) -> None:
         ParityRun.objects.filter(pk=run.pk).update(finding=finding)
     if not _are_gone():
         _rows_of(ids).delete()
-        # It did not arrive under that name, so parity does not miss its event.
-        LegacyCount.objects.filter(pk=session_id).update(session_id=old_tables.nobody(), arrived=False)
+        old_tables.forget_session(session_id)
 
 
 def forget_made_up(sessions: Collection[str], ids: Collection[str]) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
 from tests.faults.postgres import find_programs
+from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
 
 _sessions = itertools.count(1)
@@ -63,6 +64,12 @@ def _clean_process() -> None:
         modes.forget()
     for cache in caches.all():
         cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_command_outlives_its_test() -> Iterator[None]:
+    yield
+    end_all()
 
 
 def payload(**changes: Any) -> dict[str, Any]:

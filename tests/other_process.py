@@ -10,6 +10,8 @@ from django.db import connection
 
 from tests.servers import PROJECT_DIR
 
+_started: list[subprocess.Popen[str]] = []
+
 
 def shared_site(data_dir: Path) -> dict[str, str]:
     """Return the environment of a process that has this test's database, and a folder of data of its own."""
@@ -29,8 +31,11 @@ def shared_site(data_dir: Path) -> dict[str, str]:
 
 
 def manage(environment: dict[str, str], *args: str) -> subprocess.Popen[str]:
-    """Start a command of the site; `communicate()` waits for its end and returns what it said."""
-    return subprocess.Popen(
+    """Start a command of the site; `communicate()` waits for its end and returns its output.
+
+    If the test fails before that, `end_all` ends it.
+    """
+    process = subprocess.Popen(
         [sys.executable, "manage.py", *args],
         cwd=PROJECT_DIR,
         env=environment,
@@ -39,3 +44,11 @@ def manage(environment: dict[str, str], *args: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    while _started:
+        with _started.pop() as process:  # closes the pipes and waits
+            process.kill()

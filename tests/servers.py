@@ -8,16 +8,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlencode
+
+import psutil
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 60  # for a loaded machine; nothing here waits longer than it must
 
 
 class Server:
-    """One running site; `pid` is the main process, which a service manager would hold."""
+    """One site, started as often as a test likes. As a context manager it ends what still runs.
+
+    On Linux the server also ends when the process of the tests is killed.
+    """
+
+    process: subprocess.Popen[bytes]  # the main process, which a service manager would hold
 
     def __init__(self, data_dir: Path, **env: str) -> None:
         self.port = free_port()
@@ -30,12 +38,13 @@ class Server:
             "PYTEST_VERSION": "as in tests: no .env is read",
         } | env
         self.log = data_dir.parent / f"{data_dir.name}.log"
+        self.project = PROJECT_DIR
         self.prefix: list[str] = []  # a program that starts the server with fewer rights
 
     def command(self, *args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "manage.py", *args],
-            cwd=PROJECT_DIR,
+            cwd=self.project,
             env=self.env,
             capture_output=True,
             text=True,
@@ -43,17 +52,31 @@ class Server:
             check=False,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_running():
+            try:
+                self.stop()
+            finally:
+                if self.is_running():
+                    self.kill_group()
+
     def start(self) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "manage.py", "serve"],
-                cwd=PROJECT_DIR,
+                [*self.prefix, sys.executable, "manage.py", "serve", "--stop-with-parent"],
+                cwd=self.project,
                 env=self.env,
                 stdout=log,
                 stderr=log,
                 process_group=0,  # so that a test can end the whole of it at one moment
             )
         wait_until(self.answers, f"the server never answered:\n{self.log.read_text()}")
+
+    def is_running(self) -> bool:
+        return hasattr(self, "process") and self.process.poll() is None
 
     def answers(self) -> bool:
         if self.process.poll() is not None:
@@ -102,16 +125,11 @@ class Server:
             return "; ".join(cookie.partition(";")[0] for cookie in answer.headers.get_all("Set-Cookie"))
 
     def worker_memory_bytes(self) -> int:
-        found = subprocess.run(
-            ["ps", "-o", "rss=", "-p", str(self.workers[0])], capture_output=True, text=True, check=True
-        )
-        return int(found.stdout) * 1024
+        return int(psutil.Process(self.workers[0]).memory_info().rss)
 
     @property
     def workers(self) -> list[int]:
-        found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
-        pairs = (line.split() for line in found.stdout.splitlines())
-        return [int(pid) for pid, parent in pairs if int(parent) == self.process.pid]
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
 
     def stop(self) -> int:
         """Stop as a service manager would; return the exit code."""
@@ -131,13 +149,9 @@ class Server:
 
 @contextmanager
 def served(data_dir: Path, **env: str) -> Iterator[Server]:
-    server = Server(data_dir, **env)
-    server.start()
-    try:
+    with Server(data_dir, **env) as server:
+        server.start()
         yield server
-    finally:
-        if server.process.poll() is None:
-            server.stop()
 
 
 def free_port() -> int:
@@ -147,12 +161,9 @@ def free_port() -> int:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def wait_until(holds, what: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:

@@ -152,11 +152,15 @@ def test_a_comparison_by_the_rule_of_earlier_releases_no_longer_names_it() -> No
     assert ParityRun.objects.get().finding == {"examples_only_old": kept, "examples_only_new": kept, "days": []}
 
 
-def test_what_came_by_an_import_may_come_again(tmp_path: Path) -> None:
+def test_what_came_by_an_import_is_refused_by_the_next(tmp_path: Path) -> None:
     make_event(**success(session_id="no-import"))
     imported(tmp_path)
     assert "import" not in run("no-import")
-    assert "the same export would bring it back" in run(SESSION)
+    before = counts()
+    assert "Another import refuses it, and counts nothing twice." in run(SESSION)
+    imported(tmp_path)
+    assert counts() == before
+    assert SESSION not in everything()
 
 
 def test_a_dry_run_only_looks(client: Client) -> None:

@@ -44,7 +44,12 @@ export function call(done: Done, failed: Failed): void {
   reportClientError({ ...failed, eventType: "flash_fail" });
 }
 
-export const telemetry: Telemetry = createTelemetry();
+export const telemetry: Telemetry = createTelemetry({ baseUrl: "https://example.org", token: undefined });
+try {
+  call(JSON.parse("{}"), JSON.parse("{}"));
+} catch (error) {
+  telemetry.reportError(error); // an unknown
+}
 // @ts-expect-error there is no such mode
 createTelemetry({ unified: "both" });
 // @ts-expect-error there is no such option
@@ -100,7 +105,7 @@ def test_every_example_compiles(tmp_path: Path) -> None:
         "strict": True,
         "noEmit": True,
         "noUncheckedIndexedAccess": True,
-        "exactOptionalPropertyTypes": False,
+        "exactOptionalPropertyTypes": True,
         "target": "es2022",
         "module": "esnext",
         "moduleResolution": "bundler",

@@ -131,7 +131,7 @@ def test_a_window_that_is_over_says_so(client: Client) -> None:
 def figures(answer: Any) -> list[list[int]]:
     """Return the rows of figures, newest first, then the sums: successes and failures in one list each."""
     rows = [*(day.sides for day in reversed(answer.context["days"])), answer.context["total"]]
-    return [[cell.figure for _, cells in sides for cell in cells] for sides in rows]
+    return [[cell.figure for side in sides for cell in side.cells] for sides in rows]
 
 
 def test_each_day_and_the_whole_are_told_in_figures(client: Client) -> None:

@@ -30,11 +30,10 @@ def test_a_first_start_makes_everything_that_is_needed(data_dir: Path) -> None:
         password = banner.split("admin / ")[1].split()[0]
         status, _ = server.post("/event", json.dumps(success()).encode())
         assert status == 201
-    server.start()
-    try:
+    with server:
+        server.start()
         assert password not in server.log.read_text().split(banner)[1]
         assert server.get("/metrics/flash-count") == (200, b'{"ok":true,"total":1}')
-    finally:
         assert server.stop() == 0
 
 
@@ -50,11 +49,9 @@ def test_made_up_events_are_offered_to_an_empty_site_alone(data_dir: Path) -> No
         first = server.log.read_text()
         assert "manage.py demo_data" in first
         server.post("/event", json.dumps(success()).encode())
-    server.start()
-    try:
+    with server:
+        server.start()
         assert "demo_data" not in server.log.read_text().removeprefix(first)
-    finally:
-        server.stop()
 
 
 def test_failures_without_a_group_are_told(data_dir: Path) -> None:
@@ -65,11 +62,9 @@ def test_failures_without_a_group_are_told(data_dir: Path) -> None:
     with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
         database.execute("UPDATE telemetry_events SET fingerprint = NULL")
         database.commit()
-    server.start()
-    try:
+    with server:
+        server.start()
         assert "manage.py regroup_failures" in server.log.read_text().removeprefix(first)
-    finally:
-        server.stop()
 
 
 def test_a_second_server_on_the_same_data_is_refused_in_words(data_dir: Path) -> None:
@@ -152,8 +147,11 @@ def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
 
 
 def test_no_worker_outlives_a_killed_main_process(data_dir: Path) -> None:
-    server = Server(data_dir)
-    server.start()
-    workers = server.workers
-    server.kill()
-    wait_until(lambda: not any(map(is_alive, workers)), "an orphan is left")
+    with served(data_dir) as server:
+        workers = server.workers
+        server.kill()
+        try:
+            wait_until(lambda: not any(map(is_alive, workers)), "an orphan is left")
+        finally:
+            for orphan in filter(is_alive, workers):
+                os.kill(orphan, signal.SIGKILL)

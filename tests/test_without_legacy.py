@@ -27,19 +27,23 @@ SUITE = [
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    return copy_without_legacy(tmp_path)
+
+
+def copy_without_legacy(folder: Path) -> Path:
     """Return a copy of the project without the old system."""
     for name in KEPT:
         source = PROJECT_DIR / name
         if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
         else:
-            shutil.copy(source, tmp_path / name)
+            shutil.copy(source, folder / name)
     for name, mark in LINES.items():
-        lines = (tmp_path / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if mark not in line]
         assert len(lines) - len(kept) == 1
-        (tmp_path / name).write_text("".join(kept), encoding="utf-8")
-    return tmp_path
+        (folder / name).write_text("".join(kept), encoding="utf-8")
+    return folder
 
 
 def run(project: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,7 @@
 """One Chromium, one page and one site for all browser tests; a test that breaks one has its own."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,17 +27,16 @@ def _page(page_folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def make_browser(_page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Browser]]:
     """Start a Chromium, with preferences of the user's where a test wants some."""
-    started: list[Browser] = []
+    with ExitStack() as started:
 
-    def start(**preferences: object) -> Browser:
-        found = find_chromium()
-        assert found
-        started.append(Browser(*found, tmp_path_factory.mktemp("profile"), **preferences))
-        return started[-1]
+        def start(**preferences: object) -> Browser:
+            found = find_chromium()
+            assert found
+            browser = Browser(*found, tmp_path_factory.mktemp("profile"), **preferences)
+            started.callback(browser.driver.quit)
+            return browser
 
-    yield start
-    for browser in started:
-        browser.driver.quit()
+        yield start
 
 
 @pytest.fixture(scope="session")

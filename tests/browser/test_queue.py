@@ -75,8 +75,8 @@ def test_a_site_killed_in_the_middle_of_a_flush_has_everything_once_after_its_re
     browser: Browser, tmp_path: Path
 ) -> None:
     server, _ = stopped_site(tmp_path)
-    server.start()
-    try:
+    with server:
+        server.start()
         with gate_before(server.port) as gate, database_locked(server):
             browser.run(
                 MAKE
@@ -99,8 +99,6 @@ def test_a_site_killed_in_the_middle_of_a_flush_has_everything_once_after_its_re
             browser.run("await telemetry.flush();")
             wait_until(lambda: browser.waiting() == [], "the events stayed")
         assert messages(server, "queue: killed") == [f"event {n}" for n in range(20)]
-    finally:
-        server.stop()
 
 
 def test_an_answer_that_is_lost_costs_no_event_and_stores_none_twice(browser: Browser, site: Server) -> None:
@@ -129,39 +127,37 @@ def test_two_tabs_share_one_queue(browser: Browser, tmp_path: Path) -> None:
     browser.run(report, url=url, model="queue: tabs", tab="first")
     browser.driver.switch_to.new_window("tab")
     second = browser.driver.current_window_handle
-    try:
-        browser.open(afresh=False)
-        browser.run(report, url=url, model="queue: tabs", tab="second")
-        assert len(browser.waiting()) == 10
-        server.start()
-        for tab in (first, second):
-            browser.driver.switch_to.window(tab)
-            browser.run("window.flushed = telemetry.flush();")
-        for tab in (first, second):
-            browser.driver.switch_to.window(tab)
-            browser.run("await window.flushed;")
-        assert browser.waiting() == []
-        assert sorted(messages(server, "queue: tabs")) == sorted(
-            f"{tab} {n}" for tab in ("first", "second") for n in range(5)
-        )
-    finally:
-        browser.driver.switch_to.window(second)
-        browser.driver.close()
-        browser.driver.switch_to.window(first)
-        server.stop()
+    with server:
+        try:
+            browser.open(afresh=False)
+            browser.run(report, url=url, model="queue: tabs", tab="second")
+            assert len(browser.waiting()) == 10
+            server.start()
+            for tab in (first, second):
+                browser.driver.switch_to.window(tab)
+                browser.run("window.flushed = telemetry.flush();")
+            for tab in (first, second):
+                browser.driver.switch_to.window(tab)
+                browser.run("await window.flushed;")
+            assert browser.waiting() == []
+            assert sorted(messages(server, "queue: tabs")) == sorted(
+                f"{tab} {n}" for tab in ("first", "second") for n in range(5)
+            )
+        finally:
+            browser.driver.switch_to.window(second)
+            browser.driver.close()
+            browser.driver.switch_to.window(first)
 
 
 def test_the_next_visit_sends_what_an_earlier_one_left(browser: Browser, tmp_path: Path) -> None:
     server, url = stopped_site(tmp_path)
     browser.run(MAKE + "await telemetry.reportFlashSuccess({ sessionId: 's' });", url=url, model="queue: visit")
-    server.start()
-    try:
+    with server:
+        server.start()
         browser.open(afresh=False)
         browser.run(MAKE, url=url, model="another")
         wait_until(lambda: len(rows(server, "queue: visit")) == 1, "nothing came")
         wait_until(lambda: browser.waiting() == [], "what is stored was kept")
-    finally:
-        server.stop()
 
 
 def test_a_full_storage_keeps_events_in_memory(browser: Browser, tmp_path: Path) -> None:
@@ -185,15 +181,34 @@ def test_a_full_storage_keeps_events_in_memory(browser: Browser, tmp_path: Path)
         model="queue: full",
     )
     assert browser.waiting() == []
-    server.start()
-    try:
-        browser.run("await telemetry.flush();")
-        found = rows(server, "queue: full")
-        assert [row["message"] for row in found] == ["event 0", "event 1", "event 2"]
-        assert found[1]["metadata_json"] == '{"count":3}'
-    finally:
-        browser.run("localStorage.clear();")
-        server.stop()
+    with server:
+        server.start()
+        try:
+            browser.run("await telemetry.flush();")
+            found = rows(server, "queue: full")
+            assert [row["message"] for row in found] == ["event 0", "event 1", "event 2"]
+            assert found[1]["metadata_json"] == '{"count":3}'
+        finally:
+            browser.run("localStorage.clear();")
+
+
+def test_a_storage_that_the_page_clears_costs_no_event(browser: Browser, site: Server, url: str) -> None:
+    browser.run(
+        MAKE
+        + """
+        telemetry.reportError({ message: 'event 0' });
+        localStorage.clear();
+        telemetry.reportError({ message: 'event 1' });
+        localStorage.clear();
+        await telemetry.flush();
+        localStorage.clear();
+        await telemetry.flush();
+        """,
+        url=url,
+        model="queue: cleared",
+    )
+    assert browser.waiting() == []
+    assert messages(site, "queue: cleared") == ["event 0", "event 1"]
 
 
 def test_a_forbidden_storage_keeps_events_in_memory(make_browser: Callable[..., Browser], tmp_path: Path) -> None:
@@ -207,15 +222,13 @@ def test_a_forbidden_storage_keeps_events_in_memory(make_browser: Callable[..., 
         url=url,
         model="queue: forbidden",
     )
-    server.start()
-    try:
+    with server:
+        server.start()
         browser.run("await telemetry.flush();")
         assert messages(server, "queue: forbidden") == ["event 0", "event 1", "event 2"]
         browser.run("telemetry.reportError({ message: 'event 3' });")
         browser.leave()
         wait_until(lambda: len(rows(server, "queue: forbidden")) == 4, "the beacon was lost")
-    finally:
-        server.stop()
 
 
 def test_a_429_is_waited_out(browser: Browser, tmp_path: Path) -> None:
@@ -275,12 +288,10 @@ def test_a_site_that_never_answers_holds_nothing_up(browser: Browser, tmp_path: 
         )
         assert count is None
         assert len(browser.waiting()) == 2
-    server.start()
-    try:
+    with server:
+        server.start()
         wait_until(lambda: len(rows(server, "queue: silent")) == 2, "they never came")
         wait_until(lambda: browser.waiting() == [], "what is stored was kept")
-    finally:
-        server.stop()
 
 
 def test_past_a_hundred_the_oldest_failures_go_and_no_success(browser: Browser, tmp_path: Path) -> None:

@@ -269,6 +269,70 @@ def test_a_report_is_kept_whatever_is_wrong_with_it(browser: Browser) -> None:
     ]
 
 
+# How a script of the page may have changed what JSON makes of a value.
+PATCHES = {
+    "arrays": "Array.prototype.toJSON = function () { return `[${this.join()}]`; };",
+    "objects": "Object.prototype.toJSON = function () { return 'an object'; };",
+    "throws": "Array.prototype.toJSON = Object.prototype.toJSON = () => { throw new Error('patched'); };",
+    "nothing": "Array.prototype.toJSON = Object.prototype.toJSON = () => undefined;",
+    "text": "String.prototype.toJSON = Number.prototype.toJSON = () => 'patched';",
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_a_page_that_changes_json_changes_no_event(browser: Browser, site: Server, url: str, patch: str) -> None:
+    model = f"reports: patched {patch}"
+    browser.run(
+        """
+        const telemetry = createTelemetry({ baseUrl: url, context: { model, logLines: ['a', 'b"'] } });
+        """
+        + PATCHES[patch]
+        + """
+        telemetry.reportError({ message: 'x', metadata: { bank: 3, missing: undefined, name: 'n' } });
+        telemetry.reportError({ message: 'y', metadata: { bank: 4 } });
+        await telemetry.flush();
+        for (const kind of [Array, Object, String, Number]) delete kind.prototype.toJSON;
+        """,
+        url=url,
+        model=model,
+    )
+    found = [(row["message"], json.loads(row["log_lines_json"]), row["metadata_json"]) for row in rows(site, model)]
+    assert found == [
+        ("x", ["a", 'b"'], '{"bank":3,"missing":"","name":"n"}'),
+        ("y", ["a", 'b"'], '{"bank":4}'),
+    ]
+
+
+def test_the_causes_of_an_error_are_told(browser: Browser) -> None:
+    found = reported(
+        browser,
+        """
+        const report = (error) => telemetry.reportError(error);
+        const lost = new DOMException('The device has been lost.', 'NetworkError');
+        const deep = (n) => new Error(`level ${n}`, n ? { cause: deep(n - 1) } : {});
+        const circle = new Error('circle');
+        circle.cause = circle;
+        report(new Error('Flash failed', { cause: new Error('No ACK') }));
+        report(new Error('Flash failed', { cause: lost }));
+        report(new AggregateError([new Error('first'), 'second', null], 'All ports failed', { cause: 7 }));
+        report(deep(9));
+        report(circle);
+        report(Object.defineProperty(new Error('own'), 'cause', { get() { throw new Error('nasty'); } }));
+        report(new Error('text', { cause: 'a text' }));
+        report(new Error('none'));
+        """,
+    )
+    told = [(event["message"], json.loads(event["metadata_json"]).get("cause")) for event in found]
+    assert told[:4] == [
+        ("Flash failed", "Error: No ACK"),
+        ("Flash failed", "NetworkError: The device has been lost."),
+        ("All ports failed", "7; Error: first; second"),
+        ("level 9", "; ".join(f"Error: level {n}" for n in (8, 7, 6, 5, 4))),
+    ]
+    assert told[4] == ("circle", "; ".join(["Error: circle"] * 5))
+    assert told[-2:] == [("text", "a text"), ("none", None)]
+
+
 def test_nothing_is_thrown_whatever_is_told(browser: Browser) -> None:
     uncaught, kinds = browser.run(
         """

@@ -5,13 +5,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 
 from tests.servers import PATIENCE_SECONDS, free_port
+
+# The server stops at once when the process of the tests is killed.
+_TIED = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
 
 
 def find_programs() -> Path | None:
@@ -36,10 +39,10 @@ class Postgres:
             shutil.chown(self._folder, self._owner)
         self._run("initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync").wait()
 
-    def _run(self, program: str, *args: str) -> subprocess.Popen[bytes]:
+    def _run(self, program: str, *args: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [self._programs / program, "-D", self._folder, *args],
+                [*prefix, self._programs / program, "-D", self._folder, *args],
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -59,7 +62,7 @@ class Postgres:
             time.sleep(0.1)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return self._run("postgres", "-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1")
+        return self._run("postgres", "-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1", prefix=_TIED)
 
     def _answers(self) -> bool:
         try:
@@ -83,8 +86,8 @@ def own_postgres(folder: Path) -> Iterator[Postgres]:
     programs = find_programs()
     assert programs
     postgres = Postgres(folder, programs)
-    postgres.start()
     try:
+        postgres.start()
         yield postgres
     finally:
         postgres.stop()

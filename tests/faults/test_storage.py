@@ -90,13 +90,12 @@ def test_a_locked_database_refuses_and_heals_when_it_is_free(server: Server, req
 def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request: pytest.FixtureRequest) -> None:
     with served(data_dir):
         pass  # made by one who may
-    server = Server(data_dir, **NO_LIMITS)
-    if os.getuid() == 0:
-        server.prefix = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override"]  # the modes of files count
     files = [data_dir / f"telemetry.sqlite3{end}" for end in ("", "-wal", "-shm")]
     files[0].chmod(0o400)
-    server.start()
-    try:
+    with Server(data_dir, **NO_LIMITS) as server:
+        if os.getuid() == 0:
+            server.prefix = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override"]  # the modes of files count
+        server.start()
         writers = Writers(server.port, seed=SEED)
         writers.start()
 
@@ -106,8 +105,6 @@ def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request:
                     file.chmod(0o600)
 
         expect_fault_then_healing(server, writers, "attempt to write a readonly database", heal, request)
-    finally:
-        server.stop()
 
 
 # --- a file that is gone ---------------------------------------------------------------------------------------------

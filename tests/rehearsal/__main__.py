@@ -163,10 +163,17 @@ def report(world: World, postgres_url: str) -> list[str]:
         say(f"{name:40} {series.reads:7,} {series.newest or 0:7,} {series.drops:6}")
         if series.drops or not series.reads:
             faults.append(f"{name}: {series.drops} drops in {series.reads} reads")
+    lost = [
+        name
+        for name, is_counted_there in world.reported
+        if not stored.messages[name] or not (is_counted_there or stored.sessions[name])
+    ]
+    say(f"\nThe new builds reported {2 * len(world.reported):,} events, acknowledged or not; lost {len(lost)}.")
+    faults += [f"reported by a new build and lost: {name}" for name in lost[:5]]
     total = json.loads(world.server.get("/metrics/flash-count")[1])["total"]
     counted = world.counter_worker.count
     expected = counted + len(stored.sessions)
-    say(f"\nThe public count is {total:,}: {counted:,} of the old counter, and {len(stored.sessions):,} stored.\n")
+    say(f"The public count is {total:,}: {counted:,} of the old counter, and {len(stored.sessions):,} stored.\n")
     if total != expected or max(stored.sessions.values()) > 1 or max(stored.messages.values()) > 1:
         faults.append(f"the count is {total} instead of {expected}, or something is stored twice")
     return faults

@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.browser.pages import Gate
 
-PAUSE_SECONDS = 0.05
+INTERVAL_SECONDS = 0.05
 PATIENCE_SECONDS = 5
 
 
@@ -46,27 +47,29 @@ class Poller:
             self._badges[visitor] = endpoint
             self.by_badge.setdefault(visitor, Series())
 
-    def _poll(self) -> None:
-        while not self._stop.wait(PAUSE_SECONDS):
-            for name, (gate, path) in self.endpoints.items():
-                count = _ask(gate, path)
-                if count is None:
-                    continue
-                with self._lock:
-                    self.by_endpoint[name].add(count)
-                    for visitor, endpoint in self._badges.items():
-                        if endpoint == name:
-                            self.by_badge[visitor].add(count)
+    def _poll(self, name: str, gate: Gate, path: str) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due + INTERVAL_SECONDS, time.monotonic())
+            count = _ask(gate, path)
+            if count is None:
+                continue
+            with self._lock:
+                self.by_endpoint[name].add(count)
+                for visitor, endpoint in self._badges.items():
+                    if endpoint == name:
+                        self.by_badge[visitor].add(count)
 
     @contextmanager
     def polling(self) -> Iterator[None]:
-        with ThreadPoolExecutor(1) as threads:
-            polling = threads.submit(self._poll)
+        with ThreadPoolExecutor(len(self.endpoints)) as threads:
+            polling = [threads.submit(self._poll, name, *endpoint) for name, endpoint in self.endpoints.items()]
             try:
                 yield
             finally:
                 self._stop.set()
-                polling.result()
+                for one in polling:
+                    one.result()
 
 
 def _ask(gate: Gate, path: str) -> int | None:

@@ -1,6 +1,5 @@
 """What a rehearsal runs on: the site, the old Workers, the addresses that lead to one or the other, and one browser."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +15,17 @@ from tests.browser import front_ends
 from tests.browser.chromium import find_chromium
 from tests.browser.pages import Browser, Gate, gate_before, page_served
 from tests.fixtures import d1
-from tests.fixtures.phases import AFTER_NEWEST, AFTER_OLDEST, DUAL_WRITING, NEWEST, OLD_COUNTER, OLD_LOG, OLDEST, ROWS
+from tests.fixtures.phases import (
+    AFTER_NEWEST,
+    AFTER_OLDEST,
+    DEPLOYED,
+    DUAL_WRITING,
+    NEWEST,
+    OLD_COUNTER,
+    OLD_LOG,
+    OLDEST,
+    ROWS,
+)
 from tests.fixtures.phases import SITE as SITE_NAME
 from tests.fixtures.stand_in import CounterWorker, LogWorker, old_workers
 from tests.rehearsal.ledger import Ledger, Stored
@@ -51,6 +60,7 @@ class World:
         )
         self.commands: list[str] = []
         self.kills = 0
+        self.reported: list[tuple[str, bool]] = []  # by new builds; whether the old counter counts its success
         self._names = iter(range(10**9))
 
     # --- the operator ------------------------------------------------------------------------------------------------
@@ -139,6 +149,9 @@ class World:
             self.poller.let_badge_read(visitor, f"{place} {route}")
         front_ends.start(self.browser, build, base=base, log=log, counter=counter, unified=row.unified, afresh=False)
         names = [f"{build} {phase} {next(self._names)}" for _ in range(times)]
+        if build not in DEPLOYED:
+            is_counted_there = (OLD_COUNTER, "/increment") in row.success
+            self.reported += [(name, is_counted_there) for name in names]
         self.browser.run(
             """
             const event = { model: 'UV-5RM', writeMode: true, connected: true, logLines: ['opened'] };
@@ -218,11 +231,5 @@ def prepared(folder: Path, *, rows: int) -> Iterator[World]:
         stack.callback(browser.driver.quit)
         world = World(folder, browser, (log, counter), gates)
         world.fill(rows)
-        stack.callback(_end, world.server)
+        stack.enter_context(world.server)
         yield world
-
-
-def _end(server: Server) -> None:
-    if hasattr(server, "process") and server.process.poll() is None:
-        os.killpg(server.process.pid, 9)
-        server.process.wait()

@@ -48,8 +48,8 @@ class Command(BaseCommand):
             self.stdout.write(f"Erased: {retention.in_words(found)}. Every count stays.")
             if is_imported:
                 self.stdout.write(
-                    "Some of it came by an import: the same export would bring it back, and count it once more. Keep no"
-                    " export that holds it."
+                    "Some of it came by an import. Another import refuses it, and counts nothing twice. The export"
+                    " itself still holds it: delete that file."
                 )
             if connection.vendor == "sqlite":
                 self._clean_file(vacuum=options["vacuum"])

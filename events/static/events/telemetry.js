@@ -26,6 +26,7 @@ const OLD_LIMITS = { message: 300, errorName: 120, stack: 1_200, line: 240, line
 const MAX_NAME = 64;
 const MAX_VALUE = 500;
 const MAX_KEYS = 99;
+const MAX_CAUSES = 5;
 
 /** Make a client; every option and method is told in telemetry.d.ts. */
 export function createTelemetry(options) {
@@ -62,10 +63,17 @@ export function createTelemetry(options) {
 
   const prefix = `telemetry ${queueName ?? (eventUrl || failureUrl || successUrl)} `;
   const memory = new Map(); // where localStorage is full or forbidden
+  const own = new Map(); // what this page has kept in localStorage, which a script of the page may clear
+  const witness = `telemetry-${prefix}`; // is gone when localStorage was cleared
   const gone = new Set();
 
   const waiting = () => {
+    if (own.size && attempt(() => localStorage.getItem(witness)) === null) {
+      attempt(() => localStorage.setItem(witness, ''));
+      own.forEach((text, key) => keep(key, text));
+    }
     const stored = attempt(() => Object.keys(localStorage)) ?? [];
+    own.forEach((_, key) => stored.includes(key) || own.delete(key)); // another tab has sent it
     const keys = stored.filter((key) => key.startsWith(prefix) && !memory.has(key)).concat([...memory.keys()]);
     return keys.filter((key) => !gone.has(key)).sort();
   };
@@ -73,6 +81,8 @@ export function createTelemetry(options) {
   const keep = (key, text) => {
     try {
       localStorage.setItem(key, text);
+      if (!own.size) localStorage.setItem(witness, '');
+      own.set(key, text);
     } catch (error) {
       say('kept in memory', error);
       memory.set(key, text);
@@ -81,6 +91,7 @@ export function createTelemetry(options) {
   const drop = (key) => {
     gone.add(key);
     memory.delete(key);
+    own.delete(key);
     attempt(() => localStorage.removeItem(key));
   };
   const isFailure = (key) => key.includes('Z f');
@@ -97,7 +108,7 @@ export function createTelemetry(options) {
 
   const add = (event, kind) => {
     const key = `${prefix}${event.occurred_at} ${kind}${Math.random().toString(36).slice(2)}`;
-    keep(key, JSON.stringify(event));
+    keep(key, json(event));
     const keys = waiting();
     while (keys.length > MAX_WAITING) {
       drop(keys.splice(Math.max(0, keys.findIndex(isFailure)), 1)[0]);
@@ -171,7 +182,7 @@ export function createTelemetry(options) {
   const bodyOf = (url, text) => {
     if (url === eventUrl) return text;
     const event = JSON.parse(text);
-    return JSON.stringify(url === logUrl ? asLogged(event) : { sessionId: event.session_id });
+    return json(url === logUrl ? asLogged(event) : { sessionId: event.session_id });
   };
 
   /** Return one request for the first of these events: at most `most` of them, and at most `bytes` bytes. */
@@ -293,7 +304,7 @@ export function createTelemetry(options) {
     return new Date(lastMs).toISOString();
   };
 
-  const eventOf = (eventType, details, fields) => {
+  const eventOf = (eventType, details, fields, more) => {
     // Whatever is wrong with what was told, the rest of it is reported.
     const known = attempt(() => ({ ...(typeof context === 'function' ? context() : context) })) ?? {};
     const told = { ...known, ...attempt(() => definedIn(details)) };
@@ -307,12 +318,12 @@ export function createTelemetry(options) {
       write_mode: told.writeMode ? 1 : 0,
       connected: told.connected ? 1 : 0,
       app_version: cut(appVersion, MAX_NAME) || 'unknown',
-      log_lines_json: JSON.stringify(lines),
-      metadata_json: metadataOf(attempt(() => ({ ...known.metadata, ...details.metadata })) ?? {}),
+      log_lines_json: json(lines),
+      metadata_json: metadataOf({ ...more, ...attempt(() => ({ ...known.metadata, ...details.metadata })) }),
     };
-    while (lines.length && bytesOf(JSON.stringify(event)) > MAX_EVENT_BYTES) {
+    while (lines.length && bytesOf(json(event)) > MAX_EVENT_BYTES) {
       lines.splice(0, Math.ceil(lines.length / 4)); // the newest lines say most
-      event.log_lines_json = JSON.stringify(lines);
+      event.log_lines_json = json(lines);
     }
     return event;
   };
@@ -322,7 +333,7 @@ export function createTelemetry(options) {
     if (!url) return;
     // Tells the site that this is a copy of an event. No older service has both `/increment` and `/event`, so none gets it.
     const isOneSite = [url, incrementUrl].every((one) => one && one === at(baseUrl, one.replace(/.*\//, '/')));
-    const body = JSON.stringify({ ...payload, ...(isOneSite && { sentToEvent: true }) });
+    const body = json({ ...payload, ...(isOneSite && { sentToEvent: true }) });
     if (isHidden() && attempt(() => navigator.sendBeacon(url, body))) return;
     await ask(url, body, !isHidden());
   };
@@ -348,13 +359,11 @@ export function createTelemetry(options) {
     const stack = cut(attempt(() => details.stack ?? error?.stack), limits.stack);
     const words = attempt(() => details.message ?? error?.message) ?? error;
     const message = orElse('(no message)', cut(words, limits.message));
-    const event = eventOf(eventType, details, {
-      message,
-      ...(name && { error_name: name }),
-      ...(stack && { stack }),
-    });
+    const cause = causesOf(error);
+    const fields = { message, ...(name && { error_name: name }), ...(stack && { stack }) };
+    const event = eventOf(eventType, details, fields, cause && { cause });
 
-    const likeness = JSON.stringify([eventType, event.model, message, stack]);
+    const likeness = json([eventType, event.model, message, stack, cause]);
     for (const [past, { since }] of recent) {
       if (Math.abs(Date.now() - since) >= SAME_FAILURE_MS) recent.delete(past); // the clock may have been set back
     }
@@ -365,7 +374,7 @@ export function createTelemetry(options) {
       if (text && !isMarked(text)) {
         const kept = JSON.parse(text);
         kept.metadata_json = metadataOf({ ...JSON.parse(kept.metadata_json), count: same.count });
-        keep(same.key, JSON.stringify(kept));
+        keep(same.key, json(kept));
       }
       return;
     }
@@ -438,6 +447,13 @@ function at(base, path) {
   return !url || url.endsWith(path) ? url : url + path;
 }
 
+/** Return JSON, whatever `toJSON` a script of the page has added to arrays or objects. */
+function json(value) {
+  if (Array.isArray(value)) return `[${value.map(json)}]`;
+  if (Object(value) !== value) return JSON.stringify(value);
+  return `{${Object.entries(value).map(([name, part]) => `${json(name)}:${json(part)}`)}}`;
+}
+
 function textOf(value) {
   try {
     return String(value);
@@ -468,14 +484,30 @@ function cut(value, most) {
     url.replace(/[?#].*?(?=(:\d+)*$)/, '').replace(/\/\/[^/]*@/, '//').replace(/.*\//, ''));
 }
 
+/** Return the errors behind an error in words: its causes, and the errors of an AggregateError. */
+function causesOf(error) {
+  const found = [];
+  const look = (at) => [at?.cause, ...(at?.errors ?? [])].forEach((cause) => {
+    if (cause == null || found.length >= MAX_CAUSES) return;
+    found.push(Object(cause) === cause ? `${cause.name}: ${cause.message}` : textOf(cause));
+    look(cause);
+  });
+  try {
+    look(error);
+  } catch {
+    // What was found until then is reported.
+  }
+  return found.join('; ');
+}
+
 /** Return metadata as a flat object of short values, in JSON. */
 function metadataOf(told) {
   const entries = Object.entries(told).slice(-MAX_KEYS).map(([name, value]) => {
     const isPlain = value === null || typeof value === 'number' || typeof value === 'boolean';
     return [cut(name, MAX_NAME), isPlain ? value : cut(jsonOf(value), MAX_VALUE)];
   });
-  while (JSON.stringify(entries).length > MAX_METADATA) entries.shift();
-  return JSON.stringify(Object.fromEntries(entries));
+  while (json(entries).length > MAX_METADATA) entries.shift();
+  return json(Object.fromEntries(entries));
 }
 
 function definedIn(details) {

@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 
 from events import clock
 from events.ingest import StorageUnavailable
-from legacy import d1_staging, modes, old_tables
+from legacy import d1_staging, modes
 from legacy.d1_import import CHUNK, Import, Report
 from legacy.models import Mode
 
@@ -61,13 +61,16 @@ class Command(BaseCommand):
             finally:
                 staged.connection.close()
         self._tell(report)
+        count, old_count = importing.counts_after()
         if options["dry_run"]:
-            self.stdout.write("Nothing was written: --dry-run.")
-        else:
-            mode = Mode(modes.in_force().mode)
             self.stdout.write(
-                f"The public count is {old_tables.stream_count()}, the old counter's {old_tables.count()};"
-                f" the old routes are in {mode.value}."
+                f"Nothing was written: --dry-run. The public count would be {count}, the old counter's {old_count};"
+                f" the old routes would be in {importing.mode.value}."
+            )
+        else:
+            self.stdout.write(
+                f"The public count is {count}, the old counter's {old_count}; the old routes are in"
+                f" {Mode(modes.in_force().mode).value}."
             )
 
     @contextmanager
