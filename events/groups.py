@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Case, Count, Exists, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import BigIntegerField, Case, Count, Exists, F, Min, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
@@ -115,14 +115,19 @@ class _Counts:
         )  # fmt: skip
 
 
-def add(failures: Sequence[tuple[Failure, Fingerprint]]) -> dict[str, str]:
+def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> dict[str, str]:
     """Let failures that were really inserted join their groups, inside the caller's transaction.
+
+    `released` is the result of `releases.note`: earlier failures of these versions can be regressions now.
 
     Returns what the caller must write into the events: for the id of each that joined an overflow group instead of
     one of its own, the key of that.
     """
     overflowed = overflowing(failures, arrivals.repeated)
-    join([(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures)
+    joining = [(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures
+    if released:
+        _find_regressions(released, {mark.key for _, mark in joining})
+    join(joining)
     return {event_id: mark.key for event_id, mark in overflowed.items()}
 
 
@@ -367,18 +372,29 @@ def _settle(keys: Iterable[str]) -> None:
 # --- regressions -------------------------------------------------------------------------------------------------
 
 
-def find_regressions(versions: Iterable[str]) -> None:
+def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
     """Open resolved groups again whose failures came before their version became a release.
 
-    The caller has just made these versions releases, and holds the totals of all types.
+    `released` has, by version, since when such failures can be stored. The caller holds the totals of all types. These
+    groups and those that it is `joining` are locked in one order, as `triage` locks them.
     """
-    for version in versions:
-        # On a day with too many names a version can be counted under OTHER.
-        shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=_VERSION, name__in=[version, OTHER])
-        resolved = FailureGroup.objects.filter(Exists(shares), status=GroupStatus.RESOLVED).order_by("pk")
-        for key, fixed_in, decided_at_ms in resolved.values_list("pk", "fixed_in", "decided_at_ms"):
-            since = Event.objects.of_group(key).of_version(version).filter(received_at_ms__gte=decided_at_ms or 0)
-            _reopen(list(since.order_by("received_at_ms", "id")[:1]), key, fixed_in, decided_at_ms or 0)
+    # On a day with too many names a version can be counted under OTHER.
+    shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=_VERSION, name__in=[*released, OTHER])
+    concerned = set(
+        FailureGroup.objects.filter(Exists(shares), status=GroupStatus.RESOLVED).values_list("pk", flat=True)
+    )
+    if not concerned:
+        return
+    for group in hold(concerned | joining):
+        if group.pk in concerned and group.status == GroupStatus.RESOLVED:
+            since_ms = max(group.decided_at_ms or 0, min(released.values()))
+            events = Event.objects.of_group(group.pk).filter(app_version__in=released, received_at_ms__gte=since_ms)
+            firsts = events.order_by().values_list("app_version").annotate(Min("received_at_ms"))
+            found = [
+                events.filter(app_version=version, received_at_ms=first_ms).order_by("id")[0]
+                for version, first_ms in firsts
+            ]
+            _reopen(found, group.pk, group.fixed_in, group.decided_at_ms or 0)
 
 
 def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:

@@ -215,8 +215,7 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     counted = stored + _complete(completing)
     buckets.note(counted)
     released = releases.note(counted)
-    overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks])
-    groups.find_regressions(released)
+    overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks], released)
     change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
     if tallies or duplicates:
         rollups.add_tallies(Counter(tallies) + _tallied(duplicates))

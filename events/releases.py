@@ -26,6 +26,8 @@ LEAST_SESSIONS = 3
 # Versions that may be new on one UTC day. A version that arrives for the third time has a second capacity.
 MAX_NEW_A_DAY = 200
 MAX_REPEATED_A_DAY = 200
+# The first two events of a version without room make no candidate. They are looked for this far back.
+_UNCOUNTED_MS = 7 * DAY_MS
 
 
 class Told(Counted, Protocol):
@@ -62,24 +64,28 @@ def concern(events: Iterable[Told]) -> bool:
     return any(_is_news(event) for event in events)
 
 
-def note(events: Iterable[Told]) -> list[str]:
-    """Count events of candidates inside the caller's transaction; return the versions that became releases."""
+def note(events: Iterable[Told]) -> dict[str, int]:
+    """Count events of candidates inside the caller's transaction; return the versions that became releases.
+
+    Beside each stands since when earlier events of it can be stored.
+    """
     received: defaultdict[str, list[Told]] = defaultdict(list)
     for event in events:
         if _is_news(event):
             received[event.app_version].append(event)
     if not received:
-        return []
+        return {}
     stored = _stored(list(received))
     without_room = _without_room({version: of for version, of in received.items() if version not in stored})
     rows = {version: _after(stored.get(version), of) for version, of in received.items() if version not in without_room}
     upsert(_RELEASES, [tuple(row) for version, row in rows.items() if row != stored.get(version)])
     transaction.on_commit(lambda: _learn(rows.values()))
-    return sorted(
-        version
-        for version, row in rows.items()
-        if row.is_release and not (version in stored and stored[version].is_release)
-    )
+    released: dict[str, int] = {}
+    for version, row in rows.items():
+        before = stored.get(version)
+        if row.is_release and not (before and before.is_release):
+            released[version] = (before or row).first_seen_ms - _UNCOUNTED_MS
+    return released
 
 
 def is_no_earlier(version: str, fixed_in: str | None, decided_at_ms: int) -> bool:

@@ -233,6 +233,35 @@ def test_a_failure_before_its_version_became_a_release_is_a_regression_then(
     assert state(key) == ("open", regression.id)
 
 
+def test_a_failure_of_a_version_without_room_is_a_regression_later(after_flood: Callable[[], None]) -> None:
+    key = resolve()
+    flood(300, app_version=invented, session_id=lambda number: f"of flood {number}", message=lambda _: "another")
+    regression = ingest.record(failure(2, at_ms=NOON_MS, app_version="next"))
+    assert not Release.objects.filter(app_version="next").exists()
+    after_flood()
+    succeed(NOON_MS + 1)
+    assert state(key) == ("resolved", None)
+    succeed(NOON_MS + 2)
+    assert state(key) == ("open", regression.id)
+
+
+def test_one_commit_of_many_new_releases_finds_each_regression() -> None:
+    keys = [resolve()]
+    user = User.objects.get(username="olga")
+    for number in range(3):
+        row = failure(number + 1, at_ms=NOON_MS - 2 * DAY_MS, message=f"other {letters(number)}", app_version="old")
+        ingest.record(row)
+        keys.append(key_of(row.message))
+    triage.resolve(keys, fixed_in=None, user=user, at=datetime.fromtimestamp(DECIDED_MS / 1000, UTC))
+    messages = ["fault 0", *(f"other {letters(number)}" for number in range(3))]
+    regressions = [
+        ingest.record(failure(number, at_ms=NOON_MS + number, message=message, app_version=f"next {number % 2}")).id
+        for number, message in enumerate(messages)
+    ]
+    ingest.record_many([flash(n, at_ms=NOON_MS + HOUR_MS + n, app_version=f"next {n}") for n in range(BATCH)])
+    assert [state(key) for key in keys] == [("open", event_id) for event_id in regressions]
+
+
 def test_a_failure_from_before_the_decision_is_no_regression_when_its_version_becomes_a_release() -> None:
     ingest.record(failure(2, at_ms=DECIDED_MS - 1, app_version="next"))
     key = resolve()
