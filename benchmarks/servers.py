@@ -18,7 +18,7 @@ import psycopg
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
 PASSWORD = "for benchmarks"
-_NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off"}
+_NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off", "CONNECTIONS_PER_CLIENT": "0"}
 
 
 class Running:

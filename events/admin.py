@@ -11,18 +11,21 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from events import audit, clock, event_text, export, failures, metrics, retention, rollups, tokens
+from events import audit, clock, corrections, event_text, export, failures, metrics, retention, rollups, tokens
 from events.admin_pages import PagesAdmin, csv_response
+from events.correction_admin import CorrectionAdmin
 from events.forms import AuditFilter, BaselineForm, EventFilter
 from events.group_admin import FailureGroupAdmin
-from events.models import AuditEntry, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
+from events.models import AuditEntry, Correction, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
 from events.querysets import SUCCESS
 
 PAGE_ROWS = 50
 NAMES_OF_DAYS = 30
 GROUPS_FOUND = 5
+CORRECTIONS_SHOWN = 20
 
 admin.site.register(FailureGroup, FailureGroupAdmin)
+admin.site.register(Correction, CorrectionAdmin)
 
 
 class EventAdmin(PagesAdmin):
@@ -80,6 +83,7 @@ class EventAdmin(PagesAdmin):
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.last_received_at_ms() is None,
             "pruned_before_ms": retention.whole_since_ms() if found and not found.older else None,
+            "has_void": bool(found and any(event.correction for event in found.events)),
             "is_short": bool(found and total and not found.older and not after and len(found.events) < total),
             "searched_to": found.searched_to_ms if found else None,
             "models": metrics.names("model", *seen),
@@ -125,6 +129,7 @@ class EventAdmin(PagesAdmin):
             "list_title": self.title,
             "all_events_url": reverse("admin:events_event_changelist"),
             "group": FailureGroup.objects.filter(pk=event.fingerprint).first() if event.fingerprint else None,
+            "correction": Correction.objects.filter(pk=event.correction).first() if event.correction else None,
             "texts": event_text.of(event),
         }
         return self.render(request, "events/event_detail.html", context)
@@ -146,11 +151,11 @@ class EventAdmin(PagesAdmin):
             what = f"{len(ids)} ticked rows of {self.title}"
         else:
             form = EventFilter(request.GET, failures_only=self.failures_only)
-            if not form.is_valid():
+            if not form.is_valid() or self.is_led_here(request):
                 return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
             criteria = form.criteria(int(now.timestamp() * 1000))
             chunks = failures.rows(criteria, export.COLUMNS, size=export.ROWS_A_CHUNK)
-            what = f"{self.title}: {request.GET.urlencode() or 'everything'}"
+            what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'everything'}"
         export.note_export(request.user, what, at=now)
         name = f"{'failures' if self.failures_only else 'events'}-{now:%Y-%m-%d}.csv"
         return csv_response(export.as_csv(chunks, export.EVENTS), name)
@@ -212,6 +217,8 @@ class CounterBaselineAdmin(PagesAdmin):
             "count": count,
             "count_then": count._replace(baseline=form.cleaned_data["value"]) if confirming else None,
             "history": metrics.baseline_history(limit=200),
+            "corrections": corrections.history(limit=CORRECTIONS_SHOWN),
+            "void_now": corrections.void_now(),
         }
         return self.render(request, "events/baseline.html", context)
 

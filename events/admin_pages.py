@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
@@ -31,6 +31,18 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def render(self, request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
         shared = self.admin_site.each_context(request) | {"opts": self.opts, "list_url": self.url("changelist")}
         return TemplateResponse(request, template, shared | context, status=status)
+
+    @staticmethod
+    def is_led_here(request: HttpRequest) -> bool:
+        """Tell whether a page of another site opened an export, and say so on the next page.
+
+        An export by GET writes the audit log, so a link elsewhere must not start one in a maintainer's name. Browsers
+        send this header over HTTPS and to localhost; without it the entry is bounded and validated all the same.
+        """
+        is_led = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+        if is_led:
+            messages.warning(request, "Another site opened this export, so nothing was exported. Export it here.")
+        return is_led
 
     @staticmethod
     def demand(right: str, request: HttpRequest) -> None:

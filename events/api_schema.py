@@ -103,7 +103,7 @@ FLASH_COUNT = extend_schema(
     operation_id="get_flash_count",
     tags=["reads"],
     summary="The public count",
-    description="Baseline and every success ever accepted; nothing lowers it.",
+    description="The baseline plus every success ever accepted that was not voided. Retention never lowers it.",
     responses={200: TOTAL, **refusals(405, 429)},
     auth=ANYONE,
 )
@@ -143,7 +143,7 @@ SUMMARY = extend_schema(
                 "by_version": {"type": "array", "items": obj({"app_version": STRING, **SLICE})},
             }
         ),
-        **refusals(400, 401, 405),
+        **refusals(400, 401, 405, 429),
     },
     auth=STAFF,
 )
@@ -161,7 +161,7 @@ TIMESERIES = extend_schema(
                 "buckets": {"type": "array", "items": obj({"start": STRING, "counts": BY_TYPE})},
             }
         ),
-        **refusals(400, 401, 405),
+        **refusals(400, 401, 405, 429),
     },
     auth=STAFF,
 )
@@ -213,7 +213,7 @@ FAILURES = extend_schema(
     ],
     responses={
         200: obj({"ok": just(True), "results": {"type": "array", "items": FAILURE}, "next": TEXT_OR_NULL}),
-        **refusals(400, 401, 405),
+        **refusals(400, 401, 405, 429),
     },
     auth=STAFF,
 )

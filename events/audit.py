@@ -1,18 +1,24 @@
 """The audit log: who did what, when and why. Entries are only ever added, and the table itself refuses the rest.
 
-What a command does bears the name of the account that ran it. No entry names a session, so that erasing one leaves
-nothing of it here.
+What a command does bears the name of the account that ran it. Strangers influence two texts: the filters of an export,
+by a link, and the title of a failure group. Filters are recorded as a form validated them, without those that may name
+a session. Every text is bounded.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from django.db.models import Q
 
-from events.models import AuditEntry, AuditKind
+from events.models import AuditEntry, AuditKind, Event, HourlyRollup
 
-_NAMES_SOMEONE = re.compile(r"(?<![^?&\s])(session|q)=[^&\s]+")
+# The longest text that a form lets through is a note of 2,000 characters.
+MAX_CHARACTERS = 2_500
+_HIDDEN_FILTERS = ("session", "q")
+_OPEN_FILTERS = ("model", "version", "group")
 
 
 def note(
@@ -23,13 +29,35 @@ def note(
     `about` is the name of what it was done to, `subject` the fingerprint where that is a failure group.
     """
     AuditEntry.objects.create(
-        at_ms=int(at.timestamp() * 1000), kind=kind, who=who, what=what, why=why, about=about, subject=subject
+        at_ms=int(at.timestamp() * 1000),
+        kind=kind,
+        who=_bounded(who),
+        what=_bounded(what),
+        why=_bounded(why),
+        about=_bounded(about),
+        subject=_bounded(subject),
     )
 
 
-def without_names(query: str) -> str:
-    """Return the query of a list without what may name one session: its filter, and any text looked for."""
-    return _NAMES_SOMEONE.sub(r"\1=…", query)
+def filters_in_words(filters: Mapping[str, str]) -> str:
+    """Return validated filters as a query. A value that may name a session is shown as `…`."""
+    return "&".join(
+        f"{name}=…" if _may_name_a_session(name, value) else urlencode({name: value}) for name, value in filters.items()
+    )
+
+
+def _may_name_a_session(name: str, value: str) -> bool:
+    if name not in _OPEN_FILTERS:
+        return name in _HIDDEN_FILTERS
+    # A stranger may call a session like a model. The model is shown all the same.
+    return (
+        Event.objects.of_sessions(value).exists()
+        and not HourlyRollup.objects.filter(Q(model=value) | Q(app_version=value)).exists()
+    )
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
 class Place(NamedTuple):

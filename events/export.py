@@ -1,6 +1,6 @@
 """Lists as CSV for a spreadsheet: streamed, in constant memory, and safe to open.
 
-The format is versioned in the header: for events the first cell is `telemetry_export_v1_id`, so a reader knows
+The format is versioned in the header: for events the first cell is `telemetry_export_v2_id`, so a reader knows
 before the first row what the columns are. A change of columns makes it `v2`. Text is UTF-8 with a byte order mark;
 times are UTC. A cell that a spreadsheet would run as a formula begins with an apostrophe.
 """
@@ -35,6 +35,7 @@ COLUMNS = (
     "stack",
     "log_lines_json",
     "metadata_json",
+    "correction",
 )
 _RUNS = frozenset("=+-@\t\r\n")
 
@@ -46,7 +47,8 @@ class Format(NamedTuple):
     moments: tuple[int, ...]
 
 
-EVENTS = Format(("telemetry_export_v1_id", "received_at", *COLUMNS[2:]), moments=(1,))
+# `void` is the number of the correction that made a success void; empty where the event counts.
+EVENTS = Format(("telemetry_export_v2_id", "received_at", *COLUMNS[2:-1], "void"), moments=(1,))
 GROUPS = Format(("telemetry_groups_v1_fingerprint", *ranking.EXPORTED[1:]), moments=(1, 2))
 
 
@@ -66,8 +68,7 @@ def as_csv(chunks: Iterable[list[tuple[Any, ...]]], form: Format) -> Iterator[by
 
 
 def note_export(user: Any, what: str, *, at: datetime) -> None:
-    """Keep who exported what: in the audit log, and as a line in the log. `what` may end with a list's query."""
-    what = audit.without_names(what)
+    """Keep who exported what: in the audit log, and as a line in the log."""
     audit.note(AuditKind.EXPORT, f"Exported {what}", who=user.get_username(), at=at)
     logger.info("%s exported %s", user.get_username(), what)
 

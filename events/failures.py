@@ -148,7 +148,7 @@ def neighbours(event: Event) -> tuple[Event | None, Event | None]:
 def as_json(event: Event) -> dict[str, Any]:
     """Return the plan's columns by name, log lines and metadata parsed; what is no JSON stays text."""
     columns = {field.attname: getattr(event, field.attname) for field in Event._meta.concrete_fields}
-    for ours in ("source", "fingerprint"):
+    for ours in ("source", "fingerprint", "correction"):
         del columns[ours]
     return columns | {
         "log_lines_json": _parsed(event.log_lines_json),

@@ -1,15 +1,17 @@
 """What a reader may ask for: the filters of lists, exports and reads, as Django forms."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 
 from events import audit
+from events.corrections import Selection
 from events.failures import Criteria, Position
-from events.models import AuditKind, EventType
+from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
+from events.visible_text import is_visible
 
 WINDOWS = {
     "1h": ("Last hour", timedelta(hours=1)),
@@ -39,7 +41,20 @@ class CursorField(forms.CharField):
             raise forms.ValidationError("Not a place in this list; begin again without a cursor.") from None
 
 
-class EventFilter(forms.Form):
+class ListFilter(forms.Form):
+    """The filters of a list, which live in its URL."""
+
+    def applied(self) -> dict[str, str]:
+        """Return the cleaned filters of the valid form that are on, in the order of the URL."""
+        cleaned = {name: self.cleaned_data[name] for name in self.data if name in self.fields}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else str(value)
+            for name, value in cleaned.items()
+            if value and name not in ("cursor", "limit")
+        }
+
+
+class EventFilter(ListFilter):
     """The filters of every list of events; all of them live in the URL and combine."""
 
     type = forms.ChoiceField(required=False)
@@ -128,6 +143,79 @@ class BaselineForm(forms.Form):
         min_value=0, max_value=10**12, label="Successes from before", help_text="What the old counter said."
     )
     note = forms.CharField(max_length=500, label="Why", help_text="Kept with your name and the time.")
+
+
+MOMENT_HELP = "ISO 8601, such as 2026-02-12T18:00:00Z. Without an offset it is UTC."
+
+
+class ReasonField(forms.CharField):
+    """A reason of 1 to 500 characters, one of them visible."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            max_length=500, label="Why", help_text="Kept with your name and the time in the audit log.", **kwargs
+        )
+
+    def clean(self, value: Any) -> Any:
+        reason = super().clean(value)
+        if not is_visible(reason):
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        return reason
+
+
+class CorrectionForm(forms.Form):
+    """Which successes to void, and why."""
+
+    since = forms.DateTimeField(label="Received from", help_text=MOMENT_HELP)
+    until = forms.DateTimeField(label="Received before", help_text="In the same form. This moment is not included.")
+    model = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=64,
+        help_text="Exact. Empty: any.",
+        widget=forms.TextInput({"list": "models"}),
+    )
+    version = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=64,
+        help_text="Exact. Empty: any.",
+        widget=forms.TextInput({"list": "versions"}),
+    )
+    source = forms.ChoiceField(
+        required=False,
+        choices=[("", "any"), *((source, source) for source in Source.values)],
+        help_text="The route by which the success was received.",
+    )
+    reason = ReasonField()
+
+    def __init__(self, *args: Any, now: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.now = now
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if until and until > self.now:
+            self.add_error("until", "This moment is in the future: successes would be voided that nobody has seen.")
+        elif since and until and until <= since:
+            self.add_error("until", "This moment must be after the first one.")
+        return cleaned
+
+    def selection(self) -> Selection:
+        """Return what the valid form selects."""
+        asked = self.cleaned_data
+        return Selection(
+            since_ms=int(asked["since"].timestamp() * 1000),
+            until_ms=int(asked["until"].timestamp() * 1000),
+            model=asked["model"] or None,
+            app_version=asked["version"] or None,
+            source=asked["source"] or None,
+        )
+
+
+class UndoForm(forms.Form):
+    reason = ReasonField()
 
 
 class AuditFilter(forms.Form):

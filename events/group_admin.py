@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
 from events import (
+    audit,
     breakdowns,
     charts,
     clock,
@@ -271,9 +272,10 @@ class FailureGroupAdmin(PagesAdmin):
         self.demand("export_event", request)
         now = clock.now()
         form = GroupFilter(request.GET)
-        if not form.is_valid():
+        if not form.is_valid() or self.is_led_here(request):
             return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
-        export.note_export(request.user, f"{self.title}: {request.GET.urlencode() or 'open ones'}", at=now)
+        what = audit.filters_in_words(form.applied()) or "open ones"
+        export.note_export(request.user, f"{self.title}: {what}", at=now)
         chunks = ranking.chunks(form.ranking(_ms(now)), size=export.ROWS_A_CHUNK)
         return csv_response(export.as_csv(chunks, export.GROUPS), f"failure-groups-{now:%Y-%m-%d}.csv")
 

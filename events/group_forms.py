@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from events.contract import MAX_NAME
-from events.forms import WINDOWS, CursorField
+from events.forms import WINDOWS, CursorField, ListFilter
 from events.models import EventType
 from events.querysets import SUCCESS
 from events.ranking import COLUMNS, Place, Ranking
@@ -24,7 +24,7 @@ SORTS = [*COLUMNS, *(f"-{name}" for name in COLUMNS)]
 MAX_NOTE = 2_000
 
 
-class GroupFilter(forms.Form):
+class GroupFilter(ListFilter):
     """The filters and the order of the list of groups; all of them live in the URL and combine."""
 
     status = forms.ChoiceField(required=False, choices=[("", "open"), *STATUSES])

@@ -6,19 +6,17 @@ import logging
 import time
 from collections.abc import Mapping
 from functools import cache
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
-from events import tokens
+from events import media_types, tokens
+from events.addresses import client_network
 from events.refusals import Outcome
 
 logger = logging.getLogger(__name__)
-
-MEDIA_TYPES = ("application/json", "text/plain")
 
 
 class Refused(Exception):
@@ -48,8 +46,8 @@ def check_origin(request: HttpRequest) -> None:
 
 
 def check_media_type(request: HttpRequest) -> None:
-    media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media_type not in MEDIA_TYPES or request.META.get("HTTP_CONTENT_ENCODING"):
+    content_type = request.META.get("CONTENT_TYPE", "")
+    if not media_types.is_accepted(content_type) or request.META.get("HTTP_CONTENT_ENCODING"):
         raise Refused(415, "Unsupported media type", Outcome.MEDIA_TYPE)
 
 
@@ -146,25 +144,12 @@ def _client_key(group: str, request: HttpRequest) -> str:
 
 def client_hash(request: HttpRequest) -> str:
     """Return a keyed hash of the client's address (of its /64, for IPv6); the address itself is kept nowhere."""
-    address = request.META.get("REMOTE_ADDR", "")
-    if ":" in address:
-        address = _network(address)
-    return keyed_hash(address)
+    return keyed_hash(client_network(request.META.get("REMOTE_ADDR", "")))
 
 
 def keyed_hash(text: str) -> str:
     """Return 32 hex digits that are worth nothing without this site's key."""
     return hashlib.blake2b(text.encode(), key=_hash_key(), digest_size=16).hexdigest()
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ip_network((parsed, 64), strict=False))
 
 
 @cache

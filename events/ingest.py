@@ -18,12 +18,12 @@ from typing import NamedTuple
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from events import buckets, groups, refusals, refused_hosts, releases, rollups
+from events import buckets, corrections, groups, refusals, refused_hosts, releases, rollups
 from events.fingerprints import Fingerprint, fingerprint
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow
-from events.upserts import change, placeholders
+from events.upserts import TRIES, change, may_be_retried, placeholders
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,6 @@ MAX_COMMIT_EVENTS = 1_000
 _ROWS_A_STATEMENT = 50
 # What came by these doors holds all that there is to know.
 COMPLETE_SOURCES = {Source.EVENT.value, Source.IMPORT.value}
-# PostgreSQL asks for another try: serialization failure, deadlock.
-_RETRIABLE = {"40001", "40P01"}
-_TRIES = 4
 # Locked, full, away; psycopg's InternalError is a standby that takes no writes.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 
@@ -164,7 +161,7 @@ def _refuse(batch: list[_Submission], cause: BaseException) -> None:
 
 
 def _commit_together(batch: list[_Submission]) -> None:
-    for attempt in range(1, _TRIES + 1):
+    for attempt in range(1, TRIES + 1):
         try:
             with (
                 refusals.taken() as tallies,
@@ -175,7 +172,7 @@ def _commit_together(batch: list[_Submission]) -> None:
                 refused_hosts.write(hosts)
             return
         except OperationalError as error:
-            if attempt == _TRIES or getattr(error.__cause__, "sqlstate", None) not in _RETRIABLE:
+            if attempt == TRIES or not may_be_retried(error):
                 raise
             time.sleep(0.01 * attempt)
 
@@ -283,7 +280,7 @@ def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
 def _complete(duplicates: list[EventRow]) -> list[EventRow]:
     """Give what first came by an old route the content that only its `/event` tells; no total changes.
 
-    Returns the successes that were filled in, as they stand now.
+    Returns the successes that were filled in and count, as they stand now.
     """
     by_session = {event.session_id: event for event in duplicates if event.event_type == SUCCESS}
     by_id = {event.id: event for event in duplicates if event.session_id is None}
@@ -317,6 +314,9 @@ def _fill_placeholders(by_session: dict[str | None, EventRow]) -> list[EventRow]
             del content[kept]
         if waiting.filter(pk=placeholder.pk).update(**content):  # no other process was first
             told = event._replace(received_at_ms=placeholder.received_at_ms)
+            if placeholder.correction is not None:  # no rollup counts it; an undo must know the new names
+                corrections.move(placeholder.correction, placeholder, told)
+                continue
             rollups.move(placeholder, told)
             filled.append(told)
     return filled

@@ -56,6 +56,8 @@ class Event(models.Model):
     source = models.TextField(choices=Source.choices)
     # Which FailureGroup a failure is in; no foreign key, or each insert would look the group up once more.
     fingerprint = models.TextField(null=True)
+    # The Correction that made this success void; no foreign key, as above. NULL: the event counts.
+    correction = models.BigIntegerField(null=True)
 
     objects = EventQuerySet.as_manager()
 
@@ -121,6 +123,12 @@ class Event(models.Model):
                 condition=Q(fingerprint__isnull=True) & ~Q(event_type=SUCCESS),
                 name="telemetry_events_ungrouped",
             ),
+            # The successes that a correction made void. An event that counts costs this index nothing.
+            models.Index(
+                fields=["correction", "received_at_ms", "id"],
+                condition=Q(correction__isnull=False),
+                name="telemetry_events_void",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -137,7 +145,7 @@ class RecentFailure(Event):
 
 
 class LifetimeTotal(models.Model):
-    """Every event of one type that was ever accepted; no deletion lowers it.
+    """Every event of one type that was ever accepted, except void successes; no deletion lowers it.
 
     The row of `flash_success` also carries the baseline in force, so that the public count is one row.
     """
@@ -466,6 +474,7 @@ class AuditKind(models.TextChoices):
     MODE = "mode"
     PRUNE = "prune"
     ERASURE = "erasure"
+    CORRECTION = "correction"
 
 
 class AuditEntry(models.Model):
@@ -504,6 +513,85 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.who}: {self.what}"
+
+
+class Correction(models.Model):
+    """One operation that made successes void: which, why, by whom, when; and its undo.
+
+    The selection is half-open by our clock; NULL in `model`, `app_version` or `source` selects any.
+    `voided` and `restored` grow batch by batch, in the transaction of each batch.
+    """
+
+    since_ms = models.BigIntegerField()
+    until_ms = models.BigIntegerField()
+    model = models.TextField(null=True)
+    app_version = models.TextField("version", null=True)
+    source = models.TextField(null=True)
+    reason = models.TextField()
+    made_by_name = models.TextField("made by")
+    made_at = models.DateTimeField("made")
+    # How many successes matched when the operation began.
+    matched = models.BigIntegerField()
+    voided = models.BigIntegerField(default=0)
+    # NULL: the operation still runs, or was stopped before its last batch.
+    finished_at = models.DateTimeField(null=True)
+    restored = models.BigIntegerField(default=0)
+    undo_reason = models.TextField(default="")
+    undone_by_name = models.TextField(default="")
+    # When the undo began; it is complete when `restored` is `voided`.
+    undone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ("add", "view")
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(restored__gte=0) & Q(restored__lte=F("voided")), name="events_correction_restored"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.reason}"
+
+    @property
+    def in_force(self) -> int:
+        """Return how many successes are void by this correction now."""
+        return self.voided - self.restored
+
+
+class CorrectionShare(models.Model):
+    """How many successes of one hour, model, version, mode, connection and source a correction made void.
+
+    An undo restores every count from these rows, also for events that were pruned or erased meanwhile.
+    `first_ms` is when the first of them was received.
+    """
+
+    correction = models.ForeignKey(Correction, on_delete=models.CASCADE, db_index=False, related_name="shares")
+    hour_ms = models.BigIntegerField()
+    model = models.TextField()
+    app_version = models.TextField()
+    write_mode = models.SmallIntegerField()
+    connected = models.SmallIntegerField()
+    source = models.TextField()
+    first_ms = models.BigIntegerField()
+    voided = models.BigIntegerField()
+    restored = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # Also the index of every read: one correction.
+            models.UniqueConstraint(
+                fields=["correction", "hour_ms", "model", "app_version", "write_mode", "connected", "source"],
+                name="events_correctionshare_key",
+            ),
+            models.CheckConstraint(
+                condition=Q(restored__gte=0) & Q(restored__lte=F("voided")), name="events_correctionshare_restored"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour_ms} {self.model} {self.app_version}: {self.voided}"
 
 
 class RetentionMark(models.Model):

@@ -21,6 +21,10 @@ class EventQuerySet(models.QuerySet["Event"]):
     def successes(self) -> EventQuerySet:
         return self.filter(event_type=SUCCESS)
 
+    def counted(self) -> EventQuerySet:
+        """Leave out void successes."""
+        return self.filter(correction__isnull=True)
+
     def made_up(self) -> EventQuerySet:
         return self.filter(source="demo")
 
@@ -96,6 +100,22 @@ class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
         return self.filter(
             models.Q(title__icontains=text) | models.Q(error_name__icontains=text) | models.Q(frame__icontains=text)
         )
+
+
+def batches(rows: models.QuerySet[Any], at_once: int) -> Iterator[list[str]]:
+    """Yield the ids of rows that have `received_at_ms` and `id`, oldest first, so many at a time.
+
+    Each batch is found before the caller takes its locks, for what stays may be many rows to walk over; no row twice.
+    """
+    after = (0, "")
+    ordered = rows.order_by("received_at_ms", "id").values_list("received_at_ms", "id")
+    while True:
+        rest = ordered.filter(received_at_ms__gte=after[0]).exclude(received_at_ms=after[0], id__lte=after[1])
+        batch = list(rest[:at_once])
+        if not batch:
+            return
+        yield [row_id for _, row_id in batch]
+        after = batch[-1]
 
 
 def in_pages(rows: models.QuerySet[Any], size: int) -> Iterator[list[Any]]:

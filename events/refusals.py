@@ -25,10 +25,12 @@ class Outcome(StrEnum):
     STORAGE = "storage"
     OVERLOADED = "overloaded"
     HOST = "host"
+    ADMIN_TOKEN = "admin_token"  # noqa: S105 (a name, no secret)
 
 
-# The outcomes that refuse an event: a duplicate is stored, and a wrong host may come with any request.
-OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE, Outcome.HOST}
+# The outcomes that refuse an event: a duplicate is stored, a wrong host may come with any request, and a wrong
+# ADMIN_TOKEN came with a read.
+OF_EVENTS = frozenset(Outcome) - {Outcome.DUPLICATE, Outcome.HOST, Outcome.ADMIN_TOKEN}
 
 FLUSH_AFTER_SECONDS = 5.0
 

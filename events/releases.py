@@ -5,6 +5,7 @@ success, or with LEAST_EVENTS events from LEAST_SESSIONS sessions.
 """
 
 import hashlib
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -53,14 +54,20 @@ _RELEASES = Upsert(
     ", ".join(f"{column} = excluded.{column}" for column in _Row._fields[1:]),
 )
 _MAX_KNOWN = 10_000
+_KNOWN_SECONDS = 60
 # When each release became one.
 _known: dict[str, int] = {}
+_known_since = 0.0
 # Candidates that have enough events, so that only an event with a session can change them.
 _waiting: set[str] = set()
 
 
 def concern(events: Iterable[Told]) -> bool:
     """Tell whether one of these events can change a release; then the caller must hold the totals of all types."""
+    global _known_since
+    if time.monotonic() - _known_since > _KNOWN_SECONDS:  # another process may have deleted a release
+        forget()
+        _known_since = time.monotonic()
     return any(_is_news(event) for event in events)
 
 
@@ -118,13 +125,16 @@ def newest(limit: int) -> list[str]:
 
 
 def settle() -> None:
-    """Correct the releases after made-up events are gone. No other deletion takes a version's hours away."""
+    """Correct the releases after made-up events were deleted or successes became void.
+
+    Nothing else lowers the hours of a version. The caller holds the totals of every type.
+    """
     hours = HourlyRollup.objects.filter(accepted__gt=0).values_list("app_version")
     first_hours = dict(hours.annotate(Min("hour_ms")))
     first_successes = dict(hours.filter(event_type=SUCCESS).annotate(Min("hour_ms")))
     for release in Release.objects.order_by("app_version"):
         version = release.app_version
-        events = Event.objects.of_version(version)
+        events = Event.objects.of_version(version).filter(correction__isnull=True)
         if version not in first_hours and not events.exists():
             release.delete()
             continue

@@ -9,20 +9,25 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple, Protocol
 
 from django.apps import apps
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import CharField, JSONField, Q, TextField, Value
+from django.db.models.functions import Cast, StrIndex
+from django.db.models.lookups import GreaterThan
 
-from events import audit, buckets, groups, releases, rollups
+from events import audit, buckets, corrections, groups, releases, rollups
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
-from events.querysets import SUCCESS, EventQuerySet
+from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, identified
 
 BATCH_EVENTS = 5_000
 PRUNED_AT_ONCE = 500  # a commit beside it waits for one batch
 _PAGES_A_STEP = 5_000
+KEYS_SHOWN = 5
 EVENTS = "events"
 
 
@@ -51,7 +56,7 @@ def delete_made_up() -> Iterator[int]:
     A batch is one transaction, so stopping between two leaves events and counts agreed.
     """
     after = (0, "")
-    columns = ("id", "session_id", "error_name", "fingerprint", *rollups.COUNTED)
+    columns = ("id", "session_id", "error_name", "fingerprint", "source", "correction", *rollups.COUNTED)
     while True:
         with transaction.atomic():
             rollups.hold(EventType.values)  # before the events, as those who regroup them do
@@ -71,7 +76,9 @@ def delete_made_up() -> Iterator[int]:
             for adjunct in _adjuncts():
                 adjunct.forget_made_up([event.session_id for event in batch if event.session_id is not None], ids)
             Event.objects.filter(id__in=ids).delete()
-            rollups.subtract_made_up(batch)
+            void = [event for event in batch if event.correction is not None]
+            rollups.subtract_made_up([event for event in batch if event.correction is None], void)
+            corrections.forget(void)
             groups.subtract((event, event.fingerprint) for event in batch if event.fingerprint is not None)
         buckets.forget_names()
         after = (batch[-1].received_at_ms, batch[-1].id)
@@ -130,22 +137,6 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
         yield EVENTS, deleted
 
 
-def batches(rows: QuerySet[Any], at_once: int) -> Iterator[list[str]]:
-    """Yield the ids of rows that have `received_at_ms` and `id`, oldest first, so many at a time.
-
-    Each batch is found before the caller takes its locks, for what stays may be many rows to walk over; no row twice.
-    """
-    after = (0, "")
-    ordered = rows.order_by("received_at_ms", "id").values_list("received_at_ms", "id")
-    while True:
-        rest = ordered.filter(received_at_ms__gte=after[0]).exclude(received_at_ms=after[0], id__lte=after[1])
-        batch = list(rest[:at_once])
-        if not batch:
-            return
-        yield [row_id for _, row_id in batch]
-        after = batch[-1]
-
-
 def in_words(counts: Counter[str]) -> str:
     """Return what was counted as `events 1,200, rows of the old log 3`; "nothing" where nothing was."""
     return ", ".join(f"{what} {count:,}" for what, count in counts.items() if count) or "nothing"
@@ -184,6 +175,34 @@ def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
             Event.objects.filter(id__in=ids).delete()
             audit.note(AuditKind.ERASURE, f"Erased a session: {in_words(found)}.", who=who, at=at, why=why)
     return found
+
+
+class Mention(NamedTuple):
+    """A table that has words in a text: how many rows, and the first of their keys."""
+
+    table: str
+    rows: int
+    keys: list[str]
+
+
+def mentions(words: str) -> Iterator[Mention]:
+    """Yield every table that has these words in a text. It reads all rows."""
+    tables = connection.introspection.table_names()
+    for model in apps.get_models(include_auto_created=True):
+        fields = model._meta.concrete_fields
+        texts = [field.name for field in fields if isinstance(field, (CharField, JSONField, TextField))]
+        if model._meta.proxy or model._meta.db_table not in tables or not texts:
+            continue
+        places = [StrIndex(Cast(name, TextField()), Value(words)) for name in texts]
+        found = model._base_manager.filter(reduce(or_, (Q(GreaterThan(place, 0)) for place in places)))
+        if rows := found.count():
+            keys = found.order_by("pk").values_list("pk", flat=True)[:KEYS_SHOWN]
+            yield Mention(model._meta.db_table, rows, [str(key) for key in keys])
+    if connection.vendor == "sqlite":  # a session may be called like a column
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM sqlite_master WHERE instr(sql, %s) ORDER BY name", [words])
+            if names := [str(name) for (name,) in cursor.fetchall()]:
+                yield Mention("sqlite_master", len(names), names[:KEYS_SHOWN])
 
 
 def _found(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:

@@ -5,7 +5,7 @@ committed together or not at all.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
@@ -125,26 +125,43 @@ def move(old: Counted, new: Counted) -> None:
         upsert(_MODES, [(*mode_after, 1)])
 
 
-def subtract_made_up(events: Iterable[Counted]) -> None:
-    """Take made-up events, which stand no more, out of every count again. Nothing else ever lowers a total.
+def void(events: Sequence[Counted]) -> None:
+    """Take successes that became void out of every count; `add` counts them again.
 
-    Which of them were counted under `(other)` is seen from the rows.
+    A row that falls to 0 stays, so a model or version keeps its bucket for an undo.
     """
-    types: Counter[str] = Counter()
+    types = Counter(event.event_type for event in events)
+    for event_type, count in sorted(types.items()):
+        LifetimeTotal.objects.filter(event_type=event_type).update(accepted=F("accepted") - count)
+    _take_from_buckets(events)
+
+
+def subtract_made_up(events: Sequence[Counted], void: Sequence[Counted]) -> None:
+    """Take made-up events, which are deleted, out of every count. `void` are those of them that no count holds."""
+    types = Counter(event.event_type for event in events)
+    until_ms = max(event.received_at_ms for event in (*events, *void))
+    for event_type in sorted({event.event_type for event in (*events, *void)}):
+        total = LifetimeTotal.objects.filter(event_type=event_type)
+        total.update(accepted=F("accepted") - types[event_type])
+        total.filter(last_received_at_ms__lte=until_ms).update(last_received_at_ms=_last_received_at_ms(event_type))
+    hours, days = _take_from_buckets(events)
+    hours |= {event.received_at_ms - event.received_at_ms % HOUR_MS for event in void}
+    days |= {mode_bucket_of(event).day_ms for event in void}
+    HourlyRollup.objects.filter(hour_ms__in=hours, accepted=0).delete()
+    ModeRollup.objects.filter(day_ms__in=days, accepted=0).delete()
+
+
+def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
+    """Lower the hours and the days of these events, whose totals the caller locked; return both.
+
+    Which of the events were counted under `(other)` is seen from the rows.
+    """
     counted: Counter[Bucket] = Counter()
     modes: Counter[ModeBucket] = Counter()
-    until_ms = 0
     for event in events:
-        types[event.event_type] += 1
         hour_ms = event.received_at_ms - event.received_at_ms % HOUR_MS
         counted[Bucket(hour_ms, event.event_type, event.model, event.app_version)] += 1
         modes[mode_bucket_of(event)] += 1
-        until_ms = max(until_ms, event.received_at_ms)
-    # Types first, then hours, each sorted: the order in which `add` locks them.
-    for event_type, count in sorted(types.items()):
-        total = LifetimeTotal.objects.filter(event_type=event_type)
-        total.update(accepted=F("accepted") - count)
-        total.filter(last_received_at_ms__lte=until_ms).update(last_received_at_ms=_last_received_at_ms(event_type))
     hours = {bucket.hour_ms for bucket in counted}
     rows = HourlyRollup.objects.filter(hour_ms__in=hours)
     held = {Bucket(*key): count for *key, count in rows.values_list(*Bucket._fields, "accepted")}
@@ -155,9 +172,8 @@ def subtract_made_up(events: Iterable[Counted]) -> None:
             taken[place] += some
             count -= some
     take(_HOURLY, taken)
-    rows.filter(accepted=0).delete()
     take(_MODES, modes)
-    ModeRollup.objects.filter(day_ms__in={bucket.day_ms for bucket in modes}, accepted=0).delete()
+    return hours, {bucket.day_ms for bucket in modes}
 
 
 def _places(bucket: Bucket) -> list[Bucket]:
@@ -303,15 +319,16 @@ def _mode_differences(day_ms: int) -> list[Difference]:
 
 
 def _modes(day_ms: int) -> dict[ModeBucket, int]:
-    """Return how many events of a day stand in each row of ModeRollup."""
-    groups = Event.objects.between(day_ms, day_ms + DAY_MS).values_list(*ModeBucket._fields[1:])
+    """Return how many events of a day, void ones left out, belong to each row of ModeRollup."""
+    groups = Event.objects.counted().between(day_ms, day_ms + DAY_MS).values_list(*ModeBucket._fields[1:])
     return {ModeBucket(day_ms, *key): count for *key, count in groups.annotate(count=Count("*"))}
 
 
 def _groups(day_ms: int) -> Iterator[tuple[Bucket, int]]:
-    """Yield the events of a day by their own names, in the order in which each name came first."""
+    """Yield the events of a day, void ones left out, by their own names, in the order in which each name came first."""
     groups = (
-        Event.objects.between(day_ms, day_ms + DAY_MS)
+        Event.objects.counted()
+        .between(day_ms, day_ms + DAY_MS)
         .annotate(hour_ms=F("received_at_ms") - F("received_at_ms") % HOUR_MS)
         .values_list(*Bucket._fields)
         .annotate(count=Count("*"), first_ms=Min("received_at_ms"))

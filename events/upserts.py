@@ -4,9 +4,17 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 ROWS_A_STATEMENT = 500
+# PostgreSQL asks for another try: serialization failure, deadlock.
+_RETRIABLE = {"40001", "40P01"}
+TRIES = 4
+
+
+def may_be_retried(error: OperationalError) -> bool:
+    """Tell whether PostgreSQL ended a transaction in favour of another, so that the same may be tried again."""
+    return getattr(error.__cause__, "sqlstate", None) in _RETRIABLE
 
 
 def placeholders(rows: int, columns: int) -> str:

@@ -11,7 +11,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from events import api_schema, clock, contract, failures, guards, health, ingest, metrics, refusals
+from events import api_schema, attempts, clock, contract, failures, guards, health, ingest, metrics, refusals
 from events.answers import answer, exception_handler, outcome_of, refusal
 from events.failures import Position
 from events.forms import EventFilter, SummaryQuery, TimeseriesQuery
@@ -135,12 +135,30 @@ class HealthViewSet(PublicViewSet):
 
 # --- staff reads -----------------------------------------------------------------------------------------------
 
+WRONG_TOKENS = attempts.Limit("address", 20, 900)
+
+
+def has_admin_token(request: HttpRequest) -> bool:
+    """Tell whether a request has ADMIN_TOKEN. A wrong token is counted; past the limit of an address none is taken."""
+    if not settings.ADMIN_TOKEN or not guards.bearer(request):
+        return False
+    wrong = attempts.count("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
+    is_right = guards.is_admin_token(request)
+    if not is_right:
+        note_refusal(refusals.Outcome.ADMIN_TOKEN)
+    # The answer past the limit is the same for a right token, so it confirms no guess.
+    before = wrong.read() if is_right else wrong.add() - 1
+    if before >= WRONG_TOKENS.attempts:
+        headers = {"Retry-After": str(wrong.seconds_left)}
+        raise guards.Refused(429, "Too many wrong tokens", refusals.Outcome.ADMIN_TOKEN, headers)
+    return is_right
+
 
 class AdminTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer ADMIN_TOKEN`, which may read as staff do."""
 
     def authenticate(self, request: Request) -> tuple[None, str] | None:
-        return (None, "admin-token") if guards.is_admin_token(request._request) else None
+        return (None, "admin-token") if has_admin_token(request._request) else None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

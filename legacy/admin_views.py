@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
-from events import metrics
-from events.models import CounterBaseline, Event, EventType
+from events import corrections, metrics
+from events.models import Correction, CounterBaseline, Event, EventType
 from legacy import modes, old_tables, translate
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun, Verdict
 
@@ -248,15 +248,16 @@ def _example(kept: dict[str, str], url: str | None) -> Example:
 
 
 class Made(NamedTuple):
-    """What the count of the unified stream is made of."""
+    """What the count of the unified stream is made of; `void` is what a correction takes off the sum of the others."""
 
     baseline: int
     imported: int
     live: int
+    void: int
 
     @property
     def total(self) -> int:
-        return self.baseline + self.imported + self.live
+        return self.baseline + self.imported + self.live - self.void
 
 
 class Change(NamedTuple):
@@ -272,10 +273,11 @@ class Change(NamedTuple):
 
 
 def made_of() -> Made:
-    """Return the parts of the count as it is now. Source: LifetimeTotal and the imports' reports."""
+    """Return the parts of the count as it is now. Source: LifetimeTotal, Correction and the imports' reports."""
     count = metrics.flash_count()
     imported = ImportRun.objects.aggregate(sum=Sum("successes_added"))["sum"] or 0
-    return Made(count.baseline, imported, count.accepted - imported)
+    void = corrections.void_now()
+    return Made(count.baseline, imported, count.accepted + void - imported, void)
 
 
 def old_count(mode: Mode) -> int | None:
@@ -284,13 +286,14 @@ def old_count(mode: Mode) -> int | None:
 
 
 def count_changes() -> list[Change]:
-    """Return every switch, baseline and import, newest first, at most TIMELINE."""
+    """Return every switch, baseline, import, correction and undo, newest first, at most TIMELINE."""
     baselines = metrics.baseline_history(limit=TIMELINE + 1)
     earlier: list[CounterBaseline | None] = [*baselines, None][1:]
     # What one import did, it did at one moment, and ended after that.
     changes = [
         *(_import(run) for run in ImportRun.objects.all()[:TIMELINE]),
         *(_baseline(row, before) for row, before in zip(baselines, earlier, strict=True)),
+        *(change for correction in corrections.history(TIMELINE) for change in _correction(correction)),
         *(_switch(cutover) for cutover in Cutover.objects.all()[:TIMELINE]),
     ]
     return sorted(changes, key=lambda change: change.at, reverse=True)[:TIMELINE]
@@ -303,6 +306,12 @@ def _import(run: ImportRun) -> Change:
 def _baseline(row: CounterBaseline, before: CounterBaseline | None) -> Change:
     was = before.value if before else 0
     return Change(row.set_at, "baseline", "", row.set_by_name, row.note, was, row.value)
+
+
+def _correction(row: Correction) -> Iterable[Change]:
+    if row.undone_at:
+        yield Change(row.undone_at, "undo", str(row.pk), row.undone_by_name, row.undo_reason, None, row.restored)
+    yield Change(row.made_at, "correction", str(row.pk), row.made_by_name, row.reason, None, row.voided)
 
 
 def _switch(cutover: Cutover) -> Change:

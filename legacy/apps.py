@@ -11,11 +11,20 @@ class OldSystem(AppConfig):
     name = "legacy"
     verbose_name = "The old system"
 
+    def ready(self) -> None:
+        from legacy import checks  # noqa: F401  (registers it)
+
     def retention(self) -> Any:
         """Return what a prune and an erasure ask of this app: its `events.retention.Adjunct`."""
         from legacy import retention
 
         return retention
+
+    def corrections(self) -> Any:
+        """Return what a correction of the count asks of this app: its `events.corrections.Adjunct`."""
+        from legacy import corrections
+
+        return corrections
 
     def overview_panel(self, request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
         """Return the template and the figures that the admin's index shows of this app; None without the right."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from events import failures, ingest, retention
 from events.failures import Criteria
@@ -23,11 +24,7 @@ def to_stream(record: Record, *, refused_too: bool = True) -> int:
     failures that `/event` refuses by contract: `/event` did not lose them. A switch of the mode copies them too,
     because `/recent` and the page of failures must show after a switch what they showed before it.
     """
-    added = 0
-    while sessions := list(LegacyCount.objects.filter(in_stream=False).order_by("session_id")[:CHUNK]):
-        outcomes = record([translate.success_from_row(row) for row in sessions])
-        LegacyCount.objects.filter(pk__in=[row.pk for row in sessions]).update(in_stream=True)
-        added += sum(outcome.stored for outcome in outcomes)
+    added = sessions_to_stream(record, LegacyCount.objects.all())
     waiting = ClientLog.objects.filter(in_stream=False)
     if not refused_too:
         waiting = waiting.filter(refused_fields="")
@@ -38,15 +35,29 @@ def to_stream(record: Record, *, refused_too: bool = True) -> int:
     return added
 
 
+def sessions_to_stream(record: Record, counted: QuerySet[LegacyCount]) -> int:
+    """Copy those of these sessions that the stream lacks; return how many successes that added."""
+    added = 0
+    while sessions := list(counted.filter(in_stream=False).order_by("session_id")[:CHUNK]):
+        outcomes = record([translate.success_from_row(row) for row in sessions])
+        LegacyCount.objects.filter(pk__in=[row.pk for row in sessions]).update(in_stream=True)
+        added += sum(outcome.stored for outcome in outcomes)
+    return added
+
+
 def to_legacy(*, since_ms: int) -> int:
-    """Copy what the stream received since then and the old tables do not hold; return how many rows that added."""
+    """Copy what the stream received since then and the old tables do not hold; return how many rows that added.
+
+    Void successes are left out. A correction during the copy writes its own rows first, which this does not change.
+    """
     added = 0
     successes = Criteria(event_type=SUCCESS, failures_only=False, since_ms=since_ms)
-    for chunk in failures.rows(successes, ("session_id", "received_at_ms"), size=CHUNK):
+    for chunk in failures.rows(successes, ("session_id", "received_at_ms", "correction"), size=CHUNK):
         with transaction.atomic():
             added += old_tables.keep_all(
                 LegacyCount(session_id=session_id, counted_at_ms=received_at_ms, in_stream=True)
-                for session_id, received_at_ms in chunk
+                for session_id, received_at_ms, correction in chunk
+                if correction is None
             )
     for chunk in failures.rows(Criteria(since_ms=since_ms), EventRow._fields, size=CHUNK):
         with transaction.atomic():
@@ -54,12 +65,13 @@ def to_legacy(*, since_ms: int) -> int:
     return added
 
 
-def make_up_for(counted: int) -> None:
-    """Let the old side count as much as the stream did, once all that it holds is copied.
+def make_up_for_gone() -> None:
+    """Let the old side count as much as the stream does, once all that it holds is copied.
 
-    The stream counts what was pruned or erased since; there is no session left to copy.
+    The stream counts what was pruned or erased since; there is no session left to copy. The caller holds the total of
+    successes, so that neither a new success nor a correction changes one of the two counts between the reads.
     """
-    gone = counted - old_tables.count()
+    gone = old_tables.stream_count() - old_tables.count()
     at_ms = retention.whole_since_ms()
     for start in range(0, gone, CHUNK):
         old_tables.keep_all(

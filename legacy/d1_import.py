@@ -380,7 +380,7 @@ class _Gone:
             end_ms = day_ms + DAY_MS
             counted = Counter(metrics.totals_by_type(day_ms, end_ms))
             if counted.total():
-                by_type = Event.objects.between(day_ms, end_ms).values_list("event_type")
+                by_type = Event.objects.counted().between(day_ms, end_ms).values_list("event_type")
                 known = Counter(dict(by_type.annotate(count=Count("*"))))
                 known[SUCCESS] += old_tables.known_without_event(day_ms, end_ms)
                 counted -= known

@@ -71,17 +71,25 @@ class ClientLog(models.Model):
 
 
 class LegacyCount(models.Model):
-    """One session that the old counter knows; `in_stream`, `arrived` and `sent_to_event` as in ClientLog."""
+    """One session that the old counter knows; `in_stream`, `arrived` and `sent_to_event` as in ClientLog.
+
+    `correction` is the `events.Correction` that made the session void: the old counter does not count it.
+    `added_by_correction`: the old counter did not know the session before. An undo deletes such a row.
+    """
 
     session_id = models.TextField(primary_key=True)
     counted_at_ms = models.BigIntegerField()
     in_stream = models.BooleanField()
     arrived = models.BooleanField(default=False, db_default=False)
     sent_to_event = models.BooleanField(default=False, db_default=False)
+    correction = models.BigIntegerField(null=True)
+    added_by_correction = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
         indexes = [
+            # Void sessions, which `/count` leaves out.
+            models.Index(fields=["correction"], condition=Q(correction__isnull=False), name="legacy_count_void"),
             # Parity by day.
             models.Index(fields=["counted_at_ms"], name="legacy_count_counted_at"),
             # What the stream lacks.

@@ -121,10 +121,8 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
     refuse_without_tables(row)
     before = public_count(Mode(row.mode))
     began_ms = clock.now_ms() - _COMMIT_MS
-    counted = old_tables.stream_count()  # before what comes meanwhile, which the old side may not have yet
     to_stream = copying.to_stream(ingest.record_many)
     to_legacy = copying.to_legacy(since_ms=0)
-    copying.make_up_for(counted)
     with transaction.atomic(durable=True):
         ModeInForce.objects.get_or_create(id=1, defaults={"mode": row.mode})
         ModeInForce.objects.select_for_update().get(id=1)
@@ -132,7 +130,7 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
         # Until this ends no success is counted that the old tables would lack.
         list(LifetimeTotal.objects.select_for_update().filter(event_type=SUCCESS))
         to_legacy += copying.to_legacy(since_ms=began_ms)
-        copying.make_up_for(old_tables.stream_count())
+        copying.make_up_for_gone()
         ModeInForce.objects.filter(id=1).update(mode=mode)
         words = f"Switched the old routes from {row.mode} to {mode}."
         audit.note(AuditKind.MODE, words, who=user_name, at=at, why=reason)

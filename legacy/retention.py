@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from events.retention import batches
+from events.querysets import batches
 from legacy import modes, old_tables
 from legacy.models import ClientLog, LegacyCount, ParityRun
 

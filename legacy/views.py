@@ -13,7 +13,7 @@ from events import clock, contract, failures, guards, ingest
 from events.answers import answer, refusal
 from events.failures import Criteria
 from events.models import Event
-from events.views import IngestViewSet, PublicViewSet, let_in, note_refusal
+from events.views import IngestViewSet, PublicViewSet, has_admin_token, let_in, note_refusal
 from legacy import api_schema, modes, old_tables, translate
 from legacy.models import ClientLog, LegacyCount, Mode
 
@@ -95,7 +95,7 @@ class RecentViewSet(OldRoute):
         guards.check_rate(request, guards.READ)
         if not settings.ADMIN_TOKEN:
             return refusal(503, "ADMIN_TOKEN is not configured")
-        if not guards.is_admin_token(request):
+        if not has_admin_token(request):
             return refusal(401, "Unauthorized", headers={"WWW-Authenticate": "Bearer"})
         limit = translate.recent_limit(request.GET.get("limit", ""))
         found: list[Event] | list[ClientLog]

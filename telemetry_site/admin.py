@@ -10,9 +10,9 @@ from django.template.response import TemplateResponse
 
 from events import clock
 from events.admin_views import RANGES, overview
-from telemetry_site import sign_in
+from telemetry_site import expired_sessions, sign_in
 
-FIRST_PAGES = ["FailureGroup", "RecentFailure", "Event", "CounterBaseline", "IngestToken", "AuditEntry"]
+FIRST_PAGES = ["FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "IngestToken", "AuditEntry"]
 
 
 class TelemetryAdminSite(admin.AdminSite):
@@ -30,6 +30,7 @@ class TelemetryAdminSite(admin.AdminSite):
             response.headers["Retry-After"] = str(form.retry_after)
         elif request.method == "POST" and response.status_code == 302:
             sign_in.remember(request, response)
+            expired_sessions.delete_daily()
         return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

@@ -1,5 +1,7 @@
 """Faults of configuration that no single value shows, found at the start."""
 
+import shlex
+import stat
 from typing import Any
 
 from django.conf import settings
@@ -36,6 +38,20 @@ def https_behind_a_proxy(**kwargs: Any) -> list[CheckMessage]:
                 "SITE_URL is https, but TRUSTED_PROXY_COUNT is 0: every client has the proxy's address.",
                 hint="Set TRUSTED_PROXY_COUNT to how many proxies append to X-Forwarded-For.",
                 id="telemetry_site.W002",
+            )
+        ]
+    return []
+
+
+@register()
+def data_for_the_owner_alone(**kwargs: Any) -> list[CheckMessage]:
+    mode = stat.S_IMODE(settings.DATA_DIR.stat().st_mode)
+    if mode & 0o077:
+        return [
+            Warning(
+                f"Other users of this machine may open DATA_DIR: {settings.DATA_DIR} has the mode {mode:04o}.",
+                hint=f"Run: chmod 700 {shlex.quote(str(settings.DATA_DIR))}",
+                id="telemetry_site.W003",
             )
         ]
     return []

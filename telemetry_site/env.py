@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import date
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -16,6 +17,11 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+
+
+class Unusable(ValueError):
+    """A value that is refused; the words follow the variable's name and end without a full stop."""
+
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -33,6 +39,9 @@ def _read(name: str, default: T, parse: Callable[[str], T], expected: str) -> T:
         return default
     try:
         return parse(raw)
+    except Unusable as error:
+        _faults.append(f"  {name} {error}.")
+        return default
     except ValueError:
         _faults.append(f"  {name}={raw!r} is not {expected}.")
         return default
@@ -77,18 +86,55 @@ def names(name: str, *, most: int, max_length: int) -> frozenset[str]:
     return _read(name, frozenset(), parse, expected)
 
 
+def secret(name: str, default: str, *, least: int) -> str:
+    """Read a secret for an HTTP header. A fault never repeats it."""
+
+    def parse(raw: str) -> str:
+        make_one = "make one with `openssl rand -hex 32`"
+        if len(raw) < least:
+            raise Unusable(f"has {len(raw)} characters, which can be guessed; it needs {least} or more: {make_one}")
+        if not raw.isascii() or not raw.isprintable() or " " in raw:
+            raise Unusable(f"has a space or a letter outside ASCII, which no header carries: {make_one}")
+        return raw
+
+    return _read(name, default, parse, "a secret")
+
+
 def origins(name: str, default: list[str]) -> list[str]:
-    """Read comma-separated origins; a trailing slash is forgiven, a path is not."""
-    return _read(
-        name,
-        default,
-        lambda raw: [_parse_origin(word.strip()) for word in raw.split(",") if word.strip()],
-        "a comma-separated list of origins such as https://example.org",
-    )
+    """Read comma-separated origins and return each once, as a browser sends it. Every fault is named."""
+
+    def parse(raw: str) -> list[str]:
+        found = []
+        for word in filter(None, map(str.strip, raw.split(","))):
+            try:
+                found.append(_parse_origin(word))
+            except Unusable as error:
+                _faults.append(f"  {name}: {error}.")
+        return list(dict.fromkeys(found))
+
+    return _read(name, default, parse, "a list of origins")
 
 
 def origin(name: str, default: str) -> str:
-    return _read(name, default, _parse_origin, "an address such as https://telemetry.example.org")
+    """Read the site's own origin. It has no path: the admin and the cookies need the root of a host."""
+
+    def parse(raw: str) -> str:
+        try:
+            return _parse_origin(raw)
+        except _HasPath as error:
+            raise Unusable(
+                f"{error}, and the site cannot be served under a sub-path: give it a host name or a port of its own"
+            ) from None
+
+    return _read(name, default, parse, "an address such as https://telemetry.example.org")
+
+
+def host_in_url(host: str) -> str:
+    """Return a host as it is written before a port: an IPv6 address has brackets."""
+    try:
+        return f"[{IPv6Address(host)}]"
+    except AddressValueError:
+        return host.lower()
 
 
 def day(name: str) -> date | None:
@@ -134,11 +180,53 @@ def _parse_flag(raw: str) -> bool:
     return value[raw.lower()]
 
 
+class _HasPath(Unusable):
+    pass
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+
+
 def _parse_origin(raw: str) -> str:
-    parts = urlsplit(raw.rstrip("/"))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:
-        raise ValueError
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    """Return an origin as a browser writes it; raises Unusable for a value that no browser can send."""
+    if raw == "null":
+        raise Unusable("'null' cannot be allowed: every file and every sandboxed page sends it")
+    if not raw.isprintable() or " " in raw:
+        raise Unusable(f"{raw!r} has a space or a control character: separate origins with commas")
+    match = re.fullmatch(r"(https?)://([^/?#\\]*)(.*)", raw, re.IGNORECASE)
+    if not match:
+        raise Unusable(f"{raw!r} does not begin with http:// or https://")
+    scheme, authority, rest = match[1].lower(), match[2].lower(), match[3]
+    if rest.strip("/"):
+        raise _HasPath(f"{raw!r} has a path: an origin is scheme, host and port alone")
+    if "@" in authority:
+        raise Unusable(f"{raw!r} has a user name: an origin is scheme, host and port alone")
+    if "*" in authority:
+        raise Unusable(f"{raw!r} has a wildcard: name each origin in full")
+    if not authority.isascii():
+        raise Unusable(f"{raw!r} has letters outside ASCII: write the host as browsers send it, with xn--")
+    parts = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?", authority)
+    port = int(parts[2] or _DEFAULT_PORTS[scheme]) if parts else 0
+    if parts is None or not 1 <= port <= 65535:
+        raise Unusable(f"{raw!r} has no port from 1 to 65535 after its host")
+    try:
+        host = _parse_host(parts[1])
+    except AddressValueError:
+        raise Unusable(f"{raw!r} has no valid host") from None
+    return f"{scheme}://{host}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{host}:{port}"
+
+
+def _parse_host(host: str) -> str:
+    """Return a host name, an IPv4 address or an IPv6 address in brackets; raises AddressValueError."""
+    if host.startswith("["):
+        return f"[{IPv6Address(host.strip('[]'))}]"
+    if not _HOST_NAME.fullmatch(host):
+        raise AddressValueError
+    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rstrip(".").rpartition(".")[2]):  # browsers take it for an address
+        return str(IPv4Address(host))
+    return host
 
 
 def _parse_rate(raw: str) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any
 from django.conf import settings
 from granian.rsgi import Scope
 
+from telemetry_site.request_head import UNREADABLE, Headers
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ class _Errors:
 _errors = _Errors()
 
 
-def of(scope: Scope, body: bytes, length: int) -> dict[str, Any]:
+def of(scope: Scope, headers: Headers, body: bytes, length: int) -> dict[str, Any]:
     """Return the WSGI environ of a request whose body is read; `length` may say that there was more of it."""
     address, _, port = scope.client.rpartition(":")
     host, _, server_port = scope.server.rpartition(":")
@@ -44,8 +46,7 @@ def of(scope: Scope, body: bytes, length: int) -> dict[str, Any]:
         "wsgi.multiprocess": settings.WORKERS > 1,
         "wsgi.run_once": False,
     }
-    readable = scope.headers.items()
-    for name, value in readable + _unreadable(scope.headers, readable):
+    for name, value in headers:
         if "_" in name:  # would become one with the header that has a hyphen there
             continue
         if name == "content-type":
@@ -59,10 +60,18 @@ def of(scope: Scope, body: bytes, length: int) -> dict[str, Any]:
     return environ
 
 
-def _unreadable(headers: Any, readable: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers whose bytes are no text, which Granian names and does not tell: nobody may hide one so."""
-    names = headers.keys()
-    if len(names) == len(readable):
-        return []
-    told = {name for name, _ in readable}
-    return [(name, "\ufffd") for name in names if name not in told]
+def headers_of(scope: Scope) -> Headers:
+    """Return the headers; UNREADABLE stands for a value that is not ASCII text, which Granian leaves out.
+
+    Granian does not tell of such a value after a readable one of the same name. A proxy writes one line, or adds a line
+    of its own after the client's, so no address that a proxy appended is lost by that.
+    """
+    received = scope.headers
+    headers: Headers = received.items()
+    readable = {name for name, _ in headers}
+    names = received.keys()
+    if len(readable) < len(names):
+        headers += [(name, UNREADABLE) for name in names if name not in readable]
+    if settings.TRUSTED_PROXY_COUNT and "x-forwarded-for" in readable and received.get("x-forwarded-for") is None:
+        headers.append(("x-forwarded-for", UNREADABLE))  # the first line of several
+    return headers

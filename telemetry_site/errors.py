@@ -1,13 +1,15 @@
 """What is answered when no view does: a page inside the admin, the contract's JSON everywhere else."""
 
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
-from django.views import csrf, defaults
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.template.loader import render_to_string
+from django.views import defaults
 
 from events import clock, refused_hosts
 from events.answers import refusal
 from events.refusals import Outcome
 from events.views import note_refusal
+from telemetry_site import refused_forms
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -26,7 +28,10 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return csrf.csrf_failure(request, reason) if _is_page(request) else refusal(403, "Forbidden")
+    if not _is_page(request):
+        return refusal(403, "Forbidden")
+    cause = refused_forms.explain(request, reason)
+    return HttpResponseForbidden(render_to_string("403_csrf.html", cause._asdict()))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -8,6 +8,10 @@ from urllib.parse import urlsplit
 
 from telemetry_site import env
 
+# Every file that the site makes is for its owner alone, whatever the folder allows. A program that this process becomes
+# or starts inherits it. SQLite gives -wal and -shm the mode of the database file.
+os.umask(0o077)
+
 BASE_DIR = env.PROJECT_DIR
 DATA_DIR = env.path("DATA_DIR", BASE_DIR / "var")
 env.make_folder("DATA_DIR", DATA_DIR)
@@ -31,14 +35,21 @@ def _secret_key() -> str:
 SECRET_KEY = env.text("SECRET_KEY", "") or _secret_key()
 
 # --- where it listens and what it is called -------------------------------------------------------------
-HOST = env.text("HOST", "127.0.0.1")
+HOST = env.text("HOST", "127.0.0.1").strip("[]")
 PORT = env.integer("PORT", 8000, least=1, most=65535)
-SITE_URL = env.origin("SITE_URL", f"http://{HOST}:{PORT}")
+# An address for all interfaces is none that a browser can open.
+_OWN_HOST = "localhost" if HOST in ("0.0.0.0", "::") else HOST  # noqa: S104 (compared, not listened on)
+SITE_URL = env.origin("SITE_URL", f"http://{env.host_in_url(_OWN_HOST)}:{PORT}")
 HTTPS = SITE_URL.startswith("https:")
 WORKERS = env.integer("WORKERS", 1, least=1, most=64)
 THREADS = env.integer("THREADS", 32, least=1, most=256)
 TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", urlsplit(SITE_URL).hostname or HOST])
+CONNECTIONS_PER_CLIENT = env.integer("CONNECTIONS_PER_CLIENT", 64, least=0, most=4096)
+if TRUSTED_PROXY_COUNT:
+    CONNECTIONS_PER_CLIENT = 0  # every connection is the proxy's
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", env.host_in_url(urlsplit(SITE_URL).hostname or HOST)]
+)
 ALLOWED_ORIGINS = env.origins(
     "ALLOWED_ORIGINS", ["https://xoniblue.github.io", "http://localhost:5173", "http://127.0.0.1:5173"]
 )
@@ -51,7 +62,7 @@ BATCH_RATE = env.rate("BATCH_RATE", "12/m")
 READ_RATE = env.rate("READ_RATE", "600/m")
 KNOWN_MODELS = env.names("KNOWN_MODELS", most=500, max_length=64)
 INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)
-ADMIN_TOKEN = env.text("ADMIN_TOKEN", "")
+ADMIN_TOKEN = env.secret("ADMIN_TOKEN", "", least=24)
 ADMIN_PASSWORD = env.text("ADMIN_PASSWORD", "")
 
 # --- the old routes ----------------------------------------------------------------------------------------
@@ -81,6 +92,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.ClientAddress",
     "telemetry_site.middleware.PublicRoutes",
     "telemetry_site.middleware.PageHeaders",
+    "telemetry_site.middleware.PageInput",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

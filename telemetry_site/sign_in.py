@@ -5,25 +5,20 @@ one is what anybody may use up in somebody else's name. So a browser that has si
 account, and is counted by itself alone.
 """
 
-import logging
 import math
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.core.cache import caches
-from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, TimestampSigner
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from events import clock, guards
-
-logger = logging.getLogger(__name__)
+from events import attempts, clock, guards
+from events.attempts import Count, Limit
 
 KNOWN_COOKIE = "known_browser"
 KNOWN_SECONDS = 365 * 24 * 3600
@@ -31,50 +26,10 @@ THROTTLED = "throttled"
 _signer = TimestampSigner(salt="telemetry_site.known-browser")
 
 
-class Limit(NamedTuple):
-    """Failed attempts that are let through in each window of so many seconds."""
-
-    name: str
-    attempts: int
-    seconds: int
-
-
 BY_BROWSER = Limit("browser", 10, 900)
 BY_ADDRESS = Limit("address", 20, 900)
 BY_ACCOUNT_AND_ADDRESS = Limit("account-address", 5, 900)
 BY_ACCOUNT = Limit("account", 50, 3_600)
-
-
-@dataclass(frozen=True)
-class Count:
-    """The failed attempts of somebody in the window that `now` is in."""
-
-    limit: Limit
-    key: str
-    seconds_left: int
-
-    def add(self) -> int:
-        return self._change(1)
-
-    def take_back(self) -> None:
-        self._change(-1)
-
-    def _change(self, by: int) -> int:
-        try:
-            return _change_in(caches["default"], self, by)
-        except guards.cache_errors() as error:
-            # Neither open to guessing nor shut to everybody: each process counts for itself.
-            logger.error("Sign-ins are counted in this process alone, the cache does not answer: %s", error)
-            return _change_in(caches["process"], self, by)
-
-
-def _change_in(cache: BaseCache, count: Count, by: int) -> int:
-    cache.add(count.key, 0, count.limit.seconds)
-    try:
-        return cache.incr(count.key, by)
-    except ValueError:  # it was let go in between
-        cache.set(count.key, max(by, 0), count.limit.seconds)
-        return max(by, 0)
 
 
 class SignInForm(AdminAuthenticationForm):
@@ -144,6 +99,4 @@ def _counts(request: HttpRequest, account: str, now: datetime) -> list[Count]:
 
 
 def _count(limit: Limit, whose: str, now: datetime) -> Count:
-    at = int(now.timestamp())
-    window, begun = divmod(at, limit.seconds)
-    return Count(limit, f"sign-in.{limit.name}.{window}.{guards.keyed_hash(whose)}", limit.seconds - begun)
+    return attempts.count("sign-in", limit, whose, now)

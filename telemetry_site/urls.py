@@ -1,9 +1,8 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
 
-from telemetry_site.api_page import ApiPage
+from telemetry_site.api_page import ApiPage, ApiSchema
 from telemetry_site.demo_page import DemoPage
 
 urlpatterns = [
@@ -11,7 +10,7 @@ urlpatterns = [
     path("", include("events.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("admin/", admin.site.urls),
-    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/schema/", ApiSchema.as_view(), name="api-schema"),
     path("api/", ApiPage.as_view(), name="api"),
     path("demo/", DemoPage.as_view(), name="demo"),
 ]

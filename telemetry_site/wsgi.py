@@ -1,4 +1,4 @@
-"""The application for any WSGI server. Ours is `rsgi.py`, which wraps this one."""
+"""The application for any WSGI server. Ours is `rsgi.py`, which limits request heads itself and wraps `site`."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -8,6 +8,9 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.wsgi import get_wsgi_application
 from whitenoise import WhiteNoise
+
+from events.refusals import Outcome
+from telemetry_site import request_head
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
 
@@ -32,4 +35,27 @@ def with_static_files(django: object) -> StaticFiles:
     return application
 
 
-application = with_static_files(get_wsgi_application())
+def with_limited_heads(site: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Refuse a request by its head, as `rsgi.py` does, before the site sees it."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        headers = [
+            (name.removeprefix("HTTP_").replace("_", "-").lower(), value)
+            for name, value in environ.items()
+            if name.startswith("HTTP_") or (name == "CONTENT_TYPE" and value)
+        ]
+        refusal = request_head.refusal_of(method, path, environ.get("QUERY_STRING", ""), headers)
+        if refusal is None:
+            return site(environ, start_response)
+        if refusal is request_head.MEDIA_TYPE:
+            request_head.note_refusal(method, path, Outcome.MEDIA_TYPE)
+        cors = request_head.cors_headers(path, environ.get("HTTP_ORIGIN"))
+        start_response(f"{refusal.status} {refusal.reason}", [*request_head.JSON_HEADERS, *cors])
+        return [] if method == "HEAD" else [refusal.body]
+
+    return application
+
+
+site = with_static_files(get_wsgi_application())
+application = with_limited_heads(site)

@@ -28,6 +28,7 @@ class Server:
     process: subprocess.Popen[bytes]  # the main process, which a service manager would hold
 
     def __init__(self, data_dir: Path, **env: str) -> None:
+        self.address = "127.0.0.1"
         self.port = free_port()
         self.data_dir = data_dir
         self.env = {
@@ -99,7 +100,7 @@ class Server:
             return answer.status, answer.read()
 
     def connect(self) -> closing[http.client.HTTPConnection]:
-        return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS))
+        return closing(http.client.HTTPConnection(self.address, self.port, timeout=PATIENCE_SECONDS))
 
     def raw(self, data: bytes) -> socket.socket:
         """Open a connection and send bytes as they are."""

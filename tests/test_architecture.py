@@ -13,7 +13,7 @@ from tests.conftest import run_apart
 
 # The tables that everything else is proved from, and the only modules that may write them.
 WRITERS = {
-    "Event": {"events/ingest.py", "events/regrouping.py", "events/retention.py"},
+    "Event": {"events/corrections.py", "events/ingest.py", "events/regrouping.py", "events/retention.py"},
     "LifetimeTotal": {"events/rollups.py"},
     "HourlyRollup": {"events/rollups.py"},
     "IngestTally": {"events/rollups.py"},
@@ -25,6 +25,8 @@ WRITERS = {
     "Arrival": {"events/arrivals.py"},
     "FailureGroup": {"events/groups.py", "events/triage.py"},
     "AuditEntry": {"events/audit.py"},
+    "Correction": {"events/corrections.py"},
+    "CorrectionShare": {"events/corrections.py"},
     "RetentionMark": {"events/retention.py"},
     "GroupHour": {"events/groups.py"},
     "GroupShare": {"events/groups.py"},

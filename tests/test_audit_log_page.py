@@ -61,6 +61,25 @@ def test_every_deed_stands_in_it_newest_first(client: Client) -> None:
     assert f'href="/admin/events/failuregroup/{group}/"' in client.get(PATH).content.decode()
 
 
+def test_every_text_of_an_entry_is_bounded() -> None:
+    text = "x" * 60_000
+    audit.note(AuditKind.MODE, text, who=text, at=clock.now(), why=text, about=text, subject=text)
+    entry = AuditEntry.objects.get()
+    kept = f"{'x' * (audit.MAX_CHARACTERS - 1)}…"
+    assert [entry.what, entry.who, entry.why, entry.about, entry.subject] == [kept] * 5
+
+
+@pytest.mark.parametrize("message", ["m" * 500, "No ACK\r\nGET /\x1b[2J", "<script>"])
+def test_what_a_stranger_wrote_is_bounded_and_on_one_line_in_a_decision(client: Client, message: str) -> None:
+    client.force_login(User.objects.create_superuser("olga"))
+    group = make_event(message=message).fingerprint
+    client.post("/admin/events/failuregroup/decide/", {"action": "mute", "id": group})
+    entry = AuditEntry.objects.get()
+    assert entry.what == "Muted for good."
+    assert entry.about == FailureGroup.objects.get().title[:200]
+    assert "\n" not in entry.about
+
+
 def test_it_outlives_whoever_did_it(client: Client) -> None:
     sign_in(client, "Maintainers")
     client.get("/admin/events/event/export/")

@@ -163,6 +163,28 @@ def test_what_came_by_an_import_is_refused_by_the_next(tmp_path: Path) -> None:
     assert SESSION not in everything()
 
 
+def test_what_names_it_elsewhere_is_told_and_stops_nothing() -> None:
+    """Anybody can write a session's name into an event of their own, and once could into the audit log."""
+    make_event(session_id=SESSION)
+    empty = {"at_ms": 1, "kind": "export", "who": "", "what": "", "why": "", "about": "", "subject": ""}
+    named = [empty | {field: f"junk={SESSION}&junk"} for field in ("what", "why", "about", "who")]
+    entries = [AuditEntry.objects.create(**columns) for columns in named]
+    event = make_event(message=f"see {SESSION}", session_id="another")
+    for _ in range(2):
+        said = run(SESSION)
+        keys = ", ".join(str(entry.pk) for entry in entries)
+        assert f"events_auditentry: its name stands in 4 of the rows that stay: {keys}.\n" in said
+        assert f"telemetry_events: its name stands in 1 of the rows that stay: {event.pk}.\n" in said
+        assert "These rows are not of this session." in said
+    assert not Event.objects.filter(session_id=SESSION).exists()
+
+
+def test_a_name_in_other_letters_is_another_session() -> None:
+    make_event(session_id=SESSION)
+    make_event(message=f"see {SESSION.upper()}", session_id="another")
+    assert "rows that stay" not in run(SESSION)
+
+
 def test_a_dry_run_only_looks(client: Client) -> None:
     live(client)
     said = run(SESSION, "--dry-run")
@@ -278,6 +300,31 @@ def test_no_file_of_a_running_site_holds_it_afterwards(tmp_path: Path) -> None:
         assert server.get("/metrics/flash-count")[1] == b'{"ok":true,"total":1}'
         assert server.post("/event", json.dumps(payload(message="still here")).encode())[0] == 201
     assert SESSION not in server.log.read_text()
+
+
+def test_an_entry_of_the_audit_log_that_names_it_stops_no_erasure_of_a_site(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with served(data) as server:
+        assert server.post("/event", json.dumps(payload(session_id=SESSION)).encode())[0] == 201
+        code = (
+            "from events import audit, clock;"
+            f"audit.note('export', 'Exported Events: junk={SESSION}', who='olga', at=clock.now())"
+        )
+        assert server.command("shell", "--no-imports", "-c", code).returncode == 0
+        for _ in range(2):
+            done = server.command("erase_session", SESSION)
+            assert done.returncode == 0, done.stderr
+            assert "events_auditentry: its name stands in 1 of the rows that stay: 1." in done.stdout
+            assert "The rows above hold its name. Free space may hold it too: --vacuum clears that." in done.stdout
+
+
+def test_a_session_that_is_called_like_a_column_is_erased(tmp_path: Path) -> None:
+    with served(tmp_path / "data") as server:
+        assert server.post("/event", json.dumps(payload(session_id="app_version")).encode())[0] == 201
+        done = server.command("erase_session", "app_version")
+        assert done.returncode == 0, done.stderr
+        assert "Erased: events 1." in done.stdout
+        assert "sqlite_master: its name stands in " in done.stdout
 
 
 def test_a_trace_in_free_space_is_told_and_vacuumed_away(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from events import clock, export
 from events.models import AuditEntry
 from tests.conftest import make_event, sign_in, success
 
+SESSION = "somebodys-session-4711"
 pytestmark = pytest.mark.django_db
 EVENTS = "/admin/events/event/export/"
 FAILURES = "/admin/events/recentfailure/export/"
@@ -56,10 +57,10 @@ def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
     assert answer["Content-Disposition"] == f'attachment; filename="events-{clock.today()}.csv"'
     assert answer.streaming
     body = answer.getvalue()
-    assert body.startswith(b'\xef\xbb\xbf"telemetry_export_v1_id","received_at","occurred_at","event_type",')
+    assert body.startswith(b'\xef\xbb\xbf"telemetry_export_v2_id","received_at","occurred_at","event_type",')
     (row,) = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""))
     assert row == {
-        "telemetry_export_v1_id": event.id,
+        "telemetry_export_v2_id": event.id,
         "received_at": "2026-02-02T02:40:00.123Z",
         "occurred_at": "2026-02-12T18:00:00.000Z",
         "event_type": "flash_error",
@@ -73,6 +74,7 @@ def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
         "stack": "",
         "log_lines_json": "[]",
         "metadata_json": "{}",
+        "void": "",
     }
 
 
@@ -145,6 +147,86 @@ def test_what_is_kept_of_an_export_names_no_session(client: Client, caplog: pyte
     assert "somebody-4711" not in caplog.text
 
 
+JUNK = {"junk": "a" * 60_000, "typ": "x", "": "y", "cursor": "1770000000000.a", "utm_source": SESSION}
+EVENT_PATHS = {"/admin/events/event/export/": "Events", FAILURES: "Recent failures"}
+GROUPS = "/admin/events/failuregroup/export/"
+
+
+@pytest.mark.parametrize("path", EVENT_PATHS)
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ({}, "everything"),
+        ({"junk": "a" * 60_000}, "everything"),
+        ({"q": SESSION, "session": SESSION, "group": SESSION}, "q=…&session=…&group=…"),
+        ({"model": SESSION}, "model=…"),
+        ({"version": SESSION}, "version=…"),
+        ({"model": "UV 5R\n=1", "version": "19afc18"}, "model=UV+5R%0A%3D1&version=19afc18"),
+        ({"model": "x" * 64}, f"model={'x' * 64}"),
+        ({"since": f"2026-01-01T00:00:00Z{' ' * 60_000}"}, "since=2026-01-01T00%3A00%3A00%2B00%3A00"),
+        ({"type": "flash_error", "mode": "1", "connected": "", "limit": "20"}, "type=flash_error&mode=1"),
+        ({"window": "7d", "released": "1", "q": " "}, "window=7d&released=1"),
+    ],
+)
+def test_of_a_query_only_valid_filters_are_kept(
+    client: Client, caplog: pytest.LogCaptureFixture, path: str, query: dict[str, str], kept: str
+) -> None:
+    sign_in(client, "Staff")
+    make_event(session_id=SESSION)
+    with caplog.at_level(logging.INFO, "events.export"):
+        assert client.get(path, JUNK | query).status_code == 200
+    entry = AuditEntry.objects.get()
+    assert (entry.what, entry.why, entry.about, entry.subject) == (f"Exported {EVENT_PATHS[path]}: {kept}", "", "", "")
+    assert [one.getMessage() for one in caplog.records if one.name == "events.export"] == [
+        f"someone-Staff exported {EVENT_PATHS[path]}: {kept}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ({}, "open ones"),
+        ({"q": SESSION, "status": "all", "sort": "title"}, "q=…&status=all&sort=title"),
+        ({"model": SESSION, "version": SESSION, "new": "7d"}, "model=…&version=…&new=7d"),
+    ],
+)
+def test_of_a_query_for_groups_only_valid_filters_are_kept(client: Client, query: dict[str, str], kept: str) -> None:
+    sign_in(client, "Staff")
+    make_event(session_id=SESSION)
+    assert client.get(GROUPS, {name: JUNK[name] for name in JUNK if name != "cursor"} | query).status_code == 200
+    assert AuditEntry.objects.get().what == f"Exported Failure groups: {kept}"
+
+
+@pytest.mark.parametrize("path", [*EVENT_PATHS, GROUPS])
+@pytest.mark.parametrize("query", [{"model": "x" * 65}, {"version": "x" * 65}, {"type": "x"}, {"q": "x" * 201}])
+def test_a_filter_that_is_not_valid_exports_and_keeps_nothing(client: Client, path: str, query: dict[str, str]) -> None:
+    sign_in(client, "Staff")
+    assert client.get(path, query).status_code == 302
+    assert not AuditEntry.objects.exists()
+
+
+def test_a_session_that_is_called_like_a_model_hides_no_model(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(session_id="UV-5RM", model="UV-5RM")
+    client.get(FAILURES, {"model": "UV-5RM"})
+    assert AuditEntry.objects.get().what == "Exported Recent failures: model=UV-5RM"
+
+
+@pytest.mark.parametrize("path", [*EVENT_PATHS, GROUPS, "/admin/legacy/clientlog/export/"])
+@pytest.mark.parametrize(
+    ("site", "is_exported"),
+    [("cross-site", False), ("same-site", False), ("same-origin", True), ("none", True), (None, True)],
+)
+def test_a_link_on_another_site_exports_nothing(client: Client, path: str, site: str | None, is_exported: bool) -> None:
+    sign_in(client, "Staff")
+    answer = client.get(path, {"type": "flash_error"}, headers={"sec-fetch-site": site} if site else {})
+    assert AuditEntry.objects.exists() is is_exported
+    assert answer.status_code == (200 if is_exported else 302)
+    if not is_exported:
+        assert answer.headers["Location"].partition("?")[0] == path.removesuffix("export/")
+        assert "Another site opened this export" in client.get(answer.headers["Location"]).content.decode()
+
+
 def test_rows_come_in_chunks_each_a_query_of_its_own(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "ROWS_A_CHUNK", 4)
     sign_in(client, "Staff")
@@ -173,4 +255,4 @@ def test_a_ticked_id_with_nul_is_no_event(client: Client) -> None:
     sign_in(client, "Staff")
     event = make_event()
     answer = client.post(EVENTS, {"id": ["\0", event.id]})
-    assert [row["telemetry_export_v1_id"] for row in rows(answer)] == [event.id]
+    assert [row["telemetry_export_v2_id"] for row in rows(answer)] == [event.id]

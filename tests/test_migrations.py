@@ -239,10 +239,13 @@ def index_condition(connection: BaseDatabaseWrapper, name: str) -> str:
         return str(cursor.fetchone()[0]).partition(" WHERE ")[2].replace('"', "").strip("()")
 
 
-def test_the_events_have_the_columns_of_the_plan_their_source_and_group(migrated: BaseDatabaseWrapper) -> None:
+def test_the_events_have_the_columns_of_the_plan_and_three_of_ours(
+    migrated: BaseDatabaseWrapper,
+) -> None:
     columns = described(migrated, "telemetry_events")
     assert columns.pop("source") == ("text", "NOT NULL")
     assert columns.pop("fingerprint") == ("text", "NULL")
+    assert columns.pop("correction") == ("integer", "NULL")
     assert columns == PLAN_COLUMNS
     with migrated.cursor() as cursor:
         assert migrated.introspection.get_primary_key_columns(cursor, "telemetry_events") == ["id"]
@@ -441,13 +444,15 @@ def test_earlier_rows_arrived_only_where_that_is_certain(empty: BaseDatabaseWrap
 
 
 ROLES = {
-    "Staff": {"view_event", "export_event", "view_counterbaseline"},
+    "Staff": {"view_event", "export_event", "view_counterbaseline", "view_correction"},
     "Maintainers": {
         "view_event",
         "export_event",
         "triage_event",
         "view_counterbaseline",
         "add_counterbaseline",
+        "view_correction",
+        "add_correction",
         "view_ingesttoken",
         "change_ingesttoken",
         "view_auditentry",

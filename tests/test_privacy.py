@@ -38,7 +38,7 @@ MARKED = {
     "Sec-CH-UA": '"Marked-Brand";v="7"',
     "X-Request-ID": "marked-request-id",
 }
-BEARER, ADMIN_TOKEN, QUERY = "marked-bearer", "marked-admin-token", "marked-query-token"
+BEARER, ADMIN_TOKEN, QUERY = "marked-bearer", "marked-and-long-admin-token", "marked-query-token"
 REFUSED_ORIGIN, HOST = "https://refused-origin.example", "marked-host.example"
 # What clients of the old system put into their payloads of themselves.
 OF_THEMSELVES = {

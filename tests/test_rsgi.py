@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from telemetry_site.rsgi import pool_name
 from tests.conftest import payload, success
 from tests.servers import Server, served, wait_until
 
@@ -106,9 +107,9 @@ def test_slow_senders_hold_no_thread(tmp_path: Path) -> None:
 
 
 def test_large_bodies_together_are_bounded_and_small_ones_do_not_wait_for_them(server: Server) -> None:
-    batch = HEAD.replace(b"/event", b"/event/batch") + b"Content-Length: 1000000\r\n\r\n{"
+    batch = HEAD.replace(b"/event", b"/event/batch") + b"Content-Length: 1000000\r\n\r\n"
     with ExitStack() as stack:
-        coming = [stack.enter_context(server.raw(batch)) for _ in range(34)]  # there is room for 33
+        coming = [stack.enter_context(server.raw(batch + b" " * 999_999)) for _ in range(34)]  # there is room for 33
         refused = select.select(coming, [], [], 10)[0][0]
         answer = b"".join(iter(lambda: refused.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 503 ")
@@ -121,6 +122,17 @@ def test_large_bodies_together_are_bounded_and_small_ones_do_not_wait_for_them(s
             wire.close()
         body = json.dumps({"events": [success(session_id="after them")]}).encode().ljust(500_000)
         wait_until(lambda: server.post("/event/batch", body)[0] == 200, "what went away still counts")
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_large_bodies_that_are_only_announced_take_nothing_of_the_budget(server: Server, framing: bytes) -> None:
+    batch = HEAD.replace(b"/event", b"/event/batch") + framing
+    with ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(server.raw(batch))
+        time.sleep(0.3)
+        body = json.dumps({"events": [success()]}).encode().ljust(900_000)
+        assert server.post("/event/batch", body)[0] == 200
 
 
 def test_a_client_that_leaves_in_the_middle_stores_nothing(server: Server) -> None:
@@ -221,3 +233,100 @@ def test_a_watchdog_does_not_wait_behind_a_locked_database(tmp_path: Path) -> No
         for thread in posting:
             thread.join()
         assert answered == [201] * 6
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "pool"),
+    [
+        ("POST", "/event", "events"),
+        ("POST", "/client-log/", "events"),
+        ("post", "/event", "reads"),
+        ("GET", "/count", "reads"),
+        ("HEAD", "/metrics/flash-count", "reads"),
+        ("GET", "/health", "health"),
+        ("GET", "/health/", "health"),
+        ("GET", "/health/ready", "health"),
+        ("GET", "/healthz", "reads"),
+        ("GET", "/health/x", "reads"),
+        ("GET", "/health//", "reads"),
+        ("GET", "/Health", "reads"),
+        ("GET", "/health/ready/x", "reads"),
+        ("GET", "/admin", "pages"),
+        ("GET", "/admin/login/", "pages"),
+        ("POST", "/adminx", "events"),
+        ("GET", "/statics", "reads"),
+        ("GET", "/static/x", "pages"),
+    ],
+)
+def test_a_pool_is_for_its_own_paths_alone(method: str, path: str, pool: str) -> None:
+    assert pool_name(method, path) == pool
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/event/batchx", 131_072), ("/adminx", 131_072), ("/admin/x", 1_048_576)])
+def test_a_larger_body_is_for_its_own_paths_alone(server: Server, path: str, limit: int) -> None:
+    head = HEAD.replace(b"/event", path.encode())
+    with server.raw(head + b"Content-Length: %d\r\n\r\n" % (limit + 1)) as wire:
+        assert b"\r\nconnection: close\r\n" in wire.recv(65536)  # it was not read
+    with server.raw(head + b"Content-Length: %d\r\n\r\n" % limit + b" " * limit) as wire:
+        assert b"\r\nconnection: close\r\n" not in wire.recv(65536)
+
+
+@pytest.mark.parametrize("path", ["/event", "/event/batch", "/health", "/admin/login/", "/nowhere", "/static/x"])
+@pytest.mark.parametrize(
+    ("line", "headers", "status", "error"),
+    [
+        ("POST", "Content-Type: application/x-www-form-urlencoded; charset=punycode", 415, "Unsupported media type"),
+        ("GET", "Content-Type: text/plain; charset=hex", 415, "Unsupported media type"),
+        ("POST", "Content-Type: text/plain\r\nContent-Type: text/plain; charset=hex", 415, "Unsupported media type"),
+        ("POST", "Content-Type: text/plain\r\nContent-Type: text/plain", 415, "Unsupported media type"),
+        ("POST", "Content-Type: application/json; charset=é", 415, "Unsupported media type"),
+        ("post", "Content-Type: application/json", 405, "Method not allowed"),
+        ("GET", f"X-Large: {'x' * 16_384}", 431, "Request header fields too large"),
+        ("GET", f"X-Large: {'x' * 60_000}", 431, "Request header fields too large"),
+        ("POST", f"Cookie: {'x' * 8_193}", 431, "Request header fields too large"),
+        ("GET", f"Cookie: {'x' * 5_000}\r\nCookie: {'x' * 5_000}", 431, "Request header fields too large"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_hostile_head_is_refused_on_every_route_and_the_connection_stays_in_step(
+    server: Server, path: str, line: str, headers: str, status: int, error: str
+) -> None:
+    body = "" if line == "GET" else "a=%ff"
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    request = f"{line} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{length}\r\n{body}"
+    after = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = answer_to(server, (request + after).encode()).decode()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert f'\r\n\r\n{{"ok":false,"error":"{error}"}}HTTP/1.1 200 OK\r\n' in answer
+
+
+def test_a_large_body_with_a_hostile_head_is_read_and_refused(server: Server) -> None:
+    content_type = {"Content-Type": "application/x-www-form-urlencoded; charset=punycode"}
+    status, answer = server.post("/admin/login/", b"a" * 1_000_000, **content_type)
+    assert (status, answer) == (415, b'{"ok":false,"error":"Unsupported media type"}')
+
+
+def test_a_readable_header_does_not_hide_one_that_is_no_text(server: Server) -> None:
+    body = json.dumps(success())
+    head = "POST /event HTTP/1.1\r\nHost: localhost\r\nAccept: a\r\nAccept: b\r\nOrigin: https://evil.example/é\r\n"
+    head += "Content-Type: application/json\r\nConnection: close\r\n"
+    answer = answer_to(server, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+    assert answer.startswith(b"HTTP/1.1 403 ")
+
+
+def test_no_bytes_hide_the_address_that_a_proxy_appended(tmp_path: Path) -> None:
+    """The server keeps such a value from us, so the request is refused: nobody is counted as the proxy by that."""
+    with served(tmp_path / "data", TRUSTED_PROXY_COUNT="1", READ_RATE="1/h") as server:
+        for lines, status in (
+            (["192.0.2.1"], 200),
+            (["192.0.2.1"], 429),
+            (["é, 192.0.2.1"], 400),
+            (["é, 192.0.2.1", "192.0.2.9"], 400),
+            (["192.0.2.9, é", "192.0.2.1"], 400),
+            (["203.0.113.1", "192.0.2.1"], 429),
+            (["", "192.0.2.1"], 429),
+            (["192.0.2.2", "192.0.2.1"], 429),
+        ):
+            head = "GET /metrics/flash-count HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            forwarded = "".join(f"X-Forwarded-For: {line}\r\n" for line in lines)
+            assert int(answer_to(server, f"{head}{forwarded}\r\n".encode())[9:12]) == status, lines

@@ -81,6 +81,76 @@ def test_a_second_server_on_the_same_port_is_refused_in_words(data_dir: Path, tm
         assert "Address already in use" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("host", "shown", "reached_at"),
+    [
+        ("localhost", "localhost", "127.0.0.1"),
+        ("0.0.0.0", "localhost", "127.0.0.1"),
+        ("::1", "[::1]", "::1"),
+        ("[::1]", "[::1]", "::1"),
+        ("::", "localhost", "::1"),
+    ],
+)
+def test_every_way_to_write_a_host_is_served(data_dir: Path, host: str, shown: str, reached_at: str) -> None:
+    server = Server(data_dir, HOST=host)
+    server.address = reached_at
+    server.start()
+    try:
+        assert f"  Telemetry site    http://{shown}:{server.port}/admin/\n" in server.log.read_text()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (
+            {"HOST": "no-such-host.invalid"},
+            "CommandError: HOST='no-such-host.invalid' cannot be resolved: Name or service not known."
+            " Set HOST to an IP address of this machine, or to a name that resolves to one.",
+        ),
+        (
+            {"HOST": "x" * 70},
+            f"CommandError: HOST='{'x' * 70}' cannot be resolved: encoding with 'idna' codec failed (UnicodeError:"
+            " label too long). Set HOST to an IP address of this machine, or to a name that resolves to one.",
+        ),
+        (
+            {"HOST": "192.0.2.1", "PORT": "8000"},
+            "CommandError: 192.0.2.1:8000 cannot be used: Cannot assign requested address."
+            " Set PORT (or HOST) to another one.",
+        ),
+        (
+            {"HOST": "fe80::1%lo"},
+            "CommandError: HOST='fe80::1%lo' has a zone, which the server cannot use. Set HOST to another address.",
+        ),
+    ],
+)
+def test_a_host_that_cannot_be_used_is_told_in_one_line(
+    data_dir: Path, environment: dict[str, str], words: str
+) -> None:
+    refused = Server(data_dir, **environment).command("serve")
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{words}\n")
+
+
+@pytest.mark.parametrize("password", ["tiny", "password123", "administrator", "1234567890"])
+def test_a_weak_first_password_is_refused_and_makes_nobody(data_dir: Path, password: str) -> None:
+    refused = Server(data_dir, ADMIN_PASSWORD=password).command("serve")
+    assert refused.returncode == 1
+    assert "CommandError: ADMIN_PASSWORD cannot be used: " in refused.stderr
+    assert "or leave it empty: a random password is made and shown once." in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert password not in refused.stderr
+    with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
+        assert database.execute("SELECT count(*) FROM auth_user").fetchone() == (0,)
+
+
+def test_a_weak_password_that_is_not_used_stops_no_start(data_dir: Path) -> None:
+    with served(data_dir):
+        pass
+    with served(data_dir, ADMIN_PASSWORD="short") as server:
+        assert "First maintainer" not in server.log.read_text().rpartition("Telemetry site")[2]
+
+
 def test_bad_configuration_is_refused_in_words(data_dir: Path) -> None:
     refused = Server(data_dir, PORT="eighty", INGEST_RATE="lots").command("serve")
     assert refused.returncode == 1

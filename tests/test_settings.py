@@ -5,7 +5,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from telemetry_site import env
 from tests.conftest import run_apart
 
 
@@ -66,3 +68,161 @@ def test_a_new_connection_reads_while_another_process_writes(tmp_path: Path) -> 
             begin + "from events import metrics; print(metrics.flash_count().total)", DATA_DIR=str(tmp_path)
         )
     assert (told.returncode, told.stdout, told.stderr) == (0, "0\n", "")
+
+
+# --- origins -------------------------------------------------------------------------------------------------------
+
+SCHEME_HOST_PORT = "an origin is scheme, host and port alone"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("https://example.org", ["https://example.org"]),
+        ("https://example.org:443", ["https://example.org"]),
+        ("https://example.org:0443", ["https://example.org"]),
+        ("http://example.org:80", ["http://example.org"]),
+        ("https://example.org:80", ["https://example.org:80"]),
+        ("http://example.org:443", ["http://example.org:443"]),
+        ("https://example.org:", ["https://example.org"]),
+        ("HTTPS://Example.ORG:8443", ["https://example.org:8443"]),
+        ("https://example.org/", ["https://example.org"]),
+        ("https://example.org//", ["https://example.org"]),
+        (" https://a.example , https://b.example,, ", ["https://a.example", "https://b.example"]),
+        ("https://a.example,https://A.example:443/,https://a.example", ["https://a.example"]),
+        ("https://xn--bcher-kva.example", ["https://xn--bcher-kva.example"]),
+        ("http://localhost:5173", ["http://localhost:5173"]),
+        ("http://127.0.0.1:5173", ["http://127.0.0.1:5173"]),
+        ("http://[0:0:0:0:0:0:0:1]:80", ["http://[::1]"]),
+        ("https://example.org.", ["https://example.org."]),
+    ],
+)
+def test_an_origin_is_kept_as_a_browser_sends_it(
+    written: str, meant: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", written)
+    assert env.origins("ALLOWED_ORIGINS", []) == meant
+    env.refuse_faults()
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("null", "'null' cannot be allowed: every file and every sandboxed page sends it"),
+        ("*", "'*' does not begin with http:// or https://"),
+        ("https://*", "'https://*' has a wildcard: name each origin in full"),
+        ("https://*.example.org", "'https://*.example.org' has a wildcard: name each origin in full"),
+        ("example.org", "'example.org' does not begin with http:// or https://"),
+        ("//example.org", "'//example.org' does not begin with http:// or https://"),
+        ("https:example.org", "'https:example.org' does not begin with http:// or https://"),
+        ("file://", "'file://' does not begin with http:// or https://"),
+        ("https://example.org/app", f"'https://example.org/app' has a path: {SCHEME_HOST_PORT}"),
+        ("https://example.org/*", f"'https://example.org/*' has a path: {SCHEME_HOST_PORT}"),
+        ("https://example.org?a", f"'https://example.org?a' has a path: {SCHEME_HOST_PORT}"),
+        ("https://example.org#a", f"'https://example.org#a' has a path: {SCHEME_HOST_PORT}"),
+        ("https://me@example.org", f"'https://me@example.org' has a user name: {SCHEME_HOST_PORT}"),
+        ("https://@example.org", f"'https://@example.org' has a user name: {SCHEME_HOST_PORT}"),
+        (
+            "https://a.example https://b.example",
+            "'https://a.example https://b.example' has a space or a control character: separate origins with commas",
+        ),
+        (
+            "https://exam\tple.org",
+            "'https://exam\\tple.org' has a space or a control character: separate origins with commas",
+        ),
+        (
+            "https://b\u00fccher.example",
+            "'https://b\u00fccher.example' has letters outside ASCII: write the host as browsers send it, with xn--",
+        ),
+        ("https://example.org:0", "'https://example.org:0' has no port from 1 to 65535 after its host"),
+        ("https://example.org:70000", "'https://example.org:70000' has no port from 1 to 65535 after its host"),
+        ("https://example.org:https", "'https://example.org:https' has no port from 1 to 65535 after its host"),
+        ("https://", "'https://' has no valid host"),
+        ("https://:8443", "'https://:8443' has no valid host"),
+        ("https://a..example", "'https://a..example' has no valid host"),
+        ("https://-a.example", "'https://-a.example' has no valid host"),
+        ("https://ex%61mple.org", "'https://ex%61mple.org' has no valid host"),
+        ("http://127.1", "'http://127.1' has no valid host"),
+        ("http://0x7f000001", "'http://0x7f000001' has no valid host"),
+        ("http://[::1", "'http://[::1' has no port from 1 to 65535 after its host"),
+        ("http://[example]", "'http://[example]' has no valid host"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(written: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", written)
+    env.origins("ALLOWED_ORIGINS", [])
+    with pytest.raises(ImproperlyConfigured) as refused:
+        env.refuse_faults()
+    assert str(refused.value).splitlines()[:-1] == [f"  ALLOWED_ORIGINS: {words}."]
+
+
+def test_each_origin_that_is_refused_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://good.example,*,null")
+    env.origins("ALLOWED_ORIGINS", [])
+    with pytest.raises(ImproperlyConfigured, match=r"(?s)'\*' does not begin .*'null' cannot be allowed"):
+        env.refuse_faults()
+
+
+# --- what it is called ---------------------------------------------------------------------------------------------
+
+NAMES = "from django.conf import settings; print(settings.SITE_URL, *settings.ALLOWED_HOSTS)"
+
+
+@pytest.mark.parametrize(
+    ("variables", "site_url", "host"),
+    [
+        ({}, "http://127.0.0.1:8000", "127.0.0.1"),
+        ({"HOST": "localhost"}, "http://localhost:8000", "localhost"),
+        ({"HOST": "0.0.0.0"}, "http://localhost:8000", "localhost"),
+        ({"HOST": "::"}, "http://localhost:8000", "localhost"),
+        ({"HOST": "::1", "PORT": "9000"}, "http://[::1]:9000", "[::1]"),
+        ({"HOST": "[::1]"}, "http://[::1]:8000", "[::1]"),
+        ({"HOST": "2001:DB8:0::1"}, "http://[2001:db8::1]:8000", "[2001:db8::1]"),
+        ({"SITE_URL": "https://[2001:db8::1]:8443"}, "https://[2001:db8::1]:8443", "[2001:db8::1]"),
+        ({"SITE_URL": "https://Telemetry.example.org:443/"}, "https://telemetry.example.org", "telemetry.example.org"),
+    ],
+)
+def test_the_site_is_called_by_an_address_that_works(
+    tmp_path: Path, variables: dict[str, str], site_url: str, host: str
+) -> None:
+    printed = run_apart(NAMES, DATA_DIR=str(tmp_path), **variables).stdout.split()
+    assert (printed[0], printed[-1]) == (site_url, host)
+
+
+def test_a_sub_path_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    refused = run_apart(NAMES, DATA_DIR=str(tmp_path), SITE_URL="https://example.org/telemetry/")
+    assert (
+        "SITE_URL 'https://example.org/telemetry/' has a path: an origin is scheme, host and port alone, and the site"
+        " cannot be served under a sub-path: give it a host name or a port of its own." in refused.stderr
+    )
+
+
+# --- secrets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("x", "has 1 characters, which can be guessed; it needs 24 or more"),
+        ("not-long-enough-by-one-", "has 23 characters, which can be guessed; it needs 24 or more"),
+        ("long enough and with spaces", "has a space or a letter outside ASCII, which no header carries"),
+        ("long-enough-and-with-\u00fc\u00fc\u00fc", "has a space or a letter outside ASCII, which no header carries"),
+    ],
+)
+def test_a_token_that_can_be_guessed_or_cannot_be_sent_is_refused(
+    token: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_TOKEN", token)
+    env.secret("ADMIN_TOKEN", "", least=24)
+    with pytest.raises(ImproperlyConfigured) as refused:
+        env.refuse_faults()
+    assert str(refused.value).splitlines()[0] == f"  ADMIN_TOKEN {words}: make one with `openssl rand -hex 32`."
+    assert token == "x" or token not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["", "just-long-enough-as-it-is", "!" * 24])
+def test_a_token_of_24_characters_or_none_is_taken(token: str, tmp_path: Path) -> None:
+    printed = run_apart(
+        "from django.conf import settings; print(settings.ADMIN_TOKEN)", DATA_DIR=str(tmp_path), ADMIN_TOKEN=token
+    )
+    assert printed.stdout.strip() == token

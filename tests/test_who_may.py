@@ -11,18 +11,21 @@ from django.contrib.auth.models import Group, User
 from django.test import Client, override_settings
 from django.urls import URLResolver
 
-from events import clock, tokens
+from events import clock, corrections, tokens
+from events.buckets import HOUR_MS
+from events.corrections import Selection
 from events.models import Event, FailureGroup, IngestToken
 from legacy import parity
 from legacy.models import ParityRun
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from telemetry_site.urls import urlpatterns
-from tests.conftest import make_event
+from tests.conftest import make_event, success
 
 pytestmark = pytest.mark.django_db
 
 ROLES = ("anonymous", "visitor", "newcomer", "Staff", "Maintainers", "superuser")
 PASSWORD = "correct horse battery"
+VOID_MS = 1_770_915_600_000  # 2026-02-12 17:00 UTC
 # What looking may write: who is signed in, that somebody exported, that the database takes writes.
 WRITTEN_BY_READING = {"session", "logentry", "readinessprobe", "auditentry"}
 
@@ -96,6 +99,21 @@ ROWS = {
         MAINTAINERS,
         {"value": "7", "note": "from before", "confirmed": "1"},
     ),
+    "admin:events_correction_changelist": Row(
+        "/admin/events/correction/",
+        STAFF,
+        MAINTAINERS,
+        {
+            "since": "2026-02-12T18:00:00Z",
+            "until": "2026-02-12T19:00:00Z",
+            "reason": "forged",
+            "previewed": "1",
+            "confirmed": "1",
+        },
+    ),
+    "admin:events_correction_undo": Row(
+        "/admin/events/correction/{correction}/undo/", MAINTAINERS, MAINTAINERS, {"reason": "they were real"}
+    ),
     "admin:events_ingesttoken_changelist": Row("/admin/events/ingesttoken/", MAINTAINERS),
     "admin:events_ingesttoken_change": Row("/admin/events/ingesttoken/{token}/revoke/", MAINTAINERS, MAINTAINERS),
     "admin:events_auditentry_changelist": Row("/admin/events/auditentry/", MAINTAINERS),
@@ -142,11 +160,17 @@ def things() -> dict[str, Any]:
     """Return a thing of each kind, for the addresses of pages."""
     event = make_event()
     tokens.issue("web", who="someone", now=clock.now(), expires_at=None)
+    for name, at_ms in (("void", VOID_MS), ("counted", VOID_MS + HOUR_MS)):
+        make_event(**success(session_id=name), received_at_ms=at_ms)
+    selection = Selection(VOID_MS, VOID_MS + 1)
+    correction = corrections.begin(selection, who="someone", at=clock.now(), why="forged")
+    list(corrections.carry_out(correction))
     run = parity.keep(parity.check(1, clock.today()), at=clock.now())
     return {
         "event": event.pk,
         "group": FailureGroup.objects.get().pk,
         "token": IngestToken.objects.get().pk,
+        "correction": correction.pk,
         "run": (run or ParityRun.objects.get()).pk,
         "role": Group.objects.create(name="to look at").pk,
         "user": User.objects.create_user("somebody").pk,
@@ -270,4 +294,4 @@ def test_the_admin_token_is_compared_in_constant_time(client: Client, monkeypatc
 def test_the_admin_token_opens_no_page(name: str, client: Client, things: dict[str, Any]) -> None:
     answer = client.get(ROWS[name].path.format_map(things), headers={"authorization": f"Bearer {TOKEN}"})
     assert is_refusal(answer) or name == "admin:logout"
-    assert Event.objects.count() == 1
+    assert Event.objects.count() == 3

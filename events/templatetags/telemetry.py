@@ -1,6 +1,5 @@
 """How figures, times and event types are written on every page."""
 
-import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ from django.contrib.admin.utils import quote
 
 from events import clock
 from events.models import EventType
+from events.visible_text import is_visible
 
 register = template.Library()
 register.filter("admin_urlquote", quote)
@@ -20,8 +20,6 @@ MARKS = {
     EventType.WINDOW_ERROR: "■",
     EventType.UNHANDLED_REJECTION: "✚",
 }
-INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # control and format characters, separators
-FILLERS = set("\u034f\u115f\u1160\u2800\u3164\uffa0")  # letters and marks to Unicode, nothing to the eye
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
@@ -76,11 +74,7 @@ def points(share: float) -> str:
 @register.filter
 def dash(text: Any) -> Any:
     """Show a thin dash for what would leave its place empty: nothing, or nothing that can be seen."""
-    return "–" if text is None or (isinstance(text, str) and not any(map(_is_visible, text))) else text
-
-
-def _is_visible(character: str) -> bool:
-    return unicodedata.category(character) not in INVISIBLE and character not in FILLERS
+    return "–" if text is None or (isinstance(text, str) and not is_visible(text)) else text
 
 
 @register.filter

@@ -18,7 +18,7 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
-from events.models import Event, FailureGroup, IngestToken
+from events.models import Correction, Event, FailureGroup, IngestToken
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
 from tests.conftest import payload
@@ -74,6 +74,7 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:events_event_change": [lambda world: world.event],
     "admin:events_recentfailure_change": [lambda world: world.event],
     "admin:events_ingesttoken_change": TOKEN,
+    "admin:events_correction_undo": [lambda world: world.one(Correction._meta.db_table)],
     "admin:legacy_parityrun_change": [lambda world: world.one(ParityRun._meta.db_table)],
     "admin:auth_group_history": ROLE,
     "admin:auth_group_delete": ROLE,
@@ -135,6 +136,11 @@ MORE = [
         "a baseline to confirm",
         _at("/admin/events/counterbaseline/"),
         fill={"id_value": "500", "id_note": "what the old counter said"},
+    ),
+    Page(
+        "a correction to confirm",
+        _at("/admin/events/correction/"),
+        fill={"id_since": "2020-01-01", "id_until": now().isoformat(), "id_reason": "forged"},
     ),
     Page("a user with faults", _at("/admin/auth/user/add/"), fill={"id_username": "a b", "id_password1": "short"}),
     Page("login", _at("/admin/login/"), person=""),
@@ -228,6 +234,8 @@ def prepare(server: Server) -> World:
     run("import_d1", str(EXPORT))
     run("check_parity", code=2)  # imported rows prove nothing
     run("set_baseline", "412", "--note", "what the old counter said")
+    void = ("void_flashes", "--since", "2020-01-01", "--until", now().isoformat(), "--source", "import")
+    run(*void, "--reason", "sent by one address")
     run("issue_token", "web-v2", "--expires", "90d")
     run("issue_token", "web-v1", "--expires", "never")
     event = post(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.servers import Server, served
 
-NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off"}
+NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off", "CONNECTIONS_PER_CLIENT": "0"}
 FULL = os.environ.get("FAULTS") == "full"
 
 

@@ -5,17 +5,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import success
 from tests.faults.conftest import FULL, NO_LIMITS, show
-from tests.servers import Server, served, wait_until
+from tests.servers import PATIENCE_SECONDS, Server, served, wait_until
 
 SENDERS = 500
 READERS = 50
+SHARE = 64
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -130,6 +132,67 @@ def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
                 wait_until(lambda: connections(server) == 0, "some are still there", patience_seconds=150)
                 figures["the last was let go after, beside that"] = f"{time.monotonic() - began:.0f} s"
     show(request, figures)
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", HEAD, HEALTH.replace(b"/health", b"/nowhere")], ids=["silent", "unfinished", "kept"]
+)
+def test_one_address_holds_no_more_than_its_share(tmp_path: Path, request: pytest.FixtureRequest, begin: bytes) -> None:
+    """In full, more than the server accepts: the rest waits in the queue. It needs `ulimit -n` over that number."""
+    held = 4_150 if FULL else 300
+    with served(tmp_path / "data") as server, ExitStack() as stack:
+        site = ("127.0.0.1", server.port)
+        busy = stack.enter_context(socket.create_connection(site, PATIENCE_SECONDS, source_address=("127.0.0.2", 0)))
+
+        def expect_busy_stays() -> None:
+            busy.sendall(HEALTH)
+            assert busy.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+        for number in range(held):
+            wire = socket.socket()
+            stack.callback(wire.close)
+            wire.bind(("127.0.0.2", 0))
+            wire.connect(site)
+            with suppress(OSError):  # closed by now
+                wire.sendall(begin)
+            if number % 50 == 0:
+                expect_busy_stays()
+        began = time.monotonic()
+        assert server.get("/health")[0] == 200
+        took = time.monotonic() - began
+
+        wait_until(lambda: connections(server) <= SHARE, "one address holds more than its share")
+        expect_busy_stays()
+        assert server.get("/health")[0] == 200
+        assert server.log.read_text().count("ERROR") == 0
+    show(request, {"connections of one address": held, "/health from another waited": f"{took * 1_000:.0f} ms"})
+
+
+def test_unfinished_heads_fill_no_memory(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """In short a hundred; each would take 400 kB with the server's own limit."""
+    heads = 1_000 if FULL else 100
+    with served(tmp_path / "data", **NO_LIMITS) as server, ExitStack() as stack:
+        before = server.worker_memory_bytes()
+        for _ in range(heads):
+            wire = stack.enter_context(server.raw(HEAD + b"X-Large: "))
+            wire.setblocking(False)
+            with suppress(OSError):  # refused by now
+                wire.send(b"x" * 400_000)
+        time.sleep(1)
+        taken = server.worker_memory_bytes() - before
+        assert server.get("/health")[0] == 200
+    assert taken < heads * 200_000
+    show(request, {"unfinished heads of 400 kB": heads, "memory taken, MB": taken >> 20})
+
+
+@pytest.mark.parametrize("environment", [{"CONNECTIONS_PER_CLIENT": "0"}, {"TRUSTED_PROXY_COUNT": "1"}], ids=str)
+def test_an_address_may_hold_any_number_behind_a_proxy_or_by_choice(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with served(tmp_path / "data", **environment) as server, ExitStack() as stack:
+        wires = [stack.enter_context(server.raw(b"GET /health HTTP/1.1\r\n")) for _ in range(2 * SHARE)]
+        time.sleep(1)  # several counts
+        assert connections(server) == len(wires)
 
 
 def connections(server: Server) -> int:

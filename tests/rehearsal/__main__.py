@@ -184,7 +184,7 @@ def undocumented(executed: list[str]) -> list[str]:
     text = PAGE.read_text(encoding="utf-8")
     phases = text[text.index("## Phase 0") : text.index("## What an import keeps")]
     documented = [
-        _shape(line) for line in re.findall(r"^ *(?:\$ )?\.venv/bin/python manage\.py (.+)$", phases, re.MULTILINE)
+        _shape(line) for line in re.findall(r"^ *(?:\$ )?\.venv/bin/python manage\.py ([^|\n]+)", phases, re.MULTILINE)
     ]
     shapes = [_shape(command) for command in executed]
     missing = iter(shapes)

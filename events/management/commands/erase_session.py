@@ -55,8 +55,9 @@ class Command(BaseCommand):
                 self._clean_file(vacuum=options["vacuum"])
         except DatabaseError as error:
             raise CommandError(f"The database took no more: {error}\nRun it again.") from None
+        is_mentioned = self._tell_mentions(session_id)
         if connection.vendor == "sqlite":
-            self._look_for(session_id)
+            self._look_for(session_id, is_mentioned=is_mentioned)
         else:
             self.stdout.write(
                 "PostgreSQL keeps what was deleted until it vacuums: `VACUUM` does it now. Its write-ahead log and your"
@@ -74,8 +75,19 @@ class Command(BaseCommand):
                 raise CommandError("A reader keeps SQLite's log from being emptied. Run it again when it has ended.")
             time.sleep(0.1)
 
-    def _look_for(self, session_id: str) -> None:
-        """Say which files still hold the session's name; raises CommandError when the database is one."""
+    def _tell_mentions(self, session_id: str) -> bool:
+        """Say which rows of others still name the session. They stay, so they are no failure of the erasure."""
+        if len(session_id) < LEAST_TO_LOOK_FOR:
+            return False
+        found = list(retention.mentions(session_id))
+        for table, rows, keys in found:
+            self.stdout.write(f"{table}: its name stands in {rows:,} of the rows that stay: {', '.join(keys)}.")
+        if found:
+            self.stdout.write("These rows are not of this session. See docs/privacy.md: what it cannot erase.")
+        return bool(found)
+
+    def _look_for(self, session_id: str, *, is_mentioned: bool) -> None:
+        """Say which files still hold the session's name; raises CommandError when only free space explains it."""
         database = Path(connection.settings_dict["NAME"])
         files = [file for file in sorted(settings.DATA_DIR.rglob("*")) if file.is_file()]
         if len(session_id) < LEAST_TO_LOOK_FOR:
@@ -91,8 +103,9 @@ class Command(BaseCommand):
         for file in files:
             if file.suffix == ".gz":
                 self.stdout.write(f"{file} is compressed, and was not looked into.")
-        if any(file.name.startswith(database.name) for file in found):
-            raise CommandError(
-                "The database still holds its name: in free space, which --vacuum clears, or in what other events tell."
-            )
-        self.stdout.write("The database holds its name no more.")
+        if is_mentioned:
+            self.stdout.write("The rows above hold its name. Free space may hold it too: --vacuum clears that.")
+        elif any(file.name.startswith(database.name) for file in found):
+            raise CommandError("The database still holds its name in free space, which --vacuum clears.")
+        else:
+            self.stdout.write("The database holds its name no more.")

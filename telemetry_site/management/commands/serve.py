@@ -6,11 +6,14 @@ import resource
 import secrets
 import signal
 import socket
+import stat
 import sys
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
@@ -18,10 +21,12 @@ from django.db.migrations.executor import MigrationExecutor
 
 from events import regrouping
 from events.models import Event
-from telemetry_site import lock
+from telemetry_site import env, expired_sessions, lock
 
 STOP_SECONDS = 9  # then a stalled worker is killed, and all is over within ten
 HEADER_MS = 10_000
+# Of each connection. A head that fits gets our own 431 past 16 KiB; the server answers a longer one without a body.
+BUFFER_BYTES = 65_536
 # Each worker's. Those past them wait until one is closed, so a crowd of slow ones must not fill them.
 CONNECTIONS = 4_096
 FILES = 2 * CONNECTIONS
@@ -41,33 +46,41 @@ class Command(BaseCommand):
         if options["stop_with_parent"]:
             _stop_with_parent()
         self._refuse_second_server()
+        self._keep_private()
+        address = _resolve(settings.HOST, settings.PORT)
         try:
             self._migrate()
             maintainer = self._first_maintainer()
+            expired_sessions.delete()
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
         self._greet(maintainer)
         connections.close_all()  # an open SQLite handle must not cross into another process
         sys.stdout.flush()
         _allow_files()
-        os.execv(sys.executable, _granian())  # noqa: S606 (our own words, and no shell is wanted)
+        os.execv(sys.executable, _granian(address))  # noqa: S606 (our own words, and no shell is wanted)
 
     def _refuse_second_server(self) -> None:
         try:
             lock.take(settings.DATA_DIR).close()
         except lock.AlreadyServed as error:
             raise CommandError(f"{settings.DATA_DIR}: {error}. Stop it, or set DATA_DIR to another folder.") from None
-        family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As a server binds: a port that still winds down connections is free, one with a listener isn't.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def _keep_private(self) -> None:
+        """Give files of earlier releases, which followed the umask, the mode that new ones have."""
+        names = ("secret_key", "server.lock", *(f"{settings.SQLITE_FILE.name}{end}" for end in ("", "-wal", "-shm")))
+        for file in (settings.DATA_DIR / name for name in names):
             try:
-                probe.bind((settings.HOST, settings.PORT))
+                mode = stat.S_IMODE(file.stat().st_mode)
+                if mode & 0o077:
+                    file.chmod(mode & 0o700)
+                    self.stderr.write(
+                        f"{file} had the mode {mode:04o}, which other users could open. It has {mode & 0o700:04o} now."
+                    )
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                raise CommandError(
-                    f"{settings.HOST}:{settings.PORT} cannot be used: {error.strerror}."
-                    " Set PORT (or HOST) to another one."
-                ) from None
+                self.stderr.write(f"{file} can be opened by other users, and its mode cannot be changed: {error}")
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)
@@ -79,6 +92,13 @@ class Command(BaseCommand):
         if User.objects.exists():
             return None
         password = settings.ADMIN_PASSWORD or secrets.token_urlsafe(12)
+        try:
+            validate_password(password, User(username="admin"))
+        except ValidationError as error:
+            raise CommandError(
+                f"ADMIN_PASSWORD cannot be used: {' '.join(error.messages)}"
+                " Choose another one, or leave it empty: a random password is made and shown once."
+            ) from None
         admin = User.objects.create_superuser("admin", password=password)
         admin.groups.add(*Group.objects.filter(name="Maintainers"))
         if settings.ADMIN_PASSWORD:
@@ -107,14 +127,41 @@ class Command(BaseCommand):
         self.stdout.write("\n".join(lines))
 
 
-def _granian() -> list[str]:
+def _resolve(host: str, port: int) -> str:
+    """Return the IP address to listen on, IPv4 if the name has one; raises CommandError if it cannot be used."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise CommandError(
+            f"HOST={host!r} cannot be resolved: {getattr(error, 'strerror', None) or error}."
+            " Set HOST to an IP address of this machine, or to a name that resolves to one."
+        ) from None
+    family, kind, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
+    if len(place) == 4 and place[3]:
+        raise CommandError(f"HOST={host!r} has a zone, which the server cannot use. Set HOST to another address.")
+    try:
+        with socket.socket(family, kind) as probe:
+            # As a server binds: a port that still winds down connections is free, one with a listener isn't.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        needs_right = isinstance(error, PermissionError) and port < 1_024
+        raise CommandError(
+            f"{env.host_in_url(host)}:{port} cannot be used: {error.strerror}"
+            f"{' (a port under 1024 needs root or CAP_NET_BIND_SERVICE)' if needs_right else ''}."
+            " Set PORT (or HOST) to another one."
+        ) from None
+    return str(place[0])
+
+
+def _granian(address: str) -> list[str]:
     return [
         sys.executable,
         "-m",
         "granian",
         "telemetry_site.rsgi:app",
         "--interface=rsgi",
-        f"--host={settings.HOST}",
+        f"--host={address}",
         f"--port={settings.PORT}",
         f"--workers={settings.WORKERS}",
         "--no-ws",
@@ -122,6 +169,7 @@ def _granian() -> list[str]:
         # What reads and writes sockets has a thread of its own, and need not wait for the interpreter.
         "--runtime-mode=mt",
         f"--http1-header-read-timeout={HEADER_MS}",
+        f"--http1-buffer-size={BUFFER_BYTES}",
         f"--workers-kill-timeout={STOP_SECONDS}",
         "--respawn-failed-workers",
         f"--working-dir={settings.BASE_DIR}",

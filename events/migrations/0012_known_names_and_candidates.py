@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0010_refused_hosts")]
+    dependencies = [("events", "0011_corrections")]
 
     operations = [
         migrations.CreateModel(

@@ -45,6 +45,6 @@ def forget(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0011_known_names_and_candidates")]
+    dependencies = [("events", "0012_known_names_and_candidates")]
 
     operations = [migrations.RunPython(fill, forget)]

@@ -1,0 +1,164 @@
+"""The page that corrects the public count: it previews which successes become void, asks, and can undo it."""
+
+from collections import Counter
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
+
+from events import clock, corrections, metrics
+from events.admin_pages import PagesAdmin
+from events.corrections import AlreadyUndone, NothingMatches
+from events.forms import CorrectionForm, UndoForm
+from events.ingest import StorageUnavailable
+from events.models import Correction
+
+HISTORY = 200
+NAMES_OF_DAYS = 30
+FIGURES_SHOWN = 10
+# A request should not hold its thread longer than this takes; the command has no bound.
+MOST_BY_PAGE = 20_000
+_STOPPED = (
+    "The database is busy or takes no writes. The batches before were complete: the list below says how far it got."
+    " Void the rest with the same values, or undo the part."
+)
+
+
+class CorrectionAdmin(PagesAdmin):
+    """Corrections of the public count: a form that previews, the history, and the undo of each."""
+
+    title = "Corrections of the count"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("events.view_correction") or self._may_correct(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.main_page), name=self.page("changelist")),
+            path("<int:key>/undo/", view(self.undo_page), name=self.page("undo")),
+        ]
+
+    def main_page(self, request: HttpRequest) -> HttpResponse:
+        """Show the form and the history (GET), preview (POST), or void what was previewed (POST, confirmed)."""
+        if not self.has_view_permission(request) or (request.method == "POST" and not self._may_correct(request)):
+            raise PermissionDenied
+        now = clock.now()
+        form = CorrectionForm(request.POST if request.method == "POST" else None, now=now)
+        selection = preview = None
+        if form.is_bound and form.is_valid() and "change" not in request.POST:
+            selection = form.selection()
+            preview = corrections.preview(selection)
+            if "confirmed" in request.POST and 0 < preview.total <= MOST_BY_PAGE:
+                if request.POST.get("previewed") == str(preview.total):
+                    return self._void(request, form)
+                messages.warning(request, "The figures changed since the preview, so nothing was done. Look again.")
+        count = metrics.flash_count()
+        seen = metrics.last_days(NAMES_OF_DAYS, now.date())
+        context = {
+            "title": self.title,
+            "now": now,
+            "form": form,
+            "selection": selection,
+            "since": clock.iso(selection.since_ms) if selection else "",
+            "until": clock.iso(selection.until_ms) if selection else "",
+            "preview": preview,
+            "figures": _figures(preview) if preview else [],
+            "is_too_large": bool(preview and preview.total > MOST_BY_PAGE),
+            "most_by_page": MOST_BY_PAGE,
+            "count": count.total,
+            "count_then": count.total - preview.events if preview else None,
+            "may_correct": self._may_correct(request),
+            "models": metrics.names("model", *seen),
+            "versions": metrics.names("app_version", *seen),
+            "corrections": corrections.history(HISTORY),
+        }
+        return self.render(request, "events/corrections.html", context)
+
+    def undo_page(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Ask (GET), and let the successes count again (POST)."""
+        if not self._may_correct(request):
+            raise PermissionDenied
+        correction = get_object_or_404(Correction, pk=key)
+        is_too_large = correction.in_force > MOST_BY_PAGE
+        form = UndoForm(request.POST if request.method == "POST" else None)
+        if form.is_bound and form.is_valid() and not is_too_large:
+            return self._undo(request, correction, form.cleaned_data["reason"])
+        count = metrics.flash_count().total
+        context = {
+            "title": f"Undo correction {correction.pk}?",
+            "now": clock.now(),
+            "form": form,
+            "correction": correction,
+            "selection": corrections.selection_of(correction),
+            "count": count,
+            "count_then": count + correction.in_force,
+            "is_too_large": is_too_large,
+            "most_by_page": MOST_BY_PAGE,
+        }
+        return self.render(request, "events/correction_undo.html", context)
+
+    def _void(self, request: HttpRequest, form: CorrectionForm) -> HttpResponse:
+        before = metrics.flash_count().total
+        try:
+            correction = corrections.begin(
+                form.selection(),
+                who=request.user.get_username(),
+                at=clock.now(),
+                why=form.cleaned_data["reason"],
+            )
+            voided = sum(corrections.carry_out(correction))
+        except NothingMatches as error:
+            messages.warning(request, str(error))
+        except (DatabaseError, StorageUnavailable):
+            messages.error(request, _STOPPED)
+        else:
+            messages.success(
+                request, f"Correction {correction.pk}: {voided:,} successes are void. {_count_in_words(before)}"
+            )
+        return HttpResponseRedirect(self.url("changelist"))
+
+    def _undo(self, request: HttpRequest, correction: Correction, reason: str) -> HttpResponse:
+        before = metrics.flash_count().total
+        restored = Counter[str]()
+        try:
+            for what, count in corrections.undo(
+                correction, who=request.user.get_username(), at=clock.now(), why=reason
+            ):
+                restored[what] += count
+        except AlreadyUndone as error:
+            messages.warning(request, str(error))
+        except DatabaseError:
+            messages.error(request, "The database is busy or takes no writes. Undo it again for the rest.")
+        else:
+            gone = restored[corrections.GONE]
+            from_record = f" {gone:,} of them are no longer stored; the record restored their counts." if gone else ""
+            messages.success(
+                request,
+                f"Correction {correction.pk} is undone: {restored.total():,} successes count again.{from_record}"
+                f" {_count_in_words(before)}",
+            )
+        return HttpResponseRedirect(self.url("changelist"))
+
+    def _may_correct(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("events.add_correction")
+
+
+def _count_in_words(before: int) -> str:
+    return f"The public count was {before:,} and is {metrics.flash_count().total:,}."
+
+
+def _figures(preview: corrections.Preview) -> list[tuple[str, list[tuple[str, int]], int]]:
+    """Return the tables of a preview: a title, the first rows, and how many rows are left out."""
+    hours = [(clock.iso(hour_ms)[:16].replace("T", " "), count) for hour_ms, count in preview.by_hour]
+    tables = (
+        ("Model", preview.by_model),
+        ("Version", preview.by_version),
+        ("Source", preview.by_source),
+        ("Hour, UTC", hours),
+    )
+    return [(title, rows[:FIGURES_SHOWN], max(0, len(rows) - FIGURES_SHOWN)) for title, rows in tables]

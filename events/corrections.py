@@ -1,0 +1,356 @@
+"""THE writer of corrections: makes successes void, so that the public count falls by exactly these, and undoes it.
+
+A void success stays in the table, marked with its correction. No rollup counts it, and the same session sent again
+is a duplicate.
+
+Successes are voided in short transactions. Each marks its events, lowers the rollups and raises `Correction.voided`
+together, so a killed operation leaves rows and counts consistent: run it again for the rest, or undo its part.
+Each takes the lock order of `ingest`: the total of `flash_success` first, then events, then rollups.
+
+The record of what was voided is CorrectionShare. An undo restores events that were pruned or erased meanwhile from it:
+they were accepted and count again, like every pruned event.
+
+Another app that counts sessions takes part by its AppConfig's `corrections()`, which returns an Adjunct.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from django.apps import apps
+from django.db import OperationalError, transaction
+from django.db.models import Count, F, Sum
+
+from events import audit, clock, releases, rollups
+from events.buckets import HOUR_MS
+from events.models import AuditKind, Correction, CorrectionShare, Event, EventType
+from events.querysets import SUCCESS, EventQuerySet, batches
+from events.rollups import Counted
+from events.upserts import TRIES, Upsert, change, may_be_retried, upsert
+
+BATCH_EVENTS = 500  # ingest waits for one batch
+EXAMPLES = 5
+STORED = "events"
+GONE = "events that are no longer stored"
+
+
+_Result = TypeVar("_Result")
+
+
+class NothingMatches(Exception):
+    """No success that counts meets the selection."""
+
+
+class AlreadyUndone(Exception):
+    """Every success of the correction counts again already."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Successes received in [since_ms, until_ms) by our clock; None is "any", other values are exact."""
+
+    since_ms: int
+    until_ms: int
+    model: str | None = None
+    app_version: str | None = None
+    source: str | None = None
+
+    def successes(self) -> EventQuerySet:
+        """Return the selected successes that count."""
+        exact = {"model": self.model, "app_version": self.app_version, "source": self.source}
+        events = Event.objects.successes().counted().between(self.since_ms, self.until_ms)
+        return events.filter(**{column: value for column, value in exact.items() if value is not None})
+
+    def __str__(self) -> str:
+        words = f"received from {clock.iso(self.since_ms)} until {clock.iso(self.until_ms)}"
+        exact = (("model", self.model), ("version", self.app_version), ("source", self.source))
+        return words + "".join(f", {name} {value}" for name, value in exact if value is not None)
+
+
+class Adjunct(Protocol):
+    """What another app's `corrections` module offers. Sessions come with the time at which they were received."""
+
+    def count_waiting(self, selection: Selection) -> int: ...
+    def bring(self, selection: Selection) -> None: ...
+    def void(self, correction_id: int, sessions: Sequence[tuple[str, int]]) -> None: ...
+    def restore(self, correction_id: int, sessions: Sequence[str] | None) -> None: ...
+
+
+def _adjuncts() -> list[Adjunct]:
+    offered = (getattr(config, "corrections", None) for config in apps.get_app_configs())
+    return [offer() for offer in offered if offer]
+
+
+# --- look ------------------------------------------------------------------------------------------------------------
+
+
+class Preview(NamedTuple):
+    """What a correction would void: figures by name, most first, hours in their order, and the newest examples.
+
+    `waiting` are sessions that another app counts and the stream does not know yet; `events` does not include them.
+    """
+
+    events: int
+    waiting: int
+    by_model: list[tuple[str, int]]
+    by_version: list[tuple[str, int]]
+    by_source: list[tuple[str, int]]
+    by_hour: list[tuple[int, int]]
+    examples: list[Event]
+
+    @property
+    def total(self) -> int:
+        return self.events + self.waiting
+
+
+def preview(selection: Selection) -> Preview:
+    """Look at the selected successes; changes nothing."""
+    hour = F("received_at_ms") - F("received_at_ms") % HOUR_MS
+    groups = selection.successes().annotate(hour_ms=hour).values_list("model", "app_version", "source", "hour_ms")
+    figures: list[Counter[Any]] = [Counter(), Counter(), Counter(), Counter()]
+    for *names, count in groups.annotate(count=Count("*")).order_by():
+        for figure, name in zip(figures, names, strict=True):
+            figure[name] += count
+    by_model, by_version, by_source = (sorted(each.items(), key=lambda row: (-row[1], row[0])) for each in figures[:3])
+    return Preview(
+        events=figures[3].total(),
+        waiting=sum(adjunct.count_waiting(selection) for adjunct in _adjuncts()),
+        by_model=by_model,
+        by_version=by_version,
+        by_source=by_source,
+        by_hour=sorted(figures[3].items()),
+        examples=list(selection.successes().newest_first()[:EXAMPLES]),
+    )
+
+
+def nothing(selection: Selection) -> str:
+    """Return the words for a selection that no success meets."""
+    return f"Nothing matches: no success that counts was {selection}."
+
+
+def history(limit: int) -> list[Correction]:
+    """Return the newest corrections, newest first."""
+    return list(Correction.objects.all()[:limit])
+
+
+def void_now() -> int:
+    """Return how many successes are void."""
+    return Correction.objects.aggregate(sum=Sum(F("voided") - F("restored")))["sum"] or 0
+
+
+# --- void ------------------------------------------------------------------------------------------------------------
+
+
+def begin(selection: Selection, *, who: str, at: datetime, why: str) -> Correction:
+    """Keep a correction and its entry in the audit log; `carry_out` then voids. Raises NothingMatches."""
+    matched = selection.successes().count() + sum(adjunct.count_waiting(selection) for adjunct in _adjuncts())
+    if not matched:
+        raise NothingMatches(nothing(selection))
+    with transaction.atomic():
+        correction = Correction.objects.create(
+            since_ms=selection.since_ms,
+            until_ms=selection.until_ms,
+            model=selection.model,
+            app_version=selection.app_version,
+            source=selection.source,
+            reason=why,
+            made_by_name=who,
+            made_at=at,
+            matched=matched,
+        )
+        what = f"Correction {correction.pk} voids {matched:,} successes {selection}."
+        audit.note(AuditKind.CORRECTION, what, who=who, at=at, why=why)
+    return correction
+
+
+def carry_out(correction: Correction) -> Iterator[int]:
+    """Void what the correction selects, oldest first; yields how many each batch voided.
+
+    Ends early when somebody undoes the correction meanwhile.
+    """
+    selection = selection_of(correction)
+    for adjunct in _adjuncts():
+        adjunct.bring(selection)
+    for ids in batches(selection.successes(), BATCH_EVENTS):
+        yield _retried(partial(_void, correction.pk, ids))
+    _retried(partial(_finish, correction.pk))
+
+
+def selection_of(correction: Correction) -> Selection:
+    return Selection(
+        correction.since_ms, correction.until_ms, correction.model, correction.app_version, correction.source
+    )
+
+
+def _void(correction_id: int, ids: list[str]) -> int:
+    rollups.hold([SUCCESS])
+    if Correction.objects.filter(pk=correction_id, undone_at__isnull=False).exists():
+        return 0
+    events = list(Event.objects.counted().filter(pk__in=ids).values_list(*_COLUMNS, named=True))
+    Event.objects.filter(pk__in=[event.id for event in events]).update(correction=correction_id)
+    rollups.void(events)
+    upsert(_SHARES, [(*key, *figures, 0) for key, figures in _shares_of(correction_id, events).items()])
+    Correction.objects.filter(pk=correction_id).update(voided=F("voided") + len(events))
+    for adjunct in _adjuncts():
+        adjunct.void(correction_id, [(event.session_id, event.received_at_ms) for event in events])
+    return len(events)
+
+
+def _finish(correction_id: int) -> None:
+    rollups.hold(EventType.values)
+    releases.settle()
+    Correction.objects.filter(pk=correction_id, undone_at__isnull=True).update(finished_at=clock.now())
+
+
+# --- undo ------------------------------------------------------------------------------------------------------------
+
+
+def undo(correction: Correction, *, who: str, at: datetime, why: str) -> Iterator[tuple[str, int]]:
+    """Let every success of a correction count again; raises AlreadyUndone. Run again, it finishes a killed undo.
+
+    Yields what each step restored, STORED or GONE, and how many.
+    """
+    _retried(partial(_begin_undo, correction.pk, who, at, why))
+    for ids in batches(Event.objects.filter(correction=correction.pk), BATCH_EVENTS):
+        yield STORED, _retried(partial(_restore, correction.pk, ids))
+    yield GONE, _retried(partial(_restore_gone, correction.pk))
+
+
+def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
+    rollups.hold([SUCCESS])
+    correction = Correction.objects.get(pk=correction_id)
+    if correction.undone_at is not None and not correction.in_force:
+        raise AlreadyUndone(
+            f"Correction {correction_id} is undone already: it was undone by {correction.undone_by_name}."
+        )
+    Correction.objects.filter(pk=correction_id).update(undone_at=at, undone_by_name=who, undo_reason=why)
+    what = f"Undid correction {correction_id}: {correction.in_force:,} successes count again."
+    audit.note(AuditKind.CORRECTION, what, who=who, at=at, why=why)
+
+
+def _restore(correction_id: int, ids: list[str]) -> int:
+    rollups.hold([SUCCESS])
+    events = list(Event.objects.filter(pk__in=ids, correction=correction_id).values_list(*_COLUMNS, named=True))
+    Event.objects.filter(pk__in=[event.id for event in events]).update(correction=None)
+    _count_again(correction_id, events, _shares_of(correction_id, events))
+    for adjunct in _adjuncts():
+        adjunct.restore(correction_id, [event.session_id for event in events])
+    return len(events)
+
+
+def _restore_gone(correction_id: int) -> int:
+    rollups.hold([SUCCESS])
+    rows = CorrectionShare.objects.filter(correction=correction_id, voided__gt=F("restored"))
+    shares = {
+        tuple(key): (first_ms, voided - restored)
+        for *key, first_ms, voided, restored in rows.values_list(*_KEY, "first_ms", "voided", "restored")
+    }
+    events = [
+        _Gone(first_ms, SUCCESS, model, app_version, write_mode, connected)
+        for (_, _, model, app_version, write_mode, connected, _), (first_ms, count) in shares.items()
+        for _ in range(count)
+    ]
+    _count_again(correction_id, events, shares)
+    for adjunct in _adjuncts():
+        adjunct.restore(correction_id, None)
+    return len(events)
+
+
+class _Gone(NamedTuple):
+    """A voided success that is no longer stored, as its share remembers it."""
+
+    received_at_ms: int
+    event_type: str
+    model: str
+    app_version: str
+    write_mode: int
+    connected: int
+    session_id: str | None = None
+
+
+def _count_again(correction_id: int, events: Sequence[releases.Told], shares: "_Shares") -> None:
+    rollups.add(events)
+    releases.forget()  # this process may remember a release that the correction deleted
+    releases.note(events)
+    _change_shares("restored = kept.restored + given.column8", shares)
+    Correction.objects.filter(pk=correction_id).update(restored=F("restored") + len(events))
+
+
+# --- what else happens to void successes ----------------------------------------------------------------------------
+
+
+class _Void(Counted, Protocol):
+    """A void success: what a rollup knows of it, its source and its correction."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def correction(self) -> int | None: ...
+
+
+def move(correction_id: int, old: Any, new: Any) -> None:
+    """Move a void placeholder to the model and version that its `/event` brought; the caller holds its total."""
+    _change_shares("voided = kept.voided - given.column8", _shares_of(correction_id, [old]))
+    upsert(_SHARES, [(*key, *figures, 0) for key, figures in _shares_of(correction_id, [new]).items()])
+
+
+def forget(events: Iterable[_Void]) -> None:
+    """Forget void made-up events, which are deleted: an undo must not count them. The caller holds their total."""
+    by_correction: dict[int, list[_Void]] = {}
+    for event in events:
+        if event.correction is not None:
+            by_correction.setdefault(event.correction, []).append(event)
+    for correction_id, void in by_correction.items():
+        _change_shares("voided = kept.voided - given.column8", _shares_of(correction_id, void))
+        Correction.objects.filter(pk=correction_id).update(voided=F("voided") - len(void))
+
+
+# --- shares ----------------------------------------------------------------------------------------------------------
+
+# By correction, hour, model, version, mode, connection and source: when the first was received, and how many.
+_Shares = dict[tuple[Any, ...], tuple[int, int]]
+
+
+def _shares_of(correction_id: int, events: Iterable[Any]) -> _Shares:
+    shares: _Shares = {}
+    for event in events:
+        hour_ms = event.received_at_ms - event.received_at_ms % HOUR_MS
+        names = (event.model, event.app_version, event.write_mode, event.connected, event.source)
+        key = (correction_id, hour_ms, *names)
+        first_ms, count = shares.get(key, (event.received_at_ms, 0))
+        shares[key] = (min(first_ms, event.received_at_ms), count + 1)
+    return shares
+
+
+def _change_shares(setting: str, shares: _Shares) -> None:
+    rows = sorted((*key, count) for key, (_, count) in shares.items())
+    change(CorrectionShare._meta.db_table, _KEY, setting, rows)
+
+
+def _retried(step: Callable[[], _Result]) -> _Result:
+    """Run a step in a transaction of its own, again when PostgreSQL ends it in favour of another."""
+    for attempt in range(1, TRIES):
+        try:
+            with transaction.atomic():
+                return step()
+        except OperationalError as error:
+            if not may_be_retried(error):
+                raise
+            time.sleep(0.01 * attempt)
+    with transaction.atomic():
+        return step()
+
+
+_COLUMNS = ("id", "session_id", "source", *rollups.COUNTED)
+_KEY = ("correction_id", "hour_ms", "model", "app_version", "write_mode", "connected", "source")
+_SHARES = Upsert(
+    CorrectionShare._meta.db_table,
+    (*_KEY, "first_ms", "voided", "restored"),
+    ", ".join(_KEY),
+    "voided = kept.voided + excluded.voided, first_ms = CASE WHEN excluded.first_ms < kept.first_ms"
+    " THEN excluded.first_ms ELSE kept.first_ms END",
+)

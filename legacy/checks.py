@@ -1,0 +1,34 @@
+"""Faults of a deployment that the mode of the old routes makes."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning, register  # noqa: A004 (Django's own names)
+from django.db import DatabaseError, connection
+
+from legacy import modes
+from legacy.models import Mode
+
+
+@register(deploy=True)
+def old_routes_beside_tokens(**kwargs: Any) -> list[CheckMessage]:
+    """Warn where /event wants a token and the old routes, which never ask for one, take events."""
+    if not settings.INGEST_TOKEN_REQUIRED:
+        return []
+    # To ask SQLite for a file that is not there would make it.
+    if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
+        return []
+    try:
+        mode = modes.in_force().mode
+    except DatabaseError:
+        return []
+    if mode == Mode.GONE:
+        return []
+    return [
+        Warning(
+            f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode} and take events without a token.",
+            hint="End them when their clients have moved: manage.py legacy_mode gone. See docs/legacy-migration.md.",
+            id="legacy.W001",
+        )
+    ]

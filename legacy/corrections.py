@@ -1,0 +1,71 @@
+"""What a correction of the public count does to the old counter: `events.corrections.Adjunct`.
+
+In `separate`, `/count` counts the sessions of LegacyCount. Each void success has a void row there, so `/count` falls by
+the sessions that it counted, and `/increment` finds a void session and does not count it again.
+"""
+
+from collections.abc import Sequence
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from events import ingest
+from events.buckets import UNKNOWN
+from events.corrections import Selection
+from events.models import Event, Source
+from legacy import copying, modes, old_tables
+from legacy.models import LegacyCount
+
+
+def count_waiting(selection: Selection) -> int:
+    """Return how many of the selected sessions only the old counter knows."""
+    known = Event.objects.successes().filter(session_id=OuterRef("session_id"))
+    return _waiting(selection).exclude(Exists(known)).count()
+
+
+def bring(selection: Selection) -> None:
+    """Copy these sessions to the stream, so that they can be voided there."""
+    copying.sessions_to_stream(ingest.record_many, _waiting(selection))
+
+
+def void(correction_id: int, sessions: Sequence[tuple[str, int]]) -> None:
+    if modes.in_force().tables_dropped or not sessions:
+        return
+    old_tables.keep_all(
+        LegacyCount(
+            session_id=session_id,
+            counted_at_ms=received_at_ms,
+            in_stream=True,
+            correction=correction_id,
+            added_by_correction=True,
+        )
+        for session_id, received_at_ms in sessions
+    )
+    known = LegacyCount.objects.filter(pk__in=[session_id for session_id, _ in sessions])
+    known.filter(correction__isnull=True).update(correction=correction_id, in_stream=True)
+
+
+def restore(correction_id: int, sessions: Sequence[str] | None) -> None:
+    """Let these sessions count again; without `sessions`, all that are left of the correction."""
+    if modes.in_force().tables_dropped:
+        return
+    rows = LegacyCount.objects.filter(correction=correction_id)
+    if sessions is not None:
+        rows = rows.filter(pk__in=sessions)
+    rows.filter(added_by_correction=True).delete()
+    rows.update(correction=None)
+
+
+def _waiting(selection: Selection) -> QuerySet[LegacyCount]:
+    """Return the sessions that the stream may lack and whose placeholders would meet the selection."""
+    placeholder = {"model": UNKNOWN, "app_version": UNKNOWN, "source": Source.INCREMENT}
+    asked = {name: getattr(selection, name) for name in placeholder}
+    if any(asked[name] not in (None, value) for name, value in placeholder.items()):
+        return LegacyCount.objects.none()
+    if modes.in_force().tables_dropped:
+        return LegacyCount.objects.none()
+    return LegacyCount.objects.filter(
+        in_stream=False,
+        correction__isnull=True,
+        counted_at_ms__gte=selection.since_ms,
+        counted_at_ms__lt=selection.until_ms,
+    )

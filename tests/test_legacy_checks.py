@@ -1,0 +1,57 @@
+"""`check --deploy`: tokens for `/event` beside old routes that never ask for one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+from legacy.models import Mode, ModeInForce
+from tests.conftest import run_apart
+from tests.servers import Server, free_port
+
+
+def told(*, deploy: bool = True) -> list[str]:
+    return [one.msg for one in run_checks(include_deployment_checks=deploy) if one.id == "legacy.W001"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize("mode", [None, *Mode])
+def test_open_old_routes_beside_tokens_are_warned_of(required: bool, mode: Mode | None, settings: Any) -> None:
+    settings.INGEST_TOKEN_REQUIRED = required
+    if mode is not None:
+        ModeInForce.objects.create(id=1, mode=mode)
+    words = f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode or 'alias'} and take events without a token."
+    assert told() == ([words] if required and mode != Mode.GONE else [])
+    assert told(deploy=False) == []
+
+
+CHECK = "import sys, manage; sys.argv[1:] = ['check', '--deploy']; manage.main()"
+
+
+@pytest.mark.parametrize(
+    "database",
+    ["missing", "not migrated", "no database", "a server that is away"],
+)
+def test_a_database_that_cannot_be_read_is_neither_warned_of_nor_made(tmp_path: Path, database: str) -> None:
+    file = tmp_path / "telemetry.sqlite3"
+    if database == "not migrated":
+        file.touch()
+    if database == "no database":
+        file.write_bytes(b"no database " * 100)
+    away = f"postgres://nobody@127.0.0.1:{free_port()}/none" if database == "a server that is away" else ""
+    checked = run_apart(CHECK, DATA_DIR=str(tmp_path), INGEST_TOKEN_REQUIRED="1", DATABASE_URL=away)
+    assert checked.returncode == 0, checked.stderr
+    assert "legacy.W001" not in checked.stderr
+    assert "Traceback" not in checked.stderr
+    assert file.exists() is (database in ("not migrated", "no database"))
+
+
+def test_a_site_whose_database_can_be_read_is_warned_of(tmp_path: Path) -> None:
+    site = Server(tmp_path / "data", INGEST_TOKEN_REQUIRED="1")
+    assert site.command("migrate", "--verbosity=0").returncode == 0
+    assert (
+        "(legacy.W001) INGEST_TOKEN_REQUIRED=1, but the old routes are in alias"
+        in site.command("check", "--deploy").stderr
+    )
