@@ -1,21 +1,44 @@
-"""Which hourly bucket counts an event, and how few of them a client can make by inventing names."""
+"""Which hourly bucket counts an event, and how few of them a client can make by inventing names.
+
+A name that was counted on an earlier UTC day, or that KNOWN_MODELS contains, always has buckets of its own. New names
+share the remaining capacity of the day; after it they are counted under OTHER.
+"""
 
 import threading
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
-from django.db.models import QuerySet
+from django.conf import settings
+from django.db import transaction
+from django.db.models import BooleanField, Case, QuerySet, When
 
-from events.models import HourlyRollup
+from events.models import Facet, HourlyRollup, KnownName
+from events.upserts import Upsert, upsert
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-# Clients choose models and versions. Past so many a UTC day, the rest of that day's go to OTHER.
+# Capacity of a UTC day. Known names use it first; a fifth of it is always left for new names.
 MAX_MODELS_A_DAY = 50
 MAX_VERSIONS_A_DAY = 200
+_LEFT_FOR_NEW = 5
+# At most this many names are known. Above it, recently used names come first, then the oldest.
+MAX_KNOWN_MODELS = 500
+MAX_KNOWN_VERSIONS = 2_000
+_RECENT_MS = 90 * DAY_MS
 OTHER = "(other)"
 # A placeholder waits under this name, so it always has a bucket of its own to be moved out of.
 UNKNOWN = "unknown"
+
+_KNOWN_NAMES = Upsert(
+    KnownName._meta.db_table,
+    ("facet", "name", "first_day_ms", "last_day_ms"),
+    "facet, name",
+    "first_day_ms = CASE WHEN excluded.first_day_ms < kept.first_day_ms"
+    " THEN excluded.first_day_ms ELSE kept.first_day_ms END,"
+    " last_day_ms = CASE WHEN excluded.last_day_ms > kept.last_day_ms"
+    " THEN excluded.last_day_ms ELSE kept.last_day_ms END",
+)
 
 
 class Bucket(NamedTuple):
@@ -25,59 +48,148 @@ class Bucket(NamedTuple):
     app_version: str
 
 
+class Named(Protocol):
+    """What decides the names of an event's bucket."""
+
+    @property
+    def received_at_ms(self) -> int: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def app_version(self) -> str: ...
+
+
 def rollups_of_day(day_ms: int) -> QuerySet[HourlyRollup]:
     return HourlyRollup.objects.filter(hour_ms__gte=day_ms, hour_ms__lt=day_ms + DAY_MS)
 
 
 class _Names:
-    """The models and versions that have buckets of their own on one UTC day, as this process knows them."""
+    """The names of one facet that have buckets of their own on one UTC day, as this process knows them."""
 
-    def __init__(self, day_ms: int) -> None:
+    def __init__(self, day_ms: int, facet: Facet, column: str, capacity: int, max_known: int) -> None:
         self._day_ms = day_ms
-        self._known: dict[str, set[str]] = {"model": {UNKNOWN}, "app_version": {UNKNOWN}}
-        self._reload()
+        self._facet = facet
+        self._column = column
+        self._max_known = max_known
+        self._refusals = 0
+        # Names that are in KnownName with this day already.
+        self.noted: set[str] = {UNKNOWN, OTHER}
+        self.earlier: set[str] = {UNKNOWN}
+        if facet == Facet.MODEL:
+            self.earlier |= settings.KNOWN_MODELS
+        self._read_earlier()
+        self._most_new = max(capacity - len(self.earlier), capacity // _LEFT_FOR_NEW)
+        self._new: set[str] = set()
+        self._read_day()
 
-    def place(self, model: str, app_version: str) -> tuple[str, str]:
-        return (
-            self._admit("model", model, MAX_MODELS_A_DAY),
-            self._admit("app_version", app_version, MAX_VERSIONS_A_DAY),
-        )
-
-    def _admit(self, column: str, name: str, most: int) -> str:
-        known = self._known[column]
-        if name in known:
+    def place(self, name: str) -> str:
+        if name in self.earlier or name in self._new:
             return name
-        if len(known) < most:
-            self._reload()  # another process may have named it, and others
-            if name in known or len(known) < most:
-                known.add(name)
+        if len(self._new) < self._most_new:
+            self._read_day()  # another process may have named it, and others
+            if name in self._new or len(self._new) < self._most_new:
+                self._new.add(name)
                 return name
-        return OTHER
+        # Another process may have stored an event of an earlier day since. The 1st, 2nd, 4th, 8th refusal looks again,
+        # so a flood of names costs few queries.
+        self._refusals += 1
+        if self._refusals & (self._refusals - 1) == 0:
+            self._read_earlier()
+        return name if name in self.earlier else OTHER
 
-    def _reload(self) -> None:
-        day = rollups_of_day(self._day_ms)
-        for column, known in self._known.items():
-            known.update(day.exclude(**{column: OTHER}).values_list(column, flat=True).distinct())
+    def _read_earlier(self) -> None:
+        is_recent = Case(
+            When(last_day_ms__gte=self._day_ms - _RECENT_MS, then=True), default=False, output_field=BooleanField()
+        )
+        names = KnownName.objects.filter(facet=self._facet, first_day_ms__lt=self._day_ms)
+        ranked = names.order_by(is_recent.desc(), "first_day_ms", "name").values_list("name", flat=True)
+        self.earlier.update(ranked[: self._max_known])
+
+    def _read_day(self) -> None:
+        names = rollups_of_day(self._day_ms).exclude(**{self._column: OTHER})
+        self._new.update(set(names.values_list(self._column, flat=True).distinct()) - self.earlier)
 
 
-_names: dict[int, _Names] = {}
+class _Day(NamedTuple):
+    models: _Names
+    versions: _Names
+
+
+_days: dict[int, _Day] = {}
 _names_lock = threading.Lock()
 _REMEMBERED_DAYS = 400  # more than an import brings in any order
 
 
 def bucket_of(received_at_ms: int, event_type: str, model: str, app_version: str) -> Bucket:
     """Return the hourly bucket that counts such an event."""
-    day_ms = received_at_ms - received_at_ms % DAY_MS
     with _names_lock:
-        names = _names.get(day_ms)
-        if names is None:
-            names = _names[day_ms] = _Names(day_ms)
-            while len(_names) > _REMEMBERED_DAYS:
-                del _names[next(iter(_names))]
-        return Bucket(received_at_ms - received_at_ms % HOUR_MS, event_type, *names.place(model, app_version))
+        models, versions = _day_of(received_at_ms)
+        return Bucket(
+            received_at_ms - received_at_ms % HOUR_MS, event_type, models.place(model), versions.place(app_version)
+        )
+
+
+def note(events: Iterable[Named]) -> None:
+    """Keep the names of counted events as known from the next day on, inside the caller's transaction."""
+    rows: set[tuple[str, str, int, int]] = set()
+    with _names_lock:
+        for event in events:
+            models, versions = _day_of(event.received_at_ms)
+            day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
+            if event.model not in models.noted and models.place(event.model) != OTHER:
+                rows.add((Facet.MODEL.value, event.model, day_ms, day_ms))
+            if event.app_version not in versions.noted and versions.place(event.app_version) != OTHER:
+                rows.add((Facet.VERSION.value, event.app_version, day_ms, day_ms))
+    if rows:
+        _write(rows)
+
+
+def _write(rows: set[tuple[str, str, int, int]]) -> None:
+    spans: dict[tuple[str, str], tuple[int, int]] = {}
+    for facet, name, day_ms, _ in rows:
+        first_ms, last_ms = spans.get((facet, name), (day_ms, day_ms))
+        spans[facet, name] = (min(first_ms, day_ms), max(last_ms, day_ms))
+    upsert(_KNOWN_NAMES, [(*key, *span) for key, span in spans.items()])
+    transaction.on_commit(lambda: _learn(rows))
+
+
+def _learn(rows: set[tuple[str, str, int, int]]) -> None:
+    with _names_lock:
+        for facet, name, day_ms, _ in rows:
+            for other_ms, day in _days.items():
+                names = day.models if facet == Facet.MODEL else day.versions
+                if other_ms == day_ms:
+                    names.noted.add(name)
+                elif other_ms > day_ms:
+                    names.earlier.add(name)
+
+
+def _day_of(received_at_ms: int) -> _Day:
+    day_ms = received_at_ms - received_at_ms % DAY_MS
+    day = _days.get(day_ms)
+    if day is None:
+        day = _days[day_ms] = _Day(
+            _Names(day_ms, Facet.MODEL, "model", MAX_MODELS_A_DAY, MAX_KNOWN_MODELS),
+            _Names(day_ms, Facet.VERSION, "app_version", MAX_VERSIONS_A_DAY, MAX_KNOWN_VERSIONS),
+        )
+        while len(_days) > _REMEMBERED_DAYS:
+            del _days[next(iter(_days))]
+    return day
+
+
+def settle() -> None:
+    """Delete the known names for which nothing is counted, after made-up events are deleted."""
+    for facet, column in ((Facet.MODEL, "model"), (Facet.VERSION, "app_version")):
+        KnownName.objects.filter(facet=facet).exclude(name__in=_counted_names(column)).delete()
+
+
+def _counted_names(column: str) -> QuerySet[HourlyRollup, str]:
+    return HourlyRollup.objects.filter(accepted__gt=0).values_list(column, flat=True)
 
 
 def forget_names() -> None:
     """Forget which names have buckets; the next event reads them again from the table."""
     with _names_lock:
-        _names.clear()
+        _days.clear()

@@ -233,7 +233,7 @@ def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
 
 
 def _restore(correction_id: int, ids: list[str]) -> int:
-    rollups.hold([SUCCESS])
+    rollups.hold(EventType.values)  # a version may become a release, which opens groups of failures
     events = list(Event.objects.filter(pk__in=ids, correction=correction_id).values_list(*_COLUMNS, named=True))
     Event.objects.filter(pk__in=[event.id for event in events]).update(correction=None)
     _count_again(correction_id, events, _shares_of(correction_id, events))
@@ -243,7 +243,7 @@ def _restore(correction_id: int, ids: list[str]) -> int:
 
 
 def _restore_gone(correction_id: int) -> int:
-    rollups.hold([SUCCESS])
+    rollups.hold(EventType.values)  # a version may become a release, which opens groups of failures
     rows = CorrectionShare.objects.filter(correction=correction_id, voided__gt=F("restored"))
     shares = {
         tuple(key): (first_ms, voided - restored)
@@ -269,9 +269,10 @@ class _Gone(NamedTuple):
     app_version: str
     write_mode: int
     connected: int
+    session_id: str | None = None
 
 
-def _count_again(correction_id: int, events: Sequence[Counted], shares: "_Shares") -> None:
+def _count_again(correction_id: int, events: Sequence[releases.Told], shares: "_Shares") -> None:
     rollups.add(events)
     releases.forget()  # this process may remember a release that the correction deleted
     releases.note(events)

@@ -5,23 +5,25 @@ version, mode and connection (GroupShare). What people decide about a group is w
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Case, Count, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import BigIntegerField, Case, Count, Exists, F, Min, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
-from events import releases
+from events import arrivals, releases
 from events.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 from events.rollups import Counted
 from events.upserts import ROWS_A_STATEMENT, Upsert, change, take, upsert
 
-# Anyone can make up a message. Past so many new groups of one type a UTC day, the rest of that day's share one.
+# Anyone can make up a message. After this many new groups of one type on a UTC day, new messages go to one overflow
+# group of the type. A message that arrives for the third time still gets a group of its own, from a second capacity.
 MAX_NEW_A_DAY = 200
+MAX_REPEATED_A_DAY = 200
 OVERFLOW_TITLE = "Everything else of a day with too many new failures"
 _OVERFLOW = "overflow-"
 _MAX_KNOWN = 50_000
@@ -113,21 +115,32 @@ class _Counts:
         )  # fmt: skip
 
 
-def add(failures: Sequence[tuple[Failure, Fingerprint]]) -> dict[str, str]:
+def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> dict[str, str]:
     """Let failures that were really inserted join their groups, inside the caller's transaction.
+
+    `released` is the result of `releases.note`: earlier failures of these versions can be regressions now.
 
     Returns what the caller must write into the events: for the id of each that joined an overflow group instead of
     one of its own, the key of that.
     """
-    overflowed = overflowing(failures)
-    join([(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures)
+    overflowed = overflowing(failures, arrivals.repeated)
+    joining = [(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures
+    if released:
+        _find_regressions(released, {mark.key for _, mark in joining})
+    join(joining)
     return {event_id: mark.key for event_id, mark in overflowed.items()}
 
 
-def overflowing(failures: Sequence[tuple[Failure, Fingerprint]]) -> dict[str, Fingerprint]:
+def overflowing(
+    failures: Sequence[tuple[Failure, Fingerprint]], repeated: Callable[[Mapping[str, int]], Collection[str]]
+) -> dict[str, Fingerprint]:
     """Return, by their ids, the failures whose day has no room for the new group that they need, with the mark of the
-    group that they must join instead."""
-    full = _without_room(failures)
+    group that they must join instead.
+
+    `repeated` gets the number of failures of each key without room. It returns the keys that arrived often enough for
+    the second capacity.
+    """
+    full = _without_room(failures, repeated)
     if not full:
         return {}
     return {
@@ -235,7 +248,9 @@ def forget() -> None:
 _known: set[str] = set()
 
 
-def _without_room(failures: Sequence[tuple[Failure, Fingerprint]]) -> set[tuple[str, int]]:
+def _without_room(
+    failures: Sequence[tuple[Failure, Fingerprint]], repeated: Callable[[Mapping[str, int]], Collection[str]]
+) -> set[tuple[str, int]]:
     """Return the keys, each with its UTC day, for which there is no group and no room for a new one.
 
     Several processes may each find the last room, so a day can have a few more.
@@ -257,6 +272,16 @@ def _without_room(failures: Sequence[tuple[Failure, Fingerprint]]) -> set[tuple[
             unknown.remove(mark.key)
         else:
             full.add((mark.key, day))
+    if full:
+        # A key contains its type, so each key of a day has one capacity.
+        born_of = {(mark.key, event.received_at_ms // DAY_MS): event.event_type for event, mark in failures}
+        counts = Counter(mark.key for event, mark in failures if (mark.key, event.received_at_ms // DAY_MS) in full)
+        again = repeated(counts)
+        for key, day in sorted(full):
+            born = (day, born_of[key, day])
+            if key in again and room[born] + MAX_REPEATED_A_DAY > 0:
+                room[born] -= 1
+                full.remove((key, day))
     return full
 
 
@@ -347,7 +372,32 @@ def _settle(keys: Iterable[str]) -> None:
 # --- regressions -------------------------------------------------------------------------------------------------
 
 
-def _reopen(events: list[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:
+def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
+    """Open resolved groups again whose failures came before their version became a release.
+
+    `released` has, by version, since when such failures can be stored. The caller holds the totals of all types. These
+    groups and those that it is `joining` are locked in one order, as `triage` locks them.
+    """
+    # On a day with too many names a version can be counted under OTHER.
+    shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=_VERSION, name__in=[*released, OTHER])
+    concerned = set(
+        FailureGroup.objects.filter(Exists(shares), status=GroupStatus.RESOLVED).values_list("pk", flat=True)
+    )
+    if not concerned:
+        return
+    for group in hold(concerned | joining):
+        if group.pk in concerned and group.status == GroupStatus.RESOLVED:
+            since_ms = max(group.decided_at_ms or 0, min(released.values()))
+            events = Event.objects.of_group(group.pk).filter(app_version__in=released, received_at_ms__gte=since_ms)
+            firsts = events.order_by().values_list("app_version").annotate(Min("received_at_ms"))
+            found = [
+                events.filter(app_version=version, received_at_ms=first_ms).order_by("id")[0]
+                for version, first_ms in firsts
+            ]
+            _reopen(found, group.pk, group.fixed_in, group.decided_at_ms or 0)
+
+
+def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:
     """Open a resolved group again when one of these events comes from a version that should have the fix.
 
     What came before the decision, and is only stored now, says nothing against it.

@@ -18,9 +18,9 @@ from typing import NamedTuple
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from events import corrections, groups, refusals, refused_hosts, releases, rollups
+from events import buckets, corrections, groups, refusals, refused_hosts, releases, rollups
 from events.fingerprints import Fingerprint, fingerprint
-from events.models import Event, Source
+from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow
 from events.upserts import TRIES, change, may_be_retried, placeholders
@@ -198,16 +198,21 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
         if submission.alongside is not None:
             submission.alongside()
     # Two processes never wait for each other in a circle, because all take their locks in this order, each sorted:
-    # events, the lifetime totals of their types, hours and modes of these types, events told more of, releases,
-    # groups with their hours and shares, tallies, refused hosts. Hours, modes and groups belong to a type, so whoever
-    # waits for one waits for its total first. `alongside` alone may cross another's; then PostgreSQL ends one, and it
-    # is retried.
+    # events, the lifetime totals of their types, hours and modes of these types, events told more of, known names,
+    # releases, arrivals, groups with their hours and shares, tallies, refused hosts. Hours, modes and groups belong to
+    # a type, so whoever waits for one waits for its total first. A version that becomes a release can open groups of
+    # every type, so its transaction takes the totals of all types first. `alongside` alone may cross another's; then
+    # PostgreSQL ends one, and it is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
-    if any(event.event_type == SUCCESS for event in completing):  # their hours may move, though nothing is added
+    if releases.concern(stored) or releases.concern(completing):
+        rollups.hold(EventType.values)
+    elif any(event.event_type == SUCCESS for event in completing):  # their hours may move, though nothing is added
         rollups.hold({SUCCESS, *(event.event_type for event in stored)})
     rollups.add(stored)
-    releases.note(stored + _complete(completing))
-    overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks])
+    counted = stored + _complete(completing)
+    buckets.note(counted)
+    released = releases.note(counted)
+    overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks], released)
     change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
     if tallies or duplicates:
         rollups.add_tallies(Counter(tallies) + _tallied(duplicates))

@@ -8,14 +8,14 @@ come from. What was counted of events that are stored no more stays where it was
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 
-from events import clock, groups, retention, rollups
+from events import arrivals, clock, groups, retention, rollups
 from events.buckets import DAY_MS, HOUR_MS
 from events.fingerprints import ALGORITHM, Fingerprint, fingerprint
 from events.models import Event, FailureGroup, GroupHour, GroupShare
@@ -74,9 +74,13 @@ def regroup(found: Survey) -> Iterator[tuple[int, int]]:
     Yields after each batch how many it looked at and how many it moved.
     """
     heirs = _heirs(found.moves)
+    belonging = Counter[str]()
+    for (_, new), n in found.moves.items():
+        belonging[new] += n
+    repeated = {key for key, n in belonging.items() if n >= arrivals.REPEATED}
     for batch in _batches():
         marks = {event.id: mark for event in batch if (mark := _mark(event)).key != event.fingerprint}
-        yield len(batch), _move(marks, heirs) if marks else 0
+        yield len(batch), _move(marks, heirs, repeated) if marks else 0
     # What is left of an older algorithm has only events that are stored no more, or kept its fingerprint.
     while groups.renew(BATCH_EVENTS):
         pass
@@ -118,7 +122,7 @@ def _heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
     return {new: donor for new, (_, donor) in most.items() if donor is not None}
 
 
-def _move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str]) -> int:
+def _move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: Collection[str]) -> int:
     with transaction.atomic():
         types = Event.objects.filter(pk__in=list(marks)).values_list("event_type", flat=True)
         rollups.hold(set(types))  # as ingest does: now nobody else moves or takes away these events
@@ -131,7 +135,7 @@ def _move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str]) -> int:
         concerned = {event.fingerprint for event in batch if event.fingerprint} | {mark.key for mark in marks.values()}
         before = {group.pk: group for group in groups.hold(concerned | donors)}
         # Those that overflowed stay where they are when there still is no room.
-        overflowed = groups.overflowing([(event, marks[event.id]) for event in batch])
+        overflowed = groups.overflowing([(event, marks[event.id]) for event in batch], lambda _: repeated)
         moving = [
             (event, overflowed.get(event.id) or marks[event.id])
             for event in batch

@@ -1,112 +1,253 @@
-"""Which versions of the front end there were, in the order in which their first events came."""
+"""Which versions of the front end are releases, in the order in which they became releases.
 
+Clients choose the version, so an event alone makes only a candidate. A candidate becomes a release with its first
+success, or with LEAST_EVENTS events from LEAST_SESSIONS sessions.
+"""
+
+import hashlib
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
-from django.db import transaction
-from django.db.models import Min
+from django.db import connection, transaction
+from django.db.models import Count, Min, QuerySet
 
-from events.buckets import OTHER, UNKNOWN, bucket_of
-from events.models import HourlyRollup, Release
+from events import arrivals
+from events.buckets import DAY_MS, OTHER, UNKNOWN
+from events.models import Event, HourlyRollup, Release
+from events.querysets import SUCCESS
 from events.rollups import Counted
-from events.upserts import Upsert, upsert
+from events.upserts import ROWS_A_STATEMENT, Upsert, placeholders, upsert
 
-# What a tab that was never released says, and what stands for a version that nobody told.
+# The version of a build that was never released, and what replaces a version that is missing or has no room.
 NO_RELEASES = frozenset({"dev", UNKNOWN, OTHER})
+LEAST_EVENTS = 5
+LEAST_SESSIONS = 3
+# Versions that may be new on one UTC day. A version that arrives for the third time has a second capacity.
+MAX_NEW_A_DAY = 200
+MAX_REPEATED_A_DAY = 200
+# The first two events of a version without room make no candidate. They are looked for this far back.
+_UNCOUNTED_MS = 7 * DAY_MS
 
+
+class Told(Counted, Protocol):
+    """What a release knows of an event."""
+
+    @property
+    def session_id(self) -> str | None: ...
+
+
+class _Row(NamedTuple):
+    app_version: str
+    first_seen_ms: int
+    is_release: bool
+    events: int
+    session_marks: str
+
+
+# Each writer of these rows holds the totals of all types, so no other process changed them since they were read.
 _RELEASES = Upsert(
     Release._meta.db_table,
-    ("app_version", "first_seen_ms"),
+    _Row._fields,
     "app_version",
-    "first_seen_ms = CASE WHEN excluded.first_seen_ms < kept.first_seen_ms"
-    " THEN excluded.first_seen_ms ELSE kept.first_seen_ms END",
+    ", ".join(f"{column} = excluded.{column}" for column in _Row._fields[1:]),
 )
 _MAX_KNOWN = 10_000
 _KNOWN_SECONDS = 60
+# When each release became one.
 _known: dict[str, int] = {}
 _known_since = 0.0
+# Candidates that have enough events, so that only an event with a session can change them.
+_waiting: set[str] = set()
 
 
-def note(events: Iterable[Counted]) -> None:
-    """Keep the versions that are new, or older than we knew, inside the caller's transaction."""
+def concern(events: Iterable[Told]) -> bool:
+    """Tell whether one of these events can change a release; then the caller must hold the totals of all types."""
     global _known_since
     if time.monotonic() - _known_since > _KNOWN_SECONDS:  # another process may have deleted a release
-        _known.clear()
+        forget()
         _known_since = time.monotonic()
-    earliest: dict[str, Counted] = {}
+    return any(_is_news(event) for event in events)
+
+
+def note(events: Iterable[Told]) -> dict[str, int]:
+    """Count events of candidates inside the caller's transaction; return the versions that became releases.
+
+    Beside each stands since when earlier events of it can be stored.
+    """
+    received: defaultdict[str, list[Told]] = defaultdict(list)
     for event in events:
-        known_ms = _known.get(event.app_version)
-        if known_ms is not None and known_ms <= event.received_at_ms:
-            continue
-        first = earliest.get(event.app_version)
-        if first is None or event.received_at_ms < first.received_at_ms:
-            earliest[event.app_version] = event
-    fresh = {version: event.received_at_ms for version, event in earliest.items() if _is_release(event)}
-    if fresh:
-        upsert(_RELEASES, list(fresh.items()))
-        transaction.on_commit(lambda: _learn(fresh))
+        if _is_news(event):
+            received[event.app_version].append(event)
+    if not received:
+        return {}
+    stored = _stored(list(received))
+    without_room = _without_room({version: of for version, of in received.items() if version not in stored})
+    rows = {version: _after(stored.get(version), of) for version, of in received.items() if version not in without_room}
+    upsert(_RELEASES, [tuple(row) for version, row in rows.items() if row != stored.get(version)])
+    transaction.on_commit(lambda: _learn(rows.values()))
+    released: dict[str, int] = {}
+    for version, row in rows.items():
+        before = stored.get(version)
+        if row.is_release and not (before and before.is_release):
+            released[version] = (before or row).first_seen_ms - _UNCOUNTED_MS
+    return released
 
 
 def is_no_earlier(version: str, fixed_in: str | None, decided_at_ms: int) -> bool:
-    """Tell whether a fix should be in this version: one first seen no earlier than the one that it is in.
+    """Tell whether a fix should be in this version: a release that is no older than the release with the fix.
 
-    Without `fixed_in` the fix is in the first version that is new after `decided_at_ms`. Versions that are no
-    release have no order, so for them this is never true.
+    Without `fixed_in` the fix is in the first version that became a release after `decided_at_ms`. Versions that are
+    no release have no order, so for them this is never true.
     """
-    if version in NO_RELEASES:
-        return False
-    if version == fixed_in:
-        return True
-    seen = dict(Release.objects.filter(app_version__in=[version, fixed_in or version]).values_list())
-    if version not in seen:
+    releases = _releases().filter(app_version__in=[version, fixed_in or version])
+    since = dict(releases.values_list("app_version", "first_seen_ms"))
+    if version not in since:
         return False
     if fixed_in is None:
-        return seen[version] > decided_at_ms
-    return fixed_in in seen and seen[version] >= seen[fixed_in]
+        return since[version] > decided_at_ms
+    return fixed_in in since and since[version] >= since[fixed_in]
 
 
 def was_seen(version: str) -> bool:
-    return Release.objects.filter(app_version=version).exists()
+    return _releases().filter(app_version=version).exists()
 
 
 def first_seen_between(start_ms: int, end_ms: int) -> list[Release]:
-    """Return the releases whose first event came in [start_ms, end_ms), oldest first."""
-    return list(Release.objects.filter(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms).order_by("first_seen_ms"))
+    """Return the versions that became releases in [start_ms, end_ms), oldest first."""
+    return list(_releases().filter(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms).order_by("first_seen_ms"))
 
 
 def newest(limit: int) -> list[str]:
-    """Return the versions that were first seen last, newest first."""
-    return list(Release.objects.order_by("-first_seen_ms").values_list("app_version", flat=True)[:limit])
+    """Return the versions that became releases last, newest first."""
+    return list(_releases().order_by("-first_seen_ms").values_list("app_version", flat=True)[:limit])
 
 
 def settle() -> None:
-    """Delete the versions that no event is counted for, and move `first_seen_ms` of others to their first hour.
+    """Correct the releases after made-up events were deleted or successes became void.
 
-    Called after made-up events were deleted or successes became void: nothing else lowers the hours of a version.
-    The caller holds the totals of every type.
+    Nothing else lowers the hours of a version. The caller holds the totals of every type.
     """
-    hours = dict(HourlyRollup.objects.filter(accepted__gt=0).values_list("app_version").annotate(Min("hour_ms")))
+    hours = HourlyRollup.objects.filter(accepted__gt=0).values_list("app_version")
+    first_hours = dict(hours.annotate(Min("hour_ms")))
+    first_successes = dict(hours.filter(event_type=SUCCESS).annotate(Min("hour_ms")))
     for release in Release.objects.order_by("app_version"):
-        first_hour_ms = hours.get(release.app_version)
-        if first_hour_ms is None:
+        version = release.app_version
+        events = Event.objects.of_version(version).filter(correction__isnull=True)
+        if version not in first_hours and not events.exists():
             release.delete()
-        elif release.first_seen_ms < first_hour_ms:
-            Release.objects.filter(pk=release.pk).update(first_seen_ms=first_hour_ms)
+            continue
+        is_release, first_ms = release.is_release, first_hours.get(version, 0)
+        if is_release and version in first_successes:
+            first_ms = first_successes[version]
+        elif is_release:
+            left = events.aggregate(events=Count("*"), sessions=Count("session_id", distinct=True))
+            is_release = left["events"] >= LEAST_EVENTS and left["sessions"] >= LEAST_SESSIONS
+        Release.objects.filter(pk=version).update(
+            is_release=is_release, first_seen_ms=max(release.first_seen_ms, first_ms), events=0, session_marks=""
+        )
     forget()
 
 
 def forget() -> None:
-    """Forget which releases are in the table; the next event writes its own again."""
+    """Forget which releases are in the table; the next event reads its own again."""
     _known.clear()
+    _waiting.clear()
 
 
-def _is_release(event: Counted) -> bool:
-    # Past so many a day a version has no bucket of its own, and is no release: nobody may flood this table either.
-    bucket = bucket_of(event.received_at_ms, event.event_type, event.model, event.app_version)
-    return bucket.app_version not in NO_RELEASES
+def _releases() -> QuerySet[Release]:
+    return Release.objects.filter(is_release=True)
 
 
-def _learn(fresh: dict[str, int]) -> None:
-    if len(_known) > _MAX_KNOWN:
-        _known.clear()
-    _known.update(fresh)
+def _is_news(event: Told) -> bool:
+    version = event.app_version
+    known_ms = _known.get(version)
+    if known_ms is not None:
+        return event.received_at_ms < known_ms and event.event_type == SUCCESS
+    return version not in NO_RELEASES and (event.session_id is not None or version not in _waiting)
+
+
+# These two are asked for every invented version. The ORM would need ten times as long to build the query.
+
+
+def _new_versions(day_ms: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT COUNT(*) FROM {Release._meta.db_table}"  # noqa: S608 (our own names)
+            " WHERE first_seen_ms >= %s AND first_seen_ms < %s",
+            [day_ms, day_ms + DAY_MS],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _stored(versions: Sequence[str]) -> dict[str, _Row]:
+    stored: dict[str, _Row] = {}
+    with connection.cursor() as cursor:
+        for start in range(0, len(versions), ROWS_A_STATEMENT):
+            chunk = versions[start : start + ROWS_A_STATEMENT]
+            cursor.execute(
+                f"SELECT {', '.join(_Row._fields)} FROM {Release._meta.db_table}"  # noqa: S608 (our own names)
+                f" WHERE app_version IN {placeholders(1, len(chunk))}",
+                chunk,
+            )
+            for version, first_seen_ms, is_release, *progress in cursor.fetchall():
+                stored[version] = _Row(version, first_seen_ms, bool(is_release), *progress)
+    return stored
+
+
+def _without_room(received: dict[str, list[Told]]) -> set[str]:
+    """Return the new versions for which their day has no room."""
+    room: dict[int, int] = {}
+    full: dict[str, int] = {}
+    for version, events in received.items():
+        day_ms = min(event.received_at_ms for event in events) // DAY_MS * DAY_MS
+        if day_ms not in room:
+            room[day_ms] = MAX_NEW_A_DAY - _new_versions(day_ms)
+        if room[day_ms] > 0:
+            room[day_ms] -= 1
+        else:
+            full[version] = day_ms
+    if full:
+        again = arrivals.repeated({f"version {version}": len(received[version]) for version in full})
+        for version, day_ms in sorted(full.items()):
+            if f"version {version}" in again and room[day_ms] + MAX_REPEATED_A_DAY > 0:
+                room[day_ms] -= 1
+                del full[version]
+    return set(full)
+
+
+def _after(before: _Row | None, events: Sequence[Told]) -> _Row:
+    """Return the row of a version after these events of it."""
+    successes = [event.received_at_ms for event in events if event.event_type == SUCCESS]
+    if before and before.is_release:
+        return before._replace(first_seen_ms=min([before.first_seen_ms, *successes]))
+    count = before.events if before else 0
+    marks = {before.session_marks[at : at + 2] for at in range(0, len(before.session_marks), 2)} if before else set()
+    since: list[int] = successes
+    for event in sorted(events, key=lambda event: event.received_at_ms):
+        count += 1
+        if event.session_id is not None and len(marks) < LEAST_SESSIONS:
+            marks.add(hashlib.blake2b(event.session_id.encode(), digest_size=1).hexdigest())
+        if count >= LEAST_EVENTS and len(marks) >= LEAST_SESSIONS:
+            since.append(event.received_at_ms)
+            break
+    first_ms = min(event.received_at_ms for event in events)
+    return _Row(
+        events[0].app_version,
+        min(since) if since else min(first_ms, before.first_seen_ms if before else first_ms),
+        bool(since),
+        count,
+        "".join(sorted(marks)),
+    )
+
+
+def _learn(rows: Iterable[_Row]) -> None:
+    if len(_known) > _MAX_KNOWN or len(_waiting) > _MAX_KNOWN:
+        forget()
+    for row in rows:
+        if row.is_release:
+            _known[row.app_version] = row.first_seen_ms
+            _waiting.discard(row.app_version)
+        elif row.events >= LEAST_EVENTS:
+            _waiting.add(row.app_version)

@@ -70,6 +70,7 @@ def delete_made_up() -> Iterator[int]:
             )
             if not batch:
                 releases.settle()
+                buckets.settle()
                 break
             ids = [event.id for event in batch]
             for adjunct in _adjuncts():

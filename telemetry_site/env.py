@@ -74,6 +74,19 @@ def words(name: str, default: list[str]) -> list[str]:
     return _read(name, default, lambda raw: [word.strip() for word in raw.split(",") if word.strip()], "a list")
 
 
+def names(name: str, *, most: int, max_length: int) -> frozenset[str]:
+    """Read a comma-separated list of names that events can carry."""
+
+    def parse(raw: str) -> frozenset[str]:
+        found = frozenset(word.strip() for word in raw.split(",")) - {""}
+        if len(found) > most or any(len(word) > max_length or not word.isprintable() for word in found):
+            raise ValueError
+        return found
+
+    expected = f"a comma-separated list of at most {most} names of at most {max_length} characters"
+    return _read(name, frozenset(), parse, expected)
+
+
 def secret(name: str, default: str, *, least: int) -> str:
     """Read a secret for an HTTP header. A fault never repeats it."""
 

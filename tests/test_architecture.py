@@ -21,6 +21,8 @@ WRITERS = {
     "CounterBaseline": {"events/rollups.py"},
     "ModeRollup": {"events/rollups.py"},
     "Release": {"events/releases.py"},
+    "KnownName": {"events/buckets.py"},
+    "Arrival": {"events/arrivals.py"},
     "FailureGroup": {"events/groups.py", "events/triage.py"},
     "AuditEntry": {"events/audit.py"},
     "Correction": {"events/corrections.py"},

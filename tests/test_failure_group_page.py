@@ -156,14 +156,16 @@ def test_to_ask_changes_nothing(maintainer: Client) -> None:
 
 
 def test_the_question_offers_the_releases_newest_first(maintainer: Client) -> None:
-    make_event(app_version="aaa", received_at_ms=clock.now_ms() - 2)
-    make_event(app_version="bbb", received_at_ms=clock.now_ms() - 1)
-    make_event(app_version="dev")
+    make_event(app_version="only a failure")
+    make_event(**success(app_version="aaa"), received_at_ms=clock.now_ms() - 2)
+    make_event(**success(app_version="bbb"), received_at_ms=clock.now_ms() - 1)
+    make_event(**success(app_version="dev"))
     answer = maintainer.get(DECIDE, {"action": "resolve", "id": group().pk})
     assert answer.context["releases"] == ["bbb", "aaa"]
 
 
 def test_resolved_in_a_version_it_comes_back_as_a_regression_with_the_event_that_did_it(maintainer: Client) -> None:
+    make_event(**success())
     make_event()
     answer = maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": "19afc18"}, follow=True)
     assert "Resolve: done for 1 group." in unescape(answer.content.decode())
@@ -189,7 +191,7 @@ def test_a_version_that_nobody_has_seen_is_told(maintainer: Client) -> None:
     """It may be the next one, or a slip of the pen after which nothing would ever come back."""
     make_event()
     maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": "7c1d2e3"})
-    assert "in <bdi>7c1d2e3</bdi>, which has not been seen yet" in words(maintainer)
+    assert "in <bdi>7c1d2e3</bdi>, which is not a release yet" in words(maintainer)
     make_event(**success(app_version="7c1d2e3"))
     assert "has not been seen" not in words(maintainer)
 

@@ -159,6 +159,7 @@ def test_each_status_has_its_list(reader: Client) -> None:
     decided(triage.resolve, "mended", fixed_in="7c1d2e3")
     decided(triage.mute, "known", until_ms=None)
     decided(triage.mute, "known for a while", until_ms=clock.now_ms() - 1)
+    make_event(**success())
     decided(triage.resolve, "came back", fixed_in="19afc18")
     make_event(message="came back", write_mode=0)
     assert set(titles(reader)) == {"still open", "known for a while", "came back"}

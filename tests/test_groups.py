@@ -286,7 +286,7 @@ LATER_MS = NOON_MS + 20 * HOUR_MS
 def old_mended_new() -> Event:
     """Three versions in this order; the failure is known from the oldest."""
     event = fail(app_version="old", at_ms=NOON_MS)
-    for number, version in enumerate(["mended", "new"], start=1):
+    for number, version in enumerate(["old", "mended", "new"]):
         make_event(**success(app_version=version), received_at_ms=NOON_MS + number * HOUR_MS)
     return event
 
@@ -297,7 +297,7 @@ def old_mended_new() -> Event:
         ("old", False),
         ("mended", True),
         ("new", True),
-        ("never seen before", True),
+        ("a release only later", True),
         ("dev", False),
         ("unknown", False),
         ("(other)", False),
@@ -308,6 +308,7 @@ def test_a_version_that_should_have_the_fix_opens_the_group_again(
 ) -> None:
     key = resolved(old_mended_new, fixed_in="mended")
     event = fail(app_version=version, at_ms=LATER_MS)
+    make_event(**success(app_version=version), received_at_ms=LATER_MS + 1)
     group = FailureGroup.objects.get(pk=key)
     if regresses:
         assert (group.status, group.regressed_at_ms, group.regressed_by) == ("open", LATER_MS, event.id)
@@ -324,6 +325,7 @@ def test_without_a_version_the_next_one_should_have_the_fix(
 ) -> None:
     key = resolved(old_mended_new, fixed_in=None)
     fail(app_version=version, at_ms=LATER_MS)
+    make_event(**success(app_version=version), received_at_ms=LATER_MS + 1)
     assert FailureGroup.objects.filter(pk=key, status="open").exists() == regresses
 
 
@@ -333,6 +335,8 @@ def test_a_version_that_was_not_seen_yet_is_waited_for(old_mended_new: Event) ->
     fail(app_version="another", at_ms=LATER_MS + 1)
     assert FailureGroup.objects.get(pk=key).status == "resolved"
     event = fail(app_version="soon", at_ms=LATER_MS + 2)
+    assert FailureGroup.objects.get(pk=key).status == "resolved"
+    make_event(**success(app_version="soon"), received_at_ms=LATER_MS + 3)
     assert FailureGroup.objects.get(pk=key).regressed_by == event.id
 
 

@@ -229,6 +229,7 @@ def test_a_group_that_new_events_made_takes_the_decision_of_the_old_one() -> Non
 
 def test_regrouping_is_no_regression() -> None:
     for number, version in enumerate(["v1", "v2"]):
+        make_event(**success(app_version=version), received_at_ms=NOON_MS + number * HOUR_MS)
         fail("same", at_ms=NOON_MS + number * HOUR_MS, old="old", app_version=version)
     decide("old", status="resolved", fixed_in="v1", muted_until_ms=None)
     assert releases.is_no_earlier("v2", "v1", 0)

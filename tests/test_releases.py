@@ -4,7 +4,7 @@ import pytest
 from django.db import transaction
 
 from events import contract, ingest, releases
-from events.buckets import HOUR_MS, MAX_VERSIONS_A_DAY, OTHER
+from events.buckets import HOUR_MS, OTHER
 from events.models import Release, Source
 from tests.conftest import make_event, payload, success
 
@@ -18,7 +18,7 @@ def come(version: str, at_ms: int) -> None:
 
 
 def first_seen() -> dict[str, int]:
-    return dict(Release.objects.values_list("app_version", "first_seen_ms"))
+    return dict(Release.objects.filter(is_release=True).values_list("app_version", "first_seen_ms"))
 
 
 def test_a_version_is_known_since_its_first_event() -> None:
@@ -52,10 +52,10 @@ def test_what_is_no_release_is_none(version: str) -> None:
 def test_a_flood_of_versions_ends_with_the_day_s_limit() -> None:
     rows = [
         contract.parse(success(app_version=f"v{number}"), received_at_ms=NOON_MS + number)
-        for number in range(MAX_VERSIONS_A_DAY + 50)
+        for number in range(releases.MAX_NEW_A_DAY + 50)
     ]
     ingest.record_many(rows)
-    assert len(first_seen()) == MAX_VERSIONS_A_DAY - 1  # `unknown` always has a place
+    assert len(first_seen()) == Release.objects.count() == releases.MAX_NEW_A_DAY
 
 
 def test_a_placeholder_tells_its_version_when_its_event_comes() -> None:
@@ -86,7 +86,7 @@ def test_what_was_rolled_back_is_not_remembered() -> None:
         ("twin of b", "b", True),
         ("b", "twin of b", True),
         ("c", "not seen yet", False),
-        ("not seen yet", "not seen yet", True),
+        ("not seen yet", "not seen yet", False),
         ("not seen yet", "b", False),
         ("dev", "b", False),
         ("dev", "dev", False),
@@ -113,6 +113,55 @@ def test_releases_are_told_in_their_order() -> None:
     assert [release.app_version for release in releases.first_seen_between(NOON_MS, NOON_MS + 4)] == ["a", "b"]
 
 
-def test_failures_tell_versions_too() -> None:
+MINUTE_MS = 60_000
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["one process", "another process for each event"])
+@pytest.mark.parametrize(
+    ("events", "released_at"),
+    [
+        ("s", 0),
+        ("fs", 1),
+        ("fffff", None),  # without a session
+        ("abcab", 4),
+        ("fabcf", 4),
+        ("abfffc", 5),
+        ("aabbab", None),  # two sessions
+        ("abc", None),
+        ("abcf", None),
+        ("abcffs", 4),
+    ],
+)
+def test_a_version_is_a_release_with_a_success_or_five_events_of_three_sessions(
+    events: str, released_at: int | None, forgotten: bool
+) -> None:
+    """`s` is a success and `f` a failure without a session; another letter is a failure of that session."""
+    types = ["flash_error", "connect_error", "window_error", "unhandled_rejection"]
+    for at, letter in enumerate(events):
+        received_at_ms = NOON_MS + at * MINUTE_MS
+        if letter == "s":
+            come("a", received_at_ms)
+        else:
+            # A session has one event of each type.
+            body = payload(message=f"fault {events} {at}", event_type=types[events[:at].count(letter) % 4])
+            body |= {"app_version": "a", "occurred_at": f"2026-02-12T18:00:0{at}Z"}
+            make_event(**body | ({} if letter == "f" else {"session_id": letter}), received_at_ms=received_at_ms)
+        if forgotten:
+            releases.forget()
+    assert first_seen() == ({} if released_at is None else {"a": NOON_MS + released_at * MINUTE_MS})
+    assert releases.was_seen("a") is (released_at is not None)
+
+
+def test_one_commit_makes_a_release_of_five_events_of_three_sessions() -> None:
+    rows = [
+        contract.parse(payload(message=f"fault {at}", session_id=f"session {at}"), received_at_ms=NOON_MS + at)
+        for at in range(6)
+    ]
+    ingest.record_many(rows)
+    assert first_seen() == {"19afc18": NOON_MS + 4}
+
+
+def test_a_candidate_is_in_no_list() -> None:
     make_event(**payload(), received_at_ms=NOON_MS)
-    assert first_seen() == {"19afc18": NOON_MS}
+    assert Release.objects.get().first_seen_ms == NOON_MS
+    assert releases.newest(5) == releases.first_seen_between(NOON_MS, NOON_MS + 1) == []

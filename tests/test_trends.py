@@ -9,7 +9,7 @@ from events import clock, trends, triage
 from events.buckets import DAY_MS, HOUR_MS
 from events.models import FailureGroup
 from events.trends import Attention
-from tests.conftest import make_event
+from tests.conftest import make_event, success
 
 pytestmark = pytest.mark.django_db
 NOW_MS = 1_770_919_200_000  # 2026-02-12T18:00Z
@@ -57,6 +57,7 @@ def test_growth_is_measured_against_as_much_of_the_day_before() -> None:
 
 
 def test_what_came_back_stays_until_it_is_decided_about(kim: User) -> None:
+    make_event(**success(), received_at_ms=NOW_MS - 90 * DAY_MS)
     for message in ("back", "again"):
         make_event(message=message, received_at_ms=NOW_MS - 90 * DAY_MS)
         decided_at = datetime.fromtimestamp((NOW_MS - 80 * DAY_MS) / 1000, UTC)
@@ -71,6 +72,7 @@ def test_what_came_back_stays_until_it_is_decided_about(kim: User) -> None:
 
 
 def test_what_came_back_is_neither_new_nor_growing(kim: User) -> None:
+    make_event(**success(), received_at_ms=NOW_MS - 3 * DAY_MS)
     happened("back", 3 * DAY_MS)
     at = datetime.fromtimestamp((NOW_MS - 2 * DAY_MS) / 1000, UTC)
     triage.resolve([FailureGroup.objects.get().pk], fixed_in="19afc18", user=kim, at=at)

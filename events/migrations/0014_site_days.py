@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0011_corrections")]
+    dependencies = [("events", "0013_fill_known_names")]
 
     operations = [
         migrations.CreateModel(
