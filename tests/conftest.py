@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,11 @@ from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
 
 _sessions = itertools.count(1)
+
+# A shell that runs the tests in the background lets them ignore these, and so would every server that a test starts.
+for _signal, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, _handler)
 
 
 @pytest.hookimpl(optionalhook=True)

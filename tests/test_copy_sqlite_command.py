@@ -278,7 +278,7 @@ LEFT_OUT = {
     "a column of PostgreSQL's": (
         [],
         ["ALTER TABLE events_release ADD COLUMN colour text NOT NULL DEFAULT 'grey', ADD COLUMN shade text"],
-        "events_release: rows 8",
+        "events_release: rows 8, events 40",
     ),
     "a table of the site's that is lost": (
         ["DROP TABLE django_session"],
