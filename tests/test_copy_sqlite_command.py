@@ -456,7 +456,9 @@ def test_a_running_site_is_not_copied(data_dir: Path, database: str, tmp_path: P
 def test_a_file_that_changes_during_the_copy_is_refused(data_dir: Path, database: str) -> None:
     def waits_for_a_lock() -> bool:
         with closing(psycopg.connect(database)) as other:
-            return other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None
+            # Of this database alone: other tests wait for locks in theirs.
+            waiting = "SELECT 1 FROM pg_locks JOIN pg_database ON database = pg_database.oid WHERE NOT granted"
+            return other.execute(f"{waiting} AND datname = current_database()").fetchone() is not None
 
     with closing(psycopg.connect(database)) as holder:
         holder.execute("LOCK TABLE events_release")
