@@ -1,6 +1,7 @@
 """A maintainer's morning, with real keys and clicks: a spike, its group, a fix that does not hold, and its events."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.browser.admin_pages import Visitor, address, post
 from tests.browser.pages import Browser
+from tests.conftest import success
 from tests.servers import served, wait_until
 
 pytestmark = pytest.mark.needs_chromium
@@ -71,6 +73,8 @@ def test_from_a_spike_to_a_regression_and_its_events(tmp_path: Path, make_browse
         post(server, message="The radio refused block 0xffff", app_version="7c1d2e3", **spike)
         driver.get(group_page)
         shows(".event-head .status", "resolved")
+        # A version is a release once somebody has flashed with it.
+        assert server.post("/event", json.dumps(success(app_version=FIXED_IN)).encode())[0] == 201
         culprit = post(server, message="The radio refused block 0x0a20", app_version=FIXED_IN, **spike)
         driver.get(group_page)
         shows(".event-head .status", "regression")
@@ -88,7 +92,7 @@ def test_from_a_spike_to_a_regression_and_its_events(tmp_path: Path, make_browse
             "Muted for good",
             f"Resolved in {FIXED_IN}",
         ]
-        driver.find_element(By.PARTIAL_LINK_TEXT, "Export its events").click()  # which leaves no page
+        driver.find_element(By.LINK_TEXT, "CSV").click()  # which leaves no page
         wait_until(lambda: list(tmp_path.glob("failures-*.csv")), "no file was downloaded")
         (exported,) = tmp_path.glob("failures-*.csv")
         with exported.open(encoding="utf-8-sig", newline="") as file:
