@@ -188,7 +188,8 @@ def pages() -> list[Page]:
     """Return every page in every state that is worth a look."""
     found = []
     for name, takes_arguments in routes():
-        if name in NO_PAGES or name.endswith(("_export", "_export_xlsx")) or (takes_arguments and name not in ARGUMENTS):
+        is_file = name.endswith(("_export", "_export_xlsx"))
+        if name in NO_PAGES or is_file or (takes_arguments and name not in ARGUMENTS):
             continue
         for query in QUERIES.get(name, [{}]):
             words = f"{name}?{urlencode(query)}" if query else name
