@@ -51,12 +51,15 @@ TABLES = {
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _TRANSACTION = re.compile(rb"\s*(BEGIN(\s+TRANSACTION)?|COMMIT|END(\s+TRANSACTION)?)\s*;\s*", re.IGNORECASE)
-_CREATE = re.compile(rb"(?:\s++|--[^\n]*+\n|/\*.*?\*/)*+CREATE\b", re.IGNORECASE | re.DOTALL)
+# No group here is possessive: Python before 3.11.5 matches such groups wrongly. A comment matches in one way alone, so
+# that a match that fails takes linear time.
+_COMMENT = rb"/\*[^*]*+\*++(?:[^/*][^*]*+\*++)*/"
+_CREATE = re.compile(rb"(?:\s++|--[^\n]*+\n|" + _COMMENT + rb")*CREATE\b", re.IGNORECASE | re.DOTALL)
 # What begins and ends with a mark of its own: a literal, a name in quotes, a comment.
-_QUOTED = rb"""'[^']*+'|"[^"]*+"|`[^`]*+`|\[[^\]]*+\]|--[^\n]*+(?:\n|\Z)|/\*.*?\*/"""
-_PIECE = re.compile(rb"(?:'[^']*+')++|" + _QUOTED, re.DOTALL)
+_QUOTED = rb"""'[^']*+'|"[^"]*+"|`[^`]*+`|\[[^\]]*+\]|--[^\n]*+(?:\n|\Z)|""" + _COMMENT
+_PIECE = re.compile(rb"(?:'[^']*+')+|" + _QUOTED, re.DOTALL)
 # As much of a line as leaves nothing open, and the semicolon that ends a statement with the line.
-_CLOSED = re.compile(rb"(?:[^'\"`\[;/-]++|" + _QUOTED + rb"|-(?!-)|/(?!\*)|;(?!\s*+\Z))*+(?P<end>;\s*+\Z)?", re.DOTALL)
+_CLOSED = re.compile(rb"(?:[^'\"`\[;/-]++|" + _QUOTED + rb"|-(?!-)|/(?!\*)|;(?!\s*+\Z))*(?P<end>;\s*+\Z)?", re.DOTALL)
 _SEQUENCE = "sqlite_sequence"
 _SCHEMA = ("sqlite_master", "sqlite_schema")
 # The first of these that the name of a type contains decides; SQLite's own rules.

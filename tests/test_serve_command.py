@@ -113,8 +113,8 @@ def test_every_way_to_write_a_host_is_served(data_dir: Path, host: str, shown: s
         ),
         (
             {"HOST": "x" * 70},
-            f"CommandError: HOST='{'x' * 70}' cannot be resolved: encoding with 'idna' codec failed (UnicodeError:"
-            " label too long). Set HOST to an IP address of this machine, or to a name that resolves to one.",
+            f"CommandError: HOST='{'x' * 70}' cannot be resolved: it is no host name."
+            " Set HOST to an IP address of this machine, or to a name that resolves to one.",
         ),
         (
             {"HOST": "192.0.2.1", "PORT": "8000"},

@@ -141,8 +141,10 @@ def _resolve(host: str, port: int) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        # Each Python words a name that is too long, or has an empty label, in its own way.
+        why = error.strerror or error if isinstance(error, OSError) else "it is no host name"
         raise CommandError(
-            f"HOST={host!r} cannot be resolved: {getattr(error, 'strerror', None) or error}."
+            f"HOST={host!r} cannot be resolved: {why}."
             " Set HOST to an IP address of this machine, or to a name that resolves to one."
         ) from None
     family, kind, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
