@@ -14,23 +14,15 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Min, Sum
 
 from events import audit
-from events.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, bucket_of, forget_names, rollups_of_day
+from events.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Named, bucket_of, forget_names, rollups_of_day
 from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
 from events.upserts import Upsert, take, upsert
 
 
-class Counted(Protocol):
+class Counted(Named, Protocol):
     """What a rollup knows of an event."""
 
-    @property
-    def received_at_ms(self) -> int: ...
-    @property
-    def event_type(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def app_version(self) -> str: ...
     @property
     def write_mode(self) -> int: ...
     @property

@@ -256,3 +256,20 @@ def sign_in(client: Client, role: str | None = None) -> User:
         user.groups.add(Group.objects.get(name=role))
     client.force_login(user)
     return user
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+    """Load the SQL of an export as an import does, and close what was loaded at the end."""
+    from legacy import d1_staging
+
+    staged = []
+
+    def stage_sql(sql: str) -> Any:
+        (tmp_path / "export.sql").write_text(sql, encoding="utf-8")
+        staged.append(d1_staging.stage(tmp_path / "export.sql", tmp_path / "scratch", lambda _: None))
+        return staged[-1]
+
+    yield stage_sql
+    for one in staged:
+        one.connection.close()

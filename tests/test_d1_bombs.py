@@ -1,7 +1,6 @@
 """Small exports that ask for much work: each is refused before the work is done, or asks for none."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from legacy import d1_staging
-from legacy.d1_staging import RefusedFile, Staged
+from legacy.d1_staging import RefusedFile
 from tests.fixtures import d1
 
 TABLE = "CREATE TABLE client_logs(id TEXT PRIMARY KEY, message TEXT);\n"
@@ -71,20 +70,6 @@ BOMBS = {
     "tables": ("".join(f"CREATE TABLE x{n}(id);\n" for n in range(600)), "one more than 500 CREATE statements"),
     "indexes": ("".join(f"CREATE INDEX x{n} ON client_logs(id);\n" for n in range(600)), "one more than 500"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Any]:
-    staged: list[Staged] = []
-
-    def stage_sql(sql: str) -> Staged:
-        (tmp_path / "export.sql").write_text(sql, encoding="utf-8")
-        staged.append(d1_staging.stage(tmp_path / "export.sql", tmp_path / "scratch", lambda _: None))
-        return staged[-1]
-
-    yield stage_sql
-    for one in staged:
-        one.connection.close()
 
 
 @pytest.mark.parametrize("bomb", BOMBS)

@@ -1,7 +1,7 @@
 """An export in its scratch database: what is read out of it, and what it may not do there."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,6 @@ from tests.fixtures import d1
 from tests.fixtures.d1 import baseline_row, event_row, export, log_row, success_row
 
 Stage = Callable[[str], Staged]
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    staged: list[Staged] = []
-
-    def stage_sql(sql: str) -> Staged:
-        (tmp_path / "export.sql").write_text(sql, encoding="utf-8")
-        staged.append(d1_staging.stage(tmp_path / "export.sql", tmp_path / "scratch", lambda _: None))
-        return staged[-1]
-
-    yield stage_sql
-    for one in staged:
-        one.connection.close()
 
 
 def test_rows_come_as_they_are_oldest_received_first(stage: Stage) -> None:
