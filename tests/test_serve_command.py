@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import sqlite3
 import stat
 import sys
@@ -103,12 +104,19 @@ def test_every_way_to_write_a_host_is_served(data_dir: Path, host: str, shown: s
         server.stop()
 
 
+def why_unresolved(host: str) -> str:
+    """Return this machine's reason: without a network it is a temporary failure."""
+    with pytest.raises(socket.gaierror) as refused:
+        socket.getaddrinfo(host, None)
+    return str(refused.value.strerror)
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
         (
             {"HOST": "no-such-host.invalid"},
-            "CommandError: HOST='no-such-host.invalid' cannot be resolved: Name or service not known."
+            f"CommandError: HOST='no-such-host.invalid' cannot be resolved: {why_unresolved('no-such-host.invalid')}."
             " Set HOST to an IP address of this machine, or to a name that resolves to one.",
         ),
         (
