@@ -22,6 +22,10 @@ def main() -> None:
     parser.add_argument(
         "--python", metavar="PATH", action="append", default=[], help="another Python, beside this one, for `rates`"
     )
+    parser.add_argument(
+        "--beside", metavar="CHECKOUT", type=Path, action="append", default=[],
+        help="another checkout of this project, in the same rounds: `rates` prints how many times its rates these are",
+    )  # fmt: skip
     parser.add_argument("--postgres", metavar="URL", help="a server on which a database may be made, for `postgres`")
     parser.add_argument("--redis", metavar="URL", default="", help="the limiter's memory, for `postgres`")
     asked = parser.parse_args()
@@ -35,15 +39,18 @@ def main() -> None:
         print(f"Python {platform.python_version()}, {platform.machine()}", end=", ")
         print(f"durable commits of the disk: {rates.durable_commits_per_second(folder):,.0f}/s", flush=True)
         if "rates" in sections:
-            pythons = [sys.executable]
-            pythons += [
-                servers.with_requirements(python, folder / f"venv{at}") for at, python in enumerate(asked.python)
+            subjects = [rates.Subject()]
+            subjects += [
+                rates.Subject(servers.with_requirements(python, folder / f"venv{at}"))
+                for at, python in enumerate(asked.python)
             ]
-            for python, found in zip(pythons, rates.run(folder, rounds=asked.rounds, pythons=pythons), strict=True):
+            subjects += [rates.Subject(checkout=checkout.resolve()) for checkout in asked.beside]
+            for subject, found in zip(subjects, rates.run(folder, rounds=asked.rounds, subjects=subjects), strict=True):
                 version = subprocess.run(
-                    [python, "--version"], capture_output=True, text=True, check=True
+                    [subject.python, "--version"], capture_output=True, text=True, check=True
                 ).stdout.strip()
-                print(f"\n## Requests a second, {version}\n\n{found}", flush=True)
+                where = "" if subject.checkout == servers.PROJECT_DIR else f", the checkout {subject.checkout.name}"
+                print(f"\n## Requests a second, {version}{where}\n\n{found}", flush=True)
         if "postgres" in sections:
             for workers in ("1", "2"):
                 with servers.postgres_database(asked.postgres) as url:

@@ -51,6 +51,13 @@ WORKS = [
 ON_POSTGRES = [work for work in WORKS if work.kind in ("floor", "success", "batch", "count")]
 
 
+class Subject(NamedTuple):
+    """The site to measure: the Python that runs it, and the checkout that it is served from."""
+
+    python: str = sys.executable
+    checkout: Path = servers.PROJECT_DIR
+
+
 class Measured(NamedTuple):
     per_second: float
     p50_ms: float
@@ -93,18 +100,18 @@ def run(
     *,
     works: list[Work] = WORKS,
     rounds: int = ROUNDS,
-    pythons: Sequence[str] = (sys.executable,),
+    subjects: Sequence[Subject] = (Subject(),),
     **environment: str,
 ) -> list[str]:
-    """Measure every work in turn, `rounds` times over, on one new site of each Python; return a table for each."""
+    """Measure every work in turn, `rounds` times, on a new site of each subject; return one table per subject."""
     with ExitStack() as stack:
-        floors = [stack.enter_context(servers.floor(python=python)) for python in pythons]
+        floors = [stack.enter_context(servers.floor(python=python)) for python, _ in subjects]
         sites = [
-            stack.enter_context(servers.site(folder / f"rates{number}", python=python, **environment))
-            for number, python in enumerate(pythons)
+            stack.enter_context(servers.site(folder / f"rates{number}", python, checkout, **environment))
+            for number, (python, checkout) in enumerate(subjects)
         ]
         idle_mb = [site.memory_mb for site in sites]
-        runs: list[dict[Work, list[Measured]]] = [{work: [] for work in works} for _ in pythons]
+        runs: list[dict[Work, list[Measured]]] = [{work: [] for work in works} for _ in subjects]
         for _ in range(rounds):
             for work in works:
                 for floor, site, found in zip(floors, sites, runs, strict=True):
@@ -112,8 +119,19 @@ def run(
         return [
             f"{table({work: medians(of) for work, of in found.items()})}\n\n"
             f"memory of the site: {idle:.0f} MB idle, {site.memory_mb:.0f} MB after"
+            + ("" if found is runs[0] else f"\n\n{comparison(runs[0], found)}")
             for found, idle, site in zip(runs, idle_mb, sites, strict=True)
         ]
+
+
+def comparison(first: dict[Work, list[Measured]], other: dict[Work, list[Measured]]) -> str:
+    """Return a table of the first subject's rates as multiples of the other's: median, lowest and highest round."""
+    lines = ["| the first ÷ this one | connections | median | lowest | highest |", "|---|--:|--:|--:|--:|"]
+    for work, runs in first.items():
+        ratios = [new.per_second / old.per_second for new, old in zip(runs, other[work], strict=True)]
+        figures = " | ".join(f"{of(ratios):.3f}" for of in (statistics.median, min, max))
+        lines.append(f"| {work.words} | {work.connections} | {figures} |")
+    return "\n".join(lines)
 
 
 def table(found: dict[Work, Measured]) -> str:

@@ -54,11 +54,13 @@ def environment(data_dir: Path, **changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def site(data_dir: Path, *, python: str = sys.executable, **changes: str) -> Iterator[Running]:
-    """Serve a site as `make serve` does, with the rate limits off."""
+def site(
+    data_dir: Path, python: str = sys.executable, checkout: Path = PROJECT_DIR, **changes: str
+) -> Iterator[Running]:
+    """Serve the site of a checkout as `make serve` does, with the rate limits off."""
     port = _free_port()
     env = environment(data_dir, PORT=str(port), **_NO_LIMITS, **changes)
-    with _started([python, "manage.py", "serve"], env, port, "/health") as running:
+    with _started([python, "manage.py", "serve"], env, port, "/health", checkout) as running:
         yield running
 
 
@@ -95,8 +97,10 @@ def postgres_database(url: str) -> Iterator[str]:
 
 
 @contextmanager
-def _started(command: list[str], env: dict[str, str], port: int, path: str) -> Iterator[Running]:
-    process = subprocess.Popen(command, cwd=PROJECT_DIR, env=env, stdout=subprocess.DEVNULL)
+def _started(
+    command: list[str], env: dict[str, str], port: int, path: str, cwd: Path = PROJECT_DIR
+) -> Iterator[Running]:
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL)
     running = Running(process, port)
     try:
         deadline = time.monotonic() + _START_SECONDS
