@@ -9,10 +9,10 @@ from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated
 
-from events.contract import InvalidFields, InvalidJson
-from events.guards import Refused
-from events.ingest import UNAVAILABLE, StorageUnavailable
-from events.refusals import Outcome
+from events.ingest.contract import InvalidFields, InvalidJson
+from events.ingest.guards import Refused
+from events.ingest.refusals import Outcome
+from events.ingest.writer import UNAVAILABLE, StorageUnavailable
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
-from events.contract import MAX_BATCH_EVENTS, EventPayload
 from events.forms import WINDOWS
+from events.ingest.contract import MAX_BATCH_EVENTS, EventPayload
 from events.models import EventType
 
 EXAMPLE = {

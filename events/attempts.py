@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 
-from events import guards
+from events.ingest import guards
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from events import clock, corrections, metrics
 from events.admin_pages import PagesAdmin
 from events.corrections import AlreadyUndone, NothingMatches
 from events.forms import CorrectionForm, UndoForm
-from events.ingest import StorageUnavailable
+from events.ingest.writer import StorageUnavailable
 from events.models import Correction
 
 HISTORY = 200

@@ -5,8 +5,8 @@ from typing import Any
 
 from django import forms
 
-from events.contract import MAX_NAME
 from events.forms import WINDOWS, CursorField, ListFilter
+from events.ingest.contract import MAX_NAME
 from events.models import EventType
 from events.querysets import SUCCESS
 from events.ranking import COLUMNS, Place, Ranking

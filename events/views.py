@@ -11,25 +11,12 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from events import (
-    api_schema,
-    attempts,
-    clock,
-    contract,
-    disk,
-    failures,
-    guards,
-    health,
-    ingest,
-    metrics,
-    quotas,
-    refusals,
-    rows,
-)
+from events import api_schema, attempts, clock, disk, failures, health, metrics, rows
 from events.answers import answer, exception_handler, outcome_of, refusal
 from events.disk import Room
 from events.failures import Position
 from events.forms import EventFilter, SummaryQuery, TimeseriesQuery
+from events.ingest import contract, guards, quotas, refusals, writer
 from events.rows import EventRow
 
 
@@ -81,8 +68,8 @@ def note_refusal(outcome: str) -> None:
     """Count a refusal; now and then the count is written though no event takes it along."""
     refusals.note(outcome, clock.now_ms())
     if outcome != refusals.Outcome.STORAGE and refusals.are_due():  # the database is away as it is
-        with suppress(ingest.StorageUnavailable):  # the count waits in memory for the next try
-            ingest.flush_refusals()
+        with suppress(writer.StorageUnavailable):  # the count waits in memory for the next try
+            writer.flush_refusals()
 
 
 def let_in(request: HttpRequest, rate: guards.Rate) -> None:
@@ -92,7 +79,7 @@ def let_in(request: HttpRequest, rate: guards.Rate) -> None:
     guards.check_media_type(request)
     quotas.check(request, clock.now_ms())
     if disk.room() is Room.NONE:
-        raise ingest.StorageUnavailable("The disk is nearly full")
+        raise writer.StorageUnavailable("The disk is nearly full")
 
 
 def fitted(event: EventRow) -> EventRow:
@@ -118,7 +105,7 @@ class EventViewSet(IngestViewSet):
         guards.check_token(request)
         body = guards.read_body(request, settings.MAX_BODY_BYTES)
         event = fitted(contract.parse(contract.read_object(body), received_at_ms=clock.now_ms()))
-        outcome = ingest.record(event)
+        outcome = writer.record(event)
         count_stored(request, event, copies=outcome.stored)
         return answer(201 if outcome.stored else 200, _as_json(outcome))
 
@@ -139,14 +126,14 @@ class EventViewSet(IngestViewSet):
             except contract.InvalidFields as error:
                 note_refusal(refusals.Outcome.INVALID_FIELDS)
                 results.append({"ok": False, "fields": error.fields})
-        outcomes = ingest.record_many(events)
+        outcomes = writer.record_many(events)
         for event, outcome in zip(events, outcomes, strict=True):
             count_stored(request, event, copies=outcome.stored)
         told = iter(outcomes)
         return answer(200, {"ok": True, "results": [result or _as_json(next(told)) for result in results]})
 
 
-def _as_json(outcome: ingest.Outcome) -> dict[str, Any]:
+def _as_json(outcome: writer.Outcome) -> dict[str, Any]:
     if outcome.stored:
         return {"ok": True, "deduped": False, "id": outcome.id}
     return {"ok": True, "deduped": True}

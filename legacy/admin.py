@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 
 from events import clock, export
 from events.admin_pages import PagesAdmin, export_response
-from events.ingest import StorageUnavailable
+from events.ingest.writer import StorageUnavailable
 from legacy import admin_views, modes, old_tables, parity
 from legacy.forms import SwitchForm
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from django.db import transaction
 from django.db.models import QuerySet
 
-from events import failures, ingest, retention
+from events import failures, retention
 from events.failures import Criteria
+from events.ingest import writer
 from events.querysets import SUCCESS
 from events.rows import EventRow, content_id
 from legacy import old_tables, translate
@@ -14,7 +15,7 @@ from legacy.models import ClientLog, LegacyCount
 
 CHUNK = 500
 
-Record = Callable[[Sequence[EventRow]], list[ingest.Outcome]]
+Record = Callable[[Sequence[EventRow]], list[writer.Outcome]]
 
 
 def to_stream(record: Record, *, refused_too: bool = True) -> int:

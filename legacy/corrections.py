@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from events import ingest
 from events.buckets import UNKNOWN
 from events.corrections import Selection
+from events.ingest import writer
 from events.models import Event, Source
 from legacy import copying, modes, old_tables
 from legacy.models import LegacyCount
@@ -24,7 +24,7 @@ def count_waiting(selection: Selection) -> int:
 
 def bring(selection: Selection) -> None:
     """Copy these sessions to the stream, so that they can be voided there."""
-    copying.sessions_to_stream(ingest.record_many, _waiting(selection))
+    copying.sessions_to_stream(writer.record_many, _waiting(selection))
 
 
 def void(correction_id: int, sessions: Sequence[tuple[str, int]]) -> None:

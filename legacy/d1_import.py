@@ -13,8 +13,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Model, Sum
 
-from events import clock, contract, ingest, metrics, retention, rollups
+from events import clock, metrics, retention, rollups
 from events.buckets import DAY_MS
+from events.ingest import contract, writer
 from events.models import AuditEntry, AuditKind, CounterBaseline, Event, EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow, content_id, identified
@@ -275,7 +276,7 @@ class Import:
     def _store(self, known: "_Known", events: list[EventRow], old_rows: list[LegacyCount] | list[ClientLog]) -> None:
         self.staged.connection.executemany("INSERT OR IGNORE INTO met VALUES (?, ?)", known.met.items())
         if not self.dry_run and (events or old_rows):
-            ingest.record_many(events, alongside=lambda: old_tables.keep_all(old_rows))
+            writer.record_many(events, alongside=lambda: old_tables.keep_all(old_rows))
 
 
 class _Known:

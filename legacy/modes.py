@@ -12,7 +12,8 @@ from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 
-from events import audit, clock, ingest, metrics
+from events import audit, clock, metrics
+from events.ingest import writer
 from events.models import AuditKind, LifetimeTotal
 from events.querysets import SUCCESS
 from legacy import copying, old_tables
@@ -121,12 +122,12 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
     refuse_without_tables(row)
     before = public_count(Mode(row.mode))
     began_ms = clock.now_ms() - _COMMIT_MS
-    to_stream = copying.to_stream(ingest.record_many)
+    to_stream = copying.to_stream(writer.record_many)
     to_legacy = copying.to_legacy(since_ms=0)
     with transaction.atomic(durable=True):
         ModeInForce.objects.get_or_create(id=1, defaults={"mode": row.mode})
         ModeInForce.objects.select_for_update().get(id=1)
-        to_stream += copying.to_stream(ingest.record_within)
+        to_stream += copying.to_stream(writer.record_within)
         # Until this ends no success is counted that the old tables would lack.
         list(LifetimeTotal.objects.select_for_update().filter(event_type=SUCCESS))
         to_legacy += copying.to_legacy(since_ms=began_ms)

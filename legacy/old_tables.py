@@ -7,7 +7,8 @@ from typing import Any
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 
-from events import guards, metrics
+from events import metrics
+from events.ingest import guards
 from events.models import Event
 from legacy.models import ClientLog, LegacyCount
 

@@ -22,9 +22,10 @@ from typing import Any
 
 from django.conf import settings
 
-from events import failures, metrics, refusals, retention
+from events import failures, metrics, retention
 from events.buckets import DAY_MS
 from events.failures import Criteria
+from events.ingest import refusals
 from events.models import Event, Source
 from events.querysets import SUCCESS, in_pages
 from events.rows import EventRow, content_id

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.db import models
 
-from events import clock, contract
+from events import clock
+from events.ingest import contract
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow, content_id, identified, is_left_out

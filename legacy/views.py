@@ -9,9 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch
 from django.utils.http import http_date
 
-from events import clock, contract, failures, guards, ingest
+from events import clock, failures
 from events.answers import answer, refusal
 from events.failures import Criteria
+from events.ingest import contract, guards, writer
 from events.models import Event
 from events.views import IngestViewSet, PublicViewSet, count_stored, fitted, has_admin_token, let_in, note_refusal
 from legacy import api_schema, modes, old_tables, translate
@@ -59,7 +60,7 @@ class ClientLogViewSet(OldRoute, IngestViewSet):
         if is_new is None:
             row.in_stream = True
             kept: list[bool] = []  # `alongside` may run twice, and its last run is the one that was committed
-            outcome = ingest.record(event, alongside=lambda: kept.append(old_tables.keep(row)))
+            outcome = writer.record(event, alongside=lambda: kept.append(old_tables.keep(row)))
             count_stored(request, event, copies=outcome.stored + kept[-1])
         else:
             count_stored(request, event, copies=is_new)
@@ -80,7 +81,7 @@ class CounterViewSet(OldRoute, IngestViewSet):
         is_new = kept_apart(row)
         if is_new is None:
             row.in_stream = True
-            is_new = ingest.record(translate.success_from_row(row), alongside=lambda: old_tables.keep(row)).stored
+            is_new = writer.record(translate.success_from_row(row), alongside=lambda: old_tables.keep(row)).stored
         count_stored(request, translate.success_from_row(row), copies=is_new)
         total = modes.count_now()
         return answer(200, {"ok": True, "total": total, "deduped": not is_new})

@@ -5,9 +5,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.template.loader import render_to_string
 from django.views import defaults
 
-from events import clock, refused_hosts
+from events import clock
 from events.answers import refusal
-from events.refusals import Outcome
+from events.ingest import refused_hosts
+from events.ingest.refusals import Outcome
 from events.views import note_refusal
 from telemetry_site import refused_forms
 

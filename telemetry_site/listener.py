@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from events.addresses import client_network
+from events.ingest.addresses import client_network
 
 _POLL_SECONDS = 0.05
 _COUNT_SECONDS = 0.25

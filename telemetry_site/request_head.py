@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from events import clock, media_types, refusals
+from events import clock
+from events.ingest import media_types, refusals
 
 MOST_BYTES = 16_384
 MOST_COOKIE_BYTES = 8_192

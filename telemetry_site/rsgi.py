@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from events import clock
-from events.refusals import Outcome
+from events.ingest.refusals import Outcome
 from telemetry_site import environ, listener, lock, request_head, streaming
 from telemetry_site.deadlines import Deadlines
 from telemetry_site.request_head import JSON_HEADERS, PAGES, Headers, Refusal, is_below

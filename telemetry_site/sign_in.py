@@ -17,8 +17,9 @@ from django.core.signing import BadSignature, TimestampSigner
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from events import attempts, clock, guards
+from events import attempts, clock
 from events.attempts import Count, Limit
+from events.ingest import guards
 
 KNOWN_COOKIE = "known_browser"
 KNOWN_SECONDS = 365 * 24 * 3600

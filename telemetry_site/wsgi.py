@@ -9,7 +9,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.wsgi import get_wsgi_application
 from whitenoise import WhiteNoise
 
-from events.refusals import Outcome
+from events.ingest.refusals import Outcome
 from telemetry_site import request_head
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")

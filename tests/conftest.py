@@ -22,7 +22,8 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from events import buckets, clock, contract, disk, groups, ingest, quotas, refusals, refused_hosts, releases
+from events import buckets, clock, disk, groups, releases
+from events.ingest import contract, quotas, refusals, refused_hosts, writer
 from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
@@ -109,7 +110,7 @@ def success(**changes: Any) -> dict[str, Any]:
 def make_event(*, received_at_ms: int | None = None, **changes: Any) -> Event:
     """Store an event through the writer, as a request would, and return its row."""
     row = contract.parse(payload(**changes), received_at_ms=received_at_ms or clock.now_ms())
-    outcome = ingest.record(row)
+    outcome = writer.record(row)
     assert outcome.stored
     return Event.objects.get(id=outcome.id)
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from django.apps import apps
 
-from events import ingest
+from events.ingest import writer
+from events.ingest.refusals import Outcome
 from events.models import Event, HourlyRollup, IngestTally, LifetimeTotal
-from events.refusals import Outcome
 
 
 def counted() -> dict[str, int]:
     """Return how many requests ended without a stored event, by outcome."""
-    ingest.flush_refusals()
+    writer.flush_refusals()
     return dict(IngestTally.objects.values_list("outcome", "count"))
 
 

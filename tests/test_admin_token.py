@@ -9,7 +9,8 @@ import pytest
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from events import clock, guards, ingest, metrics
+from events import clock, metrics
+from events.ingest import guards, writer
 from events.views import WRONG_TOKENS
 from tests.conftest import sign_in
 
@@ -109,7 +110,7 @@ def test_each_wrong_token_is_counted_by_a_reason_of_its_own_and_refuses_no_event
     guess_up_to_the_limit("/recent")
     read(path="/failures")
     read(TOKEN, address=MINE)
-    ingest.flush_refusals()
+    writer.flush_refusals()
     today = clock.today()
     assert metrics.tallies(today, today.replace(year=today.year + 1)) == {"admin_token": WRONG_TOKENS.attempts + 1}
 

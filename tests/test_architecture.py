@@ -13,11 +13,11 @@ from tests.conftest import run_apart
 
 # The tables that everything else is proved from, and the only modules that may write them.
 WRITERS = {
-    "Event": {"events/corrections.py", "events/ingest.py", "events/regrouping.py", "events/retention.py"},
+    "Event": {"events/corrections.py", "events/ingest/writer.py", "events/regrouping.py", "events/retention.py"},
     "LifetimeTotal": {"events/rollups.py"},
     "HourlyRollup": {"events/rollups.py"},
     "IngestTally": {"events/rollups.py"},
-    "RefusedHost": {"events/refused_hosts.py"},
+    "RefusedHost": {"events/ingest/refused_hosts.py"},
     "CounterBaseline": {"events/rollups.py"},
     "ModeRollup": {"events/rollups.py"},
     "Release": {"events/releases.py"},
@@ -151,7 +151,7 @@ def test_only_the_writers_write() -> None:
         ("events/admin.py", "def act(self, request, queryset: 'EventQuerySet[Event]'):\n    queryset.delete()"),
         ("events/admin.py", "def act(event: Event) -> None:\n    event.save()"),
         ("legacy/views.py", "old = Event.objects.failures()\nfor event in old.newest_first():\n    event.delete()"),
-        ("events/ingest.py", "LifetimeTotal.objects.update_or_create(event_type='x')"),
+        ("events/ingest/writer.py", "LifetimeTotal.objects.update_or_create(event_type='x')"),
         ("events/rollups.py", "Event.objects.filter(id='1').update(message='')"),
         ("events/metrics.py", "_HOURLY = Upsert(HourlyRollup._meta.db_table, ('hour_ms',), 'hour_ms', '')"),
         ("events/metrics.py", "rows = HourlyRollup.objects.all()\nrows.filter(accepted=0).delete()"),

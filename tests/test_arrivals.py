@@ -10,7 +10,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from events import clock, ingest
+from events import clock
+from events.ingest import writer
 from events.models import Event
 from legacy import copying, modes
 from legacy.models import ClientLog, LegacyCount
@@ -129,7 +130,7 @@ def copied(post: Callable[..., Any]) -> None:
     switch("separate")
     by_increment(post)
     by_client_log(post)
-    copying.to_stream(ingest.record_many)
+    copying.to_stream(writer.record_many)
 
 
 OLD_TYPE = {"legacy_event_type": "flash_fail"}

@@ -12,8 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
-from events import clock, ingest, rollups, site_days
+from events import clock, rollups, site_days
 from events.buckets import DAY_MS
+from events.ingest import writer
 from events.models import Event
 from legacy import modes, old_tables, parity, translate
 from legacy.models import ParityRun
@@ -339,7 +340,7 @@ def test_the_share_of_refused_requests_is_told(post: Callable[..., Any]) -> None
     assert post("/event", payload(model="")).status_code == 400
     post("/event", payload())
     post("/event", payload())  # a duplicate is no refusal
-    ingest.flush_refusals()
+    writer.flush_refusals()
     finding = json.loads(check("--json")[1][0])
     assert finding["refused"] == {"invalid_fields": 1, "invalid_json": 1}
     assert finding["refused_share"] == pytest.approx(2 / 9)
@@ -369,7 +370,7 @@ def test_a_410_is_told_by_route_and_is_no_refused_event(post: Callable[..., Any]
     assert post("/client-log", payload()).status_code == 410
     rollups.add_tallies({(clock.today() - timedelta(days=6), modes.gone_outcome("/recent")): 1_204})
     rollups.add_tallies({(clock.today() - timedelta(days=7), modes.gone_outcome("/increment")): 1})
-    ingest.flush_refusals()
+    writer.flush_refusals()
     lines = check()[1]
     assert "Got 410 in the last 7 days: 1 /client-log, 3 /count, 1204 /recent." in lines
     assert "Refused at ingest: 0.0% (none)." in lines

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from events import contract
+from events.ingest import contract
 from tests.conftest import payload
 
 MAX_JSON = {"max_length": 65_536, "max_items": 200}

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from events import clock, ingest, metrics, rollups
+from events import clock, metrics, rollups
+from events.ingest import writer
 from events.models import Event
 from legacy import copying, old_tables, translate
 from legacy.models import ClientLog, LegacyCount
@@ -29,7 +30,7 @@ def count(session_id: str) -> None:
 
 
 def to_stream() -> int:
-    return copying.to_stream(ingest.record_many)
+    return copying.to_stream(writer.record_many)
 
 
 def test_more_than_a_chunk_is_copied_to_the_stream_and_then_nothing() -> None:

@@ -11,9 +11,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from events import buckets, clock, contract, corrections, demo, groups, ingest, metrics, releases, retention, rollups
+from events import buckets, clock, corrections, demo, groups, metrics, releases, retention, rollups
 from events.buckets import DAY_MS, HOUR_MS
 from events.corrections import AlreadyUndone, NothingMatches, Selection
+from events.ingest import contract, writer
 from events.models import (
     AuditEntry,
     Correction,
@@ -40,7 +41,7 @@ HOUR = Selection(NOON_MS, NOON_MS + HOUR_MS)
 
 def store(sessions: int, *, name: str = "forged", at_ms: int = NOON_MS, **changes: Any) -> None:
     """Store successes of sessions `name-0`, `name-1` and so on, one second apart."""
-    ingest.record_many(
+    writer.record_many(
         [
             contract.parse(success(session_id=f"{name}-{n}") | changes, received_at_ms=at_ms + n * 1_000)
             for n in range(sessions)
@@ -215,16 +216,16 @@ def test_all_writers_at_once_leave_counts_and_rows_agreed(monkeypatch: pytest.Mo
     monkeypatch.setattr(corrections, "BATCH_EVENTS", 20)
     monkeypatch.setattr(retention, "PRUNED_AT_ONCE", 20)
     store(200)
-    ingest.record_many([placeholder(f"forged-{n}", NOON_MS + n) for n in range(200, 260)])
+    writer.record_many([placeholder(f"forged-{n}", NOON_MS + n) for n in range(200, 260)])
     store(40, name="old", at_ms=NOON_MS - DAY_MS)
     old = Selection(NOON_MS - DAY_MS, NOON_MS - DAY_MS + HOUR_MS)
 
     def send() -> None:
         for n in range(60):
             body = success(session_id=f"forged-{200 + n}", model="UV-17R")  # fills a placeholder in
-            ingest.record(contract.parse(body, received_at_ms=NOON_MS + 2 * HOUR_MS))
-            ingest.record(contract.parse(success(session_id=f"forged-{n}"), received_at_ms=NOON_MS + 2 * HOUR_MS))
-            ingest.record(contract.parse(success(session_id=f"new-{n}"), received_at_ms=NOON_MS + 2 * HOUR_MS))
+            writer.record(contract.parse(body, received_at_ms=NOON_MS + 2 * HOUR_MS))
+            writer.record(contract.parse(success(session_id=f"forged-{n}"), received_at_ms=NOON_MS + 2 * HOUR_MS))
+            writer.record(contract.parse(success(session_id=f"new-{n}"), received_at_ms=NOON_MS + 2 * HOUR_MS))
 
     def prune() -> None:
         midnight_ms = NOON_MS - 12 * HOUR_MS
@@ -281,7 +282,7 @@ def test_a_deleted_void_success_changes_no_count_and_an_undo_restores_it_from_th
 def test_a_made_up_void_success_goes_with_its_record() -> None:
     store(2, name="real")
     before = counts()
-    ingest.record_many(list(demo.happen(60, days=1, now_ms=NOON_MS + HOUR_MS, seed=1)))
+    writer.record_many(list(demo.happen(60, days=1, now_ms=NOON_MS + HOUR_MS, seed=1)))
     correction = void(Selection(0, NOON_MS + DAY_MS))
     list(retention.delete_made_up())
     groups.forget()
@@ -402,9 +403,9 @@ def test_an_import_knows_an_erased_session_after_an_undo(tmp_path: Path) -> None
 
 
 def test_the_event_of_a_void_placeholder_fills_it_in_and_stays_void() -> None:
-    ingest.record(placeholder("old"))
+    writer.record(placeholder("old"))
     correction = void()
-    outcome = ingest.record(contract.parse(success(session_id="old", model="UV-17R"), received_at_ms=NOON_MS + 1))
+    outcome = writer.record(contract.parse(success(session_id="old", model="UV-17R"), received_at_ms=NOON_MS + 1))
     assert not outcome.stored
     stored = Event.objects.get()
     assert (stored.model, stored.source, stored.correction) == ("UV-17R", "event", correction.pk)

@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 
 from events import clock, metrics, rollups
+from events.ingest.refusals import Outcome
 from events.models import Event
-from events.refusals import Outcome
 from legacy.models import LegacyCount
 from tests.conftest import make_event, success
 from tests.refusals import counted, expect_answer, expect_refusal

@@ -14,9 +14,10 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from events import buckets, clock, contract, demo, regrouping, rollups
+from events import buckets, clock, demo, regrouping, rollups
 from events.fingerprints import fingerprint
 from events.groups import MAX_NEW_A_DAY
+from events.ingest import contract
 from events.models import Event, FailureGroup, GroupHour, GroupShare, HourlyRollup, LifetimeTotal, Release
 from events.querysets import SUCCESS
 from legacy import old_tables

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from events import clock, disk, health, ingest, retention, rows
+from events import clock, disk, health, retention, rows
+from events.ingest import writer
 from events.models import Event
 from legacy import copying
 from legacy.models import ClientLog, ModeInForce
@@ -128,7 +129,7 @@ def test_a_failure_of_the_old_side_alone_is_the_same_event_when_it_is_copied(
     post("/client-log", failure())
     free(LEAST)
     post("/event", failure())
-    assert copying.to_stream(ingest.record_many) == 0
+    assert copying.to_stream(writer.record_many) == 0
     assert Event.objects.get().stack
 
 
@@ -136,7 +137,7 @@ def test_it_is_copied_as_it_is_when_the_stream_lacks_it(free: Callable[[int], No
     ModeInForce.objects.create(id=1, mode="separate")
     free(LEAST - 1)
     post("/client-log", failure())
-    assert copying.to_stream(ingest.record_many) == 1
+    assert copying.to_stream(writer.record_many) == 1
     row = ClientLog.objects.get()
     assert Event.objects.values_list("id", "log_lines_json").get() == (row.event_id, row.log_lines_json)
 
@@ -177,7 +178,7 @@ def test_the_page_of_the_event_says_why_there_is_no_stack(
     sign_in(client, "Staff")
     text = client.get(f"/admin/events/recentfailure/{event_id}/").content.decode()
     assert "stack and log lines left out, the disk was nearly full" in text
-    ingest.flush_refusals()
+    writer.flush_refusals()
     context = client.get("/admin/").context
     assert (context["left_out"], context["refusals"]) == (1, {})
 

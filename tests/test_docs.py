@@ -15,8 +15,8 @@ from django.apps import apps
 from django.core.management import find_commands, get_commands
 from django.urls import URLPattern, URLResolver
 
-from events import contract
 from events.answers import answer
+from events.ingest import contract
 from telemetry_site.urls import urlpatterns
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from django.test import Client, override_settings
 
+from events.ingest.refusals import Outcome
 from events.models import Event
-from events.refusals import Outcome
 from tests.conftest import make_event, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
 from tests.storage import locked_events

@@ -9,9 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
-from events import contract
+from events.ingest import contract
+from events.ingest.refusals import Outcome
 from events.models import Event, LifetimeTotal
-from events.refusals import Outcome
 from tests.conftest import make_event, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
 from tests.storage import away_database, locked_events, read_only_database

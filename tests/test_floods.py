@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from events import arrivals, buckets, contract, groups, ingest, metrics, regrouping, releases, triage
+from events import arrivals, buckets, groups, metrics, regrouping, releases, triage
 from events.buckets import DAY_MS, HOUR_MS, OTHER
 from events.fingerprints import fingerprint
+from events.ingest import contract, writer
 from events.models import Arrival, Event, FailureGroup, HourlyRollup, KnownName, Release
 from events.rows import EventRow
 from tests.conftest import make_event, payload, success
@@ -49,7 +50,7 @@ def flood(count: int, *, at_ms: int = MIDNIGHT_MS, make: Any = failure, **column
         for number in range(count)
     ]
     for start in range(0, count, BATCH):
-        ingest.record_many(rows[start : start + BATCH])
+        writer.record_many(rows[start : start + BATCH])
 
 
 def invented(number: int) -> str:
@@ -103,7 +104,7 @@ def test_a_model_of_the_setting_is_ranked_on_its_first_day(settings: Any, after_
 
 def test_a_name_from_the_last_second_of_a_day_is_known_after_midnight(after_flood: Callable[[], None]) -> None:
     rows = [failure(number, at_ms=MIDNIGHT_MS + number, model=invented(number)) for number in range(BATCH)]
-    ingest.record_many([*rows, failure(BATCH, at_ms=MIDNIGHT_MS - 1, model="real")])
+    writer.record_many([*rows, failure(BATCH, at_ms=MIDNIGHT_MS - 1, model="real")])
     after_flood()
     flood(1, at_ms=NOON_MS, model=lambda _: "real")
     assert "real" in counted("model")
@@ -173,7 +174,7 @@ DECIDED_MS = NOON_MS - DAY_MS
 def resolve(*, fixed_in: str | None = None) -> str:
     """Return a group that was resolved the day before, in a version or in the next one; its failure came in `old`."""
     make_event(**success(app_version="old"), received_at_ms=NOON_MS - 2 * DAY_MS)
-    key = Event.objects.get(id=ingest.record(failure(0, at_ms=NOON_MS - 2 * DAY_MS, app_version="old")).id).fingerprint
+    key = Event.objects.get(id=writer.record(failure(0, at_ms=NOON_MS - 2 * DAY_MS, app_version="old")).id).fingerprint
     user = User.objects.create_user("olga")
     triage.resolve([key or ""], fixed_in=fixed_in, user=user, at=datetime.fromtimestamp(DECIDED_MS / 1000, UTC))
     return key or ""
@@ -197,13 +198,13 @@ def test_invented_versions_open_no_group(fixed_in: str | None, count: int) -> No
 def test_a_version_that_was_named_early_hides_no_regression(
     fixed_in: str | None, flooded: bool, after_flood: Callable[[], None]
 ) -> None:
-    ingest.record(failure(1, at_ms=DECIDED_MS - DAY_MS, app_version="next", message="named early"))
+    writer.record(failure(1, at_ms=DECIDED_MS - DAY_MS, app_version="next", message="named early"))
     key = resolve(fixed_in=fixed_in)
     if flooded:
         flood(300, message=lambda _: "another fault", app_version=invented)
     after_flood()
     make_event(**success(app_version="next"), received_at_ms=NOON_MS)
-    regression = ingest.record(failure(2, at_ms=NOON_MS + 1, app_version="next"))
+    regression = writer.record(failure(2, at_ms=NOON_MS + 1, app_version="next"))
     assert state(key) == ("open", regression.id)
 
 
@@ -212,7 +213,7 @@ def succeed(at_ms: int) -> None:
 
 
 def fail_elsewhere(at_ms: int) -> None:
-    ingest.record_many([
+    writer.record_many([
         failure(number, at_ms=at_ms + number, app_version="next", message="another") for number in range(4)
     ])  # fmt: skip
 
@@ -226,7 +227,7 @@ def test_a_failure_before_its_version_became_a_release_is_a_regression_then(
     key = resolve(fixed_in=fixed_in)
     if flooded:  # the version is counted under `(other)`, and still is a candidate
         flood(199, make=flash, app_version=invented)
-    regression = ingest.record(failure(2, at_ms=NOON_MS, app_version="next"))
+    regression = writer.record(failure(2, at_ms=NOON_MS, app_version="next"))
     assert state(key) == ("resolved", None)
     after_flood()
     turn(NOON_MS + 1)
@@ -236,7 +237,7 @@ def test_a_failure_before_its_version_became_a_release_is_a_regression_then(
 def test_a_failure_of_a_version_without_room_is_a_regression_later(after_flood: Callable[[], None]) -> None:
     key = resolve()
     flood(300, app_version=invented, session_id=lambda number: f"of flood {number}", message=lambda _: "another")
-    regression = ingest.record(failure(2, at_ms=NOON_MS, app_version="next"))
+    regression = writer.record(failure(2, at_ms=NOON_MS, app_version="next"))
     assert not Release.objects.filter(app_version="next").exists()
     after_flood()
     succeed(NOON_MS + 1)
@@ -250,20 +251,20 @@ def test_one_commit_of_many_new_releases_finds_each_regression() -> None:
     user = User.objects.get(username="olga")
     for number in range(3):
         row = failure(number + 1, at_ms=NOON_MS - 2 * DAY_MS, message=f"other {letters(number)}", app_version="old")
-        ingest.record(row)
+        writer.record(row)
         keys.append(key_of(row.message))
     triage.resolve(keys, fixed_in=None, user=user, at=datetime.fromtimestamp(DECIDED_MS / 1000, UTC))
     messages = ["fault 0", *(f"other {letters(number)}" for number in range(3))]
     regressions = [
-        ingest.record(failure(number, at_ms=NOON_MS + number, message=message, app_version=f"next {number % 2}")).id
+        writer.record(failure(number, at_ms=NOON_MS + number, message=message, app_version=f"next {number % 2}")).id
         for number, message in enumerate(messages)
     ]
-    ingest.record_many([flash(n, at_ms=NOON_MS + HOUR_MS + n, app_version=f"next {n}") for n in range(BATCH)])
+    writer.record_many([flash(n, at_ms=NOON_MS + HOUR_MS + n, app_version=f"next {n}") for n in range(BATCH)])
     assert [state(key) for key in keys] == [("open", event_id) for event_id in regressions]
 
 
 def test_a_failure_from_before_the_decision_is_no_regression_when_its_version_becomes_a_release() -> None:
-    ingest.record(failure(2, at_ms=DECIDED_MS - 1, app_version="next"))
+    writer.record(failure(2, at_ms=DECIDED_MS - 1, app_version="next"))
     key = resolve()
     succeed(NOON_MS)
     assert state(key) == ("resolved", None)
@@ -292,7 +293,7 @@ def test_two_new_faults_after_a_flood_have_groups_of_their_own(
         for number in range(6)
     ]
     for commit in [rows] if in_one_commit else [[row] for row in rows]:
-        ingest.record_many(commit)
+        writer.record_many(commit)
     in_overflow = 0 if in_one_commit else 4
     assert overflow().accepted == 5 + in_overflow
     own = FailureGroup.objects.filter(title__in=faults)
@@ -311,7 +312,7 @@ def test_the_third_arrival_may_come_on_a_later_day_of_a_flood() -> None:
             at_ms=MIDNIGHT_MS + day * DAY_MS,
             message=lambda number, day=day: f"of {letters(day)} {letters(number)}",
         )
-        ingest.record(failure(1, at_ms=NOON_MS + day * DAY_MS, message="real"))
+        writer.record(failure(1, at_ms=NOON_MS + day * DAY_MS, message="real"))
     assert Event.objects.filter(fingerprint=key_of("real")).count() == 1
 
 
@@ -322,7 +323,7 @@ def test_a_message_keeps_its_count_while_a_flood_goes_on(after_flood: Callable[[
             at_ms=MIDNIGHT_MS + hour * HOUR_MS,
             message=lambda number, hour=hour: f"of {letters(hour)} {letters(number)}",
         )
-        ingest.record(failure(1, at_ms=MIDNIGHT_MS + hour * HOUR_MS + HOUR_MS // 2, message="real"))
+        writer.record(failure(1, at_ms=MIDNIGHT_MS + hour * HOUR_MS + HOUR_MS // 2, message="real"))
         after_flood()
     assert Event.objects.filter(fingerprint=key_of("real")).count() == 1
 
@@ -382,8 +383,8 @@ def test_several_writers_count_one_version_and_one_message_together() -> None:
     def bring(worker: int) -> Callable[[], None]:
         def run() -> None:
             with_session = failure(worker, at_ms=at_ms + worker, message="real", app_version="next")
-            ingest.record_many([with_session])
-            ingest.record_many([failure(worker + 9, at_ms=at_ms + worker, message="more", app_version="next")])
+            writer.record_many([with_session])
+            writer.record_many([failure(worker + 9, at_ms=at_ms + worker, message="more", app_version="next")])
 
         return run
 

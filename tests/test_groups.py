@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
-from events import contract, groups, ingest, regrouping, triage
+from events import groups, regrouping, triage
 from events.buckets import DAY_MS, HOUR_MS, OTHER
 from events.fingerprints import fingerprint
+from events.ingest import contract, writer
 from events.models import Event, FailureGroup, GroupHour, GroupShare, Release, Source
 from events.rows import EventRow
 from tests.conftest import make_event, payload, success
@@ -116,8 +117,8 @@ def test_a_success_has_no_group() -> None:
 
 def test_duplicates_do_not_count() -> None:
     make_event(**payload())
-    ingest.record_many([contract.parse(payload(), received_at_ms=NOON_MS)] * 3)
-    ingest.record_many([row("again", session_id="s"), row("again", session_id="s"), row("other words", session_id="s")])
+    writer.record_many([contract.parse(payload(), received_at_ms=NOON_MS)] * 3)
+    writer.record_many([row("again", session_id="s"), row("again", session_id="s"), row("other words", session_id="s")])
     assert set(FailureGroup.objects.values_list("title", "accepted")) == {
         ("No ACK for block … (got …)", 1),
         ("again", 1),
@@ -127,14 +128,14 @@ def test_duplicates_do_not_count() -> None:
 def test_twins_in_one_commit_are_counted_once() -> None:
     twin = row("twin")
     old_log = twin._replace(source=Source.CLIENT_LOG.value)
-    ingest.record_many([old_log, twin, twin])
+    writer.record_many([old_log, twin, twin])
     assert FailureGroup.objects.get().accepted == 1
 
 
 def test_a_commit_with_many_groups_counts_each() -> None:
     rows = [row(words(number % 7), session_id=f"s{number}", model=f"m{number % 3}") for number in range(700)]
-    ingest.record_many(rows)
-    ingest.record_many([event._replace(id=f"x{event.id}", session_id=f"x{event.session_id}") for event in rows])
+    writer.record_many(rows)
+    writer.record_many([event._replace(id=f"x{event.id}", session_id=f"x{event.session_id}") for event in rows])
     assert set(FailureGroup.objects.values_list("accepted", "model_count", "version_count")) == {(200, 3, 1)}
     assert FailureGroup.objects.count() == 7
 
@@ -168,8 +169,8 @@ def test_names_past_the_caps_of_a_day_share_a_place() -> None:
 
 
 def test_past_two_hundred_new_groups_the_rest_of_a_day_shares_one() -> None:
-    ingest.record_many(distinct(198))
-    ingest.record_many(distinct(5, start=198))
+    writer.record_many(distinct(198))
+    writer.record_many(distinct(5, start=198))
     assert FailureGroup.objects.exclude(pk__startswith="overflow").count() == 200
     overflow = FailureGroup.objects.get(pk__startswith="overflow")
     assert (overflow.pk, overflow.accepted, overflow.title, overflow.error_name) == (
@@ -182,42 +183,42 @@ def test_past_two_hundred_new_groups_the_rest_of_a_day_shares_one() -> None:
 
 
 def test_what_has_a_group_still_joins_it_on_a_full_day() -> None:
-    ingest.record_many(distinct(201))
+    writer.record_many(distinct(201))
     assert fail(words(7)).fingerprint == fingerprint("flash_error", None, words(7), None).key
     groups.forget()
     assert fail(words(8)).fingerprint == fingerprint("flash_error", None, words(8), None).key
 
 
 def test_each_type_has_a_limit_of_its_own() -> None:
-    ingest.record_many(distinct(201))
+    writer.record_many(distinct(201))
     assert not groups.is_overflow(fail("new here", event_type="connect_error").fingerprint or "")
 
 
 def test_the_next_day_is_fresh() -> None:
-    ingest.record_many(distinct(205))
+    writer.record_many(distinct(205))
     event = fail(words(204), at_ms=NOON_MS + DAY_MS)
     assert event.fingerprint == fingerprint("flash_error", None, words(204), None).key
     assert FailureGroup.objects.get(pk="overflow-flash_error").accepted == 5
-    ingest.record_many(distinct(205, start=300, at_ms=NOON_MS + DAY_MS))
+    writer.record_many(distinct(205, start=300, at_ms=NOON_MS + DAY_MS))
     assert FailureGroup.objects.exclude(pk__startswith="overflow").count() == 400
     assert FailureGroup.objects.get(pk="overflow-flash_error").accepted == 5 + 6
 
 
 def test_a_commit_over_midnight_fills_each_day_by_itself() -> None:
     rows = distinct(201) + distinct(1, start=200, at_ms=NOON_MS + DAY_MS, session_id="after midnight")
-    ingest.record_many(rows)
+    writer.record_many(rows)
     joined = Event.objects.filter(message=words(200)).order_by("received_at_ms").values_list("fingerprint", flat=True)
     assert list(joined) == ["overflow-flash_error", fingerprint("flash_error", None, words(200), None).key]
 
 
 def test_groups_of_an_older_algorithm_take_no_room() -> None:
-    ingest.record_many(distinct(200))
+    writer.record_many(distinct(200))
     FailureGroup.objects.update(algorithm=0)
     assert not groups.is_overflow(fail("one more").fingerprint or "")
 
 
 def test_a_group_that_another_process_made_is_known() -> None:
-    ingest.record_many(distinct(200))
+    writer.record_many(distinct(200))
     FailureGroup.objects.filter(title=words(3)).update(first_seen_ms=NOON_MS - DAY_MS)  # and so there is room for one
     groups.forget()
     assert not groups.is_overflow(fail(words(3)).fingerprint or "")
@@ -233,15 +234,15 @@ def test_a_failed_transaction_leaves_nothing_behind() -> None:
         Event.objects.create(id="x", event_type="nonsense", received_at_ms=0, write_mode=0, connected=0)
 
     with pytest.raises(IntegrityError):
-        ingest.record(row("lost"), alongside=fail_alongside)
+        writer.record(row("lost"), alongside=fail_alongside)
     with transaction.atomic():
-        ingest.record_within([row("lost")])
+        writer.record_within([row("lost")])
         transaction.set_rollback(True)
     for model in (Event, FailureGroup, GroupHour, GroupShare, Release):
         assert not model.objects.exists()
     # Nor in memory: as long as nothing is stored, it would be new.
-    ingest.record_many(distinct(200))
-    ingest.record(row("lost"))
+    writer.record_many(distinct(200))
+    writer.record(row("lost"))
     assert Event.objects.get(message="lost").fingerprint == "overflow-flash_error"
 
 
@@ -346,7 +347,7 @@ def test_the_first_event_of_a_commit_that_should_not_be_is_the_one(old_mended_ne
         row("No ACK", at_ms=LATER_MS + at, app_version=version, session_id=f"s{at}")
         for at, version in [(9, "new"), (1, "old"), (5, "mended"), (7, "new")]
     ]
-    ingest.record_many(rows)
+    writer.record_many(rows)
     assert FailureGroup.objects.get(pk=key).regressed_at_ms == LATER_MS + 5
 
 
@@ -379,7 +380,7 @@ def test_a_group_regresses_once_and_can_be_resolved_again(old_mended_new: Event)
 def test_a_duplicate_is_no_regression(old_mended_new: Event) -> None:
     fail(app_version="new", session_id="s")
     key = resolved(old_mended_new, fixed_in="mended")
-    ingest.record(row("No ACK", at_ms=LATER_MS, app_version="new", session_id="s"))
+    writer.record(row("No ACK", at_ms=LATER_MS, app_version="new", session_id="s"))
     assert FailureGroup.objects.get(pk=key).status == "resolved"
 
 
@@ -391,7 +392,7 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
     """Each writes many groups in an order of its own; each transaction is another connection's, as in processes."""
     monkeypatch.setattr(regrouping, "BATCH_EVENTS", 5)
     types = ["flash_error", "connect_error", "window_error"]
-    ingest.record_many([row(words(number), event_type=types[number % 3]) for number in range(40)])
+    writer.record_many([row(words(number), event_type=types[number % 3]) for number in range(40)])
     keys = list(FailureGroup.objects.values_list("pk", flat=True))
     Event.objects.update(fingerprint=None)
     for model in (FailureGroup, GroupHour, GroupShare):
@@ -418,9 +419,9 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
                     rows.reverse()
                     told.reverse()
                 with transaction.atomic():
-                    ingest.record_within([*waiting, *rows[:20]])
+                    writer.record_within([*waiting, *rows[:20]])
                 with transaction.atomic():
-                    ingest.record_within([*rows[20:], *told])
+                    writer.record_within([*rows[20:], *told])
 
         return run
 

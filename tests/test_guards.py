@@ -14,9 +14,10 @@ from django.core.cache import cache
 from django.core.signing import Signer
 from django.test import Client, override_settings
 
-from events import clock, guards, tokens
+from events import clock
+from events.ingest import guards, tokens
+from events.ingest.refusals import Outcome
 from events.models import Event, IngestToken
-from events.refusals import Outcome
 from tests.conftest import find_redis, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
 from tests.storage import away_database
@@ -209,7 +210,7 @@ def test_the_limiter_remembers_no_address(post: Callable[..., Any], caplog: pyte
 def test_without_its_redis_ingest_stays_open_and_says_so(
     post: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR, logger="events.guards"):
+    with caplog.at_level(logging.ERROR, logger="events.ingest.guards"):
         assert [post("/event", success()).status_code for _ in range(3)] == [201, 201, 201]
     assert [record.getMessage()[:53] for record in caplog.records] == [
         "Rate limits are off for 5 s, the cache does not answe"

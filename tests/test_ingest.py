@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection
 
-from events import contract, ingest, refusals, rollups
+from events import rollups
+from events.ingest import contract, refusals, writer
 from events.models import Event, HourlyRollup, IngestTally, LifetimeTotal, Source
 from events.rows import EventRow, identified
 from tests.conftest import payload, success
@@ -67,8 +68,8 @@ def assert_counts_are_rows() -> None:
 
 
 def test_the_same_session_is_stored_once() -> None:
-    first = ingest.record(row(success(session_id="s")))
-    again = ingest.record(row(success(session_id="s", message="Flash complete, told again")))
+    first = writer.record(row(success(session_id="s")))
+    again = writer.record(row(success(session_id="s", message="Flash complete, told again")))
     assert (first.stored, again.stored) == (True, False)
     assert Event.objects.get().message == "Flash complete"
     assert tallies() == {"duplicate": 1}
@@ -76,14 +77,14 @@ def test_the_same_session_is_stored_once() -> None:
 
 
 def test_one_session_may_fail_and_succeed() -> None:
-    assert ingest.record(row(payload(session_id="s"))).stored
-    assert ingest.record(row(success(session_id="s"))).stored
+    assert writer.record(row(payload(session_id="s"))).stored
+    assert writer.record(row(success(session_id="s"))).stored
     assert_counts_are_rows()
 
 
 def test_without_a_session_the_same_content_is_the_same_event() -> None:
-    assert ingest.record(row(payload())).stored
-    assert not ingest.record(row(payload(), received_at_ms=NOON_MS + 60_000)).stored
+    assert writer.record(row(payload())).stored
+    assert not writer.record(row(payload(), received_at_ms=NOON_MS + 60_000)).stored
     assert Event.objects.get().received_at_ms == NOON_MS
     assert_counts_are_rows()
 
@@ -105,13 +106,13 @@ def test_without_a_session_the_same_content_is_the_same_event() -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_without_a_session_other_content_is_another_event(change: dict[str, Any]) -> None:
-    assert ingest.record(row(payload())).stored
-    assert ingest.record(row(payload(**change))).stored
+    assert writer.record(row(payload())).stored
+    assert writer.record(row(payload(**change))).stored
 
 
 def test_twins_in_one_batch_are_one_event() -> None:
     events = [row(success(session_id="s")), row(payload()), row(success(session_id="s")), row(payload())]
-    outcomes = ingest.record_many(events)
+    outcomes = writer.record_many(events)
     assert [outcome.stored for outcome in outcomes].count(True) == 2
     assert [outcomes[1].stored, outcomes[3].stored] == [True, False]
     assert Event.objects.count() == 2
@@ -126,15 +127,15 @@ def test_each_of_many_hears_whether_it_was_new(source: Source, known: range) -> 
         event = row(success(session_id=f"s{number}"), source=source)
         return event._replace(id=f"old-{number}") if source == Source.IMPORT else event
 
-    ingest.record_many([brought(number) for number in known])
-    outcomes = ingest.record_many([brought(number) for number in range(120)])
+    writer.record_many([brought(number) for number in known])
+    outcomes = writer.record_many([brought(number) for number in range(120)])
     assert [outcome.stored for outcome in outcomes] == [number not in known for number in range(120)]
     assert_counts_are_rows()
 
 
 def test_a_duplicate_of_made_up_or_imported_events_is_no_refusal() -> None:
     for source in (Source.DEMO, Source.IMPORT):
-        ingest.record_many([row(payload(message=source), source=source)] * 2)
+        writer.record_many([row(payload(message=source), source=source)] * 2)
     assert tallies() == {}
 
 
@@ -142,16 +143,16 @@ def test_a_duplicate_of_made_up_or_imported_events_is_no_refusal() -> None:
 
 
 def test_the_event_of_an_old_log_brings_its_metadata() -> None:
-    assert ingest.record(row(payload(), source=Source.CLIENT_LOG)).stored
-    assert not ingest.record(row(payload(metadata_json='{"source": "web-v2"}'))).stored
+    assert writer.record(row(payload(), source=Source.CLIENT_LOG)).stored
+    assert not writer.record(row(payload(metadata_json='{"source": "web-v2"}'))).stored
     event = Event.objects.get()
     assert (event.metadata_json, event.source) == ('{"source":"web-v2"}', "event")
     assert_counts_are_rows()
 
 
 def test_an_old_log_takes_nothing_from_its_event() -> None:
-    ingest.record(row(payload(metadata_json='{"source": "web-v2"}')))
-    ingest.record(row(payload(), source=Source.CLIENT_LOG))
+    writer.record(row(payload(metadata_json='{"source": "web-v2"}')))
+    writer.record(row(payload(), source=Source.CLIENT_LOG))
     event = Event.objects.get()
     assert (event.metadata_json, event.source) == ('{"source":"web-v2"}', "event")
 
@@ -161,7 +162,7 @@ def test_the_event_of_a_placeholder_fills_it_in(together: bool) -> None:
     waiting = placeholder("s")
     told = row(success(session_id="s", log_lines_json='["verify ok"]'), received_at_ms=NOON_MS + 5_400_000)
     for batch in [[waiting, told]] if together else [[waiting], [told]]:
-        ingest.record_many(batch)
+        writer.record_many(batch)
     event = Event.objects.get()
     assert (event.id, event.received_at_ms) == (waiting.id, NOON_MS)
     assert (event.model, event.app_version, event.log_lines_json) == ("UV-5RM", "19afc18", '["verify ok"]')
@@ -172,16 +173,16 @@ def test_the_event_of_a_placeholder_fills_it_in(together: bool) -> None:
 
 
 def test_a_placeholder_is_filled_in_once() -> None:
-    ingest.record(placeholder("s"))
-    ingest.record(row(success(session_id="s", model="UV-5RM")))
-    ingest.record(row(success(session_id="s", model="UV-17R")))
+    writer.record(placeholder("s"))
+    writer.record(row(success(session_id="s", model="UV-5RM")))
+    writer.record(row(success(session_id="s", model="UV-17R")))
     assert Event.objects.get().model == "UV-5RM"
     assert buckets() == {("flash_success", "UV-5RM", "19afc18"): 1}
 
 
 def test_a_placeholder_takes_nothing_from_its_event() -> None:
-    ingest.record(row(success(session_id="s")))
-    assert not ingest.record(placeholder("s")).stored
+    writer.record(row(success(session_id="s")))
+    assert not writer.record(placeholder("s")).stored
     assert Event.objects.get().model == "UV-5RM"
     assert_counts_are_rows()
 
@@ -200,8 +201,8 @@ def wrote_alongside() -> bool:
 @pytest.mark.parametrize("already_there", [False, True], ids=["a new event", "a duplicate"])
 def test_what_is_written_alongside_is_committed_with_the_event(already_there: bool) -> None:
     if already_there:
-        ingest.record(row(payload()))
-    ingest.record(row(payload()), alongside=write_alongside)
+        writer.record(row(payload()))
+    writer.record(row(payload()), alongside=write_alongside)
     assert wrote_alongside()
 
 
@@ -211,7 +212,7 @@ def test_what_is_written_alongside_goes_when_the_event_cannot_be_stored() -> Non
         LifetimeTotal.objects.create(event_type="flash_success", accepted=-1)
 
     with pytest.raises(IntegrityError):
-        ingest.record(row(payload()), alongside=write_and_fail)
+        writer.record(row(payload()), alongside=write_and_fail)
     assert not wrote_alongside()
     assert not Event.objects.exists()
     assert totals() == {}
@@ -220,18 +221,18 @@ def test_what_is_written_alongside_goes_when_the_event_cannot_be_stored() -> Non
 def test_refusals_go_to_disk_with_the_next_event() -> None:
     refusals.note(refusals.Outcome.ORIGIN, NOON_MS, 3)
     assert tallies() == {}
-    ingest.record(row(payload()))
+    writer.record(row(payload()))
     refusals.note(refusals.Outcome.ORIGIN, NOON_MS)
-    ingest.flush_refusals()
+    writer.flush_refusals()
     assert tallies() == {"origin": 4}
 
 
 def test_refusals_are_put_back_when_a_commit_fails() -> None:
     refusals.note(refusals.Outcome.ORIGIN, NOON_MS, 3)
     with pytest.raises(IntegrityError):
-        ingest.record(with_wrong_mode(payload()))
+        writer.record(with_wrong_mode(payload()))
     assert tallies() == {}
-    ingest.record(row(payload()))
+    writer.record(row(payload()))
     assert tallies() == {"origin": 3}
 
 
@@ -243,15 +244,15 @@ def in_one_commit(jobs: list[Callable[[], Any]]) -> list[Any]:
 
     def until_all_wait() -> None:
         deadline = time.monotonic() + 30
-        while len(ingest._line) < len(jobs) and time.monotonic() < deadline:
+        while len(writer._line) < len(jobs) and time.monotonic() < deadline:
             time.sleep(0.001)
 
-    def lead() -> ingest.Outcome:
-        return ingest.record(row(success()), alongside=until_all_wait)
+    def lead() -> writer.Outcome:
+        return writer.record(row(success()), alongside=until_all_wait)
 
     def follow(job: Callable[[], Any]) -> Callable[[], Any]:
         def run() -> Any:
-            while not ingest._has_leader:
+            while not writer._has_leader:
                 time.sleep(0.001)
             return job()
 
@@ -262,7 +263,7 @@ def in_one_commit(jobs: list[Callable[[], Any]]) -> list[Any]:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_same_session_from_sixteen_threads_is_counted_once() -> None:
-    outcomes = in_threads([lambda: ingest.record(row(success(session_id="s")))] * 16)
+    outcomes = in_threads([lambda: writer.record(row(success(session_id="s")))] * 16)
     assert sorted(outcome.stored for outcome in outcomes) == [False] * 15 + [True]
     assert Event.objects.count() == 1
     assert totals() == {"flash_success": 1}
@@ -274,7 +275,7 @@ def test_the_same_session_from_sixteen_threads_is_counted_once() -> None:
 def test_many_threads_are_all_answered_and_counted() -> None:
     def send(thread: int) -> list[bool]:
         return [
-            ingest.record(row(payload(message=f"{thread}/{number}", model=f"m{number % 3}"))).stored
+            writer.record(row(payload(message=f"{thread}/{number}", model=f"m{number % 3}"))).stored
             for number in range(20)
         ]
 
@@ -288,9 +289,9 @@ def test_many_threads_are_all_answered_and_counted() -> None:
 def test_one_bad_event_does_not_fail_its_neighbours(caplog: pytest.LogCaptureFixture) -> None:
     first, bad, last = in_one_commit(
         [
-            lambda: ingest.record(row(payload(message="first"))),
-            lambda: ingest.record(with_wrong_mode(payload(message="bad"))),
-            lambda: ingest.record(row(payload(message="last"))),
+            lambda: writer.record(row(payload(message="first"))),
+            lambda: writer.record(with_wrong_mode(payload(message="bad"))),
+            lambda: writer.record(row(payload(message="last"))),
         ]
     )
     assert "A commit of 3 submissions failed and is replayed one by one" in caplog.text
@@ -306,7 +307,7 @@ def test_who_opens_while_the_last_one_closes_finds_the_file() -> None:
 
     def come_and_go() -> None:
         for _ in range(200):
-            ingest.record(row(success()))
+            writer.record(row(success()))
             connection.close()
 
     connection.close()  # or it would keep the log
@@ -316,7 +317,7 @@ def test_who_opens_while_the_last_one_closes_finds_the_file() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_those_who_wait_are_committed_together() -> None:
     def send(number: int) -> bool:
-        return ingest.record(row(payload(message=str(number))), alongside=note_thread).stored
+        return writer.record(row(payload(message=str(number))), alongside=note_thread).stored
 
     def note_thread() -> None:
         # Whoever shares a commit shares its connection, and the thread that leads it.
@@ -355,12 +356,12 @@ def locked_database() -> Iterator[None]:
 def test_a_locked_database_stores_nothing_and_says_so() -> None:
     refusals.note(refusals.Outcome.ORIGIN, NOON_MS, 2)
     event = row(payload())
-    with locked_database(), pytest.raises(ingest.StorageUnavailable):
-        ingest.record(event, alongside=write_alongside)
+    with locked_database(), pytest.raises(writer.StorageUnavailable):
+        writer.record(event, alongside=write_alongside)
     assert not Event.objects.exists()
     assert not wrote_alongside()
     assert (totals(), tallies(), buckets()) == ({}, {}, {})
-    assert ingest.record(event).stored
+    assert writer.record(event).stored
     assert tallies() == {"origin": 2}
     assert_counts_are_rows()
 

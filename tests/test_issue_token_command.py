@@ -6,7 +6,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from events import clock, tokens
+from events import clock
+from events.ingest import tokens
 from events.models import IngestToken
 
 pytestmark = pytest.mark.django_db

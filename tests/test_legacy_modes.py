@@ -17,8 +17,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client, override_settings
 
-from events import clock, ingest, site_days
+from events import clock, site_days
 from events.buckets import DAY_MS
+from events.ingest import writer
 from events.models import Event
 from legacy import modes, parity
 from legacy.models import ClientLog, Cutover, LegacyCount, Mode, Verdict
@@ -104,7 +105,7 @@ def test_gone_answers_410_and_writes_nothing(client: Client, method: str, path: 
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
     assert answer.headers["Deprecation"].startswith("@")
     assert answer.headers["Link"] == '</event>; rel="successor-version"'
-    ingest.flush_refusals()
+    writer.flush_refusals()
     assert dump() == before | {"tallies": [(clock.today(), f"gone {path}", 1)]}
     assert modes.gone_by_route(clock.today()) == {path: 1}
 

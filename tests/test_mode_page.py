@@ -11,7 +11,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, ingest
+from events import clock
+from events.ingest import writer
 from legacy import modes, parity
 from legacy.models import Cutover, ParityRun
 from tests.conftest import make_event, sign_in, success, text_of
@@ -185,7 +186,7 @@ def test_requests_that_got_410_are_told_by_route(client: Client) -> None:
     assert said.format("none") in text_of(client.get(PATH))
     for path in ("/count", "/count", "/recent/"):
         client.get(path)
-    ingest.flush_refusals()
+    writer.flush_refusals()
     assert said.format("<code>/count</code> 2, <code>/recent</code> 1") in text_of(client.get(PATH))
 
 

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, reverse
 
-from events.contract import EventPayload
+from events.ingest.contract import EventPayload
 from events.urls import urlpatterns as staff_urlpatterns
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from tests.conftest import payload

@@ -12,9 +12,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import clock, contract, demo, failures, groups, ingest, metrics, regrouping, retention, site_days
+from events import clock, demo, failures, groups, metrics, regrouping, retention, site_days
 from events.buckets import DAY_MS
 from events.failures import Criteria
+from events.ingest import contract, writer
 from events.models import (
     AuditEntry,
     Event,
@@ -78,7 +79,7 @@ def log(at_ms: int, **changes: Any) -> ClientLog:
     for name, value in changes.items():
         setattr(row, name, value)
     if row.in_stream:
-        ingest.record(event)
+        writer.record(event)
     old_tables.keep(row)
     return row
 
@@ -163,7 +164,7 @@ def test_what_an_import_brought_stays_imported_when_a_switch_copies_it(tmp_path:
 def test_what_waits_for_the_stream_stays_and_is_told() -> None:
     log(days_ago(100), in_stream=False)
     assert "kept: rows of the old log that the stream lacks 1." in run()
-    copying.to_stream(ingest.record_many)
+    copying.to_stream(writer.record_many)
     run()
     assert not ClientLog.objects.exists()
     assert LifetimeTotal.objects.get(event_type="flash_error").accepted == 1
@@ -180,7 +181,7 @@ def test_the_old_counter_and_the_public_count_stay(client: Client) -> None:
 
 
 def test_made_up_events_stay_as_they_go_with_their_counts() -> None:
-    ingest.record_many(list(demo.happen(20, days=1, now_ms=days_ago(100), seed=1)))
+    writer.record_many(list(demo.happen(20, days=1, now_ms=days_ago(100), seed=1)))
     run()
     assert Event.objects.made_up().count() == 20
 
@@ -201,7 +202,7 @@ def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_one_that_was_killed_goes_on(tmp_path: Path) -> None:
-    ingest.record_many(
+    writer.record_many(
         [
             contract.parse(payload(message=f"old {number}"), received_at_ms=days_ago(100) + number)
             for number in range(12 * retention.PRUNED_AT_ONCE)
@@ -247,7 +248,7 @@ def test_nobody_waits_in_a_circle_beside_it(monkeypatch: pytest.MonkeyPatch) -> 
             for number in range(count)
         ]
 
-    ingest.record_many(some(400, days_ago(100)))
+    writer.record_many(some(400, days_ago(100)))
     Event.objects.update(fingerprint=None)
     for model in (FailureGroup, GroupHour, GroupShare):
         model.objects.all().delete()
@@ -259,7 +260,7 @@ def test_nobody_waits_in_a_circle_beside_it(monkeypatch: pytest.MonkeyPatch) -> 
                 old = some(12, days_ago(101) + number, app_version=f"v{worker}")
                 new = some(12, days_ago(1) + number, app_version=f"v{worker}")
                 with transaction.atomic():
-                    ingest.record_within([*old, *new] if (worker + number) % 2 else [*new, *old][::-1])
+                    writer.record_within([*old, *new] if (worker + number) % 2 else [*new, *old][::-1])
 
         return bring_both
 
@@ -300,7 +301,7 @@ def test_what_is_no_span_is_refused_in_words(days: int) -> None:
 def test_the_file_gives_its_free_pages_back() -> None:
     if connection.vendor != "sqlite":
         return
-    ingest.record_many(
+    writer.record_many(
         [event._replace(source="event") for event in demo.happen(3_000, days=1, now_ms=days_ago(100), seed=1)]
     )
 

@@ -10,9 +10,10 @@ import pytest
 from django.core.cache import cache
 from django.test import Client, override_settings
 
-from events import clock, guards, quotas, rows
+from events import clock, rows
+from events.ingest import guards, quotas
+from events.ingest.refusals import Outcome
 from events.models import Event
-from events.refusals import Outcome
 from legacy.models import ModeInForce
 from tests.conftest import payload, success
 from tests.refusals import counted, expect_answer

@@ -11,8 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.test import Client, override_settings
 
-from events import clock, ingest, refused_hosts, site_days
+from events import clock, site_days
 from events.buckets import DAY_MS, OTHER
+from events.ingest import refused_hosts, writer
 from events.models import RefusedHost
 from tests.conftest import make_event, payload, sign_in, text_of
 from tests.other_process import manage, shared_site
@@ -26,7 +27,7 @@ ADVICE = "Add them to ALLOWED_HOSTS if they are yours."
 
 def rows(day: date | None = None) -> dict[str, int]:
     """Return the rows of a day, today unless told otherwise, after what waits was written."""
-    ingest.flush_refusals()
+    writer.flush_refusals()
     found = RefusedHost.objects.filter(seen_on=day or clock.today()).order_by("-count", "host")
     return dict(found.values_list("host", "count"))
 
@@ -98,7 +99,7 @@ def test_a_flood_of_random_names_does_not_push_out_a_steady_one(refused_at_once:
     for number in range(total):
         refuse(OLD if number % 50 == 49 else f"random-{number}")
         if number % refused_at_once == 0:
-            ingest.flush_refusals()
+            writer.flush_refusals()
     kept = rows()
     assert next(name for name in kept if name != OTHER) == OLD
     assert kept[OLD] == total // 50
@@ -134,10 +135,10 @@ def test_rows_go_after_ninety_days() -> None:
     site_days.note_start(clock.now())
     for days in (91, 90, 89):
         refuse(OLD, at_ms=clock.now_ms() - days * DAY_MS)
-        ingest.flush_refusals()
+        writer.flush_refusals()
     assert RefusedHost.objects.filter(host=OLD).count() == 3
     refuse(OLD)
-    ingest.flush_refusals()
+    writer.flush_refusals()
     kept = RefusedHost.objects.filter(host=OLD).order_by("seen_on").values_list("seen_on", flat=True)
     assert [(clock.today() - day).days for day in kept] == [90, 89, 0]
 
@@ -153,8 +154,8 @@ def test_nothing_is_lost_or_counted_twice_when_the_database_takes_no_writes() ->
     refuse(OLD, 3)
     for number in range(25):
         refuse(f"another-{number}", 2)
-    with read_only_database(), pytest.raises(ingest.StorageUnavailable):
-        ingest.flush_refusals()
+    with read_only_database(), pytest.raises(writer.StorageUnavailable):
+        writer.flush_refusals()
     refuse(OLD, 4)
     kept = rows()
     assert (kept[OLD], sum(kept.values())) == (7, 7 + 50)
@@ -190,7 +191,7 @@ def test_the_overview_names_them_also_before_the_first_event(client: Client) -> 
     refuse("<b>evil</b>", 3)
     refuse("too old", at_ms=clock.now_ms() - 7 * DAY_MS)
     refuse("six days ago", 9, at_ms=clock.now_ms() - 6 * DAY_MS)
-    ingest.flush_refusals()
+    writer.flush_refusals()
     for event in (None, payload()):
         if event:
             make_event(**event)
@@ -206,7 +207,7 @@ def test_no_more_than_twenty_are_named() -> None:
     for days in range(3):
         for number in range(15):
             refuse(f"host-{days}-{number:02}", 100 - number, at_ms=clock.now_ms() - days * DAY_MS)
-    ingest.flush_refusals()
+    writer.flush_refusals()
     named = refused_hosts.most_refused(clock.today() - timedelta(days=6), clock.today() + timedelta(days=1))
     assert len(named) == 21
     assert list(named)[-1] == OTHER
@@ -220,7 +221,7 @@ def test_check_parity_names_them_and_does_not_count_them_as_refused_events(
     for _ in range(3):
         client.get("/", headers={"host": OLD})
     client.get("/count", headers={"host": "evil\x1b[2J"})
-    ingest.flush_refusals()
+    writer.flush_refusals()
 
     def check(*options: str) -> str:
         said = io.StringIO()

@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from events import contract, fingerprints, groups, ingest, regrouping, releases, triage
+from events import fingerprints, groups, regrouping, releases, triage
 from events.buckets import DAY_MS, HOUR_MS
 from events.fingerprints import fingerprint
+from events.ingest import contract, writer
 from events.models import Event, FailureGroup, GroupHour, GroupShare
 from tests.conftest import make_event, payload, success
 
@@ -84,7 +85,7 @@ def many() -> None:
         )
         for number in range(100)
     ]
-    ingest.record_many(rows)
+    writer.record_many(rows)
     make_event(**success(), received_at_ms=NOON_MS)
 
 

@@ -3,8 +3,9 @@
 import pytest
 from django.db import transaction
 
-from events import contract, ingest, releases
+from events import releases
 from events.buckets import HOUR_MS, OTHER
+from events.ingest import contract, writer
 from events.models import Release, Source
 from tests.conftest import make_event, payload, success
 
@@ -39,7 +40,7 @@ def test_an_event_that_comes_late_makes_its_version_older(forgotten: bool) -> No
 
 
 def test_the_earliest_of_one_commit_counts() -> None:
-    ingest.record_many([contract.parse(success(), received_at_ms=NOON_MS + at) for at in (5, 1, 9)])
+    writer.record_many([contract.parse(success(), received_at_ms=NOON_MS + at) for at in (5, 1, 9)])
     assert first_seen() == {"19afc18": NOON_MS + 1}
 
 
@@ -54,23 +55,23 @@ def test_a_flood_of_versions_ends_with_the_day_s_limit() -> None:
         contract.parse(success(app_version=f"v{number}"), received_at_ms=NOON_MS + number)
         for number in range(releases.MAX_NEW_A_DAY + 50)
     ]
-    ingest.record_many(rows)
+    writer.record_many(rows)
     assert len(first_seen()) == Release.objects.count() == releases.MAX_NEW_A_DAY
 
 
 def test_a_placeholder_tells_its_version_when_its_event_comes() -> None:
     waiting = contract.parse(success(session_id="s", model="unknown", app_version="unknown"), received_at_ms=NOON_MS)
-    ingest.record(waiting._replace(source=Source.INCREMENT.value))
+    writer.record(waiting._replace(source=Source.INCREMENT.value))
     assert first_seen() == {}
     make = contract.parse(success(session_id="s"), received_at_ms=NOON_MS + HOUR_MS)
-    assert not ingest.record(make).stored
+    assert not writer.record(make).stored
     assert first_seen() == {"19afc18": NOON_MS}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_was_rolled_back_is_not_remembered() -> None:
     with transaction.atomic():
-        ingest.record_within([contract.parse(success(), received_at_ms=NOON_MS)])
+        writer.record_within([contract.parse(success(), received_at_ms=NOON_MS)])
         transaction.set_rollback(True)
     assert first_seen() == {}
     come("19afc18", NOON_MS + 1)
@@ -157,7 +158,7 @@ def test_one_commit_makes_a_release_of_five_events_of_three_sessions() -> None:
         contract.parse(payload(message=f"fault {at}", session_id=f"session {at}"), received_at_ms=NOON_MS + at)
         for at in range(6)
     ]
-    ingest.record_many(rows)
+    writer.record_many(rows)
     assert first_seen() == {"19afc18": NOON_MS + 4}
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from events import guards
+from events.ingest import guards
 from telemetry_site.sign_in import BY_ACCOUNT, BY_ACCOUNT_AND_ADDRESS, BY_ADDRESS, BY_BROWSER, KNOWN_COOKIE
 from tests.conftest import run_apart
 

@@ -1,10 +1,10 @@
-"""`events/tokens.py`: what makes a token good, when it was last used, and how one follows another."""
+"""`events/ingest/tokens.py`: what makes a token good, when it was last used, and how one follows another."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from events import tokens
+from events.ingest import tokens
 from events.models import IngestToken
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,8 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from events import clock, tokens
+from events import clock
+from events.ingest import tokens
 from events.models import AuditEntry, IngestToken
 from tests.conftest import sign_in
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from events import contract
+from events.ingest import contract
 from legacy import translate
 
 OLD: dict[str, Any] = {

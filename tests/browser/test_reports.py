@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from events import contract
+from events.ingest import contract
 from tests.browser.pages import Browser, rows
 from tests.servers import Server, wait_until
 

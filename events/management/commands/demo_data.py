@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from events import clock, demo, ingest, retention
+from events import clock, demo, retention
+from events.ingest import writer
 from events.management.progress import Progress
 from events.models import Event, Source
 from events.rows import EventRow
@@ -34,7 +35,7 @@ class Command(BaseCommand):
                 self._clear()
             else:
                 self._fill(options["days"], options["events"], options["seed"])
-        except (DatabaseError, ingest.StorageUnavailable) as error:
+        except (DatabaseError, writer.StorageUnavailable) as error:
             raise CommandError(
                 f"The database cannot be used: {error}\nIs it migrated? `manage.py migrate` does that."
             ) from None
@@ -56,7 +57,7 @@ class Command(BaseCommand):
         stored = 0
         try:
             for chunk in _chunks(events):
-                stored += sum(outcome.stored for outcome in ingest.record_many(chunk))
+                stored += sum(outcome.stored for outcome in writer.record_many(chunk))
                 progress.add(len(chunk))
         except KeyboardInterrupt:
             progress.finish()

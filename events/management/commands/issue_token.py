@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError
 
-from events import clock, tokens
+from events import clock
+from events.ingest import tokens
 from events.management.account import login
 
 MAX_NAME = 64

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from events import clock, corrections, metrics
 from events.corrections import Preview, Selection
 from events.forms import CorrectionForm, UndoForm
-from events.ingest import StorageUnavailable
+from events.ingest.writer import StorageUnavailable
 from events.management.account import login
 from events.management.progress import Progress
 from events.models import Correction

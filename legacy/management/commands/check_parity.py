@@ -7,7 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import clock, ingest, refused_hosts
+from events import clock
+from events.ingest import refused_hosts, writer
 from legacy import copying, modes, parity
 from legacy.models import Verdict
 from legacy.parity import Day, Finding
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         if modes.in_force().tables_dropped:
             raise CommandError("The old tables are dropped; there is nothing to compare with.")
         if options["repair"]:
-            copied = copying.to_stream(ingest.record_many, refused_too=False)
+            copied = copying.to_stream(writer.record_many, refused_too=False)
             self.stderr.write(f"Copied {copied} events to the unified stream.")
         now = clock.now()
         finding = parity.check(options["days"], now.date(), tolerance=options["tolerance"])

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from events import clock
-from events.ingest import StorageUnavailable
+from events.ingest.writer import StorageUnavailable
 from legacy import d1_staging, modes
 from legacy.d1_import import CHUNK, Import, Report
 from legacy.models import Mode

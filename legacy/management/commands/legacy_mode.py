@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from events import clock
-from events.ingest import StorageUnavailable
+from events.ingest.writer import StorageUnavailable
 from events.management.account import login
 from legacy import modes, parity
 from legacy.models import Cutover, Mode

@@ -18,8 +18,9 @@ from typing import NamedTuple
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from events import buckets, corrections, groups, refusals, refused_hosts, releases, rollups
+from events import buckets, corrections, groups, releases, rollups
 from events.fingerprints import Fingerprint, fingerprint
+from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow

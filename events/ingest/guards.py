@@ -14,9 +14,10 @@ from django.core.cache import cache
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
-from events import clock, media_types, tokens
-from events.addresses import client_network
-from events.refusals import Outcome
+from events import clock
+from events.ingest import media_types, tokens
+from events.ingest.addresses import client_network
+from events.ingest.refusals import Outcome
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -11,9 +11,9 @@ import threading
 from django.conf import settings
 from django.http import HttpRequest
 
-from events import guards
 from events.buckets import DAY_MS
-from events.refusals import Outcome
+from events.ingest import guards
+from events.ingest.refusals import Outcome
 
 # Of more clients in a day, those that came first are forgotten first.
 MOST_CLIENTS = 100_000
