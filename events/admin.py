@@ -11,9 +11,10 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from events import audit, clock, corrections, event_text, export, failures, metrics, retention, rollups
+from events import audit, clock, event_text, export, failures, metrics, retention
 from events.admin_pages import PagesAdmin, export_response
 from events.correction_admin import CorrectionAdmin
+from events.counting import corrections, rollups
 from events.forms import AuditFilter, BaselineForm, EventFilter
 from events.group_admin import FailureGroupAdmin
 from events.ingest import tokens

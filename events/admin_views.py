@@ -8,8 +8,9 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from events import charts, disk, metrics, site_days, trends
-from events.buckets import DAY_MS, HOUR_MS, OTHER
+from events import charts, disk, metrics, trends
+from events.counting import site_days
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.ingest import refused_hosts
 from events.ingest.refusals import Outcome
 from events.metrics import Bucket, Cell, Slice

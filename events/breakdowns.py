@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db.models import Sum
 
-from events.buckets import DAY_MS
+from events.counting.buckets import DAY_MS
 from events.models import EventType, Facet, FailureGroup, GroupHour, GroupShare, HourlyRollup, ModeRollup
 
 FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from math import floor, log10
 from typing import NamedTuple
 
-from events import releases
+from events.counting import releases
 from events.querysets import SUCCESS
 
 GRID_LINES = 3

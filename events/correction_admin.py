@@ -10,9 +10,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
-from events import clock, corrections, metrics
+from events import clock, metrics
 from events.admin_pages import PagesAdmin
-from events.corrections import AlreadyUndone, NothingMatches
+from events.counting import corrections
+from events.counting.corrections import AlreadyUndone, NothingMatches
 from events.forms import CorrectionForm, UndoForm
 from events.ingest.writer import StorageUnavailable
 from events.models import Correction

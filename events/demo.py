@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from events import clock
-from events.buckets import DAY_MS, HOUR_MS, UNKNOWN
+from events.counting.buckets import DAY_MS, HOUR_MS, UNKNOWN
 from events.models import EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow, identified

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from events.counting.releases import NO_RELEASES
 from events.models import Event
 from events.querysets import EventQuerySet
-from events.releases import NO_RELEASES
 
 # How many rows one request looks at for a filter that no index serves; then it says how far it got.
 SEARCH_ROWS = 20_000

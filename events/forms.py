@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from events import audit
-from events.corrections import Selection
+from events.counting.corrections import Selection
 from events.failures import Criteria, Position
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS

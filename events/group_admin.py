@@ -13,23 +13,11 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
-from events import (
-    audit,
-    breakdowns,
-    charts,
-    clock,
-    event_text,
-    export,
-    failures,
-    metrics,
-    ranking,
-    releases,
-    retention,
-    triage,
-)
+from events import audit, breakdowns, charts, clock, event_text, export, failures, metrics, ranking, retention, triage
 from events.admin_pages import PagesAdmin, export_response
 from events.breakdowns import Part
-from events.buckets import DAY_MS, HOUR_MS
+from events.counting import releases
+from events.counting.buckets import DAY_MS, HOUR_MS
 from events.failures import Criteria
 from events.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
 from events.models import AuditEntry, Event, Facet, FailureGroup

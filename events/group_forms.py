@@ -5,12 +5,12 @@ from typing import Any
 
 from django import forms
 
+from events.counting.releases import NO_RELEASES
 from events.forms import WINDOWS, CursorField, ListFilter
 from events.ingest.contract import MAX_NAME
 from events.models import EventType
 from events.querysets import SUCCESS
 from events.ranking import COLUMNS, Place, Ranking
-from events.releases import NO_RELEASES
 
 STATUSES = [
     ("open", "open"),

@@ -13,12 +13,12 @@ from django.db.models import BigIntegerField, Case, Count, Exists, F, Min, Outer
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
-from events import arrivals, releases
-from events.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
+from events.counting import arrivals, releases
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
+from events.counting.rollups import Counted
+from events.counting.upserts import ROWS_A_STATEMENT, Upsert, change, take, upsert
 from events.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
-from events.rollups import Counted
-from events.upserts import ROWS_A_STATEMENT, Upsert, change, take, upsert
 
 # Anyone can make up a message. After this many new groups of one type on a UTC day, new messages go to one overflow
 # group of the type. A message that arrives for the third time still gets a group of its own, from a second capacity.

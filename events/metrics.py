@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import F, Q, Sum
 
-from events.buckets import DAY_MS, HOUR_MS, OTHER
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
+from events.counting.releases import NO_RELEASES
 from events.failures import Criteria
 from events.models import (
     CounterBaseline,
@@ -26,7 +27,6 @@ from events.models import (
     ModeRollup,
 )
 from events.querysets import SUCCESS
-from events.releases import NO_RELEASES
 
 BUCKETS = {"day": DAY_MS, "hour": HOUR_MS}
 MAX_MS = 400_000 * DAY_MS  # beyond year 3000

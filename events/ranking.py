@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.db.models import BigIntegerField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 
-from events.buckets import DAY_MS, HOUR_MS
+from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 
 # What a list can be sorted by, each with an index; `day`, the last 24 hours, is a sum over GroupHour's.

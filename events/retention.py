@@ -19,7 +19,8 @@ from django.db.models import CharField, JSONField, Q, TextField, Value
 from django.db.models.functions import Cast, StrIndex
 from django.db.models.lookups import GreaterThan
 
-from events import audit, buckets, clock, corrections, groups, releases, rollups
+from events import audit, clock, groups
+from events.counting import buckets, corrections, releases, rollups
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id

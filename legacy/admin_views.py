@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
-from events import corrections, metrics
+from events import metrics
+from events.counting import corrections
 from events.models import Correction, CounterBaseline, Event, EventType
 from legacy import modes, old_tables, translate
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun, Verdict

@@ -21,7 +21,7 @@ class OldSystem(AppConfig):
         return retention
 
     def corrections(self) -> Any:
-        """Return what a correction of the count asks of this app: its `events.corrections.Adjunct`."""
+        """Return what a correction of the count asks of this app: its `events.counting.corrections.Adjunct`."""
         from legacy import corrections
 
         return corrections

@@ -1,4 +1,4 @@
-"""What a correction of the public count does to the old counter: `events.corrections.Adjunct`.
+"""What a correction of the public count does to the old counter: `events.counting.corrections.Adjunct`.
 
 In `separate`, `/count` counts the sessions of LegacyCount. Each void success has a void row there, so `/count` falls by
 the sessions that it counted, and `/increment` finds a void session and does not count it again.
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from events.buckets import UNKNOWN
-from events.corrections import Selection
+from events.counting.buckets import UNKNOWN
+from events.counting.corrections import Selection
 from events.ingest import writer
 from events.models import Event, Source
 from legacy import copying, modes, old_tables

@@ -13,8 +13,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Model, Sum
 
-from events import clock, metrics, retention, rollups
-from events.buckets import DAY_MS
+from events import clock, metrics, retention
+from events.counting import rollups
+from events.counting.buckets import DAY_MS
 from events.ingest import contract, writer
 from events.models import AuditEntry, AuditKind, CounterBaseline, Event, EventType, Source
 from events.querysets import SUCCESS

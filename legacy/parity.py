@@ -23,7 +23,7 @@ from typing import Any
 from django.conf import settings
 
 from events import failures, metrics, retention
-from events.buckets import DAY_MS
+from events.counting.buckets import DAY_MS
 from events.failures import Criteria
 from events.ingest import refusals
 from events.models import Event, Source

@@ -286,7 +286,7 @@ def _call_django(request: dict[str, Any]) -> tuple[int, Headers, bytes | Chunks]
 
 async def note_days(pool: ThreadPool) -> None:
     """Have the size of the database written down on each UTC day; `serve` wrote it on the first."""
-    from events import site_days  # models, which are not there yet when this module is loaded
+    from events.counting import site_days  # models, which are not there yet when this module is loaded
 
     noted = clock.today()
     while True:

@@ -13,27 +13,32 @@ from tests.conftest import run_apart
 
 # The tables that everything else is proved from, and the only modules that may write them.
 WRITERS = {
-    "Event": {"events/corrections.py", "events/ingest/writer.py", "events/regrouping.py", "events/retention.py"},
-    "LifetimeTotal": {"events/rollups.py"},
-    "HourlyRollup": {"events/rollups.py"},
-    "IngestTally": {"events/rollups.py"},
+    "Event": {
+        "events/counting/corrections.py",
+        "events/ingest/writer.py",
+        "events/regrouping.py",
+        "events/retention.py",
+    },
+    "LifetimeTotal": {"events/counting/rollups.py"},
+    "HourlyRollup": {"events/counting/rollups.py"},
+    "IngestTally": {"events/counting/rollups.py"},
     "RefusedHost": {"events/ingest/refused_hosts.py"},
-    "CounterBaseline": {"events/rollups.py"},
-    "ModeRollup": {"events/rollups.py"},
-    "Release": {"events/releases.py"},
-    "KnownName": {"events/buckets.py"},
-    "Arrival": {"events/arrivals.py"},
+    "CounterBaseline": {"events/counting/rollups.py"},
+    "ModeRollup": {"events/counting/rollups.py"},
+    "Release": {"events/counting/releases.py"},
+    "KnownName": {"events/counting/buckets.py"},
+    "Arrival": {"events/counting/arrivals.py"},
     "FailureGroup": {"events/groups.py", "events/triage.py"},
     "AuditEntry": {"events/audit.py"},
-    "Correction": {"events/corrections.py"},
-    "CorrectionShare": {"events/corrections.py"},
-    "SiteDay": {"events/site_days.py"},
+    "Correction": {"events/counting/corrections.py"},
+    "CorrectionShare": {"events/counting/corrections.py"},
+    "SiteDay": {"events/counting/site_days.py"},
     "RetentionMark": {"events/retention.py"},
     "GroupHour": {"events/groups.py"},
     "GroupShare": {"events/groups.py"},
 }
 # The SQL of counts, which knows no table: whoever names one to it writes that table.
-UPSERTS = "events/upserts.py"
+UPSERTS = "events/counting/upserts.py"
 # These write SQL to tables of their own: the old system's, and an import's scratch database.
 OLD_TABLES = {f"legacy/{name}.py" for name in ("archive", "d1_import", "d1_staging", "old_tables")}
 # It writes all tables alike, into a database where nothing is yet.
@@ -152,7 +157,7 @@ def test_only_the_writers_write() -> None:
         ("events/admin.py", "def act(event: Event) -> None:\n    event.save()"),
         ("legacy/views.py", "old = Event.objects.failures()\nfor event in old.newest_first():\n    event.delete()"),
         ("events/ingest/writer.py", "LifetimeTotal.objects.update_or_create(event_type='x')"),
-        ("events/rollups.py", "Event.objects.filter(id='1').update(message='')"),
+        ("events/counting/rollups.py", "Event.objects.filter(id='1').update(message='')"),
         ("events/metrics.py", "_HOURLY = Upsert(HourlyRollup._meta.db_table, ('hour_ms',), 'hour_ms', '')"),
         ("events/metrics.py", "rows = HourlyRollup.objects.all()\nrows.filter(accepted=0).delete()"),
         ("legacy/views.py", "cursor.execute(f'DELETE FROM {table} WHERE id = %s', [1])"),

@@ -3,7 +3,8 @@
 import pytest
 from django.test import Client
 
-from events import clock, metrics, rollups
+from events import clock, metrics
+from events.counting import rollups
 from events.models import CounterBaseline
 from tests.conftest import make_event, sign_in, success
 

@@ -12,8 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
-from events import clock, rollups, site_days
-from events.buckets import DAY_MS
+from events import clock
+from events.counting import rollups, site_days
+from events.counting.buckets import DAY_MS
 from events.ingest import writer
 from events.models import Event
 from legacy import modes, old_tables, parity, translate

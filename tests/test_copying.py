@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from events import clock, metrics, rollups
+from events import clock, metrics
+from events.counting import rollups
 from events.ingest import writer
 from events.models import Event
 from legacy import copying, old_tables, translate

@@ -11,7 +11,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, rollups
+from events import clock
+from events.counting import rollups
 from events.models import CounterBaseline
 from legacy import modes
 from legacy.models import Cutover, ImportRun

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from events import clock, metrics, rollups
+from events import clock, metrics
+from events.counting import rollups
 from events.ingest.refusals import Outcome
 from events.models import Event
 from legacy.models import LegacyCount

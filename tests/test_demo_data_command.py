@@ -14,7 +14,8 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from events import buckets, clock, demo, regrouping, rollups
+from events import clock, demo, regrouping
+from events.counting import buckets, rollups
 from events.fingerprints import fingerprint
 from events.groups import MAX_NEW_A_DAY
 from events.ingest import contract

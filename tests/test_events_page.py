@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from events import clock
-from events.buckets import DAY_MS
+from events.counting.buckets import DAY_MS
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db

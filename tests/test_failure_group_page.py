@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.breakdowns import Part
-from events.buckets import DAY_MS, HOUR_MS
+from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import AuditEntry, FailureGroup
 from tests.conftest import make_event, sign_in, success
 

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events import clock, ranking, triage
-from events.buckets import DAY_MS, HOUR_MS
+from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import AuditEntry, FailureGroup
 from tests.conftest import make_event, sign_in, success
 

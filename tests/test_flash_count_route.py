@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from events import clock, rollups
+from events import clock
+from events.counting import rollups
 from events.models import Event
 from tests.conftest import make_event, success
 

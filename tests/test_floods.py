@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from events import arrivals, buckets, groups, metrics, regrouping, releases, triage
-from events.buckets import DAY_MS, HOUR_MS, OTHER
+from events import groups, metrics, regrouping, triage
+from events.counting import arrivals, buckets, releases
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.fingerprints import fingerprint
 from events.ingest import contract, writer
 from events.models import Arrival, Event, FailureGroup, HourlyRollup, KnownName, Release

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
 from events import groups, regrouping, triage
-from events.buckets import DAY_MS, HOUR_MS, OTHER
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.fingerprints import fingerprint
 from events.ingest import contract, writer
 from events.models import Event, FailureGroup, GroupHour, GroupShare, Release, Source

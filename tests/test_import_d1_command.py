@@ -21,7 +21,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from events import clock, metrics, rollups
+from events import clock, metrics
+from events.counting import rollups
 from events.models import CounterBaseline, Event
 from legacy import modes
 from legacy.models import ClientLog, Cutover, ImportRun, LegacyCount, Mode

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection
 
-from events import rollups
+from events.counting import rollups
 from events.ingest import contract, refusals, writer
 from events.models import Event, HourlyRollup, IngestTally, LifetimeTotal, Source
 from events.rows import EventRow, identified

@@ -17,8 +17,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client, override_settings
 
-from events import clock, site_days
-from events.buckets import DAY_MS
+from events import clock
+from events.counting import site_days
+from events.counting.buckets import DAY_MS
 from events.ingest import writer
 from events.models import Event
 from legacy import modes, parity

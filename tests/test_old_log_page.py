@@ -14,8 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events import clock
+from events.counting.rollups import DAY_MS
 from events.models import AuditEntry, Event
-from events.rollups import DAY_MS
 from legacy import admin_views
 from legacy.models import ClientLog, Mode, ModeInForce
 from tests.conftest import payload, sign_in, text_of

@@ -12,8 +12,9 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, rollups
-from events.rollups import DAY_MS
+from events import clock
+from events.counting import rollups
+from events.counting.rollups import DAY_MS
 from legacy import parity
 from legacy.models import ParityRun
 from tests.conftest import make_event, sign_in, text_of

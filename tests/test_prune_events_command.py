@@ -12,8 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import clock, demo, failures, groups, metrics, regrouping, retention, site_days
-from events.buckets import DAY_MS
+from events import clock, demo, failures, groups, metrics, regrouping, retention
+from events.counting import site_days
+from events.counting.buckets import DAY_MS
 from events.failures import Criteria
 from events.ingest import contract, writer
 from events.models import (

@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 
 from events import clock
-from events.buckets import DAY_MS, HOUR_MS, OTHER
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.models import Event, HourlyRollup, LifetimeTotal
 from tests.conftest import make_event, payload, success
 

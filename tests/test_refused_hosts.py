@@ -11,8 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.test import Client, override_settings
 
-from events import clock, site_days
-from events.buckets import DAY_MS, OTHER
+from events import clock
+from events.counting import site_days
+from events.counting.buckets import DAY_MS, OTHER
 from events.ingest import refused_hosts, writer
 from events.models import RefusedHost
 from tests.conftest import make_event, payload, sign_in, text_of

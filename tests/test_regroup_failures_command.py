@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from events import fingerprints, groups, regrouping, releases, triage
-from events.buckets import DAY_MS, HOUR_MS
+from events import fingerprints, groups, regrouping, triage
+from events.counting import releases
+from events.counting.buckets import DAY_MS, HOUR_MS
 from events.fingerprints import fingerprint
 from events.ingest import contract, writer
 from events.models import Event, FailureGroup, GroupHour, GroupShare

@@ -3,8 +3,8 @@
 import pytest
 from django.db import transaction
 
-from events import releases
-from events.buckets import HOUR_MS, OTHER
+from events.counting import releases
+from events.counting.buckets import HOUR_MS, OTHER
 from events.ingest import contract, writer
 from events.models import Release, Source
 from tests.conftest import make_event, payload, success

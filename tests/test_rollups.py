@@ -5,8 +5,9 @@ from datetime import UTC, date, datetime
 import pytest
 from django.contrib.auth.models import User
 
-from events import buckets, metrics, rollups
-from events.buckets import DAY_MS, HOUR_MS, OTHER, UNKNOWN, Bucket
+from events import metrics
+from events.counting import buckets, rollups
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, UNKNOWN, Bucket
 from events.models import CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from tests.conftest import make_event, payload, success
 

@@ -8,7 +8,8 @@ import pytest
 from django.db import connection, connections
 from django.test import Client, override_settings
 
-from events import clock, disk, site_days
+from events import clock, disk
+from events.counting import site_days
 from events.models import SiteDay
 from events.templatetags.telemetry import in_bytes
 from telemetry_site import rsgi

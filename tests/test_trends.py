@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from events import clock, trends, triage
-from events.buckets import DAY_MS, HOUR_MS
+from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import FailureGroup
 from events.trends import Attention
 from tests.conftest import make_event, success

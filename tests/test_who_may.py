@@ -11,9 +11,10 @@ from django.contrib.auth.models import Group, User
 from django.test import Client, override_settings
 from django.urls import URLResolver
 
-from events import clock, corrections
-from events.buckets import HOUR_MS
-from events.corrections import Selection
+from events import clock
+from events.counting import corrections
+from events.counting.buckets import HOUR_MS
+from events.counting.corrections import Selection
 from events.ingest import tokens
 from events.models import Event, FailureGroup, IngestToken
 from legacy import parity

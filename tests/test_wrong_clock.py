@@ -8,7 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from events import clock, metrics, retention, site_days
+from events import clock, metrics, retention
+from events.counting import site_days
 from events.ingest import refused_hosts, tokens
 from events.models import AuditEntry, Event, IngestToken, RefusedHost, RetentionMark, SiteDay
 from tests.conftest import make_event, sign_in, success

@@ -11,7 +11,7 @@ import threading
 from django.conf import settings
 from django.http import HttpRequest
 
-from events.buckets import DAY_MS
+from events.counting.buckets import DAY_MS
 from events.ingest import guards
 from events.ingest.refusals import Outcome
 

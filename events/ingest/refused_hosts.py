@@ -17,10 +17,11 @@ from typing import NamedTuple
 from django.db.models import Sum
 from django.http.request import split_domain_port
 
-from events import clock, site_days
-from events.buckets import OTHER
+from events import clock
+from events.counting import site_days
+from events.counting.buckets import OTHER
+from events.counting.upserts import Upsert, upsert
 from events.models import RefusedHost
-from events.upserts import Upsert, upsert
 
 MOST_A_DAY = 20
 MOST_IN_MEMORY = 1_000

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import clock, metrics, retention, rollups
+from events import clock, metrics, retention
+from events.counting import rollups
 
 _SHOWN_A_DAY = 10
 

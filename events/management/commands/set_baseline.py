@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import clock, metrics, rollups
+from events import clock, metrics
+from events.counting import rollups
 from events.forms import BaselineForm
 from events.management.account import login
 

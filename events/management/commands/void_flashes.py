@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from events import clock, corrections, metrics
-from events.corrections import Preview, Selection
+from events import clock, metrics
+from events.counting import corrections
+from events.counting.corrections import Preview, Selection
 from events.forms import CorrectionForm, UndoForm
 from events.ingest.writer import StorageUnavailable
 from events.management.account import login

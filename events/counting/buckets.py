@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import BooleanField, Case, QuerySet, When
 
+from events.counting.upserts import Upsert, upsert
 from events.models import Facet, HourlyRollup, KnownName
-from events.upserts import Upsert, upsert
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -14,10 +14,10 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Min, Sum
 
 from events import audit
-from events.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Named, bucket_of, forget_names, rollups_of_day
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Named, bucket_of, forget_names, rollups_of_day
+from events.counting.upserts import Upsert, take, upsert
 from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
-from events.upserts import Upsert, take, upsert
 
 
 class Counted(Named, Protocol):

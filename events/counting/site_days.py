@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from django.db import connection, transaction
 
+from events.counting.upserts import Upsert, upsert
 from events.models import Event, SiteDay, Source
-from events.upserts import Upsert, upsert
 
 DAYS_KEPT = 400
 GROWTH_DAYS = 7

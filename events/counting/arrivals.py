@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
+from events.counting.upserts import Upsert, upsert
 from events.models import Arrival
-from events.upserts import Upsert, upsert
 
 SLOTS = 65_536
 # The third arrival earns a place of its own.

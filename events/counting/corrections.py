@@ -25,12 +25,13 @@ from django.apps import apps
 from django.db import OperationalError, transaction
 from django.db.models import Count, F, Sum
 
-from events import audit, clock, releases, rollups
-from events.buckets import HOUR_MS
+from events import audit, clock
+from events.counting import releases, rollups
+from events.counting.buckets import HOUR_MS
+from events.counting.rollups import Counted
+from events.counting.upserts import TRIES, Upsert, change, may_be_retried, upsert
 from events.models import AuditKind, Correction, CorrectionShare, Event, EventType
 from events.querysets import SUCCESS, EventQuerySet, batches
-from events.rollups import Counted
-from events.upserts import TRIES, Upsert, change, may_be_retried, upsert
 
 BATCH_EVENTS = 500  # ingest waits for one batch
 EXAMPLES = 5

@@ -13,12 +13,12 @@ from typing import NamedTuple, Protocol
 from django.db import connection, transaction
 from django.db.models import Count, Min, QuerySet
 
-from events import arrivals
-from events.buckets import DAY_MS, OTHER, UNKNOWN
+from events.counting import arrivals
+from events.counting.buckets import DAY_MS, OTHER, UNKNOWN
+from events.counting.rollups import Counted
+from events.counting.upserts import ROWS_A_STATEMENT, Upsert, placeholders, upsert
 from events.models import Event, HourlyRollup, Release
 from events.querysets import SUCCESS
-from events.rollups import Counted
-from events.upserts import ROWS_A_STATEMENT, Upsert, placeholders, upsert
 
 # The version of a build that was never released, and what replaces a version that is missing or has no room.
 NO_RELEASES = frozenset({"dev", UNKNOWN, OTHER})
