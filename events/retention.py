@@ -19,8 +19,9 @@ from django.db.models import CharField, JSONField, Q, TextField, Value
 from django.db.models.functions import Cast, StrIndex
 from django.db.models.lookups import GreaterThan
 
-from events import audit, clock, groups
+from events import audit, clock
 from events.counting import buckets, corrections, releases, rollups
+from events.grouping import groups
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id

@@ -22,8 +22,9 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from events import clock, disk, groups
+from events import clock, disk
 from events.counting import buckets, releases
+from events.grouping import groups
 from events.ingest import contract, quotas, refusals, refused_hosts, writer
 from events.models import Event
 from tests.browser.chromium import find_chromium

@@ -28,14 +28,14 @@ WRITERS = {
     "Release": {"events/counting/releases.py"},
     "KnownName": {"events/counting/buckets.py"},
     "Arrival": {"events/counting/arrivals.py"},
-    "FailureGroup": {"events/groups.py", "events/triage.py"},
+    "FailureGroup": {"events/grouping/groups.py", "events/grouping/triage.py"},
     "AuditEntry": {"events/audit.py"},
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},
     "SiteDay": {"events/counting/site_days.py"},
     "RetentionMark": {"events/retention.py"},
-    "GroupHour": {"events/groups.py"},
-    "GroupShare": {"events/groups.py"},
+    "GroupHour": {"events/grouping/groups.py"},
+    "GroupShare": {"events/grouping/groups.py"},
 }
 # The SQL of counts, which knows no table: whoever names one to it writes that table.
 UPSERTS = "events/counting/upserts.py"

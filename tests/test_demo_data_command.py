@@ -16,8 +16,8 @@ from django.core.management import CommandError, call_command
 
 from events import clock, demo, regrouping
 from events.counting import buckets, rollups
-from events.fingerprints import fingerprint
-from events.groups import MAX_NEW_A_DAY
+from events.grouping.fingerprints import fingerprint
+from events.grouping.groups import MAX_NEW_A_DAY
 from events.ingest import contract
 from events.models import Event, FailureGroup, GroupHour, GroupShare, HourlyRollup, LifetimeTotal, Release
 from events.querysets import SUCCESS

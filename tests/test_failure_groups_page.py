@@ -14,8 +14,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, ranking, triage
+from events import clock, ranking
 from events.counting.buckets import DAY_MS, HOUR_MS
+from events.grouping import triage
 from events.models import AuditEntry, FailureGroup
 from tests.conftest import make_event, sign_in, success
 

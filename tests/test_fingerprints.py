@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from events.fingerprints import MAX_TITLE, Fingerprint, fingerprint, masked
+from events.grouping.fingerprints import MAX_TITLE, Fingerprint, fingerprint, masked
 
 
 def mark(

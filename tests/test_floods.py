@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from events import groups, metrics, regrouping, triage
+from events import metrics, regrouping
 from events.counting import arrivals, buckets, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
-from events.fingerprints import fingerprint
+from events.grouping import groups, triage
+from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
 from events.models import Arrival, Event, FailureGroup, HourlyRollup, KnownName, Release
 from events.rows import EventRow

@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
-from events import groups, regrouping, triage
+from events import regrouping
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
-from events.fingerprints import fingerprint
+from events.grouping import groups, triage
+from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
 from events.models import Event, FailureGroup, GroupHour, GroupShare, Release, Source
 from events.rows import EventRow

@@ -12,10 +12,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import clock, demo, failures, groups, metrics, regrouping, retention
+from events import clock, demo, failures, metrics, regrouping, retention
 from events.counting import site_days
 from events.counting.buckets import DAY_MS
 from events.failures import Criteria
+from events.grouping import groups
 from events.ingest import contract, writer
 from events.models import (
     AuditEntry,

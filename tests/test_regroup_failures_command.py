@@ -8,10 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from events import fingerprints, groups, regrouping, triage
+from events import regrouping
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.fingerprints import fingerprint
+from events.grouping import fingerprints, groups, triage
+from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
 from events.models import Event, FailureGroup, GroupHour, GroupShare
 from tests.conftest import make_event, payload, success

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from events import triage
+from events.grouping import triage
 from events.models import AuditEntry, FailureGroup
 from tests.conftest import make_event
 

@@ -18,10 +18,10 @@ from typing import NamedTuple
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from events import groups
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.upserts import TRIES, change, may_be_retried, placeholders
-from events.fingerprints import Fingerprint, fingerprint
+from events.grouping import groups
+from events.grouping.fingerprints import Fingerprint, fingerprint
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS

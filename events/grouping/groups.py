@@ -17,7 +17,7 @@ from events.counting import arrivals, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
 from events.counting.upserts import ROWS_A_STATEMENT, Upsert, change, take, upsert
-from events.fingerprints import ALGORITHM, Fingerprint
+from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 
 # Anyone can make up a message. After this many new groups of one type on a UTC day, new messages go to one overflow

@@ -1,0 +1,5 @@
+"""Which failures are one fault.
+
+`fingerprints` is a pure function from a failure to its key. `groups` alone writes the groups with their hours and
+shares; `triage` writes the decisions of maintainers about a group.
+"""
