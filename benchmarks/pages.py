@@ -47,9 +47,9 @@ def timed(client: Client, url: str) -> Timed:
 
 def pages(client: Client) -> Iterator[tuple[str, str]]:
     """Yield what each page is, and its address."""
-    from events import failures, ranking
-    from events.failures import Criteria
     from events.models import Event, FailureGroup
+    from events.reports import failures, ranking
+    from events.reports.failures import Criteria
 
     for days in (1, 7, 30, 90):
         yield f"overview, {days} days", f"/admin/?days={days}"
@@ -94,8 +94,8 @@ def main() -> None:
     from django.test.utils import setup_test_environment
 
     from events import clock
-    from events.metrics import standing
     from events.models import Event, FailureGroup
+    from events.reports.metrics import standing
 
     setup_test_environment()
     client = Client(headers={"host": "127.0.0.1"})

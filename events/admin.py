@@ -11,15 +11,16 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from events import audit, clock, event_text, export, failures, metrics, retention
+from events import audit, clock, retention
 from events.admin_pages import PagesAdmin, export_response
 from events.correction_admin import CorrectionAdmin
 from events.counting import corrections, rollups
-from events.forms import AuditFilter, BaselineForm, EventFilter
 from events.group_admin import FailureGroupAdmin
 from events.ingest import tokens
 from events.models import AuditEntry, Correction, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
 from events.querysets import SUCCESS
+from events.reports import event_text, export, failures, metrics
+from events.reports.forms import AuditFilter, BaselineForm, EventFilter
 
 PAGE_ROWS = 50
 NAMES_OF_DAYS = 30

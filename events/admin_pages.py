@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from events import export, spreadsheets
-from events.export import Format
+from events.reports import export, spreadsheets
+from events.reports.export import Format
 
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

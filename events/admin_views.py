@@ -8,13 +8,14 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from events import charts, disk, metrics, trends
+from events import charts, disk
 from events.counting import site_days
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.ingest import refused_hosts
 from events.ingest.refusals import Outcome
-from events.metrics import Bucket, Cell, Slice
 from events.querysets import SUCCESS
+from events.reports import metrics, trends
+from events.reports.metrics import Bucket, Cell, Slice
 
 RANGES = {1: "Today", 7: "7 days", 30: "30 days", 90: "90 days"}
 LABEL_EVERY = {1: 1, 7: 1, 30: 7, 90: 14}

@@ -4,9 +4,9 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
-from events.forms import WINDOWS
 from events.ingest.contract import MAX_BATCH_EVENTS, EventPayload
 from events.models import EventType
+from events.reports.forms import WINDOWS
 
 EXAMPLE = {
     "event_type": "flash_success",

@@ -10,13 +10,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
-from events import clock, metrics
+from events import clock
 from events.admin_pages import PagesAdmin
 from events.counting import corrections
 from events.counting.corrections import AlreadyUndone, NothingMatches
-from events.forms import CorrectionForm, UndoForm
 from events.ingest.writer import StorageUnavailable
 from events.models import Correction
+from events.reports import metrics
+from events.reports.forms import CorrectionForm, UndoForm
 
 HISTORY = 200
 NAMES_OF_DAYS = 30

@@ -13,15 +13,16 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
-from events import audit, breakdowns, charts, clock, event_text, export, failures, metrics, ranking, retention
+from events import audit, charts, clock, retention
 from events.admin_pages import PagesAdmin, export_response
-from events.breakdowns import Part
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.failures import Criteria
 from events.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
 from events.grouping import triage
 from events.models import AuditEntry, Event, Facet, FailureGroup
+from events.reports import breakdowns, event_text, export, failures, metrics, ranking
+from events.reports.breakdowns import Part
+from events.reports.failures import Criteria
 
 PAGE_ROWS = 50
 NAMES_OF_DAYS = 30

@@ -6,11 +6,11 @@ from typing import Any
 from django import forms
 
 from events.counting.releases import NO_RELEASES
-from events.forms import WINDOWS, CursorField, ListFilter
 from events.ingest.contract import MAX_NAME
 from events.models import EventType
 from events.querysets import SUCCESS
-from events.ranking import COLUMNS, Place, Ranking
+from events.reports.forms import WINDOWS, CursorField, ListFilter
+from events.reports.ranking import COLUMNS, Place, Ranking
 
 STATUSES = [
     ("open", "open"),

@@ -11,9 +11,10 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
-from events import clock, export
+from events import clock
 from events.admin_pages import PagesAdmin, export_response
 from events.ingest.writer import StorageUnavailable
+from events.reports import export
 from legacy import admin_views, modes, old_tables, parity
 from legacy.forms import SwitchForm
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun

@@ -11,9 +11,9 @@ from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
-from events import metrics
 from events.counting import corrections
 from events.models import Correction, CounterBaseline, Event, EventType
+from events.reports import metrics
 from legacy import modes, old_tables, translate
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun, Verdict
 

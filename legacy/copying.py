@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from django.db import transaction
 from django.db.models import QuerySet
 
-from events import failures, retention
-from events.failures import Criteria
+from events import retention
 from events.ingest import writer
 from events.querysets import SUCCESS
+from events.reports import failures
+from events.reports.failures import Criteria
 from events.rows import EventRow, content_id
 from legacy import old_tables, translate
 from legacy.models import ClientLog, LegacyCount

@@ -13,12 +13,13 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Model, Sum
 
-from events import clock, metrics, retention
+from events import clock, retention
 from events.counting import rollups
 from events.counting.buckets import DAY_MS
 from events.ingest import contract, writer
 from events.models import AuditEntry, AuditKind, CounterBaseline, Event, EventType, Source
 from events.querysets import SUCCESS
+from events.reports import metrics
 from events.rows import EventRow, content_id, identified
 from legacy import modes, old_tables, translate
 from legacy.d1_staging import PAGES_KEPT_KIB, Staged, without_nul

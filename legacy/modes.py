@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 
-from events import audit, clock, metrics
+from events import audit, clock
 from events.ingest import writer
 from events.models import AuditKind, LifetimeTotal
 from events.querysets import SUCCESS
+from events.reports import metrics
 from legacy import copying, old_tables
 from legacy.models import Cutover, Mode, ModeInForce
 

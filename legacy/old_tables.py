@@ -7,9 +7,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 
-from events import metrics
 from events.ingest import guards
 from events.models import Event
+from events.reports import metrics
 from legacy.models import ClientLog, LegacyCount
 
 NOBODY = "erased-"

@@ -22,12 +22,13 @@ from typing import Any
 
 from django.conf import settings
 
-from events import failures, metrics, retention
+from events import retention
 from events.counting.buckets import DAY_MS
-from events.failures import Criteria
 from events.ingest import refusals
 from events.models import Event, Source
 from events.querysets import SUCCESS, in_pages
+from events.reports import failures, metrics
+from events.reports.failures import Criteria
 from events.rows import EventRow, content_id
 from legacy import old_tables
 from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict

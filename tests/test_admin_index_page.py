@@ -9,10 +9,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import charts, clock, metrics
+from events import charts, clock
 from events.counting import rollups
 from events.counting.buckets import DAY_MS
 from events.models import EventType
+from events.reports import metrics
 from legacy.models import ModeInForce, ParityRun
 from tests.conftest import make_event, sign_in, success
 

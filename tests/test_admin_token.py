@@ -9,8 +9,9 @@ import pytest
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from events import clock, metrics
+from events import clock
 from events.ingest import guards, writer
+from events.reports import metrics
 from events.views import WRONG_TOKENS
 from tests.conftest import sign_in
 

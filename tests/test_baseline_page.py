@@ -3,9 +3,10 @@
 import pytest
 from django.test import Client
 
-from events import clock, metrics
+from events import clock
 from events.counting import rollups
 from events.models import CounterBaseline
+from events.reports import metrics
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db

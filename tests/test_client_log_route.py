@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from events import metrics
 from events.ingest.refusals import Outcome
 from events.models import Event, FailureGroup
+from events.reports import metrics
 from legacy.models import ClientLog
 from tests.conftest import payload
 from tests.refusals import counted, expect_answer, expect_refusal

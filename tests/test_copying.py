@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from events import clock, metrics
+from events import clock
 from events.counting import rollups
 from events.ingest import writer
 from events.models import Event
+from events.reports import metrics
 from legacy import copying, old_tables, translate
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, success

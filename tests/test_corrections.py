@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from events import clock, demo, metrics, retention
+from events import clock, demo, retention
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.counting.corrections import AlreadyUndone, NothingMatches, Selection
@@ -28,6 +28,7 @@ from events.models import (
     Release,
     Source,
 )
+from events.reports import metrics
 from events.rows import EventRow
 from legacy import modes, old_tables, parity
 from legacy.models import ImportRun, LegacyCount, Mode, Verdict

@@ -3,8 +3,9 @@
 import pytest
 from django.test import Client
 
-from events import correction_admin, metrics
+from events import correction_admin
 from events.models import Correction, Event
+from events.reports import metrics
 from tests.conftest import make_event, sign_in, success, text_of
 
 pytestmark = pytest.mark.django_db

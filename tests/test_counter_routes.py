@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from events import clock, metrics
+from events import clock
 from events.counting import rollups
 from events.ingest.refusals import Outcome
 from events.models import Event
+from events.reports import metrics
 from legacy.models import LegacyCount
 from tests.conftest import make_event, success
 from tests.refusals import counted, expect_answer, expect_refusal

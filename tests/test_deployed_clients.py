@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from events import metrics
 from events.models import Event
+from events.reports import metrics
 from legacy.models import ClientLog, LegacyCount
 from tests.fixtures.deployed_clients import DUAL_WRITING, NEWEST, OLDEST, Sent, cut, everything, failure
 

@@ -10,8 +10,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from events import clock, metrics
+from events import clock
 from events.models import AuditEntry, Event, FailureGroup, HourlyRollup, LifetimeTotal
+from events.reports import metrics
 from legacy import modes, old_tables, parity, translate
 from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 from tests.conftest import make_event, payload, success

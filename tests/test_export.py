@@ -11,8 +11,9 @@ from django.http.response import HttpResponseBase
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, export
+from events import clock
 from events.models import AuditEntry
+from events.reports import export
 from tests.conftest import make_event, sign_in, success
 
 SESSION = "somebodys-session-4711"
@@ -131,7 +132,7 @@ def test_nothing_ticked_exports_nothing_and_says_so(client: Client) -> None:
 
 def test_who_exported_what_is_kept(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     user = sign_in(client, "Staff")
-    with caplog.at_level(logging.INFO, "events.export"):
+    with caplog.at_level(logging.INFO, "events.reports.export"):
         client.get(FAILURES, {"model": "UV-17R"})
     kept = AuditEntry.objects.get()
     assert (kept.kind, kept.who) == ("export", user.username)
@@ -141,7 +142,7 @@ def test_who_exported_what_is_kept(client: Client, caplog: pytest.LogCaptureFixt
 
 def test_what_is_kept_of_an_export_names_no_session(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     sign_in(client, "Staff")
-    with caplog.at_level(logging.INFO, "events.export"):
+    with caplog.at_level(logging.INFO, "events.reports.export"):
         client.get(FAILURES, {"session": "somebody-4711", "q": "somebody-4711", "type": "flash_error"})
     assert AuditEntry.objects.get().what == "Exported Recent failures: session=…&q=…&type=flash_error"
     assert "somebody-4711" not in caplog.text
@@ -173,11 +174,11 @@ def test_of_a_query_only_valid_filters_are_kept(
 ) -> None:
     sign_in(client, "Staff")
     make_event(session_id=SESSION)
-    with caplog.at_level(logging.INFO, "events.export"):
+    with caplog.at_level(logging.INFO, "events.reports.export"):
         assert client.get(path, JUNK | query).status_code == 200
     entry = AuditEntry.objects.get()
     assert (entry.what, entry.why, entry.about, entry.subject) == (f"Exported {EVENT_PATHS[path]}: {kept}", "", "", "")
-    assert [one.getMessage() for one in caplog.records if one.name == "events.export"] == [
+    assert [one.getMessage() for one in caplog.records if one.name == "events.reports.export"] == [
         f"someone-Staff exported {EVENT_PATHS[path]}: {kept}"
     ]
 

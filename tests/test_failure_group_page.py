@@ -9,9 +9,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events import clock
-from events.breakdowns import Part
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import AuditEntry, FailureGroup
+from events.reports.breakdowns import Part
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db

@@ -14,10 +14,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, ranking
+from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
 from events.models import AuditEntry, FailureGroup
+from events.reports import ranking
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db
@@ -280,7 +281,7 @@ def exported(client: Client, **query: object) -> list[dict[str, str]]:
 
 
 def test_the_file_holds_what_the_filters_show_in_their_order(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("events.export.ROWS_A_CHUNK", 2)
+    monkeypatch.setattr("events.reports.export.ROWS_A_CHUNK", 2)
     for message in ("d", "b", "a", "c"):
         make_event(message=message, received_at_ms=1_770_000_000_123)
     make_event(message="x", event_type="connect_error")
@@ -307,7 +308,7 @@ def test_the_file_holds_what_the_filters_show_in_their_order(reader: Client, mon
 
 
 def test_a_group_that_fails_meanwhile_is_in_the_file_once(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("events.export.ROWS_A_CHUNK", 2)
+    monkeypatch.setattr("events.reports.export.ROWS_A_CHUNK", 2)
     for number, message in enumerate("abcdef"):
         make_event(message=message, received_at_ms=1_770_000_000_000 + number)
     content = reader.get(f"{PATH}export/").streaming_content

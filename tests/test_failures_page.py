@@ -13,10 +13,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import clock, failures
+from events import clock
 from events.counting import buckets
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import FailureGroup
+from events.reports import failures
 from tests.conftest import make_event, sign_in, success
 from tests.plans import sought_by
 

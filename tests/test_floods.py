@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from events import metrics, regrouping
+from events import regrouping
 from events.counting import arrivals, buckets, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
 from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
 from events.models import Arrival, Event, FailureGroup, HourlyRollup, KnownName, Release
+from events.reports import metrics
 from events.rows import EventRow
 from tests.conftest import make_event, payload, success
 from tests.threads import in_threads

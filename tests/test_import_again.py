@@ -10,10 +10,11 @@ import pytest
 from django.core.management import call_command
 from django.db.models import Sum
 
-from events import clock, metrics, retention
+from events import clock, retention
 from events.counting import rollups
 from events.counting.buckets import DAY_MS
 from events.models import Event, FailureGroup, LifetimeTotal
+from events.reports import metrics
 from legacy import d1_import, modes, old_tables
 from legacy.models import ClientLog, ImportRun, LegacyCount, ParityRun
 from tests.conftest import make_event, payload, success

@@ -21,9 +21,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from events import clock, metrics
+from events import clock
 from events.counting import rollups
 from events.models import CounterBaseline, Event
+from events.reports import metrics
 from legacy import modes
 from legacy.models import ClientLog, Cutover, ImportRun, LegacyCount, Mode
 from tests.conftest import make_event, payload, success

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from events import clock, metrics
+from events import clock
 from events.models import Event
+from events.reports import metrics
 from tests.conftest import make_event, success
 from tests.refusals import expect_answer
 

@@ -117,7 +117,7 @@ def test_the_newest_rows_alone_are_read_and_none_is_counted(
 def test_the_whole_log_is_exported_newest_first(
     client: Client, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.export.ROWS_A_CHUNK", 2)
+    monkeypatch.setattr("events.reports.export.ROWS_A_CHUNK", 2)
     sign_in(client, "Staff")
     for number in range(5):
         assert post("/client-log", payload(message=f"=fault {number}")).status_code == 200

@@ -12,10 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import clock, demo, failures, metrics, regrouping, retention
+from events import clock, demo, regrouping, retention
 from events.counting import site_days
 from events.counting.buckets import DAY_MS
-from events.failures import Criteria
 from events.grouping import groups
 from events.ingest import contract, writer
 from events.models import (
@@ -29,6 +28,8 @@ from events.models import (
     ModeRollup,
     RetentionMark,
 )
+from events.reports import failures, metrics
+from events.reports.failures import Criteria
 from events.rows import EventRow
 from legacy import copying, modes, old_tables, parity, translate
 from legacy.models import ClientLog, LegacyCount

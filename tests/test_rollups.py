@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 import pytest
 from django.contrib.auth.models import User
 
-from events import metrics
 from events.counting import buckets, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, UNKNOWN, Bucket
 from events.models import CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.reports import metrics
 from tests.conftest import make_event, payload, success
 
 pytestmark = pytest.mark.django_db

@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from events import metrics
 from events.models import CounterBaseline
+from events.reports import metrics
 from tests.conftest import make_event, success
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError
 from django.test import Client
 
-from events import spreadsheets
-from events.export import ENDED_EARLY, Format
+from events.reports import spreadsheets
+from events.reports.export import ENDED_EARLY, Format
 from tests.conftest import make_event, success
 
 FORM = Format(("format_v1_name", "at", "told", "count"), moments=(1,), times=(2,))

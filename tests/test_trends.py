@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.auth.models import User
 
-from events import clock, trends
+from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
 from events.models import FailureGroup
-from events.trends import Attention
+from events.reports import trends
+from events.reports.trends import Attention
 from tests.conftest import make_event, success
 
 pytestmark = pytest.mark.django_db

@@ -5,9 +5,10 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from events import clock, metrics, retention
+from events import clock, retention
 from events.management.account import login
 from events.models import AuditEntry, Correction
+from events.reports import metrics
 from tests.conftest import make_event, success
 from tests.storage import locked_events
 

@@ -9,11 +9,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from events import clock, metrics, retention
+from events import clock, retention
 from events.counting import site_days
 from events.management.account import login
 from events.management.progress import Progress
 from events.models import Event
+from events.reports import metrics
 
 MAX_DAYS = 36_500
 

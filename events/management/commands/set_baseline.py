@@ -4,10 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import clock, metrics
+from events import clock
 from events.counting import rollups
-from events.forms import BaselineForm
 from events.management.account import login
+from events.reports import metrics
+from events.reports.forms import BaselineForm
 
 
 class Command(BaseCommand):

@@ -7,14 +7,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from events import clock, metrics
+from events import clock
 from events.counting import corrections
 from events.counting.corrections import Preview, Selection
-from events.forms import CorrectionForm, UndoForm
 from events.ingest.writer import StorageUnavailable
 from events.management.account import login
 from events.management.progress import Progress
 from events.models import Correction
+from events.reports import metrics
+from events.reports.forms import CorrectionForm, UndoForm
 
 SHOWN = 5
 HISTORY = 20

@@ -15,7 +15,6 @@ from django.db.models import F, Q, Sum
 
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.counting.releases import NO_RELEASES
-from events.failures import Criteria
 from events.models import (
     CounterBaseline,
     Event,
@@ -27,6 +26,7 @@ from events.models import (
     ModeRollup,
 )
 from events.querysets import SUCCESS
+from events.reports.failures import Criteria
 
 BUCKETS = {"day": DAY_MS, "hour": HOUR_MS}
 MAX_MS = 400_000 * DAY_MS  # beyond year 3000

@@ -16,7 +16,7 @@ from xlsxwriter import Workbook
 from xlsxwriter.format import Format as Style
 from xlsxwriter.worksheet import Worksheet
 
-from events.export import ENDED_EARLY, Format
+from events.reports.export import ENDED_EARLY, Format
 
 # Of the 1,048,576 rows that a sheet may have, one is the header.
 ROWS_A_SHEET = 1_048_575

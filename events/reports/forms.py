@@ -8,9 +8,9 @@ from django import forms
 
 from events import audit
 from events.counting.corrections import Selection
-from events.failures import Criteria, Position
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
+from events.reports.failures import Criteria, Position
 from events.visible_text import is_visible
 
 WINDOWS = {

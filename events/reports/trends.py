@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db.models import F, Q
 
 from events.models import FailureGroup
-from events.ranking import failures_between, is_status, status_of
+from events.reports.ranking import failures_between, is_status, status_of
 
 # Less than this much more is no growth that anyone should be called for.
 LEAST_GROWTH = 3

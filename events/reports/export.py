@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError
 
-from events import audit, clock, ranking
+from events import audit, clock
 from events.models import AuditKind
+from events.reports import ranking
 
 logger = logging.getLogger(__name__)
 

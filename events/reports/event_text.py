@@ -3,8 +3,8 @@
 import json
 from typing import Any, NamedTuple
 
-from events import failures
 from events.models import Event
+from events.reports import failures
 
 FOLD_AFTER = 25
 
