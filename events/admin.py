@@ -11,12 +11,13 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from events import audit, clock, retention
+from events import audit, clock
 from events.admin_pages import PagesAdmin, export_response
 from events.correction_admin import CorrectionAdmin
 from events.counting import corrections, rollups
 from events.group_admin import FailureGroupAdmin
 from events.ingest import tokens
+from events.maintenance import retention
 from events.models import AuditEntry, Correction, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
 from events.querysets import SUCCESS
 from events.reports import event_text, export, failures, metrics

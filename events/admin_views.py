@@ -8,11 +8,12 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from events import charts, disk
+from events import charts
 from events.counting import site_days
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.ingest import refused_hosts
 from events.ingest.refusals import Outcome
+from events.maintenance import disk
 from events.querysets import SUCCESS
 from events.reports import metrics, trends
 from events.reports.metrics import Bucket, Cell, Slice

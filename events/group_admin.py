@@ -13,12 +13,13 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
-from events import audit, charts, clock, retention
+from events import audit, charts, clock
 from events.admin_pages import PagesAdmin, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
 from events.grouping import triage
+from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup
 from events.reports import breakdowns, event_text, export, failures, metrics, ranking
 from events.reports.breakdowns import Part

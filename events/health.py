@@ -6,7 +6,7 @@ import time
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from events import disk
+from events.maintenance import disk
 from events.models import ReadinessProbe
 
 # Anyone may ask, so one answer serves everyone for a moment.

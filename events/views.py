@@ -11,10 +11,11 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from events import api_schema, attempts, clock, disk, health, rows
+from events import api_schema, attempts, clock, health, rows
 from events.answers import answer, exception_handler, outcome_of, refusal
-from events.disk import Room
 from events.ingest import contract, guards, quotas, refusals, writer
+from events.maintenance import disk
+from events.maintenance.disk import Room
 from events.reports import failures, metrics
 from events.reports.failures import Position
 from events.reports.forms import EventFilter, SummaryQuery, TimeseriesQuery

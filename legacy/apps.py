@@ -15,7 +15,7 @@ class OldSystem(AppConfig):
         from legacy import checks  # noqa: F401  (registers it)
 
     def retention(self) -> Any:
-        """Return what a prune and an erasure ask of this app: its `events.retention.Adjunct`."""
+        """Return what a prune and an erasure ask of this app: its `events.maintenance.retention.Adjunct`."""
         from legacy import retention
 
         return retention

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from django.db import transaction
 from django.db.models import QuerySet
 
-from events import retention
 from events.ingest import writer
+from events.maintenance import retention
 from events.querysets import SUCCESS
 from events.reports import failures
 from events.reports.failures import Criteria

@@ -13,10 +13,11 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Model, Sum
 
-from events import clock, retention
+from events import clock
 from events.counting import rollups
 from events.counting.buckets import DAY_MS
 from events.ingest import contract, writer
+from events.maintenance import retention
 from events.models import AuditEntry, AuditKind, CounterBaseline, Event, EventType, Source
 from events.querysets import SUCCESS
 from events.reports import metrics

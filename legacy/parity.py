@@ -22,9 +22,9 @@ from typing import Any
 
 from django.conf import settings
 
-from events import retention
 from events.counting.buckets import DAY_MS
 from events.ingest import refusals
+from events.maintenance import retention
 from events.models import Event, Source
 from events.querysets import SUCCESS, in_pages
 from events.reports import failures, metrics

@@ -1,4 +1,4 @@
-"""What a prune and an erasure do to the old tables: `events.retention.Adjunct`.
+"""What a prune and an erasure do to the old tables: `events.maintenance.retention.Adjunct`.
 
 Sessions that the old counter knows are a count and no text, so a prune leaves them. An erased session is counted under
 a keyed hash of its name.

@@ -22,10 +22,11 @@ from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
-from events import clock, disk
+from events import clock
 from events.counting import buckets, releases
 from events.grouping import groups
 from events.ingest import contract, quotas, refusals, refused_hosts, writer
+from events.maintenance import disk
 from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount

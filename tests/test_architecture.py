@@ -16,8 +16,8 @@ WRITERS = {
     "Event": {
         "events/counting/corrections.py",
         "events/ingest/writer.py",
-        "events/regrouping.py",
-        "events/retention.py",
+        "events/maintenance/regrouping.py",
+        "events/maintenance/retention.py",
     },
     "LifetimeTotal": {"events/counting/rollups.py"},
     "HourlyRollup": {"events/counting/rollups.py"},
@@ -33,7 +33,7 @@ WRITERS = {
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},
     "SiteDay": {"events/counting/site_days.py"},
-    "RetentionMark": {"events/retention.py"},
+    "RetentionMark": {"events/maintenance/retention.py"},
     "GroupHour": {"events/grouping/groups.py"},
     "GroupShare": {"events/grouping/groups.py"},
 }

@@ -11,12 +11,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from events import clock, demo, retention
+from events import clock
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.counting.corrections import AlreadyUndone, NothingMatches, Selection
 from events.grouping import groups
 from events.ingest import contract, writer
+from events.maintenance import demo, retention
 from events.models import (
     AuditEntry,
     Correction,

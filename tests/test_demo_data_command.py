@@ -14,11 +14,12 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from events import clock, demo, regrouping
+from events import clock
 from events.counting import buckets, rollups
 from events.grouping.fingerprints import fingerprint
 from events.grouping.groups import MAX_NEW_A_DAY
 from events.ingest import contract
+from events.maintenance import demo, regrouping
 from events.models import Event, FailureGroup, GroupHour, GroupShare, HourlyRollup, LifetimeTotal, Release
 from events.querysets import SUCCESS
 from legacy import old_tables

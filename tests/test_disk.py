@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from events import clock, disk, health, retention, rows
+from events import clock, health, rows
 from events.ingest import writer
+from events.maintenance import disk, retention
 from events.models import Event
 from legacy import copying
 from legacy.models import ClientLog, ModeInForce
@@ -208,7 +209,7 @@ def test_with_nearly_no_room_nothing_is_stored(
 
 
 def test_each_change_is_logged_once(free: Callable[[int], None], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="events.disk"):
+    with caplog.at_level(logging.INFO, logger="events.maintenance.disk"):
         for number in (LEAST - 1, LEAST - 2, 0, LEAST):
             disk._looked_at = float("-inf")
             disk.free_bytes = lambda number=number: number  # type: ignore[misc, assignment]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from events import regrouping
 from events.counting import arrivals, buckets, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
 from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
+from events.maintenance import regrouping
 from events.models import Arrival, Event, FailureGroup, HourlyRollup, KnownName, Release
 from events.reports import metrics
 from events.rows import EventRow

@@ -8,11 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
-from events import regrouping
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
 from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
+from events.maintenance import regrouping
 from events.models import Event, FailureGroup, GroupHour, GroupShare, Release, Source
 from events.rows import EventRow
 from tests.conftest import make_event, payload, success

@@ -10,9 +10,10 @@ import pytest
 from django.core.management import call_command
 from django.db.models import Sum
 
-from events import clock, retention
+from events import clock
 from events.counting import rollups
 from events.counting.buckets import DAY_MS
+from events.maintenance import retention
 from events.models import Event, FailureGroup, LifetimeTotal
 from events.reports import metrics
 from legacy import d1_import, modes, old_tables

@@ -12,11 +12,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import clock, demo, regrouping, retention
+from events import clock
 from events.counting import site_days
 from events.counting.buckets import DAY_MS
 from events.grouping import groups
 from events.ingest import contract, writer
+from events.maintenance import demo, regrouping, retention
 from events.models import (
     AuditEntry,
     Event,

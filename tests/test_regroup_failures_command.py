@@ -8,12 +8,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from events import regrouping
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import fingerprints, groups, triage
 from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
+from events.maintenance import regrouping
 from events.models import Event, FailureGroup, GroupHour, GroupShare
 from tests.conftest import make_event, payload, success
 

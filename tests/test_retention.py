@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from events import demo, retention
 from events.counting import buckets, rollups
 from events.ingest import writer
+from events.maintenance import demo, retention
 from events.models import Event, HourlyRollup, LifetimeTotal, Source
 from tests.conftest import make_event, payload, success
 

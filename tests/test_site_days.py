@@ -8,8 +8,9 @@ import pytest
 from django.db import connection, connections
 from django.test import Client, override_settings
 
-from events import clock, disk
+from events import clock
 from events.counting import site_days
+from events.maintenance import disk
 from events.models import SiteDay
 from events.templatetags.telemetry import in_bytes
 from telemetry_site import rsgi

@@ -5,7 +5,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from events import clock, retention
+from events import clock
+from events.maintenance import retention
 from events.management.account import login
 from events.models import AuditEntry, Correction
 from events.reports import metrics

@@ -8,9 +8,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from events import clock, retention
+from events import clock
 from events.counting import site_days
 from events.ingest import refused_hosts, tokens
+from events.maintenance import retention
 from events.models import AuditEntry, Event, IngestToken, RefusedHost, RetentionMark, SiteDay
 from events.reports import metrics
 from tests.conftest import make_event, sign_in, success

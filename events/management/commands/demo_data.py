@@ -9,8 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from events import clock, demo, retention
+from events import clock
 from events.ingest import writer
+from events.maintenance import demo, retention
 from events.management.progress import Progress
 from events.models import Event, Source
 from events.rows import EventRow

@@ -8,7 +8,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
-from events import clock, retention
+from events import clock
+from events.maintenance import retention
 from events.management.account import login
 from events.management.file_search import holding
 

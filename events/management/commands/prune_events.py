@@ -9,8 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from events import clock, retention
+from events import clock
 from events.counting import site_days
+from events.maintenance import retention
 from events.management.account import login
 from events.management.progress import Progress
 from events.models import Event

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import clock, retention
+from events import clock
 from events.counting import rollups
+from events.maintenance import retention
 from events.reports import metrics
 
 _SHOWN_A_DAY = 10

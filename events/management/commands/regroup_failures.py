@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from events import clock, regrouping, retention
+from events import clock
+from events.maintenance import regrouping, retention
 from events.management.progress import Progress
 
 _SHOWN = 20

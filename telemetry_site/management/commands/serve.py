@@ -19,8 +19,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from events import clock, regrouping
+from events import clock
 from events.counting import site_days
+from events.maintenance import regrouping
 from events.models import Event
 from telemetry_site import env, expired_sessions, lock
 

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 
-from events import clock, retention
+from events import clock
 from events.counting import arrivals, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.counting.upserts import change
 from events.grouping import groups
 from events.grouping.fingerprints import ALGORITHM, Fingerprint, fingerprint
+from events.maintenance import retention
 from events.models import Event, FailureGroup, GroupHour, GroupShare
 
 BATCH_EVENTS = 500  # a commit beside it waits for one batch
