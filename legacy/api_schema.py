@@ -4,7 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
-from events.api_schema import COUNT, STRING, TOTAL, just, obj, refusals
+from events.api.schema import COUNT, STRING, TOTAL, just, obj, refusals
 
 OLD: dict[str, Any] = {"deprecated": True, "auth": [{}], "tags": ["old routes"]}
 GONE = {410: obj({"ok": just(False), "error": STRING, "successor": STRING})}

@@ -10,12 +10,12 @@ from django.urls import ResolverMatch
 from django.utils.http import http_date
 
 from events import clock
-from events.answers import answer, refusal
+from events.api.answers import answer, refusal
+from events.api.views import IngestViewSet, PublicViewSet, count_stored, fitted, has_admin_token, let_in, note_refusal
 from events.ingest import contract, guards, writer
 from events.models import Event
 from events.reports import failures
 from events.reports.failures import Criteria
-from events.views import IngestViewSet, PublicViewSet, count_stored, fitted, has_admin_token, let_in, note_refusal
 from legacy import api_schema, modes, old_tables, translate
 from legacy.models import ClientLog, LegacyCount, Mode
 

@@ -6,10 +6,10 @@ from django.template.loader import render_to_string
 from django.views import defaults
 
 from events import clock
-from events.answers import refusal
+from events.api.answers import refusal
+from events.api.views import note_refusal
 from events.ingest import refused_hosts
 from events.ingest.refusals import Outcome
-from events.views import note_refusal
 from telemetry_site import refused_forms
 
 

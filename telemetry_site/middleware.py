@@ -16,7 +16,7 @@ from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
-from events.answers import HEADERS, refusal
+from events.api.answers import HEADERS, refusal
 from telemetry_site.errors import host_refusal
 
 MOST_ACCEPT_CHARACTERS = 1_024

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from events.urls import public_urlpatterns
+from events.api.urls import public_urlpatterns
 
 urlpatterns = [
     *public_urlpatterns,

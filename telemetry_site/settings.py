@@ -267,7 +267,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "events.answers.exception_handler",
+    "EXCEPTION_HANDLER": "events.api.answers.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -277,7 +277,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",  # what Pydantic writes
     "TAGS": [{"name": name} for name in ("events", "reads", "health", "old routes")],
     "SERVE_INCLUDE_SCHEMA": False,
-    "PREPROCESSING_HOOKS": ["events.api_schema.without_last_slash"],
+    "PREPROCESSING_HOOKS": ["events.api.schema.without_last_slash"],
     "APPEND_COMPONENTS": {
         "securitySchemes": {
             "adminToken": {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN"},

@@ -17,8 +17,9 @@ from django.core.signing import BadSignature, TimestampSigner
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from events import attempts, clock
-from events.attempts import Count, Limit
+from events import clock
+from events.api import attempts
+from events.api.attempts import Count, Limit
 from events.ingest import guards
 
 KNOWN_COOKIE = "known_browser"

@@ -7,7 +7,7 @@ from telemetry_site.demo_page import DemoPage
 
 urlpatterns = [
     path("", include("telemetry_site.public_urls")),
-    path("", include("events.urls")),
+    path("", include("events.api.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("admin/", admin.site.urls),
     path("api/schema/", ApiSchema.as_view(), name="api-schema"),

@@ -10,9 +10,9 @@ from django.core.cache import caches
 from django.test import Client, override_settings
 
 from events import clock
+from events.api.views import WRONG_TOKENS
 from events.ingest import guards, writer
 from events.reports import metrics
-from events.views import WRONG_TOKENS
 from tests.conftest import sign_in
 
 pytestmark = pytest.mark.django_db

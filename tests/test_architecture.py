@@ -151,8 +151,8 @@ def test_only_the_writers_write() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("events/views.py", "Event.objects.create(id='1')"),
-        ("events/views.py", "Event(id='1').save()"),
+        ("events/api/views.py", "Event.objects.create(id='1')"),
+        ("events/api/views.py", "Event(id='1').save()"),
         ("events/admin.py", "def act(self, request, queryset: 'EventQuerySet[Event]'):\n    queryset.delete()"),
         ("events/admin.py", "def act(event: Event) -> None:\n    event.save()"),
         ("legacy/views.py", "old = Event.objects.failures()\nfor event in old.newest_first():\n    event.delete()"),

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from events import clock, health, rows
+from events import clock, rows
+from events.api import health
 from events.ingest import writer
 from events.maintenance import disk, retention
 from events.models import Event

@@ -15,7 +15,7 @@ from django.apps import apps
 from django.core.management import find_commands, get_commands
 from django.urls import URLPattern, URLResolver
 
-from events.answers import answer
+from events.api.answers import answer
 from events.ingest import contract
 from telemetry_site.urls import urlpatterns
 

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from events import clock, health
+from events import clock
+from events.api import health
 from tests.refusals import expect_answer
 from tests.storage import locked_events, read_only_database
 

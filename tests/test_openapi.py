@@ -10,8 +10,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, reverse
 
+from events.api.urls import urlpatterns as staff_urlpatterns
 from events.ingest.contract import EventPayload
-from events.urls import urlpatterns as staff_urlpatterns
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from tests.conftest import payload
 

@@ -1,6 +1,6 @@
 from django.urls import re_path
 
-from events.views import EventViewSet, FailureViewSet, FlashCountViewSet, HealthViewSet, MetricsViewSet
+from events.api.views import EventViewSet, FailureViewSet, FlashCountViewSet, HealthViewSet, MetricsViewSet
 
 # Routes that anyone may call. Each answers with and without a trailing slash: a redirect would lose a body.
 public_urlpatterns = [

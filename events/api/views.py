@@ -11,8 +11,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from events import api_schema, attempts, clock, health, rows
-from events.answers import answer, exception_handler, outcome_of, refusal
+from events import clock, rows
+from events.api import attempts, health, schema
+from events.api.answers import answer, exception_handler, outcome_of, refusal
 from events.ingest import contract, guards, quotas, refusals, writer
 from events.maintenance import disk
 from events.maintenance.disk import Room
@@ -101,7 +102,7 @@ def count_stored(request: HttpRequest, event: EventRow, *, copies: int = 1) -> N
 class EventViewSet(IngestViewSet):
     """The one door of new events."""
 
-    @api_schema.EVENT
+    @schema.EVENT
     def create(self, request: HttpRequest) -> HttpResponse:
         let_in(request, guards.INGEST)
         guards.check_token(request)
@@ -111,7 +112,7 @@ class EventViewSet(IngestViewSet):
         count_stored(request, event, copies=outcome.stored)
         return answer(201 if outcome.stored else 200, _as_json(outcome))
 
-    @api_schema.BATCH
+    @schema.BATCH
     def batch(self, request: HttpRequest) -> HttpResponse:
         let_in(request, guards.BATCH)
         guards.check_token(request)
@@ -142,18 +143,18 @@ def _as_json(outcome: writer.Outcome) -> dict[str, Any]:
 
 
 class FlashCountViewSet(PublicViewSet):
-    @api_schema.FLASH_COUNT
+    @schema.FLASH_COUNT
     def retrieve(self, request: HttpRequest) -> HttpResponse:
         guards.check_rate(request, guards.READ)
         return answer(200, {"ok": True, "total": metrics.flash_count().total})
 
 
 class HealthViewSet(PublicViewSet):
-    @api_schema.HEALTH
+    @schema.HEALTH
     def live(self, request: HttpRequest) -> HttpResponse:
         return answer(200, {"ok": True, "service": "telemetry-site"})
 
-    @api_schema.READY
+    @schema.READY
     def ready(self, request: HttpRequest) -> HttpResponse:
         fault = health.storage_fault(clock.now_ms())
         if fault is None:
@@ -220,7 +221,7 @@ class StaffViewSet(ViewSet):
 
 
 class MetricsViewSet(StaffViewSet):
-    @api_schema.SUMMARY
+    @schema.SUMMARY
     def summary(self, request: Request) -> HttpResponse:
         query = SummaryQuery(request.query_params)
         if not query.is_valid():
@@ -228,7 +229,7 @@ class MetricsViewSet(StaffViewSet):
         days = query.cleaned_data["days"] or 30
         return answer(200, {"ok": True, **metrics.summary(days, clock.today())})
 
-    @api_schema.TIMESERIES
+    @schema.TIMESERIES
     def timeseries(self, request: Request) -> HttpResponse:
         query = TimeseriesQuery(request.query_params)
         if not query.is_valid():
@@ -242,7 +243,7 @@ class MetricsViewSet(StaffViewSet):
 
 
 class FailureViewSet(StaffViewSet):
-    @api_schema.FAILURES
+    @schema.FAILURES
     def newest(self, request: Request) -> HttpResponse:
         query = EventFilter(request.query_params)
         if not query.is_valid():
