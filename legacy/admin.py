@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
 from events import clock
-from events.admin_pages import PagesAdmin, export_response
+from events.admin.pages import PagesAdmin, export_response
 from events.ingest.writer import StorageUnavailable
 from events.reports import export
 from legacy import admin_views, modes, old_tables, parity

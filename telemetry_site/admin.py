@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from events import clock
-from events.admin_views import RANGES, overview
 from telemetry_site import expired_sessions, sign_in
 
 FIRST_PAGES = ["FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "IngestToken", "AuditEntry"]
@@ -34,6 +33,9 @@ class TelemetryAdminSite(admin.AdminSite):
         return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        # The pages of `events.admin` register with this site, so it must exist before they are imported.
+        from events.admin.overview import RANGES, overview
+
         now = clock.now()
         context: dict[str, Any] = {
             "now": now,

@@ -9,7 +9,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import charts, clock
+from events import clock
+from events.admin import charts
 from events.counting import rollups
 from events.counting.buckets import DAY_MS
 from events.models import EventType

@@ -153,8 +153,8 @@ def test_only_the_writers_write() -> None:
     [
         ("events/api/views.py", "Event.objects.create(id='1')"),
         ("events/api/views.py", "Event(id='1').save()"),
-        ("events/admin.py", "def act(self, request, queryset: 'EventQuerySet[Event]'):\n    queryset.delete()"),
-        ("events/admin.py", "def act(event: Event) -> None:\n    event.save()"),
+        ("events/admin/events.py", "def act(self, request, queryset: 'EventQuerySet[Event]'):\n    queryset.delete()"),
+        ("events/admin/events.py", "def act(event: Event) -> None:\n    event.save()"),
         ("legacy/views.py", "old = Event.objects.failures()\nfor event in old.newest_first():\n    event.delete()"),
         ("events/ingest/writer.py", "LifetimeTotal.objects.update_or_create(event_type='x')"),
         ("events/counting/rollups.py", "Event.objects.filter(id='1').update(message='')"),

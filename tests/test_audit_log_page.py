@@ -10,7 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from events import admin, audit, clock
+from events import audit, clock
+from events.admin import events
 from events.models import AuditEntry, AuditKind, FailureGroup, IngestToken
 from tests.conftest import make_event, sign_in, text_of
 
@@ -107,7 +108,7 @@ def test_what_is_no_filter_is_told_so(client: Client, query: dict[str, str]) -> 
 
 
 def test_pages_are_bounded_and_lose_nobody(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "PAGE_ROWS", 2)
+    monkeypatch.setattr(events, "PAGE_ROWS", 2)
     now = clock.now()
     for number in range(5):
         audit.note(AuditKind.TOKEN, f"{number}", who="olga", at=now)  # within one millisecond

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from events import correction_admin
+from events.admin import corrections
 from events.models import Correction, Event
 from events.reports import metrics
 from tests.conftest import make_event, sign_in, success, text_of
@@ -79,12 +79,12 @@ def test_nothing_matches_is_said(client: Client) -> None:
 def test_too_many_for_a_request_are_left_to_the_command(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     sign_in(client, "Maintainers")
     store(3)
-    monkeypatch.setattr(correction_admin, "MOST_BY_PAGE", 2)
+    monkeypatch.setattr(corrections, "MOST_BY_PAGE", 2)
     assert "<code>manage.py void_flashes --since" in confirm(client, 3)
     assert metrics.flash_count().total == 3
     monkeypatch.undo()
     confirm(client, 3)
-    monkeypatch.setattr(correction_admin, "MOST_BY_PAGE", 2)
+    monkeypatch.setattr(corrections, "MOST_BY_PAGE", 2)
     undo = f"{PATH}{Correction.objects.get().pk}/undo/"
     assert "manage.py void_flashes --undo" in text_of(client.post(undo, {"reason": "real"}))
     assert metrics.flash_count().total == 0

@@ -278,7 +278,7 @@ def test_nothing_chosen_changes_nothing(maintainer: Client, asked: dict[str, str
 
 
 def test_too_many_at_once_are_refused(maintainer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("events.group_admin.MAX_AT_ONCE", 1)
+    monkeypatch.setattr("events.admin.groups.MAX_AT_ONCE", 1)
     for message in ("alpha", "bravo"):
         make_event(message=message)
     answer = maintainer.post(DECIDE, {"action": "resolve", "all": "1"}, follow=True)

@@ -12,10 +12,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
 from events import audit, clock
-from events.admin_pages import PagesAdmin, export_response
-from events.correction_admin import CorrectionAdmin
+from events.admin.pages import PagesAdmin, export_response
 from events.counting import corrections, rollups
-from events.group_admin import FailureGroupAdmin
 from events.ingest import tokens
 from events.maintenance import retention
 from events.models import AuditEntry, Correction, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
@@ -27,9 +25,6 @@ PAGE_ROWS = 50
 NAMES_OF_DAYS = 30
 GROUPS_FOUND = 5
 CORRECTIONS_SHOWN = 20
-
-admin.site.register(FailureGroup, FailureGroupAdmin)
-admin.site.register(Correction, CorrectionAdmin)
 
 
 class EventAdmin(PagesAdmin):

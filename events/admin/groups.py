@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -13,11 +13,12 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
-from events import audit, charts, clock
-from events.admin_pages import PagesAdmin, export_response
+from events import audit, clock
+from events.admin import charts
+from events.admin.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
+from events.admin.pages import PagesAdmin, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
 from events.grouping import triage
 from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup
@@ -102,6 +103,7 @@ class Facts(NamedTuple):
     more: int
 
 
+@admin.register(FailureGroup)
 class FailureGroupAdmin(PagesAdmin):
     """What fails, for whom, since when, and is it fixed."""
 

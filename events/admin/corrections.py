@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
 from events import clock
-from events.admin_pages import PagesAdmin
+from events.admin.pages import PagesAdmin
 from events.counting import corrections
 from events.counting.corrections import AlreadyUndone, NothingMatches
 from events.ingest.writer import StorageUnavailable
@@ -30,6 +30,7 @@ _STOPPED = (
 )
 
 
+@admin.register(Correction)
 class CorrectionAdmin(PagesAdmin):
     """Corrections of the public count: a form that previews, the history, and the undo of each."""
 

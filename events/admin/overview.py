@@ -8,7 +8,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from events import charts
+from events.admin import charts
 from events.counting import site_days
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.ingest import refused_hosts
