@@ -102,7 +102,7 @@ def main() -> None:
     maintainer, _ = User.objects.get_or_create(username="benchmark", is_staff=True, is_superuser=True)
     client.force_login(maintainer)
     client.get("/admin/")
-    # As telemetry_site/rsgi.py does, once all is loaded.
+    # As telemetry_site/server/rsgi.py does, once all is loaded.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from telemetry_site.deadlines import Deadlines
+from telemetry_site.server.deadlines import Deadlines
 
 
 async def after(seconds: float, result: str) -> str:

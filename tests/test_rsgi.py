@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_site.rsgi import pool_name
+from telemetry_site.server.rsgi import pool_name
 from tests.conftest import payload, success
 from tests.servers import Server, served, wait_until
 

@@ -13,8 +13,8 @@ from events.counting import site_days
 from events.maintenance import disk
 from events.models import SiteDay
 from events.templatetags.telemetry import in_bytes
-from telemetry_site import rsgi
-from telemetry_site.threads import ThreadPool
+from telemetry_site.server import rsgi
+from telemetry_site.server.threads import ThreadPool
 from tests.conftest import make_event, sign_in, success
 from tests.servers import PATIENCE_SECONDS
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from telemetry_site import threads
-from telemetry_site.threads import ThreadPool
+from telemetry_site.server import threads
+from telemetry_site.server.threads import ThreadPool
 
 SIZE = 8
 ENOUGH_SECONDS = 20.0

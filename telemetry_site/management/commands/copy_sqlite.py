@@ -20,7 +20,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from events.management.progress import Progress
-from telemetry_site import lock
+from telemetry_site.server import lock
 
 ROWS_AT_ONCE = 1_000
 # Each database says itself which migrations it has: they describe its own tables.

@@ -23,7 +23,8 @@ from events import clock
 from events.counting import site_days
 from events.maintenance import regrouping
 from events.models import Event
-from telemetry_site import env, expired_sessions, lock
+from telemetry_site import env, expired_sessions
+from telemetry_site.server import lock
 
 STOP_SECONDS = 9  # then a stalled worker is killed, and all is over within ten
 HEADER_MS = 10_000
@@ -172,7 +173,7 @@ def _granian(address: str) -> list[str]:
         sys.executable,
         "-m",
         "granian",
-        "telemetry_site.rsgi:app",
+        "telemetry_site.server.rsgi:app",
         "--interface=rsgi",
         f"--host={address}",
         f"--port={settings.PORT}",

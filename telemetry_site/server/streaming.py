@@ -15,7 +15,7 @@ from typing import Any
 
 from granian.rsgi import HTTPProtocol
 
-from telemetry_site.threads import ThreadPool
+from telemetry_site.server.threads import ThreadPool
 
 logger = logging.getLogger(__name__)
 

@@ -21,12 +21,13 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from events import clock
 from events.ingest.refusals import Outcome
-from telemetry_site import environ, listener, lock, request_head, streaming
-from telemetry_site.deadlines import Deadlines
+from telemetry_site import request_head
 from telemetry_site.request_head import JSON_HEADERS, PAGES, Headers, Refusal, is_below
+from telemetry_site.server import environ, listener, lock, streaming
+from telemetry_site.server.deadlines import Deadlines
+from telemetry_site.server.streaming import Chunks
+from telemetry_site.server.threads import ThreadPool
 from telemetry_site.sqlite.base import DatabaseWrapper
-from telemetry_site.streaming import Chunks
-from telemetry_site.threads import ThreadPool
 from telemetry_site.wsgi import site
 
 logger = logging.getLogger(__name__)
