@@ -1,6 +1,6 @@
 from django.urls import re_path
 
-from legacy.views import ClientLogViewSet, CounterViewSet, RecentViewSet
+from legacy.routes.views import ClientLogViewSet, CounterViewSet, RecentViewSet
 
 urlpatterns = [
     re_path(r"^client-log/?$", ClientLogViewSet.as_view({"post": "create"}), name="client-log"),

@@ -16,8 +16,9 @@ from events.ingest import contract, guards, writer
 from events.models import Event
 from events.reports import failures
 from events.reports.failures import Criteria
-from legacy import api_schema, modes, old_tables, translate
+from legacy import modes, old_tables, translate
 from legacy.models import ClientLog, LegacyCount, Mode
+from legacy.routes import schema
 
 # RFC 9745: deprecated since the day of the plan, 2026-02-12.
 DEPRECATED_SINCE = "@1770854400"
@@ -51,7 +52,7 @@ class OldRoute(PublicViewSet):
 
 
 class ClientLogViewSet(OldRoute, IngestViewSet):
-    @api_schema.CLIENT_LOG
+    @schema.CLIENT_LOG
     def create(self, request: HttpRequest) -> HttpResponse:
         let_in(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
@@ -69,12 +70,12 @@ class ClientLogViewSet(OldRoute, IngestViewSet):
 
 
 class CounterViewSet(OldRoute, IngestViewSet):
-    @api_schema.COUNTER
+    @schema.COUNTER
     def count(self, request: HttpRequest) -> HttpResponse:
         guards.check_rate(request, guards.READ)
         return answer(200, {"ok": True, "total": modes.count_now()})
 
-    @api_schema.INCREMENT
+    @schema.INCREMENT
     def increment(self, request: HttpRequest) -> HttpResponse:
         let_in(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
@@ -97,7 +98,7 @@ def kept_apart(row: ClientLog | LegacyCount) -> bool | None:
 
 
 class RecentViewSet(OldRoute):
-    @api_schema.RECENT
+    @schema.RECENT
     def newest(self, request: HttpRequest) -> HttpResponse:
         guards.check_rate(request, guards.READ)
         if not settings.ADMIN_TOKEN:
