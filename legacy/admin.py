@@ -15,7 +15,8 @@ from events import clock
 from events.admin.pages import PagesAdmin, export_response
 from events.ingest.writer import StorageUnavailable
 from events.reports import export
-from legacy import admin_views, modes, old_tables, parity
+from legacy import admin_views, old_tables
+from legacy.cutover import modes, parity
 from legacy.forms import SwitchForm
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun
 

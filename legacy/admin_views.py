@@ -14,7 +14,8 @@ from django.urls import reverse
 from events.counting import corrections
 from events.models import Correction, CounterBaseline, Event, EventType
 from events.reports import metrics
-from legacy import modes, old_tables, translate
+from legacy import old_tables, translate
+from legacy.cutover import modes
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun, Verdict
 
 HISTORY = 50

@@ -16,13 +16,13 @@ class OldSystem(AppConfig):
 
     def retention(self) -> Any:
         """Return what a prune and an erasure ask of this app: its `events.maintenance.retention.Adjunct`."""
-        from legacy import retention
+        from legacy.cutover import retention
 
         return retention
 
     def corrections(self) -> Any:
         """Return what a correction of the count asks of this app: its `events.counting.corrections.Adjunct`."""
-        from legacy import corrections
+        from legacy.cutover import corrections
 
         return corrections
 

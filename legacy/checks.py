@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register  # noqa: A004 (Django's own names)
 from django.db import DatabaseError, connection
 
-from legacy import modes
+from legacy.cutover import modes
 from legacy.models import Mode
 
 

@@ -22,7 +22,8 @@ from events.models import AuditEntry, AuditKind, CounterBaseline, Event, EventTy
 from events.querysets import SUCCESS
 from events.reports import metrics
 from events.rows import EventRow, content_id, identified
-from legacy import modes, old_tables, translate
+from legacy import old_tables, translate
+from legacy.cutover import modes
 from legacy.d1_staging import PAGES_KEPT_KIB, Staged, without_nul
 from legacy.models import ClientLog, ImportRun, LegacyCount, Mode
 

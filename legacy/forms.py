@@ -5,9 +5,9 @@ from typing import Any
 
 from django import forms
 
-from legacy import parity
+from legacy.cutover import parity
+from legacy.cutover.parity import CutOff
 from legacy.models import Mode
-from legacy.parity import CutOff
 
 
 class SwitchForm(forms.Form):

@@ -71,7 +71,7 @@ def _clean_process() -> None:
     quotas.forget()
     disk.forget()
     if apps.is_installed("legacy"):
-        from legacy import modes
+        from legacy.cutover import modes
 
         modes.forget()
     for cache in caches.all():

@@ -13,7 +13,7 @@ from django.db import connection
 from events import clock
 from events.ingest import writer
 from events.models import Event
-from legacy import copying, modes
+from legacy.cutover import copying, modes
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, success
 

@@ -17,7 +17,8 @@ from events.counting import rollups, site_days
 from events.counting.buckets import DAY_MS
 from events.ingest import writer
 from events.models import Event
-from legacy import modes, old_tables, parity, translate
+from legacy import old_tables, translate
+from legacy.cutover import modes, parity
 from legacy.models import ParityRun
 from tests.conftest import make_event, payload, success
 from tests.fixtures.arrivals import failure_arrived, success_arrived

@@ -10,7 +10,8 @@ from events.counting import rollups
 from events.ingest import writer
 from events.models import Event
 from events.reports import metrics
-from legacy import copying, old_tables, translate
+from legacy import old_tables, translate
+from legacy.cutover import copying
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, success
 from tests.fixtures.both_sides import dump

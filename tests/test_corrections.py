@@ -31,7 +31,8 @@ from events.models import (
 )
 from events.reports import metrics
 from events.rows import EventRow
-from legacy import modes, old_tables, parity
+from legacy import old_tables
+from legacy.cutover import modes, parity
 from legacy.models import ImportRun, LegacyCount, Mode, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import export, success_row

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.counting import rollups
 from events.models import CounterBaseline
-from legacy import modes
+from legacy.cutover import modes
 from legacy.models import Cutover, ImportRun
 from tests.conftest import make_event, sign_in, success, text_of
 from tests.fixtures.d1 import baseline_row, export, log_row, success_row

@@ -13,7 +13,7 @@ from events.api import health
 from events.ingest import writer
 from events.maintenance import disk, retention
 from events.models import Event
-from legacy import copying
+from legacy.cutover import copying
 from legacy.models import ClientLog, ModeInForce
 from tests.conftest import payload, sign_in, success
 from tests.refusals import counted, expect_answer

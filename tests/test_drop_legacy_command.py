@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from legacy import archive, modes
+from legacy.cutover import archive, modes
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import payload, sign_in, success
 from tests.fixtures.d1 import EXPORT

@@ -13,7 +13,8 @@ from django.test import Client
 from events import clock
 from events.models import AuditEntry, Event, FailureGroup, HourlyRollup, LifetimeTotal
 from events.reports import metrics
-from legacy import modes, old_tables, parity, translate
+from legacy import old_tables, translate
+from legacy.cutover import modes, parity
 from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import event_row, export, success_row, twin_of

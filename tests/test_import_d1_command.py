@@ -25,7 +25,7 @@ from events import clock
 from events.counting import rollups
 from events.models import CounterBaseline, Event
 from events.reports import metrics
-from legacy import modes
+from legacy.cutover import modes
 from legacy.models import ClientLog, Cutover, ImportRun, LegacyCount, Mode
 from tests.conftest import make_event, payload, success
 from tests.fixtures import d1

@@ -22,7 +22,7 @@ from events.counting import site_days
 from events.counting.buckets import DAY_MS
 from events.ingest import writer
 from events.models import Event
-from legacy import modes, parity
+from legacy.cutover import modes, parity
 from legacy.models import ClientLog, Cutover, LegacyCount, Mode, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.arrivals import success_arrived

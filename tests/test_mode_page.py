@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.ingest import writer
-from legacy import modes, parity
+from legacy.cutover import modes, parity
 from legacy.models import Cutover, ParityRun
 from tests.conftest import make_event, sign_in, success, text_of
 from tests.fixtures.arrivals import success_arrived

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.counting import rollups
 from events.counting.rollups import DAY_MS
-from legacy import parity
+from legacy.cutover import parity
 from legacy.models import ParityRun
 from tests.conftest import make_event, sign_in, text_of
 from tests.fixtures.arrivals import failure_arrived, success_arrived

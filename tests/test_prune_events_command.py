@@ -32,7 +32,8 @@ from events.models import (
 from events.reports import failures, metrics
 from events.reports.failures import Criteria
 from events.rows import EventRow
-from legacy import copying, modes, old_tables, parity, translate
+from legacy import old_tables, translate
+from legacy.cutover import copying, modes, parity
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, sign_in, success
 from tests.fixtures.arrivals import failure_arrived, success_arrived

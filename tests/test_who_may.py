@@ -17,7 +17,7 @@ from events.counting.buckets import HOUR_MS
 from events.counting.corrections import Selection
 from events.ingest import tokens
 from events.models import Event, FailureGroup, IngestToken
-from legacy import parity
+from legacy.cutover import parity
 from legacy.models import ParityRun
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from telemetry_site.urls import urlpatterns

@@ -16,7 +16,8 @@ from events.ingest import contract, guards, writer
 from events.models import Event
 from events.reports import failures
 from events.reports.failures import Criteria
-from legacy import modes, old_tables, translate
+from legacy import old_tables, translate
+from legacy.cutover import modes
 from legacy.models import ClientLog, LegacyCount, Mode
 from legacy.routes import schema
 

@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events import clock
 from events.ingest import refused_hosts, writer
-from legacy import copying, modes, parity
+from legacy.cutover import copying, modes, parity
+from legacy.cutover.parity import Day, Finding
 from legacy.models import Verdict
-from legacy.parity import Day, Finding
 
 HOST_DAYS = 7
 EXIT_STATUS = {Verdict.PROVEN: 0, Verdict.DRIFT: 1, Verdict.NO_EVIDENCE: 2}

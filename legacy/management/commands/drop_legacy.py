@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from events import clock
-from legacy import archive, modes
+from legacy.cutover import archive, modes
 from legacy.models import Mode
 
 

@@ -17,7 +17,8 @@ from django.db import Error as DatabaseError
 
 from events import clock
 from events.ingest.writer import StorageUnavailable
-from legacy import d1_staging, modes
+from legacy import d1_staging
+from legacy.cutover import modes
 from legacy.d1_import import CHUNK, Import, Report
 from legacy.models import Mode
 

@@ -8,7 +8,7 @@ from django.db import Error as DatabaseError
 from events import clock
 from events.ingest.writer import StorageUnavailable
 from events.management.account import login
-from legacy import modes, parity
+from legacy.cutover import modes, parity
 from legacy.models import Cutover, Mode
 
 

@@ -17,7 +17,8 @@ from events.ingest import writer
 from events.models import AuditKind, LifetimeTotal
 from events.querysets import SUCCESS
 from events.reports import metrics
-from legacy import copying, old_tables
+from legacy import old_tables
+from legacy.cutover import copying
 from legacy.models import Cutover, Mode, ModeInForce
 
 REMEMBERED_SECONDS = 1.0

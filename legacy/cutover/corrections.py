@@ -12,7 +12,8 @@ from events.counting.buckets import UNKNOWN
 from events.counting.corrections import Selection
 from events.ingest import writer
 from events.models import Event, Source
-from legacy import copying, modes, old_tables
+from legacy import old_tables
+from legacy.cutover import copying, modes
 from legacy.models import LegacyCount
 
 

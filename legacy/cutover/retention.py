@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from events.querysets import batches
-from legacy import modes, old_tables
+from legacy import old_tables
+from legacy.cutover import modes
 from legacy.models import ClientLog, LegacyCount, ParityRun
 
 LOG_ROWS = "rows of the old log"
