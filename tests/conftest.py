@@ -265,7 +265,7 @@ def sign_in(client: Client, role: str | None = None) -> User:
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
     """Load the SQL of an export as an import does, and close what was loaded at the end."""
-    from legacy import d1_staging
+    from legacy.imports import d1_staging
 
     staged = []
 

@@ -40,7 +40,9 @@ WRITERS = {
 # The SQL of counts, which knows no table: whoever names one to it writes that table.
 UPSERTS = "events/counting/upserts.py"
 # These write SQL to tables of their own: the old system's, and an import's scratch database.
-OLD_TABLES = {f"legacy/{name}.py" for name in ("cutover/archive", "d1_import", "d1_staging", "old_tables")}
+OLD_TABLES = {
+    f"legacy/{name}.py" for name in ("cutover/archive", "imports/d1_import", "imports/d1_staging", "old_tables")
+}
 # It writes all tables alike, into a database where nothing is yet.
 COPIER = "telemetry_site/management/commands/copy_sqlite.py"
 SQL_WRITERS = set.union(OLD_TABLES, {UPSERTS, COPIER}, *WRITERS.values())

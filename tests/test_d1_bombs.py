@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from legacy import d1_staging
-from legacy.d1_staging import RefusedFile
+from legacy.imports import d1_staging
+from legacy.imports.d1_staging import RefusedFile
 from tests.fixtures import d1
 
 TABLE = "CREATE TABLE client_logs(id TEXT PRIMARY KEY, message TEXT);\n"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from legacy import d1_staging
-from legacy.d1_staging import Staged
+from legacy.imports import d1_staging
+from legacy.imports.d1_staging import Staged
 from tests.faults.disks import fill, small_disk
 from tests.fixtures import d1
 from tests.fixtures.d1 import baseline_row, event_row, export, log_row, success_row

@@ -16,8 +16,9 @@ from events.counting.buckets import DAY_MS
 from events.maintenance import retention
 from events.models import Event, FailureGroup, LifetimeTotal
 from events.reports import metrics
-from legacy import d1_import, old_tables
+from legacy import old_tables
 from legacy.cutover import modes
+from legacy.imports import d1_import
 from legacy.models import ClientLog, ImportRun, LegacyCount, ParityRun
 from tests.conftest import make_event, payload, success
 from tests.fixtures.both_sides import dump

@@ -17,9 +17,9 @@ from django.db import Error as DatabaseError
 
 from events import clock
 from events.ingest.writer import StorageUnavailable
-from legacy import d1_staging
 from legacy.cutover import modes
-from legacy.d1_import import CHUNK, Import, Report
+from legacy.imports import d1_staging
+from legacy.imports.d1_import import CHUNK, Import, Report
 from legacy.models import Mode
 
 SCRATCH = "import.scratch"

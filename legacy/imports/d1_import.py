@@ -24,7 +24,7 @@ from events.reports import metrics
 from events.rows import EventRow, content_id, identified
 from legacy import old_tables, translate
 from legacy.cutover import modes
-from legacy.d1_staging import PAGES_KEPT_KIB, Staged, without_nul
+from legacy.imports.d1_staging import PAGES_KEPT_KIB, Staged, without_nul
 from legacy.models import ClientLog, ImportRun, LegacyCount, Mode
 
 CHUNK = 1_000
