@@ -28,6 +28,6 @@ class OldSystem(AppConfig):
 
     def overview_panel(self, request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
         """Return the template and the figures that the admin's index shows of this app; None without the right."""
-        from legacy import admin_views  # models, which are not there yet when apps are made
+        from legacy.admin import pages  # models, which are not there yet when apps are made
 
-        return admin_views.overview_panel(request)
+        return pages.overview_panel(request)

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.counting.rollups import DAY_MS
 from events.models import AuditEntry, Event
-from legacy import admin_views
+from legacy.admin import pages
 from legacy.models import ClientLog, Mode, ModeInForce
 from tests.conftest import payload, sign_in, text_of
 
@@ -97,7 +97,7 @@ def test_dropped_tables_leave_a_page_that_says_so(client: Client, settings: Any,
 def test_the_newest_rows_alone_are_read_and_none_is_counted(
     client: Client, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin_views, "OLD_LOG_ROWS", 2)
+    monkeypatch.setattr(pages, "OLD_LOG_ROWS", 2)
     for name in ("of today", "of yesterday", "of old"):
         post("/client-log", payload(message=name))
     for days_ago, name in ((1, "of yesterday"), (9, "of old")):

@@ -15,13 +15,14 @@ from events import clock
 from events.admin.pages import PagesAdmin, export_response
 from events.ingest.writer import StorageUnavailable
 from events.reports import export
-from legacy import admin_views, old_tables
+from legacy import old_tables
+from legacy.admin import pages
+from legacy.admin.forms import SwitchForm
 from legacy.cutover import modes, parity
-from legacy.forms import SwitchForm
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun
 
 OLD_LOG_FORMAT = export.Format(
-    ("telemetry_old_log_v1_id", "received_at", *admin_views.OLD_LOG_COLUMNS[2:]), moments=(1,), times=(2,)
+    ("telemetry_old_log_v1_id", "received_at", *pages.OLD_LOG_COLUMNS[2:]), moments=(1,), times=(2,)
 )
 
 
@@ -77,7 +78,7 @@ class ModeAdmin(OldSystemAdmin):
             "title": self.title,
             "now": now,
             "in_force": row,
-            "modes": admin_views.MODES,
+            "modes": pages.MODES,
             "count": modes.public_count(in_force),
             "form": form,
             "chosen": _in_words(form.cleaned_data["mode"]) if confirming else None,
@@ -86,9 +87,9 @@ class ModeAdmin(OldSystemAdmin):
             "problem": problem,
             "gone": modes.gone_by_route(now.date()),
             "may_switch": self._may_switch(request),
-            "window": admin_views.window(),
+            "window": pages.window(),
             "window_asked": settings.PARITY_DAYS,
-            "cutovers": list(Cutover.objects.all()[: admin_views.HISTORY]),
+            "cutovers": list(Cutover.objects.all()[: pages.HISTORY]),
         }
         return self.render(request, "legacy/mode.html", context, status=status)
 
@@ -157,7 +158,7 @@ class ParityAdmin(OldSystemAdmin):
             "title": self.title,
             "now": clock.now(),
             "run": run,
-            "runs": ParityRun.objects.defer("finding")[: admin_views.HISTORY],
+            "runs": ParityRun.objects.defer("finding")[: pages.HISTORY],
             "window_asked": settings.PARITY_DAYS,
             "tables_dropped": modes.in_force().tables_dropped,
             "check_url": self.url("check"),
@@ -166,14 +167,14 @@ class ParityAdmin(OldSystemAdmin):
         if run:
             context |= {
                 "finding": run.finding,
-                "told": admin_views.told(run),
-                "days": admin_views.compared_days(run),
-                "total": admin_views.total(run),
+                "told": pages.told(run),
+                "days": pages.compared_days(run),
+                "total": pages.total(run),
                 "refused": [
-                    (name.replace("_", " "), count) for name, count in admin_views.most_first(run.finding["refused"])
+                    (name.replace("_", " "), count) for name, count in pages.most_first(run.finding["refused"])
                 ],
-                "missing": admin_views.examples_missing(run),
-                "event_only": admin_views.examples_event_only(run),
+                "missing": pages.examples_missing(run),
+                "event_only": pages.examples_event_only(run),
             }
         return self.render(request, "legacy/parity.html", context)
 
@@ -190,10 +191,10 @@ class CountHistoryAdmin(OldSystemAdmin):
         context = {
             "title": self.title,
             "now": clock.now(),
-            "made_of": admin_views.made_of(),
-            "old_count": admin_views.old_count(Mode(row.mode)),
-            "imports": admin_views.imports(),
-            "changes": admin_views.count_changes(),
+            "made_of": pages.made_of(),
+            "old_count": pages.old_count(Mode(row.mode)),
+            "imports": pages.imports(),
+            "changes": pages.count_changes(),
         }
         return self.render(request, "legacy/count_history.html", context)
 
@@ -219,8 +220,8 @@ class OldLogAdmin(OldSystemAdmin):
             "title": self.title,
             "now": clock.now(),
             "tables_dropped": tables_dropped,
-            "rows": [] if tables_dropped else admin_views.old_log(),
-            "most_rows": admin_views.OLD_LOG_ROWS,
+            "rows": [] if tables_dropped else pages.old_log(),
+            "most_rows": pages.OLD_LOG_ROWS,
             "may_export": request.user.has_perm("events.export_event"),
         }
         return self.render(request, "legacy/old_log.html", context)
@@ -233,9 +234,9 @@ class OldLogAdmin(OldSystemAdmin):
             return HttpResponseRedirect(self.url("changelist"))
         now = clock.now()
         export.note_export(request.user, self.title, at=now)
-        chunks = old_tables.log_chunks(admin_views.OLD_LOG_COLUMNS, size=export.ROWS_A_CHUNK)
+        chunks = old_tables.log_chunks(pages.OLD_LOG_COLUMNS, size=export.ROWS_A_CHUNK)
         return export_response(chunks, OLD_LOG_FORMAT, f"old-log-{now:%Y-%m-%d}", is_spreadsheet=is_spreadsheet)
 
 
-def _in_words(mode: Mode) -> admin_views.InWords:
-    return next(words for words in admin_views.MODES if words.mode == mode)
+def _in_words(mode: Mode) -> pages.InWords:
+    return next(words for words in pages.MODES if words.mode == mode)
