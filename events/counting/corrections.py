@@ -60,7 +60,7 @@ class Selection:
     app_version: str | None = None
     source: str | None = None
 
-    def successes(self) -> EventQuerySet:
+    def successes(self) -> EventQuerySet[Event]:
         """Return the selected successes that count."""
         exact = {"model": self.model, "app_version": self.app_version, "source": self.source}
         events = Event.objects.successes().counted().between(self.since_ms, self.until_ms)

@@ -161,7 +161,7 @@ def in_words(counts: Counter[str]) -> str:
     return ", ".join(f"{what} {count:,}" for what, count in counts.items() if count) or "nothing"
 
 
-def _old(before_ms: int, *, imported_too: bool) -> EventQuerySet:
+def _old(before_ms: int, *, imported_too: bool) -> EventQuerySet[Event]:
     kept = [Source.DEMO] if imported_too else [Source.DEMO, Source.IMPORT]
     return Event.objects.filter(received_at_ms__lt=before_ms).exclude(source__in=kept)
 

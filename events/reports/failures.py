@@ -53,7 +53,7 @@ class Criteria:
     fingerprint: str | None = None
     released: bool = False
 
-    def select(self) -> EventQuerySet:
+    def select(self) -> EventQuerySet[Event]:
         events = Event.objects.newest_first()
         if self.failures_only:
             events = events.failures()
@@ -163,7 +163,7 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _bounded(criteria: Criteria, after: Position | None) -> tuple[EventQuerySet, Position | None]:
+def _bounded(criteria: Criteria, after: Position | None) -> tuple[EventQuerySet[Event], Position | None]:
     """Return what meets the criteria after a position, and how far this goes where no index leads."""
     events = criteria.select()
     if after is not None:

@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
+from events.querysets import FailureGroupQuerySet
 
 # What a list can be sorted by, each with an index; `day`, the last 24 hours, is a sum over GroupHour's.
 COLUMNS = {
@@ -66,7 +67,7 @@ class Ranking:
 
     def select(self) -> QuerySet[FailureGroup]:
         """Return the groups in their order."""
-        groups = FailureGroup.objects.filter(is_status(self.status, self.now_ms))
+        groups: FailureGroupQuerySet[Any] = FailureGroup.objects.filter(is_status(self.status, self.now_ms))
         if self.event_type is not None:
             groups = groups.filter(event_type=self.event_type)
         if self.new_since_ms is not None:

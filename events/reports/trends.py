@@ -3,6 +3,7 @@
 What is muted or resolved asks for nothing and stands in none of these. Source: FailureGroup, GroupHour.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db.models import F, Q
@@ -30,8 +31,8 @@ class Attention(NamedTuple):
     """The groups that are open again after they were resolved, the new ones, each the latest first, and the
     known ones that grow, the most growth first."""
 
-    regressed: list[FailureGroup]
-    new: list[FailureGroup]
+    regressed: Sequence[FailureGroup]
+    new: Sequence[FailureGroup]
     growing: list[Trend]
 
 

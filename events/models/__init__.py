@@ -1,0 +1,39 @@
+"""The tables: columns, constraints and indexes, one module for each family of tables."""
+
+from events.models.audit import AuditEntry, AuditKind
+from events.models.corrections import Correction, CorrectionShare
+from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
+from events.models.groups import Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
+from events.models.names import Arrival, KnownName, Release
+from events.models.rollups import CounterBaseline, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
+
+__all__ = [
+    "Arrival",
+    "AuditEntry",
+    "AuditKind",
+    "Correction",
+    "CorrectionShare",
+    "CounterBaseline",
+    "Event",
+    "EventType",
+    "Facet",
+    "FailureGroup",
+    "GroupHour",
+    "GroupShare",
+    "GroupStatus",
+    "HourlyRollup",
+    "IngestTally",
+    "IngestToken",
+    "KnownName",
+    "LifetimeTotal",
+    "ModeRollup",
+    "ReadinessProbe",
+    "RecentFailure",
+    "RefusedHost",
+    "Release",
+    "RetentionMark",
+    "SiteDay",
+    "Source",
+    "zero_or_one",
+]

@@ -1,0 +1,120 @@
+"""Counts by hour and for ever, the tallies of ingest, and the public count's baseline."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from events.models.event import EventType
+
+
+class LifetimeTotal(models.Model):
+    """Every event of one type that was ever accepted, except void successes; no deletion lowers it.
+
+    The row of `flash_success` also carries the baseline in force, so that the public count is one row.
+    """
+
+    event_type = models.TextField(primary_key=True, choices=EventType.choices)
+    accepted = models.BigIntegerField(default=0)
+    baseline = models.BigIntegerField(default=0)
+    last_received_at_ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=Q(accepted__gte=0), name="events_lifetimetotal_accepted"),
+            models.CheckConstraint(condition=Q(baseline__gte=0), name="events_lifetimetotal_baseline"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type}: {self.baseline} + {self.accepted}"
+
+
+class HourlyRollup(models.Model):
+    """How many events of one type, model and version came in one hour, UTC, by our clock."""
+
+    hour_ms = models.BigIntegerField()
+    event_type = models.TextField(choices=EventType.choices)
+    model = models.TextField()
+    app_version = models.TextField()
+    accepted = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # Also the index of every read: a range of hours.
+            models.UniqueConstraint(
+                fields=["hour_ms", "event_type", "model", "app_version"], name="events_hourlyrollup_bucket"
+            ),
+            models.CheckConstraint(condition=Q(accepted__gte=0), name="events_hourlyrollup_accepted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour_ms} {self.event_type} {self.model} {self.app_version}: {self.accepted}"
+
+
+class ModeRollup(models.Model):
+    """How many events of one type came in one day, UTC, by whether a radio was written to and was connected."""
+
+    day_ms = models.BigIntegerField()
+    event_type = models.TextField(choices=EventType.choices)
+    write_mode = models.SmallIntegerField()
+    connected = models.SmallIntegerField()
+    accepted = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # Also the index of every read: a range of days.
+            models.UniqueConstraint(
+                fields=["day_ms", "event_type", "write_mode", "connected"], name="events_moderollup_bucket"
+            ),
+            models.CheckConstraint(condition=Q(accepted__gte=0), name="events_moderollup_accepted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day_ms} {self.event_type} {self.write_mode} {self.connected}: {self.accepted}"
+
+
+class IngestTally(models.Model):
+    """How many requests or batch items ended without a stored event, by UTC day and outcome.
+
+    Outcomes: those of `refusals.Outcome`, and those that other apps name.
+    """
+
+    seen_on = models.DateField()
+    outcome = models.TextField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["seen_on", "outcome"], name="events_ingesttally_day_outcome"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seen_on} {self.outcome}: {self.count}"
+
+
+class CounterBaseline(models.Model):
+    """What the public count begins with: successes from before this site. The newest row is in force.
+
+    Rows are only ever added, so the table is the history of every change: what, why, who, when.
+    """
+
+    value = models.BigIntegerField()
+    note = models.TextField()
+    set_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    set_by_name = models.TextField("set by")
+    set_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ("add", "view")
+        ordering = ["-id"]
+        verbose_name = "baseline"
+        verbose_name_plural = "baseline history"
+        constraints = [
+            models.CheckConstraint(condition=Q(value__gte=0), name="events_counterbaseline_value"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.note})"

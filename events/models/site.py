@@ -1,0 +1,79 @@
+"""What the site keeps about itself: tokens, refused hosts, retention, its days, and the probe of readiness."""
+
+from django.db import models
+from django.db.models import Q
+
+
+class IngestToken(models.Model):
+    """A signed token that a front end sends when INGEST_TOKEN_REQUIRED is on; only its name is kept here."""
+
+    name = models.TextField(unique=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ("view", "change")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RefusedHost(models.Model):
+    """How many requests were refused because of one `Host` header, by UTC day: at most 20 hosts, and `(other)`."""
+
+    seen_on = models.DateField()
+    host = models.TextField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["seen_on", "host"], name="events_refusedhost_day_host"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seen_on} {self.host}: {self.count}"
+
+
+class RetentionMark(models.Model):
+    """The one row that says since when events are whole: what was received before that may have been pruned."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    whole_since_ms = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="events_retentionmark_one_row")]
+
+    def __str__(self) -> str:
+        return str(self.whole_since_ms)
+
+
+class SiteDay(models.Model):
+    """What was noted on one UTC day, by our clock: when the server last started, and the size of the database."""
+
+    seen_on = models.DateField(primary_key=True)
+    started_at_ms = models.BigIntegerField(null=True)
+    database_bytes = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.seen_on}: {self.database_bytes}"
+
+
+class ReadinessProbe(models.Model):
+    """The one row that `/health/ready` writes, to know that the database takes writes."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    written_at_ms = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.written_at_ms)
