@@ -63,6 +63,7 @@ class Measured(NamedTuple):
     p50_ms: float
     p99_ms: float
     max_ms: float
+    cpu_us: float  # processor time of the server for one event
     errors: int
 
 
@@ -72,16 +73,21 @@ def measure(work: Work, server: Running, *, seconds: int = SECONDS) -> Measured:
         "wrk", "--threads=1", f"--connections={work.connections}", f"--duration={seconds}s", "--timeout=10s",
         f"--script={_SCRIPT}", server.url, "--", work.kind, secrets.token_hex(4),
     ]  # fmt: skip
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
-    per_second = found["requests"] / found["seconds"] * work.events
-    return Measured(per_second, found["p50_ms"], found["p99_ms"], found["max_ms"], found["errors"])
+    cpu_before = server.cpu_seconds
+    wrk = subprocess.run(command, capture_output=True, text=True, check=True)
+    cpu_seconds = server.cpu_seconds - cpu_before
+    found: dict[str, Any] = json.loads(wrk.stdout.splitlines()[-1])
+    events = found["requests"] * work.events
+    cpu_us = cpu_seconds / events * 1e6
+    return Measured(
+        events / found["seconds"], found["p50_ms"], found["p99_ms"], found["max_ms"], cpu_us, found["errors"]
+    )
 
 
 def medians(runs: list[Measured]) -> Measured:
-    per_second, p50_ms, p99_ms, max_ms, errors = zip(*runs, strict=True)
-    middle = statistics.median
-    return Measured(middle(per_second), middle(p50_ms), middle(p99_ms), middle(max_ms), sum(errors))
+    *figures, errors = zip(*runs, strict=True)
+    per_second, p50_ms, p99_ms, max_ms, cpu_us = (statistics.median(figure) for figure in figures)
+    return Measured(per_second, p50_ms, p99_ms, max_ms, cpu_us, sum(errors))
 
 
 def durable_commits_per_second(folder: Path, seconds: float = 2.0) -> float:
@@ -125,11 +131,19 @@ def run(
 
 
 def comparison(first: dict[Work, list[Measured]], other: dict[Work, list[Measured]]) -> str:
-    """Return a table of the first subject's rates as multiples of the other's: median, lowest and highest round."""
-    lines = ["| the first ÷ this one | connections | median | lowest | highest |", "|---|--:|--:|--:|--:|"]
+    """Return a table of the first subject's figures as multiples of the other's: medians, lowest and highest round.
+
+    The ratio of the processor time hardly depends on what else the machine does.
+    """
+    lines = [
+        "| the first ÷ this one | connections | rate | lowest | highest | processor time | lowest | highest |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
     for work, runs in first.items():
-        ratios = [new.per_second / old.per_second for new, old in zip(runs, other[work], strict=True)]
-        figures = " | ".join(f"{of(ratios):.3f}" for of in (statistics.median, min, max))
+        pairs = list(zip(runs, other[work], strict=True))
+        rates = [new.per_second / old.per_second for new, old in pairs]
+        times = [new.cpu_us / old.cpu_us for new, old in pairs]
+        figures = " | ".join(f"{of(ratios):.3f}" for ratios in (rates, times) for of in (statistics.median, min, max))
         lines.append(f"| {work.words} | {work.connections} | {figures} |")
     return "\n".join(lines)
 
@@ -137,14 +151,15 @@ def comparison(first: dict[Work, list[Measured]], other: dict[Work, list[Measure
 def table(found: dict[Work, Measured]) -> str:
     floors = {work.connections: figure.per_second for work, figure in found.items() if work.kind == "floor"}
     lines = [
-        "| work | connections | a second | × floor | must be | p50 ms | p99 ms | max ms | errors |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| work | connections | a second | × floor | must be | p50 ms | p99 ms | max ms | CPU µs | errors |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for work, figure in found.items():
         ratio = figure.per_second / floors[work.connections]
         cells = (
             work.words, f"{work.connections}", f"{figure.per_second:,.0f}", f"{ratio:.2f}", f"{work.least or ''}",
-            f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}", f"{figure.max_ms:.0f}", f"{figure.errors}",
+            f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}", f"{figure.max_ms:.0f}",
+            f"{figure.cpu_us:.0f}", f"{figure.errors}",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

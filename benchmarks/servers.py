@@ -36,8 +36,17 @@ class Running:
 
     @property
     def memory_mb(self) -> float:
+        return sum(process.memory_info().rss for process in self._processes()) / 1024**2
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Return the processor time that all processes have used, in user and system mode."""
+        times = [process.cpu_times() for process in self._processes()]
+        return float(sum(time.user + time.system for time in times))
+
+    def _processes(self) -> list[psutil.Process]:
         main = psutil.Process(self.process.pid)
-        return sum(process.memory_info().rss for process in (main, *main.children())) / 1024**2
+        return [main, *main.children()]
 
     def answers(self, path: str) -> bool:
         try:
