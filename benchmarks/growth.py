@@ -22,7 +22,7 @@ _PLAN = """
 import django; django.setup()
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from events import metrics
+from events.reports import metrics
 with CaptureQueriesContext(connection) as captured:
     metrics.flash_count()
 with connection.cursor() as cursor:

@@ -80,7 +80,7 @@ def test_the_scratch_database_of_an_import_is_private(tmp_path: Path) -> None:
     dump.write_text(export(events=[success_row("imported")]), encoding="utf-8")
     told = run_apart(
         "import sys, pathlib, django; django.setup()\n"
-        "from legacy import d1_staging\n"
+        "from legacy.imports import d1_staging\n"
         f"scratch = pathlib.Path({str(tmp_path / 'scratch')!r})\n"
         f"d1_staging.stage(pathlib.Path({str(dump)!r}), scratch, lambda read: None)\n"
         "print(f'{scratch.stat().st_mode & 0o777:o}')",

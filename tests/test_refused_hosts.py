@@ -163,11 +163,12 @@ def test_nothing_is_lost_or_counted_twice_when_the_database_takes_no_writes() ->
 
 
 REFUSING = f"""
-from events import clock, ingest, refused_hosts
+from events import clock
+from events.ingest import refused_hosts, writer
 for number in range(40):
     refused_hosts.note("{OLD}", clock.now_ms())
     refused_hosts.note(f"random-{{clock.now_ms()}}-{{number}}", clock.now_ms())
-    ingest.flush_refusals()
+    writer.flush_refusals()
 """
 
 

@@ -65,7 +65,7 @@ def test_a_new_connection_reads_while_another_process_writes(tmp_path: Path) -> 
     with closing(sqlite3.connect(tmp_path / "telemetry.sqlite3", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         told = run_apart(
-            begin + "from events import metrics; print(metrics.flash_count().total)", DATA_DIR=str(tmp_path)
+            begin + "from events.reports import metrics; print(metrics.flash_count().total)", DATA_DIR=str(tmp_path)
         )
     assert (told.returncode, told.stdout, told.stderr) == (0, "0\n", "")
 

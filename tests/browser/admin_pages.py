@@ -213,7 +213,7 @@ def _address(name: str, query: dict[str, str]) -> Callable[[World], str]:
 _PREPARE = """
 from django.contrib.auth.models import User
 from django.utils.timezone import now
-from events import triage
+from events.grouping import triage
 from events.models import FailureGroup
 User.objects.create_user("newcomer", password="a password for tests", is_staff=True)
 root = User.objects.get(username="admin")
