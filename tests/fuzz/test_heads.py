@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.judge import hold, share, tally
-from tests.test_hostile_requests import FORM, ROUTES, ask, one_connection
+from tests.server.test_hostile_requests import FORM, ROUTES, ask, one_connection
 
 __all__ = ["one_connection"]  # used by each test here
 

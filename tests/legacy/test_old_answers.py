@@ -37,7 +37,7 @@ from tests.fixtures.old_answers import (
 )
 from tests.refusals import expect_answer
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "legacy-migration.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "legacy-migration.md"
 
 
 # --- the answers -----------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from tests.conftest import find_postgres
+from tests.legacy.test_without_legacy import copy_without_legacy
 from tests.other_process import manage
 from tests.servers import PROJECT_DIR, Server, served, wait_until
-from tests.test_without_legacy import copy_without_legacy
 
 pytestmark = pytest.mark.needs_postgres
 

@@ -11,10 +11,10 @@ from django.test import Client, override_settings
 
 from events.ingest.refusals import Outcome
 from events.models import Event
+from tests.api.test_event_route import hand_over
 from tests.conftest import make_event, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
 from tests.storage import locked_events
-from tests.test_event_route import hand_over
 
 pytestmark = pytest.mark.django_db
 

@@ -17,8 +17,8 @@ from django.urls import reverse
 
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from telemetry_site.wsgi import application
+from tests.api.test_who_may import ROWS, things
 from tests.conftest import payload
-from tests.test_who_may import ROWS, things
 
 __all__ = ["things"]
 STATIC = ["/static/admin/css/base.css", "/static/events/telemetry.js", "/static/nowhere"]

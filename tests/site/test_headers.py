@@ -13,9 +13,9 @@ from django.urls import reverse
 
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from telemetry_site.wsgi import application
+from tests.api.test_who_may import ROWS, things
 from tests.conftest import make_event, payload, run_apart
 from tests.servers import Server, served
-from tests.test_who_may import ROWS, things
 
 PUBLIC = [reverse(str(route.name)) for route in public_urlpatterns]
 METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
