@@ -1,5 +1,6 @@
 """The routes of the product: `/event`, the metrics, the failures, the site's health."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -85,18 +86,20 @@ def let_in(request: HttpRequest, rate: guards.Rate) -> None:
         raise writer.StorageUnavailable("The disk is nearly full")
 
 
-def fitted(event: EventRow) -> EventRow:
-    """Return the event as it is stored: while there is little free disk, without its long texts."""
-    return event if disk.room() is Room.ENOUGH else rows.without_long_texts(event)
+def fitted(events: list[EventRow]) -> list[EventRow]:
+    """Return the events as they are stored: while there is little free disk, without their long texts."""
+    return events if disk.room() is Room.ENOUGH else [rows.without_long_texts(event) for event in events]
 
 
-def count_stored(request: HttpRequest, event: EventRow, *, copies: int = 1) -> None:
-    """Count an event against its client's bytes; `copies` says how often its texts were stored, 0 for a duplicate."""
-    if not copies:
+def count_stored(request: HttpRequest, events: Sequence[EventRow], *, copies: int = 1) -> None:
+    """Count stored events against their client's bytes; `copies` says how often their texts were stored."""
+    if not events:
         return
-    quotas.count(request, copies * rows.size_of(event), event.received_at_ms)
-    if rows.is_left_out(event.log_lines_json):
-        refusals.note(refusals.Outcome.LEFT_OUT, event.received_at_ms)
+    received_at_ms = events[0].received_at_ms
+    quotas.count(request, copies * sum(map(rows.size_of, events)), received_at_ms)
+    for event in events:
+        if rows.is_left_out(event.log_lines_json):
+            refusals.note(refusals.Outcome.LEFT_OUT, received_at_ms)
 
 
 class EventViewSet(IngestViewSet):
@@ -107,9 +110,9 @@ class EventViewSet(IngestViewSet):
         let_in(request, guards.INGEST)
         guards.check_token(request)
         body = guards.read_body(request, settings.MAX_BODY_BYTES)
-        event = fitted(contract.parse(contract.read_object(body), received_at_ms=clock.now_ms()))
+        (event,) = fitted([contract.parse(contract.read_object(body), received_at_ms=clock.now_ms())])
         outcome = writer.record(event)
-        count_stored(request, event, copies=outcome.stored)
+        count_stored(request, [event] if outcome.stored else [])
         return answer(201 if outcome.stored else 200, _as_json(outcome))
 
     @schema.BATCH
@@ -124,14 +127,14 @@ class EventViewSet(IngestViewSet):
         guards.check_batch_events(request, len(items))
         for item in items:
             try:
-                events.append(fitted(contract.parse(item, received_at_ms=received_at_ms)))
+                events.append(contract.parse(item, received_at_ms=received_at_ms))
                 results.append(None)
             except contract.InvalidFields as error:
                 note_refusal(refusals.Outcome.INVALID_FIELDS)
                 results.append({"ok": False, "fields": error.fields})
+        events = fitted(events)
         outcomes = writer.record_many(events)
-        for event, outcome in zip(events, outcomes, strict=True):
-            count_stored(request, event, copies=outcome.stored)
+        count_stored(request, [event for event, outcome in zip(events, outcomes, strict=True) if outcome.stored])
         told = iter(outcomes)
         return answer(200, {"ok": True, "results": [result or _as_json(next(told)) for result in results]})
 

@@ -134,14 +134,15 @@ def bucket_of(received_at_ms: int, event_type: str, model: str, app_version: str
 def note(events: Iterable[Named]) -> None:
     """Keep the names of counted events as known from the next day on, inside the caller's transaction."""
     rows: set[tuple[str, str, int, int]] = set()
+    named = {(event.received_at_ms, event.model, event.app_version) for event in events}
     with _names_lock:
-        for event in events:
-            models, versions = _day_of(event.received_at_ms)
-            day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
-            if event.model not in models.noted and models.place(event.model) != OTHER:
-                rows.add((Facet.MODEL.value, event.model, day_ms, day_ms))
-            if event.app_version not in versions.noted and versions.place(event.app_version) != OTHER:
-                rows.add((Facet.VERSION.value, event.app_version, day_ms, day_ms))
+        for received_at_ms, model, app_version in named:
+            models, versions = _day_of(received_at_ms)
+            day_ms = received_at_ms - received_at_ms % DAY_MS
+            if model not in models.noted and models.place(model) != OTHER:
+                rows.add((Facet.MODEL.value, model, day_ms, day_ms))
+            if app_version not in versions.noted and versions.place(app_version) != OTHER:
+                rows.add((Facet.VERSION.value, app_version, day_ms, day_ms))
     if rows:
         _write(rows)
 

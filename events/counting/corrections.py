@@ -276,7 +276,7 @@ class _Gone(NamedTuple):
 def _count_again(correction_id: int, events: Sequence[releases.Told], shares: "_Shares") -> None:
     rollups.add(events)
     releases.forget()  # this process may remember a release that the correction deleted
-    releases.note(events)
+    releases.note(releases.news(events))
     _change_shares("restored = kept.restored + given.column8", shares)
     Correction.objects.filter(pk=correction_id).update(restored=F("restored") + len(events))
 

@@ -62,24 +62,23 @@ _known_since = 0.0
 _waiting: set[str] = set()
 
 
-def concern(events: Iterable[Told]) -> bool:
-    """Tell whether one of these events can change a release; then the caller must hold the totals of all types."""
+def news(events: Iterable[Told]) -> list[Told]:
+    """Return the events that can change a release. If there are any, the caller must hold the totals of all types."""
     global _known_since
     if time.monotonic() - _known_since > _KNOWN_SECONDS:  # another process may have deleted a release
         forget()
         _known_since = time.monotonic()
-    return any(_is_news(event) for event in events)
+    return [event for event in events if _is_news(event)]
 
 
-def note(events: Iterable[Told]) -> dict[str, int]:
-    """Count events of candidates inside the caller's transaction; return the versions that became releases.
+def note(news: Iterable[Told]) -> dict[str, int]:
+    """Count news inside the caller's transaction; return the versions that became releases.
 
     Beside each stands since when earlier events of it can be stored.
     """
     received: defaultdict[str, list[Told]] = defaultdict(list)
-    for event in events:
-        if _is_news(event):
-            received[event.app_version].append(event)
+    for event in news:
+        received[event.app_version].append(event)
     if not received:
         return {}
     stored = _stored(list(received))

@@ -206,14 +206,15 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     # every type, so its transaction takes the totals of all types first. `alongside` alone may cross another's; then
     # PostgreSQL ends one, and it is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
-    if releases.concern(stored) or releases.concern(completing):
+    news = releases.news(stored)
+    if news or releases.news(completing):
         rollups.hold(EventType.values)
     elif any(event.event_type == SUCCESS for event in completing):  # their hours may move, though nothing is added
         rollups.hold({SUCCESS, *(event.event_type for event in stored)})
     rollups.add(stored)
-    counted = stored + _complete(completing)
-    buckets.note(counted)
-    released = releases.note(counted)
+    completed = _complete(completing)
+    buckets.note([*stored, *completed])
+    released = releases.note([*news, *releases.news(completed)])
     overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks], released)
     change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
     if tallies or duplicates:

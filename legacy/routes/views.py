@@ -57,16 +57,16 @@ class ClientLogViewSet(OldRoute, IngestViewSet):
     def create(self, request: HttpRequest) -> HttpResponse:
         let_in(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
-        event = fitted(translate.event_from_client_log(payload, clock.now_ms()))
+        (event,) = fitted([translate.event_from_client_log(payload, clock.now_ms())])
         row = translate.arrived_log_row(payload, event)
         is_new = kept_apart(row)
         if is_new is None:
             row.in_stream = True
             kept: list[bool] = []  # `alongside` may run twice, and its last run is the one that was committed
             outcome = writer.record(event, alongside=lambda: kept.append(old_tables.keep(row)))
-            count_stored(request, event, copies=outcome.stored + kept[-1])
+            count_stored(request, [event], copies=outcome.stored + kept[-1])
         else:
-            count_stored(request, event, copies=is_new)
+            count_stored(request, [event] if is_new else [])
         return answer(200, {"ok": True})
 
 
@@ -85,7 +85,7 @@ class CounterViewSet(OldRoute, IngestViewSet):
         if is_new is None:
             row.in_stream = True
             is_new = writer.record(translate.success_from_row(row), alongside=lambda: old_tables.keep(row)).stored
-        count_stored(request, translate.success_from_row(row), copies=is_new)
+        count_stored(request, [translate.success_from_row(row)] if is_new else [])
         total = modes.count_now()
         return answer(200, {"ok": True, "total": total, "deduped": not is_new})
 
