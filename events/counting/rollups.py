@@ -91,11 +91,12 @@ def add(events: Iterable[Counted]) -> None:
 
 
 def hold(event_types: Iterable[str]) -> None:
-    """Lock the totals of these types: whoever counts, moves or takes away events of a type waits for it."""
-    if not connection.features.has_select_for_update:
-        return  # a transaction of SQLite holds the whole database
-    totals = LifetimeTotal.objects.select_for_update().filter(event_type__in=list(event_types))
-    list(totals.order_by("event_type").values_list("event_type"))
+    """Lock the totals of these types: whoever counts, moves or takes away events of a type waits for it.
+
+    It adds 0 instead of selecting: a total that does not exist yet must be locked too, and in its place in the order.
+    """
+    if connection.features.has_select_for_update:  # a transaction of SQLite locks the whole database
+        upsert(_LIFETIME, [(name, 0, 0, 0) for name in set(event_types)])
 
 
 def mode_bucket_of(event: Counted) -> ModeBucket:

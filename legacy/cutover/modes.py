@@ -13,8 +13,9 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 
 from events import audit, clock
+from events.counting import rollups
 from events.ingest import writer
-from events.models import AuditKind, LifetimeTotal
+from events.models import AuditKind
 from events.querysets import SUCCESS
 from events.reports import metrics
 from legacy import old_tables
@@ -131,7 +132,7 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
         ModeInForce.objects.select_for_update().get(id=1)
         to_stream += copying.to_stream(writer.record_within)
         # Until this ends no success is counted that the old tables would lack.
-        list(LifetimeTotal.objects.select_for_update().filter(event_type=SUCCESS))
+        rollups.hold([SUCCESS])
         to_legacy += copying.to_legacy(since_ms=began_ms)
         copying.make_up_for_gone()
         ModeInForce.objects.filter(id=1).update(mode=mode)

@@ -1,15 +1,20 @@
 """The writer of rollups: buckets by hour, caps on what clients may name, moves, tallies, the baseline's history."""
 
+import threading
 from datetime import UTC, date, datetime
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 
 from events.counting import buckets, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, UNKNOWN, Bucket
-from events.models import CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.ingest import contract
+from events.models import CounterBaseline, Event, EventType, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.reports import metrics
 from tests.conftest import make_event, payload, success
+from tests.servers import PATIENCE_SECONDS, wait_until
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +59,41 @@ def test_events_of_one_hour_type_model_and_version_share_a_row() -> None:
         ("flash_error", 3, NOON_MS + HOUR_MS),
         ("flash_success", 1, NOON_MS),
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_total_that_does_not_exist_yet_is_locked_in_its_place_of_the_order() -> None:
+    """On PostgreSQL: while one transaction locks all totals, another one adds the first event of a type."""
+    failures_of()
+    event = Event.objects.get()
+    first_of_its_type = contract.parse(payload(event_type="connect_error"), received_at_ms=NOON_MS)
+    is_locked = threading.Event()
+
+    def lock_all() -> None:
+        with transaction.atomic():
+            rollups.hold(EventType.values)
+            is_locked.set()
+            wait_until(is_somebody_waiting, "nobody waits for the totals")
+            rollups.add([first_of_its_type])
+
+    def add_both() -> None:
+        assert is_locked.wait(PATIENCE_SECONDS)
+        with transaction.atomic():
+            rollups.add([first_of_its_type, event])
+
+    def is_somebody_waiting() -> bool:
+        if connection.vendor == "sqlite":
+            return True  # the other transaction cannot begin
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks"
+                " JOIN pg_database ON pg_locks.database = pg_database.oid WHERE datname = current_database()))"
+            )
+            return bool(cursor.fetchone()[0])
+
+    assert in_threads([lock_all, add_both]) == [None, None]
+    totals = LifetimeTotal.objects.filter(accepted__gt=0).values_list("event_type", "accepted")
+    assert set(totals) == {("connect_error", 2), ("flash_error", 2)}
 
 
 def test_an_older_event_does_not_set_the_last_time_back() -> None:
