@@ -15,13 +15,13 @@ from tests.servers import PROJECT_DIR
 KEPT = ["events", "telemetry_site", "templates", "tests", "manage.py", "pyproject.toml"]
 LINES = {"telemetry_site/settings.py": '    "legacy",\n', "telemetry_site/public_urls.py": '"legacy.urls"'}
 SUITE = [
-    "test_contract.py",
-    "test_event_batch_route.py",
-    "test_event_route.py",
-    "test_flash_count_route.py",
-    "test_health_route.py",
-    "test_ingest.py",
-    "test_rollups.py",
+    "ingest/test_contract.py",
+    "api/test_event_batch_route.py",
+    "api/test_event_route.py",
+    "api/test_flash_count_route.py",
+    "api/test_health_route.py",
+    "ingest/test_ingest.py",
+    "counting/test_rollups.py",
 ]
 
 
