@@ -185,7 +185,7 @@ def refuse_faults() -> None:
     if _faults:
         words = "\n".join(_faults)
         _faults.clear()  # Django imports settings that failed once more
-        raise ImproperlyConfigured(f"{words}\nEvery variable is told in docs/settings.md.")
+        raise ImproperlyConfigured(f"{words}\ndocs/settings.md describes every variable.")
 
 
 def _parse_flag(raw: str) -> bool:
