@@ -181,6 +181,18 @@ def test_readme_begins_with_an_event_that_the_contract_takes() -> None:
     assert row.event_type == "flash_success"  # so that the public count, asked for next, moves
 
 
+def test_a_block_of_commands_can_be_pasted() -> None:
+    """A shell runs no line after a command that does not end by itself."""
+    endless = re.compile(r"^(.* )?(make serve|manage\.py serve|journalctl .*-f)$")
+    blocks = [
+        (page, block.strip().splitlines())
+        for page, text in TEXTS.items()
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    ]
+    assert ("README.md", ["make test", "DATA_DIR=var/first make serve"]) in blocks
+    assert [(page, lines) for page, lines in blocks if any(map(endless.match, lines[:-1]))] == []
+
+
 def test_settings_page_shows_what_a_wrong_value_is_answered_with() -> None:
     [shown] = re.findall(r"^```console\n\$ (.*?)^```", TEXTS["docs/settings.md"], re.MULTILINE | re.DOTALL)
     command, _, expected = shown.partition("\n")
