@@ -68,7 +68,7 @@ def forget_made_up(sessions: Collection[str], ids: Collection[str]) -> None:
     """Delete what a switch copied of made-up events."""
     if not _are_gone():
         LegacyCount.objects.filter(pk__in=sessions).delete()
-        ClientLog.objects.filter(event_id__in=ids).delete()
+        _rows_of(ids).delete()
 
 
 def _are_gone() -> bool:
