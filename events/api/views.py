@@ -91,14 +91,14 @@ def fitted(events: list[EventRow]) -> list[EventRow]:
     return events if disk.room() is Room.ENOUGH else [rows.without_long_texts(event) for event in events]
 
 
-def count_stored(request: HttpRequest, events: Sequence[EventRow], *, copies: int = 1) -> None:
-    """Count stored events against their client's bytes; `copies` says how often their texts were stored."""
-    if not events:
+def count_stored(request: HttpRequest, stored: Sequence[EventRow]) -> None:
+    """Count rows that were stored against their client's bytes; one event can be a row in two tables."""
+    if not stored:
         return
-    received_at_ms = events[0].received_at_ms
-    quotas.count(request, copies * sum(map(rows.size_of, events)), received_at_ms)
-    for event in events:
-        if rows.is_left_out(event.log_lines_json):
+    received_at_ms = stored[0].received_at_ms
+    quotas.count(request, sum(map(rows.size_of, stored)), received_at_ms)
+    for row in stored:
+        if rows.is_left_out(row.log_lines_json):
             refusals.note(refusals.Outcome.LEFT_OUT, received_at_ms)
 
 
