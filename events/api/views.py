@@ -112,7 +112,7 @@ class EventViewSet(IngestViewSet):
         body = guards.read_body(request, settings.MAX_BODY_BYTES)
         (event,) = fitted([contract.parse(contract.read_object(body), received_at_ms=clock.now_ms())])
         outcome = writer.record(event)
-        count_stored(request, [event] if outcome.stored else [])
+        count_stored(request, [event] if outcome.stored or outcome.filled_in else [])
         return answer(201 if outcome.stored else 200, _as_json(outcome))
 
     @schema.BATCH
@@ -134,7 +134,8 @@ class EventViewSet(IngestViewSet):
                 results.append({"ok": False, "fields": error.fields})
         events = fitted(events)
         outcomes = writer.record_many(events)
-        count_stored(request, [event for event, outcome in zip(events, outcomes, strict=True) if outcome.stored])
+        added = [event for event, of in zip(events, outcomes, strict=True) if of.stored or of.filled_in]
+        count_stored(request, added)
         told = iter(outcomes)
         return answer(200, {"ok": True, "results": [result or _as_json(next(told)) for result in results]})
 

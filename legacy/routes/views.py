@@ -98,7 +98,7 @@ def kept_on_both_sides(event: EventRow, row: ClientLog) -> list[EventRow]:
     row.in_stream = True
     written: list[ClientLog | None] = []  # `alongside` may run twice, and its last run is the one that was committed
     outcome = writer.record(event, alongside=lambda: written.append(kept_beside_event(row)))
-    added = [event] if outcome.stored else []
+    added = [event] if outcome.stored or outcome.filled_in else []
     if kept := written[-1]:
         added.append(event._replace(stack=kept.stack, log_lines_json=kept.log_lines_json))
     return added
