@@ -40,7 +40,7 @@ PLAN_COLUMNS = {
 }
 # How a row meets the unified stream, how it came, and what parity may expect of it.
 OUR_LOG_COLUMNS = {
-    "event_id", "in_stream", "imported", "arrived", "sent_to_event", "refused_fields", "text_in_stream",
+    "event_id", "in_stream", "imported", "arrived", "sent_to_event", "refused_fields", "text_in_stream", "session_key",
 }  # fmt: skip
 OLD_LOG_COLUMNS = set(PLAN_COLUMNS) - {"session_id", "metadata_json"} | {"user_agent", "page_url", "origin", "ip_hash"}
 KINDS = {

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from events.querysets import batches
-from legacy import old_tables
+from legacy import old_tables, translate
 from legacy.cutover import modes
 from legacy.models import ClientLog, LegacyCount, ParityRun
 
@@ -46,6 +46,14 @@ def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple
         with transaction.atomic():
             deleted, _ = ClientLog.objects.filter(pk__in=ids).delete()
         yield LOG_ROWS, deleted
+
+
+def ids_of(session_id: str) -> list[str]:
+    """Return the ids of the failures of a session that came by `/client-log`."""
+    if _are_gone():
+        return []
+    keys = [translate.session_key(event_type, session_id) for event_type in translate.FAILURES]
+    return list(ClientLog.objects.filter(session_key__in=keys).values_list("event_id", flat=True))
 
 
 def trace(session_id: str, ids: Collection[str]) -> Counter[str]:

@@ -56,7 +56,7 @@ def test_a_failure_is_stored_in_the_stream_and_in_the_old_table(post: Callable[.
     }
     nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
     in_both = {"event_id": event["id"], "in_stream": True, "imported": False}
-    arrived = {"arrived": True, "sent_to_event": False, "refused_fields": "event_type"}
+    arrived = {"arrived": True, "sent_to_event": False, "refused_fields": "event_type", "session_key": ""}
     texts = {"stack": None, "log_lines_json": "[]", "text_in_stream": True}
     assert row == shared | nobody | in_both | arrived | texts | {"event_type": "flash_fail"}
 
