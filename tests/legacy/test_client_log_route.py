@@ -106,6 +106,18 @@ def test_the_twins_of_a_dual_writing_client_are_one_failure(
     assert metrics.totals_by_type(0, event.received_at_ms + 3_600_000)["flash_error"] == 1
 
 
+@pytest.mark.parametrize("first", ["/client-log", "/event"])
+def test_a_failure_with_a_session_and_the_same_content_without_one_are_two(
+    post: Callable[..., Any], first: str
+) -> None:
+    """The contract identifies an event by its content only where it has no session."""
+    bodies = {"/client-log": old_payload(), "/event": old_payload(session_id="s")}
+    for path in (first, *(path for path in bodies if path != first)):
+        assert post(path, bodies[path]).status_code in (200, 201)
+    assert set(Event.objects.values_list("session_id", "source")) == {("s", "event"), (None, "client_log")}
+    assert counted() == {}
+
+
 def test_failures_that_differ_are_two(post: Callable[..., Any]) -> None:
     post("/client-log", old_payload())
     post("/client-log", old_payload(occurred_at="2026-02-12T18:00:00.001Z"))
