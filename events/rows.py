@@ -70,23 +70,33 @@ def without_long_texts(row: EventRow) -> EventRow:
 
     So it is still known as the same event: by its id, or, with a session, by `content_id`. Other rows stay as they are.
     """
-    if row.event_type == SUCCESS or (row.stack is None and row.log_lines_json in ("[]", "{}")):
+    if not has_long_texts(row):
         return row
     words = f'"(stack and log lines left out, the disk was nearly full: {content_id(row)})"'
     return row._replace(stack=None, log_lines_json=words)
 
 
+def has_long_texts(row: EventRow) -> bool:
+    """Tell whether the row is a failure with a stack or log lines."""
+    return row.event_type != SUCCESS and (row.stack is not None or row.log_lines_json not in ("[]", "{}"))
+
+
 def is_left_out(log_lines_json: str) -> bool:
     """Tell whether these log lines stand in place of what was left out."""
-    return log_lines_json[:1] == '"' and _LEFT_OUT.fullmatch(log_lines_json) is not None
+    return left_out_content(log_lines_json) is not None
+
+
+def left_out_content(log_lines_json: str) -> str | None:
+    """Return the id of the content that these log lines stand in place of; None where nothing was left out."""
+    match = _LEFT_OUT.fullmatch(log_lines_json) if log_lines_json[:1] == '"' else None
+    return match and match[1]
 
 
 def content_id(row: EventRow) -> str:
     """Return the id that the content of a failure has, also when its session has given it another one."""
     if row.session_id is None:
         return row.id
-    left_out = _LEFT_OUT.fullmatch(row.log_lines_json) if row.log_lines_json[:1] == '"' else None
-    return left_out[1] if left_out else identified(row._replace(session_id=None)).id
+    return left_out_content(row.log_lines_json) or identified(row._replace(session_id=None)).id
 
 
 def size_of(row: EventRow) -> int:

@@ -18,6 +18,9 @@ class ClientLog(models.Model):
     row stays as it is when the same failure arrives later.
     `sent_to_event`: the client said that it sends the same failure to `/event`.
     `refused_fields`: the fields for which `/event` refuses this payload, sorted and separated by commas.
+    `session_key`: a keyed hash of the type and the session, where the payload names a session; else empty.
+    `text_in_stream`: the stack and the log lines are those of the event with the same `id`, and are empty here. Read
+    rows by `old_tables.whole`, which puts them in.
     """
 
     id = models.TextField(primary_key=True)
@@ -44,6 +47,9 @@ class ClientLog(models.Model):
     arrived = models.BooleanField(default=False, db_default=False)
     sent_to_event = models.BooleanField(default=False, db_default=False)
     refused_fields = models.TextField(default="", db_default="")
+    session_key = models.TextField(default="", db_default="")
+    # Long texts are stored once. The default in the database is for code of the release before, as above.
+    text_in_stream = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "client_logs"
@@ -53,6 +59,12 @@ class ClientLog(models.Model):
             models.CheckConstraint(
                 condition=Q(user_agent="", page_url="", origin__isnull=True, ip_hash__isnull=True),
                 name="client_logs_nobody_is_identified",
+            ),
+            # A prune deletes such a row before its event: not the imported ones, which it can keep.
+            models.CheckConstraint(
+                condition=Q(text_in_stream=False)
+                | Q(in_stream=True, imported=False, stack__isnull=True, log_lines_json="[]"),
+                name="client_logs_text_in_stream",
             ),
         ]
         indexes = [

@@ -1,15 +1,20 @@
 """Reads and writes of the old system's two tables."""
 
+import copy
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
-from django.db import connection
-from django.db.models import Exists, OuterRef, Q
+from django.db import connection, transaction
+from django.db.models import Case, Exists, Expression, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
 
+from events.counting.buckets import DAY_MS
 from events.ingest import guards
 from events.models import Event
+from events.querysets import batches
 from events.reports import metrics
+from events.rows import is_left_out
 from legacy.models import ClientLog, LegacyCount
 
 NOBODY = "erased-"
@@ -146,12 +151,67 @@ def _insert(table: type[ClientLog | LegacyCount], rows: list[ClientLog | LegacyC
         return int(cursor.rowcount)
 
 
+# --- texts that the stream holds -----------------------------------------------------------------------------------
+
+
+def without_texts_of_event(row: ClientLog) -> ClientLog:
+    """Return the row as it is to be written beside its event: without the texts, where the event holds them.
+
+    An event of an earlier day may be pruned before the row, so such a row keeps its texts. A prune goes by whole days.
+    """
+    if row.stack is None and row.log_lines_json == "[]":
+        return row
+    day_ms = row.received_at_ms - row.received_at_ms % DAY_MS
+    events = Event.objects.filter(pk=row.pk, received_at_ms__gte=day_ms)
+    for texts in events.values_list("stack", "log_lines_json"):
+        # The content is the same, so the event holds more than a row whose texts were left out for want of disk.
+        if texts == (row.stack, row.log_lines_json) or is_left_out(row.log_lines_json):
+            return without_texts(row)
+    return row
+
+
+def without_texts(row: ClientLog) -> ClientLog:
+    """Return a copy of the row that leaves its texts to the event with its id."""
+    row = copy.copy(row)
+    row.stack, row.log_lines_json, row.text_in_stream = None, "[]", True
+    return row
+
+
+def fill_in_texts(*, since_ms: int, at_once: int) -> None:
+    """Write the texts into the rows received since then that leave them to their events."""
+    rows = ClientLog.objects.filter(text_in_stream=True)
+    for ids in batches(rows.filter(received_at_ms__gte=since_ms), at_once):
+        with transaction.atomic():
+            rows.filter(pk__in=ids).update(**_WHOLE)
+
+
+def whole(rows: QuerySet[Any], columns: Iterable[str]) -> QuerySet[Any, tuple[Any, ...]]:
+    """Return these columns of rows of an old table; each row has its texts, wherever they are stored."""
+    return rows.values_list(*(_WHOLE.get(column, column) for column in columns))
+
+
+def _text(column: str) -> Case:
+    of_event = Subquery(Event.objects.filter(pk=OuterRef("pk")).values(column))
+    return Case(When(text_in_stream=True, then=Coalesce(of_event, F(column))), default=F(column))
+
+
+_WHOLE: dict[str, Expression] = {
+    "stack": _text("stack"),
+    "log_lines_json": _text("log_lines_json"),
+    "text_in_stream": Value(False),
+}
+_LOG_COLUMNS = [field.attname for field in ClientLog._meta.concrete_fields]
+
+
+# --- reads ---------------------------------------------------------------------------------------------------------
+
+
 def log_chunks(columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the whole old log as tuples of columns, newest first, `size` at a time.
 
     Each step is a query of its own, so that no snapshot is held open however slowly the reader takes them.
     """
-    rows = ClientLog.objects.order_by("-received_at_ms", "-id").values_list("received_at_ms", "id", *columns)
+    rows = whole(ClientLog.objects.order_by("-received_at_ms", "-id"), ("received_at_ms", "id", *columns))
     found = list(rows[:size])
     while found:
         yield [row[2:] for row in found]
@@ -162,4 +222,5 @@ def log_chunks(columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[An
 
 def recent(limit: int) -> list[ClientLog]:
     """Return the newest rows of the old log, newest first."""
-    return list(ClientLog.objects.order_by("-received_at_ms", "-id")[:limit])
+    rows = whole(ClientLog.objects.order_by("-received_at_ms", "-id"), _LOG_COLUMNS)
+    return [ClientLog.from_db(None, _LOG_COLUMNS, row) for row in rows[:limit]]

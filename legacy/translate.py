@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 
 from events import clock
-from events.ingest import contract
+from events.ingest import contract, guards
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow, content_id, identified, is_left_out
@@ -263,7 +263,11 @@ def arrived_log_row(payload: dict[str, Any], event: EventRow) -> ClientLog:
     row = client_log_row(event, payload["event_type"], in_stream=False)
     row.arrived = True
     row.sent_to_event = is_sent_to_event(payload)
-    row.refused_fields = ",".join(refused_fields(payload, event.received_at_ms))
+    try:
+        twin = _as_event_takes_it(payload, event.received_at_ms)
+        row.session_key = session_key(twin.event_type, twin.session_id)
+    except contract.InvalidFields as error:
+        row.refused_fields = ",".join(sorted(error.fields))
     return row
 
 
@@ -283,15 +287,16 @@ def is_sent_to_event(payload: dict[str, Any]) -> bool:
     return payload.get("sentToEvent") is True
 
 
-def refused_fields(payload: dict[str, Any], received_at_ms: int) -> list[str]:
-    """Return the fields for which `/event` refuses this payload of `/client-log`, sorted."""
+def _as_event_takes_it(payload: dict[str, Any], received_at_ms: int) -> EventRow:
+    """Return the event that `/event` makes of this payload of `/client-log`; raises contract.InvalidFields."""
     if payload["event_type"] == SUCCESS:  # `/event` takes a success, but never as the failure that is kept here
-        return ["event_type"]
-    try:
-        contract.parse(payload, received_at_ms=received_at_ms)
-    except contract.InvalidFields as error:
-        return sorted(error.fields)
-    return []
+        raise contract.InvalidFields({"event_type": ["Must be a failure."]})
+    return contract.parse(payload, received_at_ms=received_at_ms)
+
+
+def session_key(event_type: str, session: str | None) -> str:
+    """Return a keyed hash of what `/event` knows a failure with a session by; empty without a session."""
+    return guards.keyed_hash(f"failure {event_type} {session}") if session is not None else ""
 
 
 def row_from_event(event: EventRow) -> ClientLog:

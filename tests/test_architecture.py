@@ -15,8 +15,8 @@ from tests.conftest import run_apart
 WRITERS = {
     "Event": {
         "events/counting/corrections.py",
+        "events/grouping/moves.py",
         "events/ingest/writer.py",
-        "events/maintenance/regrouping.py",
         "events/maintenance/retention.py",
     },
     "LifetimeTotal": {"events/counting/rollups.py"},

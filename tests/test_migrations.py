@@ -4,6 +4,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ PLAN_COLUMNS = {
     "metadata_json": ("text", "NOT NULL"),
 }
 # How a row meets the unified stream, how it came, and what parity may expect of it.
-OUR_LOG_COLUMNS = {"event_id", "in_stream", "imported", "arrived", "sent_to_event", "refused_fields"}
+OUR_LOG_COLUMNS = {
+    "event_id", "in_stream", "imported", "arrived", "sent_to_event", "refused_fields", "text_in_stream", "session_key",
+}  # fmt: skip
 OLD_LOG_COLUMNS = set(PLAN_COLUMNS) - {"session_id", "metadata_json"} | {"user_agent", "page_url", "origin", "ip_hash"}
 KINDS = {
     "TextField": "text",
@@ -321,7 +324,7 @@ def test_no_total_can_fall_below_zero(migrated: BaseDatabaseWrapper) -> None:
 def test_the_old_log_refuses_what_identifies_a_person(migrated: BaseDatabaseWrapper) -> None:
     columns = sorted(OLD_LOG_COLUMNS | OUR_LOG_COLUMNS)
     anyone = {name: 0 if PLAN_COLUMNS.get(name, ("text",))[0] == "integer" else "x" for name in columns}
-    anyone |= {"in_stream": True, "imported": False, "arrived": False, "sent_to_event": False}
+    anyone |= {"in_stream": True} | dict.fromkeys(("imported", "arrived", "sent_to_event", "text_in_stream"), False)
     nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
 
     def insert_log(**changes: Any) -> None:
@@ -441,6 +444,33 @@ def test_earlier_rows_arrived_only_where_that_is_certain(empty: BaseDatabaseWrap
         assert [name for (name,) in cursor.fetchall()] == certain
         cursor.execute("SELECT id FROM client_logs WHERE arrived ORDER BY id")
         assert [name for (name,) in cursor.fetchall()] == sorted([*certain, "erased-0123"])
+
+
+def test_on_the_way_back_each_row_has_its_texts_again(
+    empty: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("legacy.migrations.0011_way_back_for_texts"), "CHUNK", 2)
+    migrate(empty, "legacy", "0011_way_back_for_texts")
+    models = MigrationExecutor(empty).loader.project_state([("legacy", "0011_way_back_for_texts")]).apps
+    logs = models.get_model("legacy", "ClientLog").objects.using(ALIAS)
+    texts = ("occurred_at", "message", "model", "app_version", "user_agent", "page_url")
+    for name in ("a", "b", "c", "d", "whole"):
+        left = name != "whole"
+        insert(
+            empty, id=name, event_type="flash_error", session_id=None, stack=f"at {name}", log_lines_json=f'["{name}"]'
+        )
+        logs.create(
+            id=name, event_id=name, received_at_ms=1, event_type="flash_error", write_mode=1, connected=1,
+            in_stream=True, text_in_stream=left, stack=None if left else "its own",
+            log_lines_json="[]" if left else '["its own"]', **dict.fromkeys(texts, ""),
+        )  # fmt: skip
+    migrate(empty, "legacy", "0009_void_sessions")
+    with empty.cursor() as cursor:
+        cursor.execute("SELECT id, stack, log_lines_json FROM client_logs ORDER BY id")
+        assert cursor.fetchall() == [
+            *((name, f"at {name}", f'["{name}"]') for name in ("a", "b", "c", "d")),
+            ("whole", "its own", '["its own"]'),
+        ]
 
 
 ROLES = {

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
+from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -18,7 +19,7 @@ from events.ingest import tokens
 from events.maintenance import retention
 from events.models import AuditEntry, Correction, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
 from events.querysets import SUCCESS
-from events.reports import event_text, export, failures, metrics
+from events.reports import event_text, export, failures, metrics, ranking
 from events.reports.forms import AuditFilter, BaselineForm, EventFilter
 
 PAGE_ROWS = 50
@@ -51,11 +52,12 @@ class EventAdmin(PagesAdmin):
     def list_page(self, request: HttpRequest) -> HttpResponse:
         self.demand("view_event", request)
         now = clock.now()
+        now_ms = int(now.timestamp() * 1000)
         form = EventFilter(request.GET, failures_only=self.failures_only)
         found = total = group = after = None
         groups: list[FailureGroup] = []
         if form.is_valid():
-            criteria = form.criteria(int(now.timestamp() * 1000))
+            criteria = form.criteria(now_ms)
             after = form.cleaned_data["cursor"]
             named = self._named(criteria.text) if criteria.text and after is None else None
             if named:
@@ -64,7 +66,8 @@ class EventAdmin(PagesAdmin):
             total = metrics.count(criteria)
             group = FailureGroup.objects.filter(pk=criteria.fingerprint).first() if criteria.fingerprint else None
             if criteria.text and after is None:
-                groups = list(FailureGroup.objects.mentioning(criteria.text).order_by("-last_seen_ms")[:GROUPS_FOUND])
+                matching = ranking.seen_until(now_ms).mentioning(criteria.text)
+                groups = list(matching.order_by(F("last_ms").desc())[:GROUPS_FOUND])
         seen = metrics.last_days(NAMES_OF_DAYS, now.date())
         query = request.GET.copy()
         query.pop("cursor", None)
@@ -81,7 +84,7 @@ class EventAdmin(PagesAdmin):
             "is_first_page": "cursor" not in request.GET,
             "older": str(found.older) if found and found.older else None,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
-            "is_empty_site": metrics.standing(clock.now_ms()).last_received_at_ms is None,
+            "is_empty_site": metrics.standing(now_ms).last_received_at_ms is None,
             "pruned_before_ms": retention.whole_since_ms() if found and not found.older else None,
             "has_void": bool(found and any(event.correction for event in found.events)),
             "is_short": bool(found and total and not found.older and not after and len(found.events) < total),
@@ -121,15 +124,17 @@ class EventAdmin(PagesAdmin):
         shown = Event.objects.failures() if self.failures_only else Event.objects.all()
         event = get_object_or_404(shown, pk=unquote(object_id))
         newer, older = failures.neighbours(event)
+        now = clock.now()
+        groups = ranking.seen_until(int(now.timestamp() * 1000))
         context = {
             "title": str(event),
-            "now": clock.now(),
+            "now": now,
             "event": event,
             "newer_url": newer and self.url("change", quote(newer.pk)),
             "older_url": older and self.url("change", quote(older.pk)),
             "list_title": self.title,
             "all_events_url": reverse("admin:events_event_changelist"),
-            "group": FailureGroup.objects.filter(pk=event.fingerprint).first() if event.fingerprint else None,
+            "group": groups.filter(pk=event.fingerprint).first() if event.fingerprint else None,
             "correction": Correction.objects.filter(pk=event.correction).first() if event.correction else None,
             "texts": event_text.of(event),
         }
@@ -241,10 +246,11 @@ class IngestTokenAdmin(PagesAdmin):
     def list_page(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
+        now = clock.now()
         context = {
             "title": "Ingest tokens",
-            "now": clock.now(),
-            "tokens": list(IngestToken.objects.all()),
+            "now": now,
+            "tokens": tokens.used_until(now),
             "may_revoke": self._may_revoke(request),
         }
         return self.render(request, "events/token_list.html", context)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -163,9 +163,9 @@ class FailureGroupAdmin(PagesAdmin):
 
     def group_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         self.demand("view_event", request)
-        group = self._group(object_id)
         now = clock.now()
         now_ms = _ms(now)
+        group = self._group(object_id, now_ms)
         listed = GroupFilter(request.GET)
         order = listed.ranking(now_ms) if listed.is_valid() else ranking.Ranking(now_ms, status="open")
         before, after = ranking.neighbours(order, group)
@@ -200,7 +200,7 @@ class FailureGroupAdmin(PagesAdmin):
             "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
             "history": _history(group),
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
-            "pruned_before_ms": _pruned_before_ms(group.first_seen_ms),
+            "pruned_before_ms": _pruned_before_ms(group.first_ms),
         }
         return self.render(request, "events/group_detail.html", context)
 
@@ -251,7 +251,7 @@ class FailureGroupAdmin(PagesAdmin):
         """Keep a note with a group (POST)."""
         self.demand("view_event", request)
         self.demand("triage_event", request)
-        group = self._group(object_id)
+        group = self._group(object_id, clock.now_ms())
         form = NoteForm(request.POST)
         if request.method == "POST" and form.is_valid():
             triage.annotate(group.pk, form.cleaned_data["note"].strip(), user=request.user, at=clock.now())
@@ -274,16 +274,16 @@ class FailureGroupAdmin(PagesAdmin):
         name = f"failure-groups-{now:%Y-%m-%d}"
         return export_response(chunks, export.GROUPS, name, is_spreadsheet=is_spreadsheet)
 
-    def _group(self, object_id: str) -> FailureGroup:
+    def _group(self, object_id: str, now_ms: int) -> FailureGroup:
         if "\0" in object_id:  # PostgreSQL would refuse to look for it
             raise Http404
-        return get_object_or_404(FailureGroup, pk=unquote(object_id))
+        return get_object_or_404(ranking.seen_until(now_ms), pk=unquote(object_id))
 
     def _chosen(self, asked: QueryDict, now_ms: int) -> list[FailureGroup] | None:
         """Return the ticked groups, or all that the filters show; None when the filters can't be used."""
         if "all" not in asked:
             keys = [key for key in asked.getlist("id")[:MAX_AT_ONCE] if "\0" not in key]
-            return list(FailureGroup.objects.filter(pk__in=keys).order_by("-last_seen_ms", "pk"))
+            return list(ranking.seen_until(now_ms).filter(pk__in=keys).order_by(F("last_ms").desc(), "pk"))
         form = GroupFilter(asked)
         groups: QuerySet[FailureGroup] | None = form.ranking(now_ms).select() if form.is_valid() else None
         return None if groups is None else list(groups[: MAX_AT_ONCE + 1])
@@ -373,7 +373,7 @@ def _history(group: FailureGroup) -> list[AuditEntry]:
     return list(AuditEntry.objects.filter(subject=group.pk).order_by("-at_ms", "-id")[:HISTORY_ROWS])
 
 
-def _pruned_before_ms(first_seen_ms: int) -> int | None:
+def _pruned_before_ms(first_ms: int) -> int | None:
     """Return until when events may be pruned, None where all that a group ever had came after that."""
     whole_since_ms = retention.whole_since_ms()
-    return whole_since_ms if first_seen_ms < whole_since_ms else None
+    return whole_since_ms if first_ms < whole_since_ms else None

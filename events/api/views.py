@@ -91,14 +91,14 @@ def fitted(events: list[EventRow]) -> list[EventRow]:
     return events if disk.room() is Room.ENOUGH else [rows.without_long_texts(event) for event in events]
 
 
-def count_stored(request: HttpRequest, events: Sequence[EventRow], *, copies: int = 1) -> None:
-    """Count stored events against their client's bytes; `copies` says how often their texts were stored."""
-    if not events:
+def count_stored(request: HttpRequest, stored: Sequence[EventRow]) -> None:
+    """Count rows that were stored against their client's bytes; one event can be a row in two tables."""
+    if not stored:
         return
-    received_at_ms = events[0].received_at_ms
-    quotas.count(request, copies * sum(map(rows.size_of, events)), received_at_ms)
-    for event in events:
-        if rows.is_left_out(event.log_lines_json):
+    received_at_ms = stored[0].received_at_ms
+    quotas.count(request, sum(map(rows.size_of, stored)), received_at_ms)
+    for row in stored:
+        if rows.is_left_out(row.log_lines_json):
             refusals.note(refusals.Outcome.LEFT_OUT, received_at_ms)
 
 
@@ -112,7 +112,7 @@ class EventViewSet(IngestViewSet):
         body = guards.read_body(request, settings.MAX_BODY_BYTES)
         (event,) = fitted([contract.parse(contract.read_object(body), received_at_ms=clock.now_ms())])
         outcome = writer.record(event)
-        count_stored(request, [event] if outcome.stored else [])
+        count_stored(request, [event] if outcome.stored or outcome.filled_in else [])
         return answer(201 if outcome.stored else 200, _as_json(outcome))
 
     @schema.BATCH
@@ -134,7 +134,8 @@ class EventViewSet(IngestViewSet):
                 results.append({"ok": False, "fields": error.fields})
         events = fitted(events)
         outcomes = writer.record_many(events)
-        count_stored(request, [event for event, outcome in zip(events, outcomes, strict=True) if outcome.stored])
+        added = [event for event, of in zip(events, outcomes, strict=True) if of.stored or of.filled_in]
+        count_stored(request, added)
         told = iter(outcomes)
         return answer(200, {"ok": True, "results": [result or _as_json(next(told)) for result in results]})
 

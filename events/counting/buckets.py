@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import BooleanField, Case, QuerySet, When
 
+from events import clock
 from events.counting.upserts import Upsert, upsert
 from events.models import Facet, HourlyRollup, KnownName
 
@@ -100,9 +101,9 @@ class _Names:
         return name if name in self.earlier else OTHER
 
     def _read_earlier(self) -> None:
-        is_recent = Case(
-            When(last_day_ms__gte=self._day_ms - _RECENT_MS, then=True), default=False, output_field=BooleanField()
-        )
+        # A name that came under a clock that was ahead would be recent for as long.
+        days = (self._day_ms - _RECENT_MS, max(self._day_ms, clock.now_ms()))
+        is_recent = Case(When(last_day_ms__range=days, then=True), default=False, output_field=BooleanField())
         names = KnownName.objects.filter(facet=self._facet, first_day_ms__lt=self._day_ms)
         ranked = names.order_by(is_recent.desc(), "first_day_ms", "name").values_list("name", flat=True)
         self.earlier.update(ranked[: self._max_known])

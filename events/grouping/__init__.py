@@ -1,5 +1,5 @@
 """Which failures are one fault.
 
 `fingerprints` is a pure function from a failure to its key. `groups` alone writes the groups with their hours and
-shares; `triage` writes the decisions of maintainers about a group.
+shares; `triage` writes the decisions of maintainers about a group. `moves` writes the group of a stored failure.
 """

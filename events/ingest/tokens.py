@@ -44,6 +44,14 @@ def admit(token: str) -> bool:
     return True
 
 
+def used_until(now: datetime) -> list[IngestToken]:
+    """Return every token; a last use under a clock that was ahead was now at the latest."""
+    tokens = list(IngestToken.objects.all())
+    for token in tokens:
+        token.last_used_at = token.last_used_at and min(token.last_used_at, now)
+    return tokens
+
+
 def revoke(token: IngestToken, *, who: str, now: datetime) -> None:
     """End a token at once and for good; the first moment of its end is kept."""
     with transaction.atomic():

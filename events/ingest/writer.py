@@ -20,12 +20,12 @@ from django.db.backends.utils import CursorWrapper
 
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.upserts import TRIES, change, may_be_retried, placeholders
-from events.grouping import groups
+from events.grouping import groups, moves
 from events.grouping.fingerprints import Fingerprint, fingerprint
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
-from events.rows import EventRow
+from events.rows import EventRow, content_id, has_long_texts, is_left_out, left_out_content
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,11 @@ class StorageUnavailable(Exception):
 
 
 class Outcome(NamedTuple):
+    """What became of one event. `filled_in`: it was there, without the texts that this one brought."""
+
     stored: bool
     id: str
+    filled_in: bool = False
 
 
 class _Submission:
@@ -206,17 +209,25 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     # every type, so its transaction takes the totals of all types first. `alongside` alone may cross another's; then
     # PostgreSQL ends one, and it is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
+    left_out = _left_out(duplicates)
+    # The hours of these successes and the groups of these failures may move, though nothing is added.
+    moving = {SUCCESS for event in completing if event.event_type == SUCCESS}
+    moving |= {event.event_type for event in left_out.values()}
     news = releases.news(stored)
     if news or releases.news(completing):
         rollups.hold(EventType.values)
-    elif any(event.event_type == SUCCESS for event in completing):  # their hours may move, though nothing is added
-        rollups.hold({SUCCESS, *(event.event_type for event in stored)})
+    elif moving:
+        rollups.hold(moving.union(event.event_type for event in stored))
     rollups.add(stored)
     completed = _complete(completing)
+    _fill_in(left_out)
     buckets.note([*stored, *completed])
     released = releases.note([*news, *releases.news(completed)])
     overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks], released)
     change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
+    if left_out:
+        moves.rejoin(left_out)
+        _note_filled_in(batch, left_out)
     if tallies or duplicates:
         rollups.add_tallies(Counter(tallies) + _tallied(duplicates))
 
@@ -280,6 +291,28 @@ def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
     return [event for event in duplicates if event.session_id is None or event.session_id in waiting]
 
 
+def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
+    """Return the failures that bring what was left out for want of disk, by the ids of the stored events."""
+    whole = [event for event in duplicates if has_long_texts(event) and not is_left_out(event.log_lines_json)]
+    if not whole:
+        return {}
+    by_content = {content_id(event): event for event in whole}
+    found: dict[str, EventRow] = {}
+    with connection.cursor() as cursor:
+        for start in range(0, len(whole), _ROWS_A_STATEMENT):
+            some = whole[start : start + _ROWS_A_STATEMENT]
+            marks = ", ".join(["%s"] * len(some))
+            cursor.execute(
+                f'SELECT id, log_lines_json FROM "{Event._meta.db_table}" WHERE SUBSTR(log_lines_json, 1, 1) = \'"\''  # noqa: S608
+                f" AND (id IN ({marks}) OR event_type IN ({marks}) AND session_id IN ({marks}))",
+                [getattr(event, column) for column in ("id", "event_type", "session_id") for event in some],
+            )
+            for event_id, log_lines_json in cursor.fetchall():
+                if event := by_content.get(left_out_content(log_lines_json) or ""):
+                    found[event_id] = event
+    return found
+
+
 def _complete(duplicates: list[EventRow]) -> list[EventRow]:
     """Give what first came by an old route the content that only its `/event` tells; no total changes.
 
@@ -295,6 +328,21 @@ def _complete(duplicates: list[EventRow]) -> list[EventRow]:
             metadata = _with_all_of(stored, event.metadata_json)
             waiting.filter(id=event_id).update(metadata_json=metadata, source=event.source)
     return told
+
+
+def _fill_in(left_out: Mapping[str, EventRow]) -> None:
+    """Write the long texts that these events bring into the stored ones, which have the given ids."""
+    for event_id, event in sorted(left_out.items()):
+        Event.objects.filter(pk=event_id).update(stack=event.stack, log_lines_json=event.log_lines_json)
+
+
+def _note_filled_in(batch: list[_Submission], left_out: Mapping[str, EventRow]) -> None:
+    brought = {id(event) for event in left_out.values()}
+    for submission in batch:
+        submission.outcomes = [
+            outcome._replace(filled_in=id(event) in brought)
+            for event, outcome in zip(submission.events, submission.outcomes, strict=True)
+        ]
 
 
 def _with_all_of(stored: str, sent: str) -> str:

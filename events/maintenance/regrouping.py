@@ -3,29 +3,26 @@
 Needed when the rules of `fingerprints` change, and for failures from before there were groups. Each batch is a short
 transaction, so it may run beside the site, be stopped at any moment, and be run again.
 
-What people decided is kept: a group that has no decision of its own takes that of the group which most of its events
-come from. What was counted of events that are stored no more stays where it was counted.
+What people decided is kept: see `moves.heirs`. What was counted of events that are stored no more stays where it was
+counted.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 
 from events import clock
 from events.counting import arrivals, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.counting.upserts import change
-from events.grouping import groups
-from events.grouping.fingerprints import ALGORITHM, Fingerprint, fingerprint
+from events.grouping import groups, moves
+from events.grouping.fingerprints import ALGORITHM
 from events.maintenance import retention
 from events.models import Event, FailureGroup, GroupHour, GroupShare
 
 BATCH_EVENTS = 500  # a commit beside it waits for one batch
-_COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", *rollups.COUNTED)
 
 
 class Survey(NamedTuple):
@@ -57,16 +54,16 @@ def is_due() -> bool:
 def survey() -> Survey:
     """Look at every stored failure; changes nothing."""
     failures = 0
-    moves: Counter[tuple[str | None, str]] = Counter()
+    found: Counter[tuple[str | None, str]] = Counter()
     for batch in _batches():
         failures += len(batch)
-        moves.update(
-            (event.fingerprint, mark.key) for event in batch if (mark := _mark(event)).key != event.fingerprint
+        found.update(
+            (event.fingerprint, mark.key) for event in batch if (mark := moves.mark_of(event)).key != event.fingerprint
         )
     # What went to the overflow group for want of room is well there, unless its own group has come to be.
-    there = set(FailureGroup.objects.filter(pk__in={new for _, new in moves}).values_list("pk", flat=True))
+    there = set(FailureGroup.objects.filter(pk__in={new for _, new in found}).values_list("pk", flat=True))
     due = {
-        (old, new): n for (old, new), n in moves.items() if new in there or old is None or not groups.is_overflow(old)
+        (old, new): n for (old, new), n in found.items() if new in there or old is None or not groups.is_overflow(old)
     }
     return Survey(failures, due, FailureGroup.objects.exclude(algorithm=ALGORITHM).count())
 
@@ -76,14 +73,14 @@ def regroup(found: Survey) -> Iterator[tuple[int, int]]:
 
     Yields after each batch how many it looked at and how many it moved.
     """
-    heirs = _heirs(found.moves)
+    heirs = moves.heirs(found.moves)
     belonging = Counter[str]()
     for (_, new), n in found.moves.items():
         belonging[new] += n
     repeated = {key for key, n in belonging.items() if n >= arrivals.REPEATED}
     for batch in _batches():
-        marks = {event.id: mark for event in batch if (mark := _mark(event)).key != event.fingerprint}
-        yield len(batch), _move(marks, heirs, repeated) if marks else 0
+        marks = {event.id: mark for event in batch if (mark := moves.mark_of(event)).key != event.fingerprint}
+        yield len(batch), moves.move(marks, heirs, repeated) if marks else 0
     # What is left of an older algorithm has only events that are stored no more, or kept its fingerprint.
     while groups.renew(BATCH_EVENTS):
         pass
@@ -98,64 +95,12 @@ def _batches() -> Iterator[list[Any]]:
             .filter(received_at_ms__gte=after[0])
             .exclude(received_at_ms=after[0], id__lte=after[1])
             .order_by("received_at_ms", "id")
-            .values_list(*_COLUMNS, named=True)[:BATCH_EVENTS]
+            .values_list(*moves.COLUMNS, named=True)[:BATCH_EVENTS]
         )
         if not batch:
             return
         after = (batch[-1].received_at_ms, batch[-1].id)
         yield batch
-
-
-def _mark(event: Any) -> Fingerprint:
-    return fingerprint(event.event_type, event.error_name, event.message, event.stack)
-
-
-def _heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
-    """Return from which group each new one takes what was decided: the one that most of its events come from.
-
-    The events that it has already speak for itself. So after an interruption the decision is still that of the most.
-    """
-    own = dict(FailureGroup.objects.filter(pk__in={new for _, new in moves}).values_list("pk", "accepted"))
-    most: dict[str, tuple[int, str | None]] = {new: (n, None) for new, n in own.items()}
-    for (old, new), n in sorted(moves.items(), key=str):
-        # What was decided about everything else of a day says nothing about one failure.
-        donor = None if old is None or groups.is_overflow(old) else old
-        if new not in most or n > most[new][0]:
-            most[new] = (n, donor)
-    return {new: donor for new, (_, donor) in most.items() if donor is not None}
-
-
-def _move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: Collection[str]) -> int:
-    with transaction.atomic():
-        types = Event.objects.filter(pk__in=list(marks)).values_list("event_type", flat=True)
-        rollups.hold(set(types))  # as ingest does: now nobody else moves or takes away these events
-        batch = [
-            event
-            for event in Event.objects.filter(pk__in=list(marks)).values_list(*_COLUMNS, named=True)
-            if event.fingerprint != marks[event.id].key
-        ]
-        donors = {heirs[mark.key] for mark in marks.values() if mark.key in heirs}
-        concerned = {event.fingerprint for event in batch if event.fingerprint} | {mark.key for mark in marks.values()}
-        before = {group.pk: group for group in groups.hold(concerned | donors)}
-        # Those that overflowed stay where they are when there still is no room.
-        overflowed = groups.overflowing([(event, marks[event.id]) for event in batch], lambda _: repeated)
-        moving = [
-            (event, overflowed.get(event.id) or marks[event.id])
-            for event in batch
-            if event.id not in overflowed or event.fingerprint != overflowed[event.id].key
-        ]
-        groups.join(moving, reopening=False)
-        for key in sorted({mark.key for _, mark in moving} & heirs.keys()):
-            if donor := before.get(heirs[key]):
-                groups.inherit(key, donor)
-        change(
-            Event._meta.db_table,
-            ("id",),
-            "fingerprint = given.column2",
-            sorted((event.id, mark.key) for event, mark in moving),
-        )
-        groups.subtract((event, event.fingerprint) for event, _ in moving if event.fingerprint)
-    return len(moving)
 
 
 # --- proof -------------------------------------------------------------------------------------------------------

@@ -17,8 +17,13 @@ class FailureGroup(models.Model):
     """Failures that are the same failure, what is known of them all, and what was decided about it.
 
     `accepted` counts every event that ever joined; no retention lowers it. Times are epoch
-    milliseconds by our clock, UTC.
+    milliseconds by our clock, UTC. Those of an event can lie in the future: to show them, take `ranking.seen_until`.
     """
+
+    # Added by `ranking.seen_until`.
+    first_ms: int
+    last_ms: int
+    regressed_ms: int | None
 
     fingerprint = models.TextField(primary_key=True)
     algorithm = models.SmallIntegerField()

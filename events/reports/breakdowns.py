@@ -41,8 +41,11 @@ class Part(NamedTuple):
 
 
 def parts(group: FailureGroup, now_ms: int) -> dict[str, list[Part]]:
-    """Return the group by each facet, the commonest names first. Source: GroupShare, HourlyRollup, ModeRollup."""
-    start_ms = group.first_seen_ms - group.first_seen_ms % DAY_MS
+    """Return a group, read by `ranking.seen_until`, by each facet, the commonest names first.
+
+    Source: GroupShare, HourlyRollup, ModeRollup.
+    """
+    start_ms = group.first_ms - group.first_ms % DAY_MS
     flashes = _flashes(start_ms, now_ms + 1)
     shares: dict[str, list[tuple[str, int]]] = {facet: [] for facet in Facet.values}
     rows = GroupShare.objects.filter(fingerprint=group.pk).order_by("-accepted", "name")

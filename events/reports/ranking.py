@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db.models import BigIntegerField, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import BigIntegerField, Case, Expression, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.models import Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
+from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 from events.querysets import FailureGroupQuerySet
 
 # What a list can be sorted by, each with an index; `day`, the last 24 hours, is a sum over GroupHour's.
@@ -25,8 +26,9 @@ COLUMNS = {
     "status": "status",
 }
 WORDS = ("title", "type", "status")
+# Under which name `seen_until` adds each moment.
+MOMENTS = {"first_seen_ms": "first_ms", "last_seen_ms": "last_ms", "regressed_at_ms": "regressed_ms"}
 LINE_DAYS = 30
-NEVER_MS = 2**62
 NAMES_SHOWN = 3
 
 
@@ -67,7 +69,7 @@ class Ranking:
 
     def select(self) -> QuerySet[FailureGroup]:
         """Return the groups in their order."""
-        groups: FailureGroupQuerySet[Any] = FailureGroup.objects.filter(is_status(self.status, self.now_ms))
+        groups: FailureGroupQuerySet[Any] = seen_until(self.now_ms).filter(is_status(self.status, self.now_ms))
         if self.event_type is not None:
             groups = groups.filter(event_type=self.event_type)
         if self.new_since_ms is not None:
@@ -101,9 +103,13 @@ class Ranking:
     def _falls(self) -> bool:
         return self.sort.startswith("-")
 
-    @property
+    @cached_property
     def _column(self) -> str:
-        return COLUMNS[self.sort.lstrip("-")]
+        """Return what to sort by: a column with an index, unless moments of it lie in the future."""
+        column = COLUMNS[self.sort.lstrip("-")]
+        if column in MOMENTS and FailureGroup.objects.filter(**{f"{column}__gt": self.now_ms}).exists():
+            return MOMENTS[column]
+        return column
 
     def _value(self, place: Place) -> str | int:
         return place.value if self.sort.lstrip("-") in WORDS else int(place.value)
@@ -136,7 +142,7 @@ def page(ranking: Ranking, *, limit: int, after: Place | None = None) -> Page:
 
 def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
     """Return the groups before and after this one in the list, whether or not it is still in it."""
-    placed = FailureGroup.objects.annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
+    placed = seen_until(ranking.now_ms).annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
     place = ranking.place_of(placed)
     return ranking.before(place).first(), ranking.after(place).first()
 
@@ -147,7 +153,7 @@ def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
     keys = list(ranking.select().values_list("pk", flat=True))
     for start in range(0, len(keys), size):
         some = keys[start : start + size]
-        groups = FailureGroup.objects.in_bulk(some)
+        groups = seen_until(ranking.now_ms).in_bulk(some)
         yield [_exported(row) for row in _rows([groups[key] for key in some if key in groups], ranking.now_ms)]
 
 
@@ -160,10 +166,33 @@ EXPORTED = (
 def _exported(row: Row) -> tuple[Any, ...]:
     group = row.group
     return (
-        group.fingerprint, group.first_seen_ms, group.last_seen_ms, group.event_type, group.error_name, group.title,
+        group.fingerprint, group.first_ms, group.last_ms, group.event_type, group.error_name, group.title,
         group.frame, group.accepted, row.last_day, group.model_count, group.version_count, row.status, group.fixed_in,
         group.note,
     )  # fmt: skip
+
+
+def seen_until(now_ms: int) -> FailureGroupQuerySet[FailureGroup]:
+    """Return every group, each with when it was first seen, last seen and open again: none of them after `now_ms`.
+
+    An event under a clock that was ahead, or one that an import dates so, is later. Then a group was last seen with
+    its newest event up to now. Where none is stored, the hours tell, and where they tell nothing, it is now.
+    """
+    events = Event.objects.filter(fingerprint=OuterRef("pk"), received_at_ms__lte=now_ms)
+    hours = GroupHour.objects.filter(fingerprint=OuterRef("pk"), hour_ms__lte=now_ms).order_by("-hour_ms")
+    now = Value(now_ms, output_field=BigIntegerField())
+    newest = Coalesce(
+        Subquery(events.order_by("-received_at_ms").values("received_at_ms")[:1]),
+        Subquery(hours.values("hour_ms")[:1]),
+        now,
+    )
+    instead: dict[str, Expression] = {"first_seen_ms": now, "last_seen_ms": newest, "regressed_at_ms": now}
+    return FailureGroup.objects.annotate(
+        **{
+            MOMENTS[column]: Case(When(**{f"{column}__gt": now_ms}, then=moment), default=F(column))
+            for column, moment in instead.items()
+        }
+    )
 
 
 def status_of(group: FailureGroup, now_ms: int) -> str:
@@ -206,7 +235,8 @@ def failures_between(start_ms: int, end_ms: int) -> Coalesce:
 
 
 def _last_day(now_ms: int) -> Coalesce:
-    return failures_between(last_day_from_ms(now_ms), NEVER_MS)  # what an import dates later counts too
+    from_ms = last_day_from_ms(now_ms)
+    return failures_between(from_ms, from_ms + DAY_MS)
 
 
 def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[Row]:
@@ -218,9 +248,9 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[Row]:
     hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=first_ms)
     for key, hour_ms, accepted in hours.values_list("fingerprint", "hour_ms", "accepted"):
         number = (hour_ms - first_ms) // DAY_MS
-        if number < LINE_DAYS:  # an import may bring what came tomorrow
+        if number < LINE_DAYS:  # later ones came under a clock that was ahead, or an import dates them so
             days[key][number] += accepted
-        if hour_ms >= day_from_ms:
+        if day_from_ms <= hour_ms < day_from_ms + DAY_MS:
             last_day[key] += accepted
     names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     shares = GroupShare.objects.filter(fingerprint__in=keys, facet__in=[Facet.MODEL, Facet.VERSION])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.db.models import F, Q
 
 from events.models import FailureGroup
-from events.reports.ranking import failures_between, is_status, status_of
+from events.reports.ranking import failures_between, is_status, seen_until, status_of
 
 # Less than this much more is no growth that anyone should be called for.
 LEAST_GROWTH = 3
@@ -43,9 +43,13 @@ def attention(start_ms: int, end_ms: int, now_ms: int, *, limit: int) -> Attenti
     much of another.
     """
     known_ms, span_ms = min(end_ms, now_ms), end_ms - start_ms
-    groups = FailureGroup.objects.annotate(
-        events=failures_between(start_ms, known_ms), before=failures_between(start_ms - span_ms, known_ms - span_ms)
-    ).annotate(more=F("events") - F("before"))
+    groups = (
+        seen_until(now_ms)
+        .annotate(
+            events=failures_between(start_ms, known_ms), before=failures_between(start_ms - span_ms, known_ms - span_ms)
+        )
+        .annotate(more=F("events") - F("before"))
+    )
     open_ = groups.filter(is_status("open", now_ms), regressed_at_ms__isnull=True)  # what came back stands there alone
     regressed = groups.filter(is_status("regression", now_ms)).order_by("-regressed_at_ms", "fingerprint")
     is_new = Q(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms)

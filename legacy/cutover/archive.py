@@ -6,10 +6,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connection, transaction
 
+from legacy import old_tables
 from legacy.models import ClientLog, LegacyCount, Mode, ModeInForce
 
 TABLES = (ClientLog, LegacyCount)
@@ -28,8 +29,8 @@ class Archived(NamedTuple):
 def write(path: Path) -> Archived:
     """Write every row of the old tables as JSON lines, gzip-compressed, and read the file back to be sure.
 
-    Each line is `{"table": …, columns…}`. Raises NotVerified, or OSError when the disk is full; a file that is
-    not whole is removed.
+    Each line is `{"table": …, columns…}`, also with texts that a row leaves to its event. Raises NotVerified, or
+    OSError when the disk is full; a file that is not whole is removed.
     """
     if path.exists():
         raise FileExistsError(f"{path} is there already.")
@@ -84,7 +85,7 @@ def drop(archived: Archived) -> None:
 def _lines() -> Iterator[str]:
     for table in TABLES:
         columns = [field.attname for field in table._meta.concrete_fields]
-        rows: Any = table._default_manager.order_by("pk").values_list(*columns)
+        rows = old_tables.whole(table._default_manager.order_by("pk"), columns)
         for row in rows.iterator(CHUNK):
             line = {"table": table._meta.db_table} | dict(zip(columns, row, strict=True))
             yield json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -47,10 +47,11 @@ def sessions_to_stream(record: Record, counted: QuerySet[LegacyCount]) -> int:
     return added
 
 
-def to_legacy(*, since_ms: int) -> int:
+def to_legacy(*, since_ms: int, texts_too: bool = True) -> int:
     """Copy what the stream received since then and the old tables do not hold; return how many rows that added.
 
-    Void successes are left out. A correction during the copy writes its own rows first, which this does not change.
+    Without `texts_too` the copies leave their texts to their events. Void successes are left out. A correction during
+    the copy writes its own rows first, which this does not change.
     """
     added = 0
     successes = Criteria(event_type=SUCCESS, failures_only=False, since_ms=since_ms)
@@ -63,7 +64,8 @@ def to_legacy(*, since_ms: int) -> int:
             )
     for chunk in failures.rows(Criteria(since_ms=since_ms), EventRow._fields, size=CHUNK):
         with transaction.atomic():
-            added += old_tables.keep_all(_missing_from_log([EventRow(*row) for row in chunk]))
+            missing = _missing_from_log([EventRow(*row) for row in chunk])
+            added += old_tables.keep_all(missing if texts_too else map(_without_texts, missing))
     return added
 
 
@@ -86,3 +88,8 @@ def _missing_from_log(events: list[EventRow]) -> Iterator[ClientLog]:
     by_content = {content_id(event): event for event in events}
     known = set(ClientLog.objects.filter(event_id__in=by_content).values_list("event_id", flat=True))
     return (translate.row_from_event(event) for content, event in by_content.items() if content not in known)
+
+
+def _without_texts(row: ClientLog) -> ClientLog:
+    # A prune may keep an imported row and delete its event.
+    return row if row.imported else old_tables.without_texts(row)

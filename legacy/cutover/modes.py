@@ -126,14 +126,20 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
     before = public_count(Mode(row.mode))
     began_ms = clock.now_ms() - _COMMIT_MS
     to_stream = copying.to_stream(writer.record_many)
-    to_legacy = copying.to_legacy(since_ms=0)
+    # What reads the old tables alone must find them whole.
+    texts_too = mode == Mode.SEPARATE
+    to_legacy = copying.to_legacy(since_ms=0, texts_too=texts_too)
+    if texts_too:
+        old_tables.fill_in_texts(since_ms=0, at_once=copying.CHUNK)
     with transaction.atomic(durable=True):
         ModeInForce.objects.get_or_create(id=1, defaults={"mode": row.mode})
         ModeInForce.objects.select_for_update().get(id=1)
         to_stream += copying.to_stream(writer.record_within)
         # Until this ends no success is counted that the old tables would lack.
         rollups.hold([SUCCESS])
-        to_legacy += copying.to_legacy(since_ms=began_ms)
+        to_legacy += copying.to_legacy(since_ms=began_ms, texts_too=texts_too)
+        if texts_too:
+            old_tables.fill_in_texts(since_ms=began_ms, at_once=copying.CHUNK)
         copying.make_up_for_gone()
         ModeInForce.objects.filter(id=1).update(mode=mode)
         words = f"Switched the old routes from {row.mode} to {mode}."

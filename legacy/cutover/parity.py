@@ -7,7 +7,7 @@ that came in by an old route, not those that an import or a switch wrote.
 An arrival is expected at `/event` when one of these is true:
 
 - its client said that it sends the same to `/event` (`sent_to_event`);
-- it did arrive by `/event`;
+- it did arrive by `/event`: its content is there, or a failure of its type and session, of which `/event` stores one;
 - it is a failure of a version from which `/event` received anything in the days compared.
 
 Every other arrival comes from a client that knows only the old routes, or is a failure that `/event` refuses by
@@ -30,7 +30,7 @@ from events.querysets import SUCCESS, in_pages
 from events.reports import failures, metrics
 from events.reports.failures import Criteria
 from events.rows import EventRow, content_id
-from legacy import old_tables
+from legacy import old_tables, translate
 from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 
 TOLERANCE = 0.005
@@ -221,17 +221,14 @@ class _Comparison:
         self.examples_event_only: list[dict[str, str]] = []
         around = Event.objects.between(self.start_ms - SLACK_MS, self.end_ms + SLACK_MS).filter(source=Source.EVENT)
         self._compare_successes()
-        self._compare_failures(
-            known_versions=set(around.values_list("app_version", flat=True).distinct()),
-            # Failures that are known by a session, and not by their content.
-            contents={
-                content_id(EventRow(*row))
-                for row in around.failures()
-                .filter(session_id__isnull=False)
-                .values_list(*EventRow._fields)
-                .iterator(CHUNK)
-            },
-        )
+        # Failures that are known by a session, and not by their content.
+        contents, session_keys = set(), set()
+        of_sessions = around.failures().filter(session_id__isnull=False).values_list(*EventRow._fields)
+        for event in map(EventRow._make, of_sessions.iterator(CHUNK)):
+            contents.add(content_id(event))
+            session_keys.add(translate.session_key(event.event_type, event.session_id))
+        known_versions = set(around.values_list("app_version", flat=True).distinct())
+        self._compare_failures(known_versions, contents, session_keys)
 
     def cut_off(self, since: date) -> CutOff:
         recent = [day for day in self.days.values() if day.day >= since.isoformat()]
@@ -266,7 +263,7 @@ class _Comparison:
                     side.event_only += 1
                     _example(self.examples_event_only, SUCCESS, at_ms, key, "")
 
-    def _compare_failures(self, known_versions: set[str], contents: set[str]) -> None:
+    def _compare_failures(self, known_versions: set[str], contents: set[str], session_keys: set[str]) -> None:
         # The id of a row that arrived is its content, so one content is one row.
         for rows in self._arrivals(ClientLog, "received_at_ms"):
             ids = [row.event_id for row in rows]
@@ -276,7 +273,7 @@ class _Comparison:
             for row in rows:
                 day = self.days[_day(row.received_at_ms)]
                 day.failures.arrived += 1
-                if row.event_id in by_event:
+                if row.event_id in by_event or row.session_key in session_keys:
                     day.failures.expected += 1
                 elif row.refused_fields:
                     day.failures.refused += 1

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from events.querysets import batches
-from legacy import old_tables
+from legacy import old_tables, translate
 from legacy.cutover import modes
 from legacy.models import ClientLog, LegacyCount, ParityRun
 
@@ -48,6 +48,14 @@ def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple
         yield LOG_ROWS, deleted
 
 
+def ids_of(session_id: str) -> list[str]:
+    """Return the ids of the failures of a session that came by `/client-log`."""
+    if _are_gone():
+        return []
+    keys = [translate.session_key(event_type, session_id) for event_type in translate.FAILURES]
+    return list(ClientLog.objects.filter(session_key__in=keys).values_list("event_id", flat=True))
+
+
 def trace(session_id: str, ids: Collection[str]) -> Counter[str]:
     found = Counter({EXAMPLES: sum(removed for _, _, removed in _runs_naming(session_id, ids))})
     if not _are_gone():
@@ -68,7 +76,7 @@ def forget_made_up(sessions: Collection[str], ids: Collection[str]) -> None:
     """Delete what a switch copied of made-up events."""
     if not _are_gone():
         LegacyCount.objects.filter(pk__in=sessions).delete()
-        ClientLog.objects.filter(event_id__in=ids).delete()
+        _rows_of(ids).delete()
 
 
 def _are_gone() -> bool:

@@ -16,6 +16,7 @@ from events.ingest import contract, guards, writer
 from events.models import Event
 from events.reports import failures
 from events.reports.failures import Criteria
+from events.rows import EventRow
 from legacy import old_tables, translate
 from legacy.cutover import modes
 from legacy.models import ClientLog, LegacyCount, Mode
@@ -60,13 +61,7 @@ class ClientLogViewSet(OldRoute, IngestViewSet):
         (event,) = fitted([translate.event_from_client_log(payload, clock.now_ms())])
         row = translate.arrived_log_row(payload, event)
         is_new = kept_apart(row)
-        if is_new is None:
-            row.in_stream = True
-            kept: list[bool] = []  # `alongside` may run twice, and its last run is the one that was committed
-            outcome = writer.record(event, alongside=lambda: kept.append(old_tables.keep(row)))
-            count_stored(request, [event], copies=outcome.stored + kept[-1])
-        else:
-            count_stored(request, [event] if is_new else [])
+        count_stored(request, kept_on_both_sides(event, row) if is_new is None else [event] * is_new)
         return answer(200, {"ok": True})
 
 
@@ -96,6 +91,27 @@ def kept_apart(row: ClientLog | LegacyCount) -> bool | None:
         return None
     with transaction.atomic():
         return old_tables.keep(row) if modes.holds_under_lock(Mode.SEPARATE) else None
+
+
+def kept_on_both_sides(event: EventRow, row: ClientLog) -> list[EventRow]:
+    """Store the event and write its row, in one transaction; return what was added, as each table has it."""
+    row.in_stream = True
+    written: list[ClientLog | None] = []  # `alongside` may run twice, and its last run is the one that was committed
+    outcome = writer.record(event, alongside=lambda: written.append(kept_beside_event(row)))
+    added = [event] if outcome.stored or outcome.filled_in else []
+    if kept := written[-1]:
+        added.append(event._replace(stack=kept.stack, log_lines_json=kept.log_lines_json))
+    return added
+
+
+def kept_beside_event(row: ClientLog) -> ClientLog | None:
+    """Write the row in the transaction that stores its event; return the row as written, None where it was there.
+
+    The row leaves its texts to the event, but not in `separate`, which may be in force since the request began.
+    """
+    if modes.in_force().mode != Mode.SEPARATE:
+        row = old_tables.without_texts_of_event(row)
+    return row if old_tables.keep(row) else None
 
 
 class RecentViewSet(OldRoute):

@@ -243,6 +243,23 @@ def expect_to_serve(server: Server) -> None:
         assert server.command("migrate").stdout.endswith("No migrations to apply.\n")
 
 
+def test_a_row_that_leaves_its_texts_to_its_event_is_copied_with_it(data_dir: Path, database: str) -> None:
+    with served(data_dir) as server:
+        assert server.command("legacy_mode", "alias", "--reason", "a test").returncode == 0
+        body = b"""{"event_type": "flash_error", "message": "by the old route", "stack": "at flash",
+            "occurred_at": "2026-02-12T18:00:00.000Z", "model": "UV-5RM", "write_mode": 1, "connected": 1,
+            "app_version": "19afc18", "log_lines_json": "[\\"open\\"]"}"""
+        assert server.post("/client-log", body)[0] == 200
+    code, _, complaints = copied(data_dir, database)
+    assert code == 0, complaints
+    with psycopg.connect(database) as connection:
+        found = connection.execute(
+            "SELECT text_in_stream, logged.stack, event.stack, event.log_lines_json FROM client_logs AS logged"
+            " JOIN telemetry_events AS event USING (id) WHERE logged.message = 'by the old route'"
+        )
+        assert found.fetchall() == [(True, None, "at flash", '["open"]')]
+
+
 def test_what_only_the_write_ahead_log_has_is_copied(data_dir: Path, database: str) -> None:
     with served(data_dir) as server:
         body = b"""{"event_type": "flash_success", "session_id": "in the log alone", "message": "Flash complete",

@@ -102,6 +102,21 @@ def test_what_an_import_brought_of_it_is_erased_its_second_failure_too(tmp_path:
     assert SESSION not in everything()
 
 
+@pytest.mark.parametrize("mode", ["separate", "alias"])
+def test_every_failure_that_came_by_the_old_route_is_erased(client: Client, mode: str) -> None:
+    """`/event` stores one failure of each type and session; the old route has them all."""
+    call_command("legacy_mode", mode, stdout=io.StringIO())
+    for message in ("first", "second"):
+        body = json.dumps(payload(session_id=SESSION, message=message))
+        for path in ("/event", "/client-log"):
+            assert client.post(path, body, content_type="application/json").status_code < 300
+    client.post("/client-log", json.dumps(payload(session_id="another")), content_type="application/json")
+    events = 3 if mode == "alias" else 1
+    assert f"Erased: events {events}, rows of the old log 2." in run(SESSION)
+    assert Event.objects.count() == (mode == "alias")
+    assert ClientLog.objects.values_list("message", flat=True).get() == payload()["message"]
+
+
 def test_a_comparison_no_longer_names_it() -> None:
     for name in (SESSION, "another"):
         old_tables.keep(translate.arrived_session({"sessionId": name, "sentToEvent": True}, clock.now_ms()))

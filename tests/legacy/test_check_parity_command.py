@@ -149,6 +149,30 @@ def test_a_failure_with_a_session_is_matched_by_its_content() -> None:
     assert verdict()[0] == 0
 
 
+@pytest.mark.parametrize("mode", ["separate", "alias"])
+def test_a_second_failure_of_a_type_and_session_is_not_missing(post: Callable[..., Any], mode: str) -> None:
+    """`/event` stores one failure of each type and session; a client that sends to both routes sends both."""
+    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    for message in ("first", "second"):
+        body = payload(message=message, session_id="of both", sentToEvent=True)
+        assert post("/client-log", body).status_code == 200
+        assert post("/event", body).status_code == 200 + (message == "first")
+    side = parity.check(1, clock.today()).total.failures
+    assert (side.arrived, side.expected, side.missing, side.by_event, side.event_only) == (2, 2, 0, 1, 0)
+    assert verdict() == (0, "Parity: proven on 1 day (tolerance 0.5%).")
+
+
+@pytest.mark.parametrize(
+    "change", [{"session_id": "another"}, {"session_id": None}, {"event_type": "connect_error"}], ids=str
+)
+def test_a_failure_of_another_session_or_type_is_missing(post: Callable[..., Any], change: dict[str, Any]) -> None:
+    body = payload(message="first", session_id="of both", sentToEvent=True)
+    post("/client-log", body)
+    post("/event", body)
+    post("/client-log", body | {"message": "second"} | change)
+    assert parity.check(1, clock.today()).total.failures.missing == 1
+
+
 def test_a_renamed_type_is_matched_by_its_content() -> None:
     row = failure_arrived(1, event_type="flash_fail", by_event=True)
     assert row.refused_fields == "event_type"

@@ -39,14 +39,14 @@ def test_a_failure_is_stored_in_the_stream_and_in_the_old_table(post: Callable[.
         "occurred_at": "2026-02-12T18:00:00.000Z",
         "message": "No ACK for block 0x001f (got 0x15)",
         "error_name": "ProtocolError",
-        "stack": "at flash",
         "model": "UV-5RM",
         "write_mode": 1,
         "connected": 1,
         "app_version": "19afc18",
-        "log_lines_json": '["open"]',
     }
     assert event == shared | {
+        "stack": "at flash",
+        "log_lines_json": '["open"]',
         "event_type": "flash_error",
         "session_id": None,
         "metadata_json": '{"legacy_event_type":"flash_fail"}',
@@ -56,8 +56,9 @@ def test_a_failure_is_stored_in_the_stream_and_in_the_old_table(post: Callable[.
     }
     nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
     in_both = {"event_id": event["id"], "in_stream": True, "imported": False}
-    arrived = {"arrived": True, "sent_to_event": False, "refused_fields": "event_type"}
-    assert row == shared | nobody | in_both | arrived | {"event_type": "flash_fail"}
+    arrived = {"arrived": True, "sent_to_event": False, "refused_fields": "event_type", "session_key": ""}
+    texts = {"stack": None, "log_lines_json": "[]", "text_in_stream": True}
+    assert row == shared | nobody | in_both | arrived | texts | {"event_type": "flash_fail"}
 
 
 def test_nothing_that_identifies_anyone_is_stored(post: Callable[..., Any]) -> None:
@@ -103,6 +104,18 @@ def test_the_twins_of_a_dual_writing_client_are_one_failure(
     assert (event.source, event.metadata_json) == ("event", '{"source":"web-v2"}')
     assert ClientLog.objects.get().id == event.id
     assert metrics.totals_by_type(0, event.received_at_ms + 3_600_000)["flash_error"] == 1
+
+
+@pytest.mark.parametrize("first", ["/client-log", "/event"])
+def test_a_failure_with_a_session_and_the_same_content_without_one_are_two(
+    post: Callable[..., Any], first: str
+) -> None:
+    """The contract identifies an event by its content only where it has no session."""
+    bodies = {"/client-log": old_payload(), "/event": old_payload(session_id="s")}
+    for path in (first, *(path for path in bodies if path != first)):
+        assert post(path, bodies[path]).status_code in (200, 201)
+    assert set(Event.objects.values_list("session_id", "source")) == {("s", "event"), (None, "client_log")}
+    assert counted() == {}
 
 
 def test_failures_that_differ_are_two(post: Callable[..., Any]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from events import clock
 from events.counting import rollups
 from events.ingest import writer
+from events.maintenance import retention
 from events.models import Event
 from events.reports import metrics
 from legacy import old_tables, translate
@@ -125,3 +126,12 @@ def test_a_row_that_is_there_is_not_written_again() -> None:
     assert old_tables.keep_all([]) == 0
     assert not old_tables.keep(LegacyCount(session_id="a", counted_at_ms=1, in_stream=True))
     assert LegacyCount.objects.values_list("counted_at_ms", "in_stream").get(pk="a") == (NOON_MS, False)
+
+
+@pytest.mark.parametrize("session", [{}, {"session_id": "s"}], ids=["without a session", "with a session"])
+def test_what_was_copied_of_made_up_failures_goes_with_them(session: dict[str, str]) -> None:
+    make_event(**session)
+    Event.objects.update(source="demo")
+    assert copying.to_legacy(since_ms=0) == 1
+    list(retention.delete_made_up())
+    assert not ClientLog.objects.exists()

@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
 from events import clock, rows
 from events.api import health
-from events.ingest import writer
-from events.maintenance import disk, retention
-from events.models import Event
+from events.counting import rollups
+from events.grouping import triage
+from events.grouping.fingerprints import fingerprint
+from events.ingest import contract, quotas, writer
+from events.maintenance import disk, regrouping, retention
+from events.models import Event, FailureGroup, HourlyRollup, LifetimeTotal, ModeRollup
+from legacy import old_tables
 from legacy.cutover import copying
 from legacy.models import ClientLog, ModeInForce
 from tests.conftest import payload, sign_in, success
@@ -96,7 +101,7 @@ def test_with_little_room_a_failure_loses_its_long_texts_and_stays_the_same_even
     assert stored.log_lines_json == (f'"(stack and log lines left out, the disk was nearly full: {full_id})"')
     assert stored.message == body.get("message", payload()["message"])
     assert counted() == {"left_out": 1}
-    for row in ClientLog.objects.all():
+    for row in old_tables.recent(9):
         assert (row.stack, row.log_lines_json, row.event_id) == (None, stored.log_lines_json, full_id)
     free(LEAST)
     assert post(path, body).status_code == 200
@@ -104,6 +109,108 @@ def test_with_little_room_a_failure_loses_its_long_texts_and_stays_the_same_even
         assert post("/event", failure()).json() == {"ok": True, "deduped": True}
         assert post("/client-log", failure()).json() == {"ok": True}
     assert Event.objects.count() == 1
+
+
+def counts() -> list[list[Any]]:
+    """Return every rollup, and what a failure and a success count there."""
+    return [list(model.objects.order_by("pk").values()) for model in (LifetimeTotal, HourlyRollup, ModeRollup)]
+
+
+RESENT = {
+    **{f"by {door}": sent for door, sent in SENT.items()},
+    "by another door": ("/event/batch", {"events": [failure(metadata_json='{"source": "web-v2"}')]}),
+    "by the old route": ("/client-log", failure()),
+}
+# Where each was stored without its long texts; elsewhere by `/event`.
+FIRST = {"by /event, with a session": SENT["/event, with a session"], "by /client-log": SENT["/client-log"]}
+
+
+@pytest.mark.parametrize("case", RESENT)
+def test_with_room_again_the_whole_failure_fills_in_what_was_left_out(
+    free: Callable[[int], None], post: Callable[..., Any], case: str
+) -> None:
+    free(LEAST - 1)
+    post(*FIRST.get(case, SENT["/event"]))
+    before = Event.objects.get()
+    counted_before = counts()
+    for room in (LEAST - 1, LEAST, LEAST):
+        free(room)
+        answer = post(*RESENT[case])
+        assert answer.status_code == 200
+        assert b'"deduped":false' not in answer.content.replace(b" ", b"")
+    event = Event.objects.get()
+    assert (event.stack, json.loads(event.log_lines_json)) == (failure()["stack"], LINES)
+    assert (event.id, event.received_at_ms, event.session_id) == (before.id, before.received_at_ms, before.session_id)
+    assert counts() == counted_before
+    assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
+    assert rollups.compare_totals() == []
+    # A stack tells where a failure is from, so it has a group of its own.
+    mark = fingerprint(event.event_type, event.error_name, event.message, event.stack)
+    assert (FailureGroup.objects.get().pk, event.fingerprint) == (mark.key, mark.key)
+    assert before.fingerprint != mark.key
+    assert not regrouping.survey().moves
+    assert regrouping.compare() == []
+    for row in old_tables.recent(9):
+        assert (row.stack, row.log_lines_json) == (event.stack, event.log_lines_json)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"stack": "Error: y\n at read (b.js:1:2)"}, {"log_lines_json": '["other"]'}, {"message": "Another"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_failure_of_the_session_fills_in_nothing(
+    free: Callable[[int], None], post: Callable[..., Any], change: dict[str, str]
+) -> None:
+    free(LEAST - 1)
+    post("/event", failure(session_id="s"))
+    before = Event.objects.values().get()
+    free(LEAST)
+    assert post("/event", failure(session_id="s") | change).json() == {"ok": True, "deduped": True}
+    assert Event.objects.values().get() == before
+
+
+def test_the_whole_failure_may_come_in_the_same_commit(free: Callable[[int], None]) -> None:
+    whole = [contract.parse(failure(session_id=session), received_at_ms=clock.now_ms()) for session in ("s", None)]
+    without = [rows.without_long_texts(event) for event in whole]
+    outcomes = writer.record_many([*without, *whole, *whole])
+    assert [(outcome.stored, outcome.filled_in) for outcome in outcomes[:2]] == [(True, False)] * 2
+    assert [outcome.stored for outcome in outcomes[2:]] == [False] * 4
+    assert [event.stack for event in Event.objects.all()] == [failure()["stack"]] * 2
+    assert regrouping.compare() == []
+
+
+def test_what_was_decided_goes_with_the_failure_to_its_group(
+    free: Callable[[int], None], post: Callable[..., Any]
+) -> None:
+    free(LEAST - 1)
+    post("/event", failure())
+    group = FailureGroup.objects.get()
+    triage.annotate(group.pk, "see the wiki", user=User.objects.create_user("kim"), at=clock.now())
+    free(LEAST)
+    post("/event", failure())
+    moved = FailureGroup.objects.get()
+    assert (moved.note, moved.pk == group.pk) == ("see the wiki", False)
+
+
+@override_settings(DAILY_BYTES_PER_CLIENT=10**9)
+@pytest.mark.parametrize("door", SENT)
+def test_a_client_is_charged_for_what_it_fills_in(
+    free: Callable[[int], None], post: Callable[..., Any], door: str
+) -> None:
+    free(LEAST - 1)
+    post(*SENT[door])
+    before = brought()
+    free(LEAST)
+    post(*SENT[door])
+    after = brought()
+    assert after > before + len(failure()["stack"])
+    post(*SENT[door])
+    assert brought() == after
+
+
+def brought() -> int:
+    return sum(known for known, _ in quotas._brought.values())
 
 
 def test_the_id_of_the_whole_content_is_that_of_the_twin_without_a_session(

@@ -1,18 +1,32 @@
 """A clock that is ahead deletes nothing, and leaves nothing behind when it is right again."""
 
+import csv
 import io
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
 from events import clock
-from events.counting import site_days
+from events.counting import buckets, releases, site_days
+from events.grouping import triage
 from events.ingest import refused_hosts, tokens
 from events.maintenance import retention
-from events.models import AuditEntry, Event, IngestToken, RefusedHost, RetentionMark, SiteDay
+from events.models import (
+    AuditEntry,
+    Event,
+    FailureGroup,
+    HourlyRollup,
+    IngestToken,
+    RefusedHost,
+    RetentionMark,
+    SiteDay,
+)
 from events.reports import metrics
 from tests.conftest import make_event, sign_in, success
 
@@ -188,3 +202,202 @@ def test_with_events_from_the_future_alone_the_overview_is_that_of_a_site_with_e
     sign_in(client, "Staff")
     receive(clock.now() + timedelta(days=9_000))
     assert "No event yet" not in client.get("/admin/").content.decode()
+
+
+# --- when something was seen, for the last time or the first ---------------------------------------------------------
+
+EARLIER = TODAY - timedelta(hours=3, minutes=20)
+
+
+def fail(at: datetime, message: str = "No ACK") -> Event:
+    return make_event(message=message, received_at_ms=ms(at), occurred_at=at.isoformat())
+
+
+def seen_under_both_clocks() -> None:
+    fail(EARLIER)
+    fail(FAR_AHEAD)
+
+
+def seen_before_the_hours_alone_tell() -> None:
+    seen_under_both_clocks()
+    Event.objects.filter(received_at_ms=ms(EARLIER)).delete()
+
+
+def seen_under_the_wrong_clock_alone() -> None:
+    fail(FAR_AHEAD)
+
+
+def seen_again() -> None:
+    """The failure comes again under the right clock."""
+    fail(FAR_AHEAD)
+    fail(EARLIER)
+
+
+# When a group was seen, and what its first and its last time is for a reader under the right clock.
+SEEN: dict[str, tuple[Any, datetime, datetime]] = {
+    "under both clocks": (seen_under_both_clocks, EARLIER, EARLIER),
+    "with an event that was pruned": (
+        seen_before_the_hours_alone_tell, EARLIER, EARLIER.replace(minute=0),
+    ),
+    "under the wrong clock alone": (seen_under_the_wrong_clock_alone, TODAY, TODAY),
+    "again": (seen_again, EARLIER, EARLIER),
+}  # fmt: skip
+
+
+def times(markup: str, before: str) -> list[str]:
+    """Return each moment that stands right behind these words."""
+    return re.findall(before + r'<time datetime="([^"]+)"', " ".join(markup.split()))
+
+
+def page(client: Client, path: str, **query: str) -> str:
+    answer = client.get(path, query)
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+def in_the_list(client: Client, key: str) -> tuple[list[str], list[str]]:
+    markup = page(client, GROUPS)
+    return times(markup, '<td class="first when">'), times(markup, '<td class="last when">')
+
+
+def on_the_page_of_the_group(client: Client, key: str) -> tuple[list[str], list[str]]:
+    markup = page(client, f"{GROUPS}{key}/")
+    first = times(markup, '<dt>First seen</dt><dd>[^<]+<span class="quiet">')
+    last = times(markup, '<dt>Last seen</dt><dd>[^<]+<span class="quiet">')
+    assert last == times(markup, "last seen ")
+    assert "2099" not in markup.partition('<dl class="facts">')[2].partition("</dl>")[0]
+    return first, last
+
+
+def before_a_decision(client: Client, key: str) -> tuple[None, list[str]]:
+    return None, times(page(client, f"{GROUPS}decide/", id=key, action="mute"), r"events?</span> ")
+
+
+def among_the_groups_of_a_search(client: Client, key: str) -> tuple[None, list[str]]:
+    markup = page(client, "/admin/events/event/", q="No ACK")
+    return None, times(markup.partition('id="groups-found"')[2].partition("</section>")[0], r"events?</span>")
+
+
+def on_the_page_of_an_event(client: Client, key: str) -> tuple[list[str], None]:
+    event = Event.objects.newest_first().first()
+    assert event is not None
+    return times(page(client, f"/admin/events/event/{event.pk}/"), ", first seen "), None
+
+
+def in_the_file(client: Client, key: str) -> tuple[list[str], list[str]]:
+    answer = client.get(f"{GROUPS}export/")
+    (row,) = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode("utf-8-sig")))
+    return [row["first_seen"]], [row["last_seen"]]
+
+
+GROUPS = "/admin/events/failuregroup/"
+READERS = {reader.__name__.replace("_", " "): reader for reader in (
+    in_the_list, on_the_page_of_the_group, before_a_decision, among_the_groups_of_a_search, on_the_page_of_an_event,
+    in_the_file,
+)}  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("case", SEEN)
+def test_a_group_is_never_seen_in_the_future(
+    client: Client, monkeypatch: pytest.MonkeyPatch, case: str, reader: str
+) -> None:
+    happen, first, last = SEEN[case]
+    happen()
+    set_clock(monkeypatch, TODAY)
+    sign_in(client, "Maintainers")
+    found = READERS[reader](client, FailureGroup.objects.get().pk)
+    expected = ([clock.iso(ms(first))], [clock.iso(ms(last))])
+    assert found == tuple(None if got is None else wanted for got, wanted in zip(found, expected, strict=True))
+
+
+def test_no_page_shows_a_moment_of_a_group_as_it_is_stored() -> None:
+    """`ranking.seen_until` adds each as `first_ms`, `last_ms` and `regressed_ms`."""
+    templates = (settings.BASE_DIR / "templates").rglob("*.html")
+    assert [file.name for file in templates if re.search(r"\.(\w+_seen|regressed_at)_ms", file.read_text())] == []
+
+
+@pytest.mark.parametrize("sort", ["last", "-last", "first", "-first"])
+def test_groups_are_sorted_by_what_is_shown(client: Client, monkeypatch: pytest.MonkeyPatch, sort: str) -> None:
+    for message, moments in {"fault w": (9, 1), "fault x": (8, 3), "fault y": (7, 2), "fault z": (6, 5)}.items():
+        for hours in moments:
+            fail(TODAY - timedelta(hours=hours), message)
+    fail(FAR_AHEAD, "fault x")
+    monkeypatch.setattr("events.admin.groups.PAGE_ROWS", 1)
+    set_clock(monkeypatch, TODAY)
+    sign_in(client, "Staff")
+    found: list[str] = []
+    cursor = ""
+    while len(found) < 4:
+        context = client.get(GROUPS, {"sort": sort, "cursor": cursor} if cursor else {"sort": sort}).context
+        found += [row.group.title[-1] for row, _ in context["rows"]]
+        cursor = context["next"]
+    assert "".join(found) == {"last": "zxyw", "-last": "wyxz", "first": "wxyz", "-first": "zyxw"}[sort]
+    assert not cursor
+
+
+def test_a_regression_is_never_in_the_future(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_event(**success(), received_at_ms=ms(EARLIER))
+    fail(EARLIER)
+    key = FailureGroup.objects.get().pk
+    triage.resolve([key], fixed_in="19afc18", user=User.objects.create_user("kim"), at=EARLIER + timedelta(hours=1))
+    fail(FAR_AHEAD)
+    set_clock(monkeypatch, TODAY)
+    sign_in(client, "Staff")
+    assert times(page(client, f"{GROUPS}{key}/"), "that should have the fix came ") == [clock.iso(ms(TODAY))]
+    (shown,) = client.get("/admin/").context["groups"].regressed
+    assert shown.regressed_ms == ms(TODAY)
+
+
+def test_the_last_day_has_no_failure_of_the_future(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen_under_both_clocks()
+    set_clock(monkeypatch, TODAY)
+    sign_in(client, "Staff")
+    for sort in ("-last", "-day"):
+        ((row, _),) = client.get(GROUPS, {"sort": sort}).context["rows"]
+        assert row.last_day == 1
+    assert client.get(f"{GROUPS}{row.group.pk}/").context["last_day"] == 1
+
+
+def test_what_grows_was_last_seen_now_at_the_latest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail(TODAY - timedelta(days=2))
+    for minutes in range(4):
+        fail(EARLIER + timedelta(minutes=minutes))
+    fail(FAR_AHEAD)
+    set_clock(monkeypatch, TODAY)
+    sign_in(client, "Staff")
+    (trend,) = client.get("/admin/", {"days": "1"}).context["groups"].growing
+    assert trend.group.last_ms == ms(EARLIER + timedelta(minutes=3))
+
+
+def test_a_token_was_used_now_at_the_latest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch, FAR_AHEAD)
+    assert tokens.admit(tokens.issue("web", who="olga", now=TODAY, expires_at=None))
+    set_clock(monkeypatch, TODAY)
+    sign_in(client, "Maintainers")
+    assert times(page(client, "/admin/events/ingesttoken/"), 'data-label="Last used">') == [clock.iso(ms(TODAY))]
+
+
+def test_a_name_of_the_future_is_not_the_most_recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the largest number of known names, those of the last 90 days come first."""
+    monkeypatch.setattr(buckets, "MAX_KNOWN_MODELS", 1)
+    monkeypatch.setattr(buckets, "MAX_MODELS_A_DAY", 3)  # 1 is left for new names
+    for model, at in [
+        ("not for a year", TODAY - timedelta(days=400)),
+        ("not for a year", FAR_AHEAD),
+        ("of last week", TODAY - timedelta(days=7)),
+    ]:
+        make_event(**success(model=model), received_at_ms=ms(at))
+    buckets.forget_names()
+    set_clock(monkeypatch, TODAY)
+    for model in ("new", "not for a year", "of last week"):
+        make_event(**success(model=model), received_at_ms=ms(TODAY))
+    today = HourlyRollup.objects.filter(hour_ms=ms(TODAY)).values_list("model", flat=True)
+    assert set(today) == {"new", buckets.OTHER, "of last week"}
+
+
+def test_a_release_of_the_future_is_dated_by_its_next_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_event(**success(app_version="next"), received_at_ms=ms(FAR_AHEAD))
+    make_event(**success(app_version="last"), received_at_ms=ms(TODAY - timedelta(hours=1)))
+    make_event(**success(app_version="next"), received_at_ms=ms(TODAY - timedelta(hours=2)))
+    assert releases.newest(2) == ["last", "next"]
