@@ -12,7 +12,9 @@ MOST_BYTES = 16_384
 MOST_COOKIE_BYTES = 8_192
 # Python's parser of quoted cookies was quadratic in the backslashes (CVE-2024-7592), and not every Python is patched.
 MOST_COOKIE_BACKSLASHES = 512
-UNREADABLE = "\ufffd"  # stands for a value that is not ASCII text
+# Stands for a value that is not ASCII text: U+FFFD as WSGI writes it, its bytes in UTF-8 as Latin-1. Django fails on
+# cookies with any other character.
+UNREADABLE = "\ufffd".encode().decode("latin-1")
 
 PAGES = ("/admin", "/static")
 JSON_HEADERS = [

@@ -210,6 +210,15 @@ def test_a_header_cannot_hide_behind_bytes_that_are_no_text(server: Server, head
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
+@pytest.mark.parametrize("path", ["/event", "/admin/login/", "/static/admin/css/base.css", "/api/", "/nowhere"])
+def test_bytes_that_are_no_text_fail_no_route_in_any_header(server: Server, path: str) -> None:
+    for header in ("Cookie", "Accept", "Authorization", "Referer", "Origin", "User-Agent", "Range", "If-None-Match"):
+        for value in (b"\x80", b"sessionid=\xc3\xa9", b"a=b; c=\xff"):
+            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}: "
+            answer = answer_to(server, head.encode() + value + b"\r\n\r\n")
+            assert int(answer[9:12]) < 500, (header, value)
+
+
 def test_a_refused_body_ends_the_connection_and_says_so(server: Server) -> None:
     with server.raw(HEAD + b"Content-Length: 131073\r\n\r\n") as wire:
         assert b"\r\nconnection: close\r\n" in wire.recv(65536)
