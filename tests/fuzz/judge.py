@@ -1,10 +1,16 @@
-"""Judges answers and counts them: what `make fuzz` prints."""
+"""Judges answers and counts them by class of fault: what `make fuzz` prints."""
 
+import gc
 import json
 import os
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from hypothesis import HealthCheck, settings
@@ -22,13 +28,70 @@ WORDS = {
     "refused": "refused though valid",
     "else": "answers other than the contract's",
 }
-tally: Counter[str] = Counter()
 
 
-def share(percent: int) -> Any:
-    """Return the settings for a test that has so much of all cases: in `make test` the same ones each time."""
+@dataclass
+class Figures:
+    """What was tried of one class of fault, and what was wrong."""
+
+    cases: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+    slowest_cpu_seconds: float | None = None
+
+    def in_words(self) -> str:
+        words = f"5xx {self.wrong['5xx']}, wrong {self.wrong.total() - self.wrong['5xx']}"
+        if self.slowest_cpu_seconds is None:
+            return words
+        return f"{words}, slowest {self.slowest_cpu_seconds * 1_000:.0f} ms CPU"
+
+
+by_fault: dict[str, Figures] = {}
+_current = Figures()
+
+
+def begin(fault: str) -> None:
+    """Count what follows for this class of fault."""
+    global _current
+    _current = by_fault.setdefault(fault, Figures())
+
+
+@contextmanager
+def case() -> Iterator[None]:
+    """Count one case, and the processor time that this thread takes for it."""
+    gc.disable()  # the garbage is that of all cases
+    began = time.thread_time()
+    try:
+        yield
+    finally:
+        took = time.thread_time() - began
+        gc.enable()
+        _current.slowest_cpu_seconds = max(_current.slowest_cpu_seconds or 0.0, took)
+        count(1)
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what a case stores, also when it fails, so that the next one begins with the same tables."""
+    before = transaction.savepoint()
+    try:
+        yield
+    finally:
+        transaction.savepoint_rollback(before)
+
+
+def count(cases: int) -> None:
+    """Count cases that another process answers."""
+    _current.cases += cases
+
+
+def share(percent: float, *, short: int | None = None) -> Any:
+    """Return the settings for a test that has so much of all cases: in `make test` the same ones each time.
+
+    `short` is the number of cases in `make test`, where the share would be more than that needs.
+    """
+    is_short = short is not None and "FUZZ_CASES" not in os.environ
     return settings(
-        max_examples=max(1, CASES * percent // 100),
+        max_examples=short if is_short else max(1, int(CASES * percent / 100)),
         deadline=None,
         database=None,
         derandomize="FUZZ_CASES" not in os.environ,
@@ -53,11 +116,11 @@ class BehindTheEntry(Client):
 
 def ask(path: str, body: bytes, content_type: str = "application/json", method: str = "POST", **headers: str) -> Any:
     """Send a request as a browser on an allowed page does, and look at what every answer has in common."""
-    tally["cases"] += 1
     client = BehindTheEntry(raise_request_exception=False)
     # Without a body the client would leave the type out.
     typed = {"CONTENT_TYPE": content_type, "headers": {"origin": ORIGIN} | headers}
-    answer = client.generic(method, path, body, **typed)
+    with case():
+        answer = client.generic(method, path, body, **typed)
     hold("5xx", answer.status_code < 500, answer.status_code, body)
     told = answer.json() if answer.headers.get("Content-Type") == "application/json" else None
     hold("shape", is_in_shape(answer, told), answer.status_code, answer.headers, answer.content, body)
@@ -84,7 +147,7 @@ def is_in_shape(answer: Any, told: Any) -> bool:
 
 
 def hold(what: str, holds: bool, *shown: Any) -> None:
-    tally[what] += not holds
+    _current.wrong[what] += not holds
     assert holds, (WORDS[what], *shown)
 
 

@@ -20,9 +20,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from telemetry_site.wsgi import application
-from tests.fuzz.judge import hold, share, tally
+from tests.fuzz.judge import case, hold, share
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.fault("any input that the API describes")]
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 OPERATIONS = [
@@ -59,14 +59,14 @@ def test_an_operation(method: str, path: str) -> None:
 
     @share(1)
     @given(
-        case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+        call=operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
         | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE),
         bearer=st.sampled_from(["Bearer for-tests", "Bearer nonsense"]),
     )
-    def hold_to_description(case: Any, bearer: str) -> None:
-        tally["cases"] += 1
-        answer = case.call(headers={"Authorization": bearer})
-        hold("5xx", answer.status_code < 500, answer.status_code, case)
-        case.validate_response(answer, checks=CHECKS)
+    def hold_to_description(call: Any, bearer: str) -> None:
+        with case():
+            answer = call.call(headers={"Authorization": bearer})
+        hold("5xx", answer.status_code < 500, answer.status_code, call)
+        call.validate_response(answer, checks=CHECKS)
 
     hold_to_description()

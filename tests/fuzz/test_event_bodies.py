@@ -37,12 +37,14 @@ def as_told(row: dict[str, Any]) -> dict[str, Any]:
     return told | {name: json.loads(told[name]) for name in ("log_lines_json", "metadata_json")}
 
 
+@pytest.mark.fault("events beside the contract")
 @share(35)
 @given(body=written(payloads()))
 def test_an_event(body: bytes) -> None:
     expect(ask("/event", body), oracle.of_body(body), body)
 
 
+@pytest.mark.fault("broken bytes")
 @share(15)
 @given(body=broken())
 def test_broken_bytes(body: bytes) -> None:
@@ -66,6 +68,7 @@ MEDIA_TYPES = {
 }
 
 
+@pytest.mark.fault("media types and encodings of a body")
 @share(10)
 @given(
     body=BODIES,
@@ -82,6 +85,7 @@ def test_a_body_under_any_heading(body: bytes, media_type: str, encoding: str, a
     expect(ask(f"/event{slash}", body, media_type, **headers), verdict, body)
 
 
+@pytest.mark.fault("other methods")
 @share(5)
 @given(body=BODIES, method=st.sampled_from(["PUT", "PATCH", "DELETE", "GET", "TRACE", "BREW"]))
 def test_another_method_stores_nothing(body: bytes, method: str) -> None:
@@ -90,6 +94,7 @@ def test_another_method_stores_nothing(body: bytes, method: str) -> None:
     hold("else", answer.status_code == 405, answer.status_code, method)
 
 
+@pytest.mark.fault("batches beside the contract")
 @share(10)
 @given(body=BATCHES | BODIES)
 def test_a_batch(body: bytes) -> None:
@@ -112,6 +117,7 @@ def test_a_batch(body: bytes) -> None:
     hold("else", sorted(map(as_told, rows), key=order) == sorted(seen.values(), key=order), rows, seen)
 
 
+@pytest.mark.fault("the same event again")
 @share(5)
 @given(payload=payloads())
 def test_the_same_event_again_is_known(payload: dict[str, Any]) -> None:

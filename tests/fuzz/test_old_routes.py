@@ -62,6 +62,7 @@ def is_taken(payload: dict[str, Any] | None) -> bool | None:
     return None if isinstance(date, str) and date not in NO_DATES else False
 
 
+@pytest.mark.fault("bodies of the old log")
 @share(8)
 @given(body=written(OLD) | written(payloads()) | BODIES | written(st.builds(dict, OLD, occurred_at=MOMENTS)))
 def test_client_log(body: bytes) -> None:
@@ -88,6 +89,7 @@ def test_client_log(body: bytes) -> None:
     hold("else", row["session_id"] is None, row, body)
 
 
+@pytest.mark.fault("bodies of the old counter")
 @share(4)
 @given(
     body=written(
@@ -108,6 +110,7 @@ def test_increment(body: bytes) -> None:
         hold("else", answer.json()["deduped"] is False and rows[0]["session_id"] == session, answer.content, rows)
 
 
+@pytest.mark.fault("queries and tokens of reads")
 @override_settings(ADMIN_TOKEN="for-tests")
 @share(3)
 @given(

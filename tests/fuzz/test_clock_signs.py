@@ -1,0 +1,72 @@
+"""A prune under a clock that jumped ahead: it deletes only where an event or a start of the last day agrees."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events import clock
+from events.counting import site_days
+from events.models import Event, RetentionMark
+from tests.conftest import make_event, success
+from tests.fuzz.judge import case, hold, share, undone
+
+pytestmark = pytest.mark.django_db
+
+# Until then the clock was right. Every event and start of that time stays true.
+JUMP = datetime(2026, 11, 26, 12, tzinfo=UTC)
+LONG_AGO = JUMP - timedelta(days=200)
+DAY = timedelta(days=1)
+AGES = st.sampled_from([timedelta(0), DAY, DAY + timedelta(seconds=1)]) | st.timedeltas(timedelta(0), timedelta(days=9))
+AHEAD = st.sampled_from([timedelta(0), DAY, DAY + timedelta(seconds=1)]) | st.timedeltas(
+    timedelta(0), timedelta(days=26_000)
+)
+A_YEAR = timedelta(days=366)
+
+
+def receive(at: datetime, *, sent_at: datetime) -> None:
+    make_event(**success(occurred_at=sent_at.isoformat()), received_at_ms=int(at.timestamp() * 1_000))
+
+
+@pytest.mark.fault("a clock that is ahead, and a prune")
+@share(1, short=15)
+@given(
+    events=st.lists(AGES, max_size=3),
+    starts=st.lists(AGES, max_size=3),
+    ahead=AHEAD,
+    later_events=st.integers(0, 3),
+    starts_again=st.booleans(),
+)
+def test_a_prune_after_a_jump(
+    events: list[timedelta], starts: list[timedelta], ahead: timedelta, later_events: int, starts_again: bool
+) -> None:
+    """After a jump of more than a year nothing that came under the wrong clock is a sign either."""
+    now = JUMP + ahead
+    with undone():
+        receive(LONG_AGO, sent_at=LONG_AGO)
+        for age in events:
+            receive(JUMP - age, sent_at=JUMP - age)
+        for age in sorted(starts, reverse=True):
+            site_days.note_start(JUMP - age)
+        signs = [ahead + age for age in [*events, *starts]]
+        if ahead > A_YEAR + timedelta(days=10):
+            for _ in range(later_events):
+                receive(now, sent_at=JUMP)
+            if starts_again:
+                site_days.note_start(now)
+        stored = Event.objects.count()
+        is_confirmed = min(signs, default=DAY * 2) <= DAY
+        with pytest.MonkeyPatch.context() as patch, case():
+            patch.setattr(clock, "now", lambda: now)
+            try:
+                call_command("prune_events", "--older-than-days", "100", stdout=StringIO(), stderr=StringIO())
+                is_pruned = True
+            except CommandError:
+                is_pruned = False
+        hold("else", is_pruned is is_confirmed, is_pruned, now, signs)
+        left = Event.objects.count()
+        hold("else", left == (stored - 1 if is_confirmed else stored), left, stored, now)
+        hold("else", RetentionMark.objects.exists() is is_confirmed, now)
