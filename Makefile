@@ -49,7 +49,7 @@ bare: ## `make serve` and `make test` on a minimal machine, as root: debootstrap
 fuzz: $(development) ## bad input, each night: FUZZ_CASES=100000 of it, judged by the contract, with figures
 	@env -u DATABASE_URL -u CACHE_URL FUZZ_CASES="$${FUZZ_CASES:-100000}" $(python) -m pytest -q -p no:xdist tests/fuzz $(ARGS)
 
-faults: $(development) ## kills, full disks and crowds in full length, with their figures; `make test` has the short form
+faults: $(development) ## kills, crowds, full disks, signals and clocks in full length, with figures; `make test` has a part in short
 	@env -u DATABASE_URL -u CACHE_URL FAULTS=full $(python) -m pytest tests/faults $(ARGS)
 
 bench: $(development) ## how fast it is, beside the floor: the figures of docs/performance.md (needs wrk)

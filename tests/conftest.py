@@ -155,6 +155,7 @@ _HOW_TO_GET = {
     "Redis": "docker run -d -p 127.0.0.1:6379:6379 redis:7",
     "Chromium": "apt-get install chromium chromium-driver",
     "npm": "apt-get install nodejs npm",
+    "faketime": "apt-get install faketime",
     "the right to mount a disk": "sudo make test",
 }
 
@@ -196,6 +197,11 @@ def find_npm() -> str | None:
 
 
 @once
+def find_faketime() -> str | None:
+    return shutil.which("faketime")
+
+
+@once
 def find_small_disk() -> bool | None:
     return can_mount() or None
 
@@ -207,6 +213,7 @@ _FINDERS = {
     "needs_small_disk": ("the right to mount a disk", find_small_disk),
     "needs_chromium": ("Chromium", find_chromium),
     "needs_npm": ("npm", find_npm),
+    "needs_faketime": ("faketime", find_faketime),
 }
 
 

@@ -67,6 +67,14 @@ class Server:
                 if self.is_running():
                     self.kill_group()
 
+    def set_clock(self, days: float) -> None:
+        """Let the next processes believe that it is so many days later, or earlier; 0 is now. Needs faketime."""
+        for name in ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"):
+            self.env.pop(name, None)
+        if days:
+            library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+            self.env |= {"LD_PRELOAD": str(library), "FAKETIME": f"{days:+}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
     def start(self) -> None:
         with self.log.open("a") as log:
             try:

@@ -3,15 +3,28 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests import fault_table
 from tests.servers import Server, served
 
 NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off", "CONNECTIONS_PER_CLIENT": "0"}
 FULL = os.environ.get("FAULTS") == "full"
+# `make test` leaves these out, since they start many servers. It has the tests that are named beside them.
+collect_ignore = (
+    []
+    if FULL
+    else [
+        "test_clocks.py",  # test_wrong_clock
+        "test_killed_corrections.py",  # test_corrections
+        "test_little_room.py",  # test_disk
+        "test_signals.py",  # test_serve_command
+        "test_starts.py",  # test_serve_command, test_private_files, test_expired_sessions
+    ]
+)
 
 
 @pytest.fixture
@@ -34,12 +47,31 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def show(request: pytest.FixtureRequest, figures: Mapping[str, object]) -> None:
-    """Print the figures of a test under its name, when `make faults` asks for them."""
+_table: list[fault_table.Row] = []
+
+
+def show(
+    request: pytest.FixtureRequest, figures: Mapping[str, object], members: str, result: Sequence[str] | str = ()
+) -> None:
+    """Print the figures of a test under its name, when `make faults` asks for them.
+
+    The table at the end has the members that were tried, and as the result these figures or words.
+    """
     if FULL:
         capture = request.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
             print(f"\n  {request.node.name.removeprefix('test_').replace('_', ' ')}")  # noqa: T201
             for name, figure in figures.items():
-                words = f"{figure:,}" if isinstance(figure, int) else figure
-                print(f"    {name:<40} {words:>12}")  # noqa: T201
+                print(f"    {name:<40} {_in_words(figure):>12}")  # noqa: T201
+        if not isinstance(result, str):
+            result = ", ".join(f"{name} {_in_words(figures[name])}" for name in result)
+        _table.append(fault_table.Row(fault_table.fault_of(request.node), members, result))
+
+
+def _in_words(figure: object) -> str:
+    return f"{figure:,}" if isinstance(figure, int) else str(figure)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _table:
+        fault_table.write(terminalreporter, "faults", _table)

@@ -16,6 +16,9 @@ from tests.servers import Server, served
 SEED = 20260212
 
 
+KEPT = ("lost", "doubled", "files that others may open")
+
+
 def survive(server: Server, kills: int) -> Writers:
     """Kill the whole server at random moments while everybody writes, and start it again."""
     chance = random.Random(SEED)
@@ -30,12 +33,14 @@ def survive(server: Server, kills: int) -> Writers:
     return writers
 
 
+@pytest.mark.fault("the site is killed, on SQLite")
 def test_what_was_acknowledged_outlives_a_kill(server: Server, request: pytest.FixtureRequest) -> None:
     kills = 20 if FULL else 3
     writers = survive(server, kills)
-    show(request, {"kills survived": kills, **expect_nothing_lost(server, writers)})
+    show(request, {"kills survived": kills, **expect_nothing_lost(server, writers)}, f"{kills} kills", KEPT)
 
 
+@pytest.mark.fault("the site is killed, on PostgreSQL")
 @pytest.mark.needs_postgres_programs
 def test_what_was_acknowledged_outlives_a_kill_on_postgresql(open_folder: Path, request: pytest.FixtureRequest) -> None:
     kills = 20 if FULL else 1
@@ -44,9 +49,10 @@ def test_what_was_acknowledged_outlives_a_kill_on_postgresql(open_folder: Path, 
         served(open_folder / "data", DATABASE_URL=postgres.url, **NO_LIMITS) as server,
     ):
         writers = survive(server, kills)
-        show(request, {"kills survived": kills, **expect_nothing_lost(server, writers)})
+        show(request, {"kills survived": kills, **expect_nothing_lost(server, writers)}, f"{kills} kills", KEPT)
 
 
+@pytest.mark.fault("the database server is killed")
 @pytest.mark.needs_postgres_programs
 def test_what_was_acknowledged_outlives_a_kill_of_the_database_server(
     open_folder: Path, request: pytest.FixtureRequest
@@ -68,4 +74,4 @@ def test_what_was_acknowledged_outlives_a_kill_of_the_database_server(
         writers.finish()
         figures = expect_nothing_lost(server, writers)
     assert writers.unanswered == 0  # the site was there all the time
-    show(request, {"kills survived": kills, **figures})
+    show(request, {"kills survived": kills, **figures}, f"{kills} kills", KEPT)

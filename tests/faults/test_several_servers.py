@@ -33,6 +33,7 @@ def two_servers(folder: Path, redis_url: str, **env: str) -> Iterator[list[Serve
         yield [one, other]
 
 
+@pytest.mark.fault("the same sessions at two servers")
 def test_the_same_sessions_at_both_at_once_are_stored_once(
     open_folder: Path, redis_url: str, request: pytest.FixtureRequest
 ) -> None:
@@ -50,13 +51,16 @@ def test_the_same_sessions_at_both_at_once_are_stored_once(
         assert len(both) > len(crowds[0].acknowledged) / 2
         assert figures["answers of 503"] == figures["other answers from 400 on"] == 0
         assert "deadlock" not in open_folder.joinpath("postgres.log").read_text()
-    show(request, {**figures, "of them, sent to both": len(both)})
+    figures["of them, sent to both"] = len(both)
+    show(request, figures, f"{len(both):,} events sent to both", ("lost", "doubled"))
 
 
-def test_a_client_has_one_rate_at_both(open_folder: Path, redis_url: str) -> None:
+@pytest.mark.fault("one client at two servers")
+def test_a_client_has_one_rate_at_both(open_folder: Path, redis_url: str, request: pytest.FixtureRequest) -> None:
     with redis.Redis.from_url(redis_url) as server:
         server.flushdb()  # of another test's requests
     with two_servers(open_folder, redis_url, INGEST_RATE="30/h") as servers, ThreadPoolExecutor(8) as senders:
         bodies = [json.dumps(success()).encode() for _ in range(80)]
-        statuses = senders.map(lambda at: servers[at % 2].post("/event", bodies[at])[0], range(len(bodies)))
-        assert Counter(statuses) == {201: 30, 429: 50}
+        statuses = Counter(senders.map(lambda at: servers[at % 2].post("/event", bodies[at])[0], range(len(bodies))))
+        assert statuses == {201: 30, 429: 50}
+    show(request, {"stored": statuses[201], "refused": statuses[429]}, "80 requests, limit 30", ("stored", "refused"))

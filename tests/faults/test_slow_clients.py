@@ -72,6 +72,7 @@ def latencies(server: Server, seconds: float) -> list[float]:
     return sorted(took)
 
 
+@pytest.mark.fault("senders of a byte a second")
 @pytest.mark.parametrize(
     "begin", [HEAD + b"X-Slow: ", HEAD + b"Content-Length: 1000\r\n\r\n"], ids=["of-the-head", "of-the-body"]
 )
@@ -93,15 +94,22 @@ def test_who_sends_a_byte_a_second_holds_nobody_up_and_is_let_go(
             if FULL:
                 wait_until(lambda: len(closed) == senders, "some are still there")
                 figures["the last was let go after"] = f"{max(closed.values()):.0f} s"
-    show(request, figures)
+    part = "the head" if b"X-Slow" in begin else "the body"
+    result = f"others waited {figures['at most']} at most, all let go after {figures.get('the last was let go after')}"
+    show(request, figures, f"{senders} clients, in {part}", result)
 
 
-def test_who_sends_nothing_more_on_a_kept_connection_is_let_go(server: Server) -> None:
-    with server.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") as wire:
+@pytest.mark.fault("silent connections")
+def test_who_sends_nothing_more_on_a_kept_connection_is_let_go(server: Server, request: pytest.FixtureRequest) -> None:
+    began = time.monotonic()
+    with server.raw(HEALTH) as wire:
         while wire.recv(65536):
             pass
+    after = f"{time.monotonic() - began:.0f} s"
+    show(request, {"let go after": after}, "1 connection", ("let go after",))
 
 
+@pytest.mark.fault("readers of a byte a second")
 def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -131,9 +139,10 @@ def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
                 # Its own end notices late, for it reads what came long ago: so the server's end is looked at.
                 wait_until(lambda: connections(server) == 0, "some are still there", patience_seconds=150)
                 figures["the last was let go after, beside that"] = f"{time.monotonic() - began:.0f} s"
-    show(request, figures)
+    show(request, figures, f"{readers} clients", f"others waited {figures['at most']} at most")
 
 
+@pytest.mark.fault("connections of one address")
 @pytest.mark.parametrize(
     "begin", [b"", HEAD, HEALTH.replace(b"/health", b"/nowhere")], ids=["silent", "unfinished", "kept"]
 )
@@ -165,9 +174,16 @@ def test_one_address_holds_no_more_than_its_share(tmp_path: Path, request: pytes
         expect_busy_stays()
         assert server.get("/health")[0] == 200
         assert server.log.read_text().count("ERROR") == 0
-    show(request, {"connections of one address": held, "/health from another waited": f"{took * 1_000:.0f} ms"})
+    waited = f"{took * 1_000:.0f} ms"
+    show(
+        request,
+        {"connections of one address": held, "/health from another waited": waited},
+        f"{held:,} connections, {request.node.callspec.id}",
+        f"{SHARE} left, /health from another waited {waited}",
+    )
 
 
+@pytest.mark.fault("unfinished heads")
 def test_unfinished_heads_fill_no_memory(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """In short a hundred; each would take 400 kB with the server's own limit."""
     heads = 1_000 if FULL else 100
@@ -182,17 +198,20 @@ def test_unfinished_heads_fill_no_memory(tmp_path: Path, request: pytest.Fixture
         taken = server.worker_memory_bytes() - before
         assert server.get("/health")[0] == 200
     assert taken < heads * 200_000
-    show(request, {"unfinished heads of 400 kB": heads, "memory taken, MB": taken >> 20})
+    figures = {"unfinished heads of 400 kB": heads, "memory taken, MB": taken >> 20}
+    show(request, figures, f"{heads:,} heads of 400 kB", ("memory taken, MB",))
 
 
+@pytest.mark.fault("connections behind a proxy")
 @pytest.mark.parametrize("environment", [{"CONNECTIONS_PER_CLIENT": "0"}, {"TRUSTED_PROXY_COUNT": "1"}], ids=str)
 def test_an_address_may_hold_any_number_behind_a_proxy_or_by_choice(
-    tmp_path: Path, environment: dict[str, str]
+    tmp_path: Path, request: pytest.FixtureRequest, environment: dict[str, str]
 ) -> None:
     with served(tmp_path / "data", **environment) as server, ExitStack() as stack:
         wires = [stack.enter_context(server.raw(b"GET /health HTTP/1.1\r\n")) for _ in range(2 * SHARE)]
         time.sleep(1)  # several counts
         assert connections(server) == len(wires)
+    show(request, {"connections": len(wires)}, f"{len(wires)} connections, {next(iter(environment))}", "none closed")
 
 
 def connections(server: Server) -> int:

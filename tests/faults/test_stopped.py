@@ -13,6 +13,7 @@ from tests.servers import PATIENCE_SECONDS, served
 SEED = 11
 
 
+@pytest.mark.fault("the site is stopped")
 def test_a_stop_under_load_answers_everything_that_it_stored(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     stops = 10 if FULL else 1
     figures = {"stops": stops, "events acknowledged": 0, "stored, but never answered": 0, "connections closed": 0}
@@ -33,4 +34,4 @@ def test_a_stop_under_load_answers_everything_that_it_stored(tmp_path: Path, req
             figures["events acknowledged"] += len(writers.acknowledged)
             figures["connections closed"] += writers.unanswered
             expect_counts_agree(server)
-    show(request, figures)
+    show(request, figures, f"{stops} stops", ("stored, but never answered",))

@@ -16,7 +16,7 @@ from tests.conftest import success
 from tests.faults.conftest import FULL, NO_LIMITS, show
 from tests.faults.disks import fill, small_disk
 from tests.faults.proofs import expect_counts_agree, expect_nothing_lost, query
-from tests.faults.writers import Writers
+from tests.faults.writers import WRITERS, Writers
 from tests.servers import Server, served, wait_until
 
 SEED = 7
@@ -43,7 +43,8 @@ def expect_fault_then_healing(
     figures = expect_nothing_lost(server, writers)
     assert figures["other answers from 400 on"] == 0
     assert writers.unanswered == 0
-    show(request, figures)
+    members = f"{WRITERS} writers, {len(writers.sent):,} events"
+    show(request, figures, members, ("lost", "doubled", "answers of 503", "other answers from 400 on"))
 
 
 def fault_of(server: Server) -> str | None:
@@ -62,6 +63,7 @@ def started(server: Server) -> Writers:
 # --- a full disk -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("a full disk")
 @pytest.mark.needs_small_disk
 def test_a_full_disk_refuses_and_heals_when_there_is_room(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with small_disk(tmp_path / "disk") as disk, served(disk / "data", **NO_LIMITS) as server:
@@ -73,6 +75,7 @@ def test_a_full_disk_refuses_and_heals_when_there_is_room(tmp_path: Path, reques
 # --- a locked database -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("a locked database")
 def test_a_locked_database_refuses_and_heals_when_it_is_free(server: Server, request: pytest.FixtureRequest) -> None:
     writers = started(server)
     with closing(sqlite3.connect(server.data_dir / "telemetry.sqlite3", timeout=60, isolation_level=None)) as other:
@@ -87,6 +90,7 @@ def test_a_locked_database_refuses_and_heals_when_it_is_free(server: Server, req
 # --- a file that cannot be written -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("a file that can only be read")
 def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request: pytest.FixtureRequest) -> None:
     with served(data_dir):
         pass  # made by one who may
@@ -110,6 +114,7 @@ def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request:
 # --- a file that is gone ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("a database file that is gone")
 @pytest.mark.parametrize("taken", [("",), ("", "-wal", "-shm")], ids=["alone", "with-its-log"])
 def test_nothing_is_acknowledged_into_a_file_that_is_gone(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, taken: tuple[str, ...]
@@ -131,7 +136,10 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone(
     expect_fault_then_healing(server, writers, reason, heal, request)
 
 
-def test_a_deleted_file_takes_nothing_with_it_that_is_acknowledged_later(server: Server, tmp_path: Path) -> None:
+@pytest.mark.fault("a database file that is restored")
+def test_a_deleted_file_takes_nothing_with_it_that_is_acknowledged_later(
+    server: Server, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     copy = tmp_path / "backup.sqlite3"
     with closing(sqlite3.connect(server.data_dir / "telemetry.sqlite3")) as database:
         database.execute("VACUUM INTO ?", [str(copy)])
@@ -148,9 +156,13 @@ def test_a_deleted_file_takes_nothing_with_it_that_is_acknowledged_later(server:
     assert stored == {event["session_id"] for event in kept}
     server.start()
     expect_counts_agree(server)
+    show(request, {"acknowledged later": len(kept), "lost": 0}, f"{len(kept)} events", ("lost",))
 
 
-def test_what_is_acknowledged_after_its_log_was_deleted_is_in_another(server: Server) -> None:
+@pytest.mark.fault("a deleted write-ahead log")
+def test_what_is_acknowledged_after_its_log_was_deleted_is_in_another(
+    server: Server, request: pytest.FixtureRequest
+) -> None:
     """What stood in the log alone is lost with it; what comes afterwards must not be written there too."""
     for _ in range(40):
         assert server.post("/event", json.dumps(success()).encode())[0] == 201
@@ -166,6 +178,8 @@ def test_what_is_acknowledged_after_its_log_was_deleted_is_in_another(server: Se
     assert server.post("/event", json.dumps(sent[-1]).encode())[0] == 201
     server.kill_group()
     stored = {name for (name,) in query(server, "SELECT session_id FROM telemetry_events")}
-    assert stored >= {
-        event["session_id"] for event, status in zip(sent, [*statuses, 201], strict=True) if status == 201
-    }
+    acknowledged = {event["session_id"] for event, status in zip(sent, [*statuses, 201], strict=True) if status == 201}
+    lost = acknowledged - stored
+    assert lost == set()
+    figures = {"acknowledged later": len(acknowledged), "lost": len(lost)}
+    show(request, figures, f"{len(sent)} events", ("acknowledged later", "lost"))
