@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from events.counting import rollups
 from events.ingest import contract, refusals, writer
@@ -108,6 +109,27 @@ def test_without_a_session_the_same_content_is_the_same_event() -> None:
 def test_without_a_session_other_content_is_another_event(change: dict[str, Any]) -> None:
     assert writer.record(row(payload())).stored
     assert writer.record(row(payload(**change))).stored
+
+
+def test_of_one_session_twice_in_one_batch_the_first_is_stored() -> None:
+    for number in range(10):
+        twins = [row(success(session_id=f"s-{number}", message=message)) for message in ("first", "second")]
+        assert [outcome.stored for outcome in writer.record_many(twins)] == [True, False]
+    assert set(Event.objects.values_list("message", flat=True)) == {"first"}
+
+
+def test_rows_are_inserted_in_one_order_so_that_no_two_processes_deadlock() -> None:
+    failures = [row(payload(message=f"failure {number}")) for number in range(5)]
+    sessions = [row(success(session_id=f"session-{number}")) for number in range(5)]
+    successes = [row(payload(session_id=f"session-{number}")) for number in range(5)]
+    expected = [event.id for event in sorted(failures, key=lambda event: event.id)]
+    expected += [event.id for event in successes + sessions]
+    for events in (failures + successes + sessions, [*reversed(failures + successes + sessions)]):
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            writer.record_within(events)
+            transaction.set_rollback(True)
+        [insert] = [query["sql"] for query in queries if query["sql"].startswith("INSERT INTO telemetry_events")]
+        assert sorted(expected, key=insert.index) == expected
 
 
 def test_twins_in_one_batch_are_one_event() -> None:

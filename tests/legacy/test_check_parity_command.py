@@ -230,6 +230,16 @@ def test_a_twin_that_came_after_midnight_is_a_twin_of_the_day_before() -> None:
     assert verdict("--days", "2") == NO_EVIDENCE
 
 
+def test_a_twin_that_came_before_midnight_is_a_twin_of_the_day_after() -> None:
+    midnight_ms = clock.now_ms() // DAY_MS * DAY_MS - DAY_MS
+    body = payload(session_id="of a failure")
+    make_event(received_at_ms=midnight_ms - 5, **body)
+    event = translate.event_from_client_log(body, midnight_ms + 5)
+    old_tables.keep(translate.arrived_log_row(body, event))
+    _, lines = check("--json", "--days", "2")
+    assert [day["state"] for day in json.loads(lines[0])["days"]] == ["proven", "no evidence"]
+
+
 def test_what_event_alone_has_is_counted_and_named_and_not_judged() -> None:
     make_event(received_at_ms=at(1), **success(session_id="new"))
     event = make_event(received_at_ms=at(1), message="new")

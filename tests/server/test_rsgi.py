@@ -88,6 +88,19 @@ def test_head_has_the_headers_and_no_body(server: Server) -> None:
         assert json.loads(connection.getresponse().read())["ok"] is True
 
 
+def test_a_connection_stays_open_after_an_answer(server: Server) -> None:
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.request("POST", "/event", json.dumps(success()), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert (answer.status, answer.will_close) == (201, False), answer.read()
+            answer.read()
+            connection.request("GET", "/metrics/flash-count")
+            answer = connection.getresponse()
+            assert (answer.status, answer.will_close) == (200, False), answer.read()
+            answer.read()
+
+
 def test_a_header_with_an_underscore_is_dropped(tmp_path: Path) -> None:
     with served(tmp_path / "data", TRUSTED_PROXY_COUNT="1", READ_RATE="1/h") as server:
         assert server.get("/metrics/flash-count", **{"X-Forwarded-For": "192.0.2.1"})[0] == 200

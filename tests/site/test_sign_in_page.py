@@ -62,6 +62,16 @@ def test_too_many_attempts_are_told_to_wait(memory: None) -> None:
     assert not answer.cookies.get("sessionid")
 
 
+@pytest.mark.parametrize(
+    ("passed", "wait"), [(0, "15 minutes"), (839, "2 minutes"), (840, "1 minute"), (899, "1 minute")]
+)
+def test_the_page_says_how_many_minutes_to_wait(monkeypatch: pytest.MonkeyPatch, passed: int, wait: str) -> None:
+    turn_clock_to(monkeypatch, 1_800_000_000 + passed)
+    for _ in range(BY_ACCOUNT_AND_ADDRESS.attempts + 1):
+        answer = attempt()
+    assert f"Too many failed attempts. Try again in {wait}, or from a" in answer.content.decode()
+
+
 def test_whoever_waits_as_long_as_told_may_try_again(memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(BY_ACCOUNT_AND_ADDRESS.attempts + 1):
         answer = attempt()
