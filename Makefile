@@ -77,8 +77,7 @@ sql: $(runtime) ## write the SQL of every migration, for both engines, into docs
 lock: $(python) ## turn requirements*.in into requirements*.txt; ARGS=--upgrade for newer versions
 	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && set -e && \
 		$(PYTHON) -m venv "$$tool" && "$$tool/bin/pip" install --quiet --disable-pip-version-check uv && \
-		compile="$$tool/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-			--no-emit-index-url --no-emit-find-links $(ARGS)" && \
+		compile="$$tool/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS)" && \
 		$$compile requirements.in -o requirements.txt && \
 		$$compile --constraint requirements.txt requirements-dev.in -o requirements-dev.txt
 
