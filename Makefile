@@ -58,6 +58,8 @@ bench: $(development) ## how fast it is, beside the floor: the figures of docs/p
 check: $(development) ## the whole gate beside the tests
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/djlint --lint --quiet .
+	$(VENV)/bin/rumdl check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && set -ex && export DATA_DIR="$$data" $(defaults) && \
@@ -65,7 +67,7 @@ check: $(development) ## the whole gate beside the tests
 		SITE_URL=https://telemetry.example.org TRUSTED_PROXY_COUNT=1 $(python) manage.py check --deploy --fail-level WARNING
 	env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -q tests/test_architecture.py tests/test_migrations.py \
 		tests/test_requirements.py tests/test_licences.py tests/test_schema_sql.py tests/test_client_size.py \
-		tests/test_frontend_examples.py
+		tests/test_frontend_examples.py tests/test_linters.py
 	@$(audit)
 
 audit: $(python) ## what is known against the pinned versions; says so when nobody can be asked

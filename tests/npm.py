@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 AXE = "axe-core@4.14.1"
+BIOME = "@biomejs/biome@2.6.8"
 ESBUILD = "esbuild@0.25.12"
 TYPESCRIPT = "typescript@5.9.3"
 REACT_TYPES = "@types/react@19.2.2"
@@ -21,7 +22,7 @@ def install(folder: Path, *packages: str) -> Path:
     npm = shutil.which("npm")
     assert npm
     command = [npm, "install", "--prefix", str(folder), "--no-save", "--no-package-lock", "--silent"]
-    command += ["--fetch-retries=1", *packages]
+    command += ["--prefer-offline", "--fetch-retries=1", *packages]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         words = f"npm could not fetch {', '.join(packages)}: {run.stderr.strip()[-500:] or 'no network?'}"

@@ -464,6 +464,7 @@ function textOf(value) {
 
 /** Return a text, or other words where the contract would refuse it as blank: that is more than `trim()` knows. */
 function orElse(words, text) {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: Python strips these characters too
   return /[^\s\x1c-\x1f\x85]/.test(text) ? text : words;
 }
 
