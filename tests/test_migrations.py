@@ -1,8 +1,10 @@
 """Every migration, forward and backward, on both engines; and what the tables then hold to."""
 
+import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
 from events.rows import EventRow
@@ -55,64 +59,100 @@ KINDS = {
 # --- a database of their own -----------------------------------------------------------------------------------------
 
 
-def make_database(engine: str, folder: Path) -> Iterator[BaseDatabaseWrapper]:
-    """Yield a connection to a new, empty database, and take the database away afterwards."""
-    chosen: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "own.sqlite3"}
-    server = None
-    if engine == "postgresql":
-        url = find_postgres()
-        assert url
-        server = psycopg.connect(url, autocommit=True)
-        known = server.info
-        chosen = {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": f"test_migrations_{uuid.uuid4().hex}",
-            "USER": known.user,
-            "PASSWORD": known.password,
-            "HOST": known.host,
-            "PORT": known.port,
-        }
-        server.execute(f'CREATE DATABASE "{chosen["NAME"]}"')
-    connections.databases[ALIAS] = connections.databases["default"] | {"OPTIONS": {}} | chosen
+@contextmanager
+def new_database(engine: str, folder: Path, template: str | None = None) -> Iterator[dict[str, Any]]:
+    """Make a database, empty or a copy of the one that `template` names, and drop it at the end; yield its settings."""
+    if engine == "sqlite":
+        file = folder / "own.sqlite3"
+        if template:
+            shutil.copy(template, file)
+        yield {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}
+        return
+    url = find_postgres()
+    assert url
+    name = f"test_migrations_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template1"}"')
+        try:
+            yield {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": name,
+                "USER": server.info.user,
+                "PASSWORD": server.info.password,
+                "HOST": server.info.host,
+                "PORT": server.info.port,
+            }
+        finally:
+            server.execute(f'DROP DATABASE "{name}"')
+
+
+@contextmanager
+def connected(database: dict[str, Any], blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    connections.databases[ALIAS] = connections.databases["default"] | {"OPTIONS": {}} | database
     connection = connections[ALIAS]
     try:
-        yield connection
+        with blocker.unblock():
+            yield connection
     finally:
         connection.close()
         del connections[ALIAS], connections.databases[ALIAS]
-        if server:
-            server.execute(f'DROP DATABASE "{chosen["NAME"]}"')
-            server.close()
 
 
-@pytest.fixture(params=ENGINES)
-def empty(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
-    with django_db_blocker.unblock():
-        yield from make_database(request.param, tmp_path)
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-@pytest.fixture(params=ENGINES)
-def migrated(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
-    with django_db_blocker.unblock():
-        for connection in make_database(request.param, tmp_path):
+@pytest.fixture
+def empty(engine: str, tmp_path: Path, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    with new_database(engine, tmp_path) as database, connected(database, django_db_blocker) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def template(engine: str, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Iterator[str]:
+    """Return the name of a migrated database, to copy."""
+    with new_database(engine, tmp_path_factory.mktemp("template")) as database:
+        with connected(database, django_db_blocker):
             call_command("migrate", database=ALIAS, verbosity=0)
-            yield connection
+        yield database["NAME"]
 
 
-def own_migrations(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
+@pytest.fixture
+def migrated(engine: str, template: str, tmp_path: Path, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
+    with new_database(engine, tmp_path, template) as database, connected(database, django_db_blocker) as connection:
+        yield connection
+
+
+def own_migrations(connection: BaseDatabaseWrapper) -> list[Migration]:
+    """Return the migrations of our apps, in the order of a new database."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
-    return [(migration.app_label, migration.name) for migration, _ in plan if migration.app_label in APPS]
+    return [migration for migration, _ in plan if migration.app_label in APPS]
 
 
 def migrate(connection: BaseDatabaseWrapper, app: str, name: str | None) -> None:
     MigrationExecutor(connection).migrate([(app, name)])
 
 
-def before(connection: BaseDatabaseWrapper, app: str, name: str) -> str | None:
-    """Return the migration of the same app that comes first, None for the app's zero."""
-    names = [other for label, other in own_migrations(connection) if label == app]
-    return names[names.index(name) - 1] if names.index(name) else None
+def migrate_each(
+    connection: BaseDatabaseWrapper, look: Callable[[Migration], None], *, backwards: bool = False
+) -> None:
+    """Apply every migration, or unapply all of ours, and call `look` after each of ours."""
+
+    def note(step: str, migration: Migration | None = None, fake: bool = False) -> None:
+        if migration and step in ("apply_success", "unapply_success") and migration.app_label in APPS:
+            look(migration)
+
+    executor = MigrationExecutor(connection, note)
+    if backwards:
+        executor.migrate(None, [(migration, True) for migration in reversed(own_migrations(connection))])
+    else:
+        executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+# What Django finds out about a SQLite table, by the SQL of the table and its indexes: to parse that takes long.
+_parsed: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 def tables(connection: BaseDatabaseWrapper) -> dict[str, dict[str, Any]]:
@@ -120,13 +160,25 @@ def tables(connection: BaseDatabaseWrapper) -> dict[str, dict[str, Any]]:
     found = {}
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
-            if table.startswith(("telemetry_", "client_logs", "events_", "legacy_")):
-                columns = [tuple(column) for column in connection.introspection.get_table_description(cursor, table)]
-                found[table] = {
-                    "columns": sorted(str(column) for column in columns),
-                    "constraints": connection.introspection.get_constraints(cursor, table),
-                }
+            if not table.startswith(("telemetry_", "client_logs", "events_", "legacy_")):
+                continue
+            if connection.vendor == "sqlite":
+                cursor.execute("SELECT sql FROM sqlite_master WHERE tbl_name = %s ORDER BY type, name", [table])
+                sql = tuple(cursor.fetchall())
+                if sql not in _parsed:
+                    _parsed[sql] = introspected(connection, cursor, table)
+                found[table] = _parsed[sql]
+            else:
+                found[table] = introspected(connection, cursor, table)
     return found
+
+
+def introspected(connection: BaseDatabaseWrapper, cursor: CursorWrapper, table: str) -> dict[str, Any]:
+    columns = [tuple(column) for column in connection.introspection.get_table_description(cursor, table)]
+    return {
+        "columns": sorted(str(column) for column in columns),
+        "constraints": connection.introspection.get_constraints(cursor, table),
+    }
 
 
 def insert(connection: BaseDatabaseWrapper, **changes: Any) -> None:
@@ -164,16 +216,28 @@ def event_rows(connection: BaseDatabaseWrapper) -> list[tuple[Any, ...]]:
 
 
 def test_every_migration_goes_forward_back_and_forward_again(empty: BaseDatabaseWrapper) -> None:
-    for app, name in own_migrations(empty):
-        if before(empty, app, name) is None:
-            migrate(empty, app, None)  # makes what it depends on, and nothing of its own
-        untouched = tables(empty)
-        migrate(empty, app, name)
-        done = tables(empty)
-        migrate(empty, app, before(empty, app, name))
-        assert tables(empty) == untouched, f"{app}.{name} leaves something behind"
-        migrate(empty, app, name)
-        assert tables(empty) == done, f"{app}.{name} does not come back the same"
+    own = own_migrations(empty)
+    untouched = tables(empty)
+    done: dict[Migration, Any] = {}
+    migrate_each(empty, lambda migration: done.update({migration: tables(empty)}))
+    assert list(done) == own
+    earlier = dict(zip(own, [untouched, *done.values()], strict=False))
+    undone: list[Migration] = []
+
+    def expect_nothing_left(migration: Migration) -> None:
+        assert tables(empty) == earlier[migration], f"{migration} leaves something behind"
+        undone.append(migration)
+
+    migrate_each(empty, expect_nothing_left, backwards=True)
+    assert undone == own[::-1]
+    again: list[Migration] = []
+
+    def expect_the_same(migration: Migration) -> None:
+        assert tables(empty) == done[migration], f"{migration} does not come back the same"
+        again.append(migration)
+
+    migrate_each(empty, expect_the_same)
+    assert again == own
 
 
 def test_all_of_it_goes_to_zero_and_up_again(migrated: BaseDatabaseWrapper) -> None:
@@ -195,9 +259,11 @@ def test_events_survive_every_later_migration_and_its_way_back(empty: BaseDataba
     insert(empty, event_type="flash_error", session_id=None, error_name="ProtocolError", stack="at writeBlock")
     kept = event_rows(empty)
     assert len(kept) == 2
-    for app, name in own_migrations(empty):
-        migrate(empty, app, name)
-        assert event_rows(empty) == kept, f"{app}.{name} loses rows"
+
+    def expect_all_rows(migration: Migration) -> None:
+        assert event_rows(empty) == kept, f"{migration} loses rows"
+
+    migrate_each(empty, expect_all_rows)
     migrate(empty, "events", "0001_initial")
     assert event_rows(empty) == kept
 
@@ -359,10 +425,7 @@ def test_the_audit_log_takes_no_change_and_no_deletion(migrated: BaseDatabaseWra
 
 
 def test_what_was_done_before_there_was_an_audit_log_stands_in_it(empty: BaseDatabaseWrapper) -> None:
-    for app, name in own_migrations(empty):
-        if (app, name) == ("events", "0007_audit_history"):
-            break
-        migrate(empty, app, name)
+    migrate(empty, "events", "0006_audit_log")
     migrate(empty, "admin", "0003_logentry_add_action_flag_choices")
     models = (
         MigrationExecutor(empty)
