@@ -63,6 +63,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 @pytest.fixture(autouse=True)
 def _clean_process() -> None:
     """Forget what the process remembers between requests: the database is fresh, so memory must be."""
+    forget_everything()
+
+
+def forget_everything() -> None:
     buckets.forget_names()
     groups.forget()
     releases.forget()
