@@ -1,5 +1,6 @@
 """What every test may use: a clean process, payloads, stored events."""
 
+import fcntl
 import itertools
 import json
 import os
@@ -33,6 +34,7 @@ from tests.faults.disks import can_mount
 from tests.faults.postgres import find_programs
 from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
+from tests.servers import served
 
 _sessions = itertools.count(1)
 
@@ -148,6 +150,28 @@ def run_apart(code: str, *, project: Path = settings.BASE_DIR, **environment: st
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="session")
+def started_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data folder of a site that was started once and stopped; all workers of a run share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    site = folder / "started-site"
+    with (folder / "started-site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not site.exists():
+            with served(folder / "first-start"):
+                pass
+            (folder / "first-start").rename(site)
+    return site
+
+
+@pytest.fixture
+def data_dir(started_site: Path, tmp_path: Path) -> Path:
+    """Return the data folder of a site that was started before: a server on it migrates nothing and makes nobody."""
+    return shutil.copytree(started_site, tmp_path / "data")
 
 
 # --- what some tests need beside Python ------------------------------------------------------------------------------

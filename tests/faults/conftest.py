@@ -28,11 +28,6 @@ collect_ignore = (
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
 def server(data_dir: Path) -> Iterator[Server]:
     with served(data_dir, **NO_LIMITS) as running:
         yield running
