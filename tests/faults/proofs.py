@@ -75,8 +75,7 @@ def expect_nothing_lost(server: Server, *crowds: Writers) -> dict[str, int]:
 def expect_counts_agree(server: Server) -> None:
     for what, (rows, counts) in _AGREE.items():
         assert sorted(query(server, rows)) == sorted(query(server, counts)), what
-    for command in (["rebuild_rollups", "--check"], ["regroup_failures", "--check"]):
-        proved = server.command(*command)
+    for proved in server.commands(("rebuild_rollups", "--check"), ("regroup_failures", "--check")):
         assert proved.returncode == 0, proved.stdout + proved.stderr
     if "DATABASE_URL" not in server.env:
         assert query(server, "PRAGMA integrity_check") == [("ok",)]
