@@ -164,9 +164,9 @@ def be_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("proxies", ["0", "1"])
-def test_nothing_tells_who_sent_it(tmp_path: Path, proxies: str) -> None:
+def test_nothing_tells_who_sent_it(data_dir: Path, proxies: str) -> None:
     unlimited = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off"}
-    with site(tmp_path / "data", TRUSTED_PROXY_COUNT=proxies, MAX_BODY_BYTES="2048", **unlimited) as server:
+    with site(data_dir, TRUSTED_PROXY_COUNT=proxies, MAX_BODY_BYTES="2048", **unlimited) as server:
         client = Client(server)
         report_all(client)
         be_refused(client)
@@ -177,9 +177,9 @@ def test_nothing_tells_who_sent_it(tmp_path: Path, proxies: str) -> None:
 
 
 @pytest.mark.parametrize("proxies", ["0", "1"])
-def test_nor_does_a_limit(tmp_path: Path, proxies: str) -> None:
+def test_nor_does_a_limit(data_dir: Path, proxies: str) -> None:
     limits = {"INGEST_RATE": "2/m", "BATCH_RATE": "1/m", "READ_RATE": "2/m"}
-    with site(tmp_path / "data", TRUSTED_PROXY_COUNT=proxies, **limits) as server:
+    with site(data_dir, TRUSTED_PROXY_COUNT=proxies, **limits) as server:
         client = Client(server)
         for number in range(4):
             client.send("POST", "/event", payload(message=f"{KEPT} {number}"))
@@ -189,8 +189,8 @@ def test_nor_does_a_limit(tmp_path: Path, proxies: str) -> None:
         assert traces(server) == []
 
 
-def test_nor_does_a_refused_token(tmp_path: Path) -> None:
-    with site(tmp_path / "data", INGEST_TOKEN_REQUIRED="1") as server:
+def test_nor_does_a_refused_token(data_dir: Path) -> None:
+    with site(data_dir, INGEST_TOKEN_REQUIRED="1") as server:
         client = Client(server)
         assert client.send("POST", "/event", payload(), Authorization=f"Bearer {BEARER}") == 401
         assert client.send("POST", f"/event?token={QUERY}", payload()) == 401
@@ -200,14 +200,13 @@ def test_nor_does_a_refused_token(tmp_path: Path) -> None:
         assert not [name for name, text in everything(server).items() if issued.partition(":")[2] in text]
 
 
-def test_nor_does_a_fault(tmp_path: Path) -> None:
+def test_nor_does_a_fault(data_dir: Path) -> None:
     if connection.vendor == "postgresql":  # the file is what can be broken by hand
         return
-    data = tmp_path / "data"
-    with site(data) as server:
+    with site(data_dir) as server:
         client = Client(server)
         client.send("POST", "/event", payload(message=KEPT))
-        with closing(sqlite3.connect(data / "telemetry.sqlite3", timeout=60, isolation_level=None)) as database:
+        with closing(sqlite3.connect(data_dir / "telemetry.sqlite3", timeout=60, isolation_level=None)) as database:
             database.execute(
                 "CREATE TRIGGER broken BEFORE INSERT ON telemetry_events WHEN NEW.model = 'broken'"
                 " BEGIN SELECT RAISE(ABORT, 'broken for a test'); END"

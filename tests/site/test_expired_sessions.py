@@ -81,12 +81,9 @@ def test_a_database_that_refuses_stops_no_sign_in(
     assert "Expired sessions were not deleted: database is locked" in caplog.text
 
 
-def test_a_start_deletes_them(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    with served(data):
-        pass
-    with closing(sqlite3.connect(data / "telemetry.sqlite3")) as database:
+def test_a_start_deletes_them(data_dir: Path) -> None:
+    with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
         database.execute("INSERT INTO django_session VALUES ('s-old', '', '2026-01-01'), ('s-new', '', '2999-01-01')")
         database.commit()
-    with served(data), closing(sqlite3.connect(data / "telemetry.sqlite3")) as database:
+    with served(data_dir), closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
         assert database.execute("SELECT session_key FROM django_session").fetchall() == [("s-new",)]

@@ -1,7 +1,9 @@
 """What every answer bears, whoever made it: views, errors, files, redirects, streams, the adapter itself."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -123,8 +125,8 @@ def test_static_files(method: str, status: int, asked: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("headers") / "data") as running:
+def server(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served(shutil.copytree(started_site, tmp_path_factory.mktemp("headers") / "data")) as running:
         yield running
 
 
@@ -166,8 +168,6 @@ def told(server: Server, request_bytes: bytes) -> tuple[int, dict[str, str], str
 
 ASKED = (
     "import django; django.setup()\n"
-    "from django.core.management import call_command\n"
-    "call_command('migrate', verbosity=0)\n"
     "import json, sys\n"
     "from django.test import Client\n"
     "client = Client(headers={'host': 'telemetry.example.org', 'x-forwarded-proto': 'https'})\n"
@@ -190,9 +190,9 @@ ASKED = (
     ],
 )
 def test_hsts_is_sent_everywhere_when_chosen_and_nowhere_else(
-    tmp_path: Any, chosen: dict[str, str], told: str | None
+    data_dir: Path, chosen: dict[str, str], told: str | None
 ) -> None:
-    site = {"SITE_URL": "https://telemetry.example.org", "TRUSTED_PROXY_COUNT": "1", "DATA_DIR": str(tmp_path)}
+    site = {"SITE_URL": "https://telemetry.example.org", "TRUSTED_PROXY_COUNT": "1", "DATA_DIR": str(data_dir)}
     done = run_apart(ASKED, **(site | chosen))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [told] * 7
