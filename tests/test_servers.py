@@ -52,8 +52,7 @@ def processes_on(data_dir: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize(("body", "options"), CASES.values(), ids=CASES)
-def test_no_server_is_left(tmp_path: Path, body: str, options: list[str]) -> None:
-    data_dir = tmp_path / "data"
+def test_no_server_is_left(data_dir: Path, tmp_path: Path, body: str, options: list[str]) -> None:
     inner = tmp_path / "test_inner.py"
     inner.write_text(STARTS_A_SERVER.format(data_dir=str(data_dir), body=body))
     options = ["-p", "no:django", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), *options]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,12 @@ def test_each_file_of_a_site_is_for_its_owner_alone(data_dir: Path, tmp_path: Pa
             "telemetry.sqlite3-shm": "600",
             "telemetry.sqlite3-wal": "600",
         }
-        for command in (
-            ["import_d1", str(dump)],
-            ["erase_session", "imported", "--vacuum"],
-            ["legacy_mode", "gone", "--force", "--reason", "a test"],
-            ["drop_legacy"],
+        for done in server.commands(
+            ("import_d1", str(dump)),
+            ("erase_session", "imported", "--vacuum"),
+            ("legacy_mode", "gone", "--force", "--reason", "a test"),
+            ("drop_legacy",),
         ):
-            done = server.command(*command)
             assert done.returncode == 0, done.stderr
         found = modes(data_dir)
     assert found.pop("backups") == "700"
@@ -89,9 +89,8 @@ def test_the_scratch_database_of_an_import_is_private(tmp_path: Path) -> None:
     assert told.stdout == "600\n", told.stderr
 
 
-def test_files_of_an_earlier_release_are_made_private_at_the_start(data_dir: Path) -> None:
-    with served(data_dir):
-        pass
+def test_files_of_an_earlier_release_are_made_private_at_the_start(started_site: Path, data_dir: Path) -> None:
+    shutil.copytree(started_site, data_dir, dirs_exist_ok=True)
     for name in ("telemetry.sqlite3", "secret_key", "server.lock"):
         (data_dir / name).chmod(0o644)
     (data_dir / "of-somebody-else").touch(0o644)
