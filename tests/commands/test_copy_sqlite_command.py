@@ -62,21 +62,20 @@ def database(migrated: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> Sites:
+def sites(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Sites:
     """Make a site that has something in most tables, in each state."""
     folder = tmp_path_factory.mktemp("made")
-    with served(folder / "before") as server:
-        for command in (
+    with served(shutil.copytree(started_site, folder / "before")) as server:
+        expect_success(
+            server,
             ("demo_data", "--events", "3000", "--days", "20", "--seed", "5"),
             ("set_baseline", "412", "--note", "from the old counter"),
             ("issue_token", "web", "--expires", "90d"),
             ("legacy_mode", "separate", "--reason", "a test"),
-        ):
-            assert server.command(*command).returncode == 0
+        )
         assert server.post("/increment", b'{"sessionId": "a session of the old counter"}')[0] == 200
     dropped = Server(shutil.copytree(folder / "before", folder / "dropped"))
-    assert dropped.command("legacy_mode", "gone", "--force", "--reason", "a test").returncode == 0
-    assert dropped.command("drop_legacy").returncode == 0
+    expect_success(dropped, ("legacy_mode", "gone", "--force", "--reason", "a test"), ("drop_legacy",))
     (folder / "project").mkdir()
     return Sites(folder / "before", folder / "dropped", copy_without_legacy(folder / "project"))
 
@@ -89,6 +88,11 @@ def data_dir(sites: Sites, tmp_path: Path) -> Path:
 @pytest.fixture
 def dropped_dir(sites: Sites, tmp_path: Path) -> Path:
     return shutil.copytree(sites.dropped, tmp_path / "data")
+
+
+def expect_success(server: Server, *commands: tuple[str, ...]) -> None:
+    for ended in server.commands(*commands):
+        assert ended.returncode == 0, ended.stderr
 
 
 def copied(data_dir: Path, database: str, *args: str, project: Path | None = None) -> tuple[int, str, str]:
@@ -155,11 +159,13 @@ def test_a_site_goes_on_where_it_stood(data_dir: Path, database: str) -> None:
         assert after.get("/count") == old_count
         # Whoever could sign in still can, with the same password.
         assert after.get(page, Cookie=after.sign_in())[1].count(b"<tr") == groups > 1
-        for command in (("rebuild_rollups", "--check"), ("regroup_failures", "--check")):
-            assert after.command(*command).returncode == 0
+        expect_success(after, ("rebuild_rollups", "--check"), ("regroup_failures", "--check"))
         # New rows get numbers that no copied row has.
-        assert after.command("set_baseline", "500", "--note", "afterwards").returncode == 0
-        assert after.command("issue_token", "another", "--expires", "90d").returncode == 0
+        expect_success(
+            after,
+            ("set_baseline", "500", "--note", "afterwards"),
+            ("issue_token", "another", "--expires", "90d"),
+        )
 
 
 def test_a_site_without_its_old_tables_goes_on_as_it_was(dropped_dir: Path, database: str) -> None:
@@ -171,7 +177,7 @@ def test_a_site_without_its_old_tables_goes_on_as_it_was(dropped_dir: Path, data
             server.get("/metrics/flash-count"),
             server.get("/count"),
             [server.get(path, Cookie=cookie)[0] for path in ("/admin/", *pages)],
-            *((ended.stdout, ended.stderr) for ended in (server.command(*command) for command in commands)),
+            *((ended.stdout, ended.stderr) for ended in server.commands(*commands)),
         ]
 
     with served(dropped_dir) as before:
@@ -188,13 +194,12 @@ def test_a_site_without_its_old_tables_goes_on_as_it_was(dropped_dir: Path, data
         assert answers(after) == expected
         assert expected[2] == [200] * 5
         assert after.command("migrate").stdout.endswith("No migrations to apply.\n")
-        for command in (
+        expect_success(
+            after,
             ("erase_session", "nobody's"),
             ("prune_events", "--older-than-days", "10", "--imported-too"),
-        ):
-            ended = after.command(*command)
-            assert ended.returncode == 0, ended.stderr
-        assert after.command("rebuild_rollups", "--check").returncode == 0
+            ("rebuild_rollups", "--check"),
+        )
 
 
 def test_what_is_left_of_an_app_that_was_taken_out_stays_in_the_file(
@@ -283,9 +288,9 @@ LEFT_OUT = {
         "notes: 2 rows left out: PostgreSQL has no such table. They stay in the file.",
     ),
     "a column that holds its default alone": (
-        ["ALTER TABLE events_release ADD COLUMN colour TEXT DEFAULT 'grey'", "ALTER TABLE django_session ADD COLUMN x"],
+        ["ALTER TABLE events_release ADD COLUMN hue TEXT DEFAULT 'grey'", "ALTER TABLE auth_group ADD COLUMN x"],
         [],
-        "events_release.colour: left out: only the file has it, and each value is the default",
+        "events_release.hue: left out: only the file has it, and each value is the default",
     ),
     "a table of PostgreSQL's": (
         [],
@@ -305,15 +310,13 @@ LEFT_OUT = {
 }
 
 
-@pytest.mark.parametrize(("in_file", "in_postgres", "line"), LEFT_OUT.values(), ids=LEFT_OUT)
-def test_what_is_left_out_is_reported(
-    data_dir: Path, database: str, in_file: list[str], in_postgres: list[str], line: str
-) -> None:
-    change_file(data_dir, *in_file)
-    change(database, *in_postgres)
+def test_what_is_left_out_is_reported(data_dir: Path, database: str) -> None:
+    for in_file, in_postgres, _ in LEFT_OUT.values():
+        change_file(data_dir, *in_file)
+        change(database, *in_postgres)
     code, said, complaints = copied(data_dir, database)
     assert code == 0, complaints
-    assert line in said.splitlines()
+    assert [case for case, (_, _, line) in LEFT_OUT.items() if line not in said.splitlines()] == []
     assert rows(database, "telemetry_events") == 3_000
 
 
@@ -437,11 +440,12 @@ def test_old_rows_in_the_target_are_not_dropped(dropped_dir: Path, database: str
     assert rows(database, "legacy_legacycount") == 1
 
 
-def test_an_empty_file_does_not_replace_a_filled_database(data_dir: Path, database: str, tmp_path: Path) -> None:
+def test_an_empty_file_does_not_replace_a_filled_database(
+    data_dir: Path, database: str, started_site: Path, tmp_path: Path
+) -> None:
     assert copied(data_dir, database)[0] == 0
-    empty = Server(tmp_path / "empty", DATABASE_URL="")
-    assert empty.command("migrate").returncode == 0
-    code, _, complaints = copied(tmp_path / "empty", database)
+    empty = shutil.copytree(started_site, tmp_path / "empty")
+    code, _, complaints = copied(empty, database)
     assert code == 1
     assert "telemetry_events (3,000 rows). Nothing was copied." in complaints
     assert rows(database, "telemetry_events") == 3_000
