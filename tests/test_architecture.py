@@ -1,15 +1,11 @@
-"""Who may write what, and what it costs to take the old routes away. Who may import whom is import-linter's."""
+"""Who may write what. Who may import whom is import-linter's."""
 
 import ast
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from django.conf import settings
-
-from tests.conftest import run_apart
 
 # The tables that everything else is proved from, and the only modules that may write them.
 WRITERS = {
@@ -176,31 +172,3 @@ def test_the_writers_are_seen_to_write() -> None:
         for path in writers:
             writes = Writes((settings.BASE_DIR / path).read_text(encoding="utf-8"))
             assert writes.by_sql or any(model in names for _, names in writes.by_orm), f"{path} writes no {model}"
-
-
-def test_taking_legacy_away_costs_one_line_of_settings_and_one_of_urls(tmp_path: Path) -> None:
-    for folder in ("events", "telemetry_site", "templates"):
-        shutil.copytree(settings.BASE_DIR / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("settings.py", "public_urls.py"):
-        file = tmp_path / "telemetry_site" / name
-        lines = file.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if '"legacy' not in line]
-        assert len(lines) - len(kept) == 1, name
-        file.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    asked = (
-        "import django; django.setup()\n"
-        "from django.core.management import call_command\n"
-        "from django.test import Client\n"
-        "call_command('migrate', verbosity=0)\n"
-        "call_command('check')\n"
-        "call_command('makemigrations', check=True, dry_run=True, verbosity=0)\n"
-        "client = Client(headers={'host': 'localhost'})\n"
-        "body = {'event_type': 'flash_error', 'occurred_at': '2026-02-12T18:00:00Z', 'message': 'No ACK',\n"
-        "        'model': 'UV-5RM', 'write_mode': 1, 'connected': 1, 'app_version': 'dev'}\n"
-        "print(client.post('/event', body, content_type='application/json').status_code)\n"
-        "for path in ('/metrics/flash-count', '/admin/login/', '/api/schema/', '/count', '/recent'):\n"
-        "    print(client.get(path).status_code)\n"
-    )
-    told = run_apart(asked, project=tmp_path, DATA_DIR=str(tmp_path / "var"))
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[1:] == ["201", "200", "200", "200", "404", "404"]
