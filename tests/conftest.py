@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.cache import caches
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
 from events import clock
@@ -65,6 +66,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 @pytest.fixture(autouse=True)
 def _clean_process() -> None:
     """Forget what the process remembers between requests: the database is fresh, so memory must be."""
+    forget_everything()
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Take back what happens within, in the database and in the memory of the process, so that a test goes on."""
+    savepoint = transaction.savepoint()
+    yield
+    transaction.savepoint_rollback(savepoint)
     forget_everything()
 
 

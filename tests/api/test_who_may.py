@@ -2,14 +2,12 @@
 
 import hmac
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, User
-from django.db import transaction
 from django.test import Client, override_settings
 from django.urls import URLResolver
 
@@ -23,7 +21,7 @@ from legacy.cutover import parity
 from legacy.models import ParityRun
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from telemetry_site.urls import urlpatterns
-from tests.conftest import forget_everything, make_event, success
+from tests.conftest import make_event, rolled_back, success
 
 pytestmark = pytest.mark.django_db
 
@@ -214,15 +212,6 @@ def is_refusal(answer: Any) -> bool:
     location = answer.headers.get("Location", "")
     sent_away = answer.status_code == 302 and (location == "/admin/" or location.startswith("/admin/login/"))
     return sent_away or answer.status_code in (401, 403, 404, 405)
-
-
-@contextmanager
-def rolled_back() -> Iterator[None]:
-    """Take back what happens within, in the database and in the memory of the process."""
-    savepoint = transaction.savepoint()
-    yield
-    transaction.savepoint_rollback(savepoint)
-    forget_everything()
 
 
 @pytest.mark.parametrize("name", ROWS)
