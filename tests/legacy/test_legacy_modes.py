@@ -270,7 +270,7 @@ def test_a_switch_is_felt_by_a_running_server_within_two_seconds(tmp_path: Path)
     with served(tmp_path / "data", **environment) as server:
         assert server.get("/count") == (200, b'{"ok":true,"total":0}')
         for mode, status in (("gone", 410), ("separate", 200)):
-            run(environment, "legacy_mode", mode, "--force", "--reason", "a test")
+            switch(mode, "--force", "--reason", "a test")
             time.sleep(2)
             assert server.get("/count")[0] == status
         assert server.post("/increment", b'{"sessionId": "a"}')[0] == 200
