@@ -13,11 +13,12 @@ def read(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text(encoding="utf-8") for file in folder.rglob("*.sql")}
 
 
-@pytest.fixture
-def written(tmp_path: Path, django_db_blocker: pytest.FixtureRequest) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: pytest.FixtureRequest) -> Path:
+    folder = tmp_path_factory.mktemp("schema")
     with django_db_blocker.unblock():  # an SQLite in memory; no database of the site's
-        call_command("print_schema", into=tmp_path, verbosity=0)
-    return tmp_path
+        call_command("print_schema", into=folder, verbosity=0)
+    return folder
 
 
 def test_the_kept_files_are_what_the_migrations_do(written: Path) -> None:

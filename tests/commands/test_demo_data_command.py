@@ -216,14 +216,13 @@ def test_a_day_alone_is_enough_for_a_world() -> None:
 # --- told to stop ----------------------------------------------------------------------------------------------------
 
 
-def test_what_was_stored_before_an_interrupt_is_counted_right(tmp_path: Path) -> None:
+def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    environment |= {"DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "telemetry_site.settings"}
+    environment |= {"DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "telemetry_site.settings"}
 
     def manage(*arguments: str) -> list[str]:
         return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
 
-    subprocess.run(manage("migrate", "-v0"), env=environment, check=True)
     with subprocess.Popen(
         manage("demo_data", "--events", "200000"), env=environment, stderr=subprocess.PIPE, text=True
     ) as filling:

@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,21 +210,17 @@ def test_without_its_redis_each_process_counts_for_itself(caplog: pytest.LogCapt
     assert "Sign-ins are counted in this process alone" in caplog.text
 
 
-def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(tmp_path: Any) -> None:
+def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(data_dir: Path) -> None:
     asked = (
         "import django; django.setup()\n"
-        "from django.core.management import call_command\n"
-        "call_command('migrate', verbosity=0)\n"
-        "from django.contrib.auth.models import User\n"
-        "User.objects.create_superuser('root', password='correct horse battery')\n"
         "from django.test import Client\n"
         "client = Client(headers={'host': 'telemetry.example.org', 'x-forwarded-proto': 'https'})\n"
-        "answer = client.post('/admin/login/', {'username': 'root', 'password': 'correct horse battery'})\n"
+        "answer = client.post('/admin/login/', {'username': 'admin', 'password': 'a password for tests'})\n"
         "for name in sorted(answer.cookies):\n"
         "    cookie = answer.cookies[name]\n"
         "    print(name, cookie['secure'], cookie['httponly'], cookie['samesite'], cookie['domain'], cookie['path'])\n"
     )
-    told = run_apart(asked, DATA_DIR=str(tmp_path), SITE_URL="https://telemetry.example.org", TRUSTED_PROXY_COUNT="1")
+    told = run_apart(asked, DATA_DIR=str(data_dir), SITE_URL="https://telemetry.example.org", TRUSTED_PROXY_COUNT="1")
     assert told.stdout.splitlines()[-3:] == [
         "csrftoken True True Lax  /",
         "known_browser True True Lax  /admin/login/",
