@@ -1,6 +1,7 @@
 """A clock that jumps ahead under a real site: a prune deletes nothing that the right clock would keep."""
 
 import json
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.conftest import payload
 from tests.faults.conftest import show
-from tests.faults.proofs import expect_counts_agree, query
+from tests.faults.proofs import query
 from tests.servers import Server
 
 EVENTS = 5
@@ -27,30 +28,34 @@ def stored(server: Server) -> int:
     return int(count)
 
 
+def prune(server: Server) -> subprocess.CompletedProcess[str]:
+    """Prune under the clock of the server. With the real monotonic clock libfaketime breaks `time.sleep`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(server.env, "FAKETIME_DONT_FAKE_MONOTONIC")
+        return server.command("prune_events", "--older-than-days", "1")
+
+
 @pytest.mark.fault("a clock that jumps ahead")
 @pytest.mark.needs_faketime
 @pytest.mark.parametrize("days", DAYS_AHEAD)
 def test_a_prune_under_a_wrong_clock_deletes_nothing(tmp_path: Path, request: pytest.FixtureRequest, days: int) -> None:
     """Then the site starts and stores events under the wrong clock, which confirm it up to a year."""
-    prune = ("prune_events", "--older-than-days", "1")
     with Server(tmp_path / "data") as server:
         server.start()
         post(server)
         server.stop()
         server.set_clock(days)
-        refused = server.command(*prune)
+        refused = prune(server)
         assert refused.returncode == 1
         assert "Nothing was deleted: no event and no start of the server in the last day confirms" in refused.stderr
         assert stored(server) == EVENTS
         server.start()
         post(server)
         server.stop()
-        pruned = server.command(*prune)
+        pruned = prune(server)
         assert (pruned.returncode == 0) is (days <= 366), pruned.stderr
         left = stored(server)
         assert left == (EVENTS if days <= 366 else 2 * EVENTS)
-        server.set_clock(0)
-        server.start()
-        expect_counts_agree(server)
+        assert query(server, "SELECT SUM(accepted) FROM events_lifetimetotal") == [(2 * EVENTS,)]
     figures = {"days ahead": days, "deleted at once": 0, "deleted after a start and events": 2 * EVENTS - left}
     show(request, figures, f"{days:,} days ahead", tuple(figures)[1:])

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from telemetry_site import expired_sessions
 from tests.faults.conftest import show
 from tests.servers import Server, served
 
-SESSIONS = 50_000
+SESSIONS = expired_sessions.MOST_AT_ONCE
 
 
 @pytest.fixture

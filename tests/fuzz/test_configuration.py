@@ -106,5 +106,5 @@ def test_old_routes_beside_tokens(mode: Mode | None, required: bool, settings: A
         ModeInForce.objects.create(id=1, mode=mode)
     modes.forget()
     with case():
-        told = checks.old_routes_beside_tokens()
-    hold("else", bool(told) is (required and mode != Mode.GONE), told, mode, required)
+        warnings = checks.old_routes_beside_tokens()
+    hold("else", bool(warnings) is (required and mode != Mode.GONE), warnings, mode, required)
