@@ -30,11 +30,11 @@ serve: $(runtime) ## set up, migrate and serve on HOST:PORT
 	@exec $(python) manage.py serve --stop-with-parent
 
 test: $(development) ## every test, on SQLite; ARGS="-k batch" for some
-	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -n auto $(elsewhere) $(ARGS)
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -n auto --dist loadgroup $(elsewhere) $(ARGS)
 
 test-postgres: $(development) ## every test, on PostgreSQL and Redis (DATABASE_URL and CACHE_URL, else the local ones)
 	@DATABASE_URL="$${DATABASE_URL:-$(POSTGRES_URL)}" CACHE_URL="$${CACHE_URL:-$(REDIS_URL)}" \
-		$(python) -m pytest -n auto --maxprocesses 8 --ignore=tests/faults $(elsewhere) $(ARGS)
+		$(python) -m pytest -n auto --dist loadgroup --maxprocesses 8 --ignore=tests/faults $(elsewhere) $(ARGS)
 
 browser: $(development) ## the client and every page in a real Chromium, against a real server
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest tests/browser $(ARGS)

@@ -17,7 +17,7 @@ from tests.legacy.test_without_legacy import copy_without_legacy
 from tests.other_process import manage
 from tests.servers import PROJECT_DIR, Server, served, wait_until
 
-pytestmark = pytest.mark.needs_postgres
+pytestmark = [pytest.mark.needs_postgres, pytest.mark.xdist_group("copy_sqlite_command")]
 
 MIGRATIONS = sorted(file.stem for file in (PROJECT_DIR / "legacy" / "migrations").glob("0*.py"))
 OLD_TABLES = ["client_logs", "legacy_legacycount"]

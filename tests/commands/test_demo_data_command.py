@@ -26,7 +26,7 @@ from legacy import old_tables
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, success
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("demo_data_command")]
 
 NOON_MS = 1_770_897_600_000  # 2026-02-12 12:00 UTC
 

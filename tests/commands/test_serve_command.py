@@ -18,6 +18,8 @@ import pytest
 from tests.conftest import payload, success
 from tests.servers import PROJECT_DIR, Server, is_alive, served, wait_until
 
+pytestmark = pytest.mark.xdist_group("serve_command")
+
 PASSWORD = "correct horse battery"
 
 

@@ -18,6 +18,8 @@ from telemetry_site.server.rsgi import pool_name
 from tests.conftest import payload, success
 from tests.servers import Server, served, wait_until
 
+pytestmark = pytest.mark.xdist_group("rsgi")
+
 HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nOrigin: http://localhost:5173\r\n"
 
 

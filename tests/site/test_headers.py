@@ -19,6 +19,8 @@ from tests.api.test_who_may import ROWS, things
 from tests.conftest import make_event, payload, run_apart
 from tests.servers import Server, served
 
+pytestmark = pytest.mark.xdist_group("headers")
+
 PUBLIC = [reverse(str(route.name)) for route in public_urlpatterns]
 METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
 __all__ = ["things"]
