@@ -6,6 +6,8 @@ import tempfile
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from django.utils.crypto import salted_hmac
+
 from telemetry_site import env
 
 # Every file that the site makes is for its owner alone, whatever the folder allows. A program that this process becomes
@@ -196,6 +198,12 @@ CACHES["process"] = {
 RATELIMIT_FAIL_OPEN = True
 
 # --- security --------------------------------------------------------------------------------------------------
+# Browsers share cookies between the ports of a host. Each site has names of its own, so that two sites on one machine
+# keep separate sessions. The names depend on SECRET_KEY, which all servers of one site share.
+_SITE_HASH = salted_hmac("telemetry_site.cookie-names", "", secret=SECRET_KEY, algorithm="sha256").hexdigest()[:8]
+SESSION_COOKIE_NAME = f"sessionid_{_SITE_HASH}"
+CSRF_COOKIE_NAME = f"csrftoken_{_SITE_HASH}"
+KNOWN_BROWSER_COOKIE_NAME = f"known_browser_{_SITE_HASH}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -281,7 +289,7 @@ SPECTACULAR_SETTINGS = {
     "APPEND_COMPONENTS": {
         "securitySchemes": {
             "adminToken": {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN"},
-            "staffSession": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+            "staffSession": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE_NAME},
             "ingestToken": {
                 "type": "http",
                 "scheme": "bearer",

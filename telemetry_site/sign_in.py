@@ -22,7 +22,6 @@ from events.api import attempts
 from events.api.attempts import Count, Limit
 from events.ingest import guards
 
-KNOWN_COOKIE = "known_browser"
 KNOWN_SECONDS = 365 * 24 * 3600
 THROTTLED = "throttled"
 _signer = TimestampSigner(salt="telemetry_site.known-browser")
@@ -66,7 +65,7 @@ def _in_words(seconds: int) -> str:
 def known_browser(request: HttpRequest, account: str) -> str:
     """Return the name of a browser that has signed in to this account before, "" for any other."""
     try:
-        told = _signer.unsign(request.COOKIES.get(KNOWN_COOKIE, ""), max_age=KNOWN_SECONDS)
+        told = _signer.unsign(request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, ""), max_age=KNOWN_SECONDS)
     except BadSignature:
         return ""
     name, _, known_account = told.partition(".")
@@ -78,7 +77,7 @@ def remember(request: HttpRequest, response: HttpResponseBase) -> None:
     account = request.user.get_username()
     name = known_browser(request, account) or secrets.token_hex(16)
     response.set_cookie(
-        KNOWN_COOKIE,
+        settings.KNOWN_BROWSER_COOKIE_NAME,
         _signer.sign(f"{name}.{guards.keyed_hash(account)}"),
         max_age=KNOWN_SECONDS,
         path="/admin/login/",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from telemetry_site.public_urls import urlpatterns
@@ -29,7 +30,7 @@ ORIGIN = "https://marked-origin.example"
 FORWARDED = ["203.0.113.77", "2001:db8:77::4711"]
 MARKED = {
     "User-Agent": "Marked-Agent/7.7",
-    "Cookie": "marked_cookie=marked-crumb; sessionid=marked-session-cookie",
+    "Cookie": f"marked_cookie=marked-crumb; {settings.SESSION_COOKIE_NAME}=marked-session-cookie",
     "Referer": "https://marked-referrer.example/marked-page?marked=query",
     "Accept-Language": "marked-language",
     "X-Real-IP": "203.0.113.78",
@@ -94,7 +95,8 @@ def site(folder: Path, **env: str) -> Iterator[Server]:
     """Serve a site: on a file of its own, or, where the suite runs on PostgreSQL, on the test's database."""
     if connection.vendor == "postgresql":
         env["DATABASE_URL"] = shared_site(folder)["DATABASE_URL"]
-    with served(folder, ALLOWED_ORIGINS=ORIGIN, ADMIN_TOKEN=ADMIN_TOKEN, **env) as server:
+    env |= {"ALLOWED_ORIGINS": ORIGIN, "ADMIN_TOKEN": ADMIN_TOKEN, "SECRET_KEY": settings.SECRET_KEY}
+    with served(folder, **env) as server:
         yield server
 
 

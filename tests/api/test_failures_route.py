@@ -45,8 +45,8 @@ def test_a_stranger_is_told_so_and_sent_nowhere(client: Client, path: str, autho
 
 
 @pytest.mark.parametrize("path", READS)
-def test_a_token_in_the_query_or_a_cookie_is_none(client: Client, path: str) -> None:
-    client.cookies["sessionid"] = "for-tests"
+def test_a_token_in_the_query_or_a_cookie_is_none(client: Client, settings: Any, path: str) -> None:
+    client.cookies[settings.SESSION_COOKIE_NAME] = "for-tests"
     answer = client.get(f"{path}?token=for-tests&access_token=for-tests")
     assert (answer.status_code, answer.json()) == (401, UNAUTHORIZED)
 

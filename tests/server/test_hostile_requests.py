@@ -53,18 +53,19 @@ NAMES = (
     *("_changelist_filters", "app_label", "model_name", "field_name", "term"),
 )
 SEGMENTS = ["%00", "%0a", "%ff", "%ed%a0%80", "9" * 30, "_00", "..%2f..%2f", "%5Cud800", "%0d%0aX:%20x"]
+SESSION = settings.SESSION_COOKIE_NAME
 COOKIES = [
     *(
         f'{name}="{value}"'
-        for name in ("sessionid", "csrftoken", "known_browser", "messages")
+        for name in (SESSION, settings.CSRF_COOKIE_NAME, settings.KNOWN_BROWSER_COOKIE_NAME, "messages")
         for value in ("\\000", "a")
     ),
-    'sessionid="abcdefghijklmnop\\000qrstuvwxyz01234"',
-    'sessionid="\\355\\240\\200abcdefgh"',
-    "sessionid=\xed\xa0\x80abcdefgh",
+    f'{SESSION}="abcdefghijklmnop\\000qrstuvwxyz01234"',
+    f'{SESSION}="\\355\\240\\200abcdefgh"',
+    f"{SESSION}=\xed\xa0\x80abcdefgh",
     'a="\\000"',
     '"\\000"=a',
-    f"sessionid={'a' * 8_000}",
+    f"{SESSION}={'a' * 8_000}",
     ";;;===;\xff",
 ]
 HEADERS = [

@@ -4,6 +4,7 @@ import re
 from html import unescape
 
 import pytest
+from django.conf import settings
 from django.test import Client, override_settings
 
 from telemetry_site import refused_forms
@@ -83,7 +84,7 @@ def test_a_refused_form_names_its_cause(
 ) -> None:
     client = Client(enforce_csrf_checks=True, headers=headers)
     if cookie is not None:
-        client.cookies["csrftoken"] = cookie * 32 if len(cookie) == 1 else cookie
+        client.cookies[settings.CSRF_COOKIE_NAME] = cookie * 32 if len(cookie) == 1 else cookie
     form = {} if token is None else {"csrfmiddlewaretoken": token * 32 if len(token) == 1 else token}
     answer = client.post(path, form, secure=is_secure)
     assert answer.status_code == 403

@@ -42,7 +42,7 @@ def expect_headers(headers: Any) -> None:
 @pytest.mark.parametrize("path", PUBLIC)
 def test_public_routes(path: str, method: str) -> None:
     client = Client()
-    client.cookies["sessionid"] = "from elsewhere"
+    client.cookies[settings.SESSION_COOKIE_NAME] = "from elsewhere"
     for origin in ("http://localhost:5173", "https://evil.example"):
         for headers in ({"origin": origin}, {"origin": origin, "access-control-request-method": "POST"}):
             answer = getattr(client, method)(path, headers=headers)

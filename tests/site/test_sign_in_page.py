@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.test import Client, override_settings
 
 from events.ingest import guards
-from telemetry_site.sign_in import BY_ACCOUNT, BY_ACCOUNT_AND_ADDRESS, BY_ADDRESS, BY_BROWSER, KNOWN_COOKIE
+from telemetry_site.sign_in import BY_ACCOUNT, BY_ACCOUNT_AND_ADDRESS, BY_ADDRESS, BY_BROWSER
 from tests.conftest import run_apart
+from tests.servers import served
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/login/"
@@ -60,7 +62,7 @@ def test_too_many_attempts_are_told_to_wait(memory: None) -> None:
     assert answer.status_code == 429
     assert 1 <= int(answer.headers["Retry-After"]) <= BY_ACCOUNT_AND_ADDRESS.seconds
     assert re.search(r"Too many failed attempts\. Try again in \d+ minutes?, or from a", answer.content.decode())
-    assert not answer.cookies.get("sessionid")
+    assert not answer.cookies.get(settings.SESSION_COOKIE_NAME)
 
 
 @pytest.mark.parametrize(
@@ -171,20 +173,21 @@ def test_a_browser_that_is_known_by_one_account_is_a_stranger_to_others() -> Non
 def test_a_forged_cookie_makes_no_browser_known(change: Any) -> None:
     browser = Client()
     attempt(PASSWORD, browser=browser)
-    browser.cookies[KNOWN_COOKIE] = change(browser.cookies[KNOWN_COOKIE].value)
+    name = settings.KNOWN_BROWSER_COOKIE_NAME
+    browser.cookies[name] = change(browser.cookies[name].value)
     attack_from_everywhere()
     assert attempt(PASSWORD, browser=browser, address=MINE).status_code == 429
 
 
 def test_the_cookie_of_a_known_browser_is_for_this_page_alone_and_names_nobody() -> None:
-    cookie = attempt(PASSWORD).cookies[KNOWN_COOKIE]
+    cookie = attempt(PASSWORD).cookies[settings.KNOWN_BROWSER_COOKIE_NAME]
     assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == (PATH, True, "Lax")
     assert "maintainer" not in cookie.value
 
 
 def test_who_may_not_sign_in_is_not_known() -> None:
     User.objects.create_user("visitor", password=PASSWORD)
-    assert KNOWN_COOKIE not in attempt(PASSWORD, name="visitor").cookies
+    assert settings.KNOWN_BROWSER_COOKIE_NAME not in attempt(PASSWORD, name="visitor").cookies
 
 
 def test_neither_name_nor_address_is_remembered() -> None:
@@ -218,7 +221,8 @@ def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(data_dir: Path
         "answer = client.post('/admin/login/', {'username': 'admin', 'password': 'a password for tests'})\n"
         "for name in sorted(answer.cookies):\n"
         "    cookie = answer.cookies[name]\n"
-        "    print(name, cookie['secure'], cookie['httponly'], cookie['samesite'], cookie['domain'], cookie['path'])\n"
+        "    fields = [cookie[field] for field in ('secure', 'httponly', 'samesite', 'domain', 'path')]\n"
+        "    print(name.rpartition('_')[0], *fields)\n"
     )
     told = run_apart(asked, DATA_DIR=str(data_dir), SITE_URL="https://telemetry.example.org", TRUSTED_PROXY_COUNT="1")
     assert told.stdout.splitlines()[-3:] == [
@@ -228,12 +232,33 @@ def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(data_dir: Path
     ], told.stderr
 
 
+def test_two_sites_on_one_host_keep_a_browser_signed_in_to_both(tmp_path: Path) -> None:
+    with served(tmp_path / "first") as first, served(tmp_path / "second") as second:
+        jar: dict[str, str] = {}  # as a browser keeps cookies: by name, for every port of the host
+        for site in (first, second):
+            jar |= dict(cookie.split("=", 1) for cookie in site.sign_in().split("; "))
+        cookies = "; ".join(f"{name}={value}" for name, value in jar.items())
+        assert [site.get("/admin/", Cookie=cookies)[0] for site in (first, second)] == [200, 200]
+
+
+def test_servers_of_one_site_use_the_same_cookie_names(tmp_path: Path) -> None:
+    code = (
+        "from django.conf import settings\n"
+        "print(settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, settings.KNOWN_BROWSER_COOKIE_NAME)"
+    )
+    first, second = (
+        run_apart(code, DATA_DIR=str(tmp_path / name), SECRET_KEY="k" * 50).stdout for name in ("first", "second")
+    )
+    assert re.fullmatch(r"sessionid_(\w{8}) csrftoken_\1 known_browser_\1\n", first)
+    assert first == second
+
+
 def test_signing_in_gives_a_session_of_its_own_and_signing_out_ends_it() -> None:
     browser = Client()
     browser.get(PATH)
     attempt(PASSWORD, browser=browser)
-    first = browser.cookies["sessionid"].value
+    first = browser.cookies[settings.SESSION_COOKIE_NAME].value
     assert browser.get("/admin/").status_code == 200
     browser.post("/admin/logout/")
-    browser.cookies["sessionid"] = first
+    browser.cookies[settings.SESSION_COOKIE_NAME] = first
     assert browser.get("/admin/").status_code == 302
