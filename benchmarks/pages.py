@@ -95,7 +95,7 @@ def main() -> None:
 
     from events import clock
     from events.models import Event, FailureGroup
-    from events.reports.metrics import standing
+    from events.reports.metrics import lifetime_figures
 
     setup_test_environment()
     client = Client(headers={"host": "127.0.0.1"})
@@ -107,7 +107,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(10_000)
     print(
-        f"{connection.vendor}: {standing(clock.now_ms()).flashes.accepted:,} successes,"
+        f"{connection.vendor}: {lifetime_figures(clock.now_ms()).flashes.accepted:,} successes,"
         f" {FailureGroup.objects.count():,} groups,",
         end="",
     )

@@ -60,7 +60,7 @@ def _bounded(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
-class Place(NamedTuple):
+class AuditCursor(NamedTuple):
     """A place between two entries, newest first: everything after this one."""
 
     at_ms: int
@@ -70,7 +70,7 @@ class Place(NamedTuple):
         return f"{self.at_ms}.{self.id}"
 
     @classmethod
-    def parse(cls, raw: str) -> "Place":
+    def parse(cls, raw: str) -> "AuditCursor":
         """Read what `str()` wrote; raises ValueError."""
         match = re.fullmatch(r"([0-9]{1,15})\.([0-9]{1,15})", raw)
         if match is None:
@@ -78,14 +78,14 @@ class Place(NamedTuple):
         return cls(int(match[1]), int(match[2]))
 
 
-class Page(NamedTuple):
+class AuditPage(NamedTuple):
     """`older` is where the next page begins, None at the end."""
 
     entries: list[AuditEntry]
-    older: Place | None
+    older: AuditCursor | None
 
 
-def page(*, kind: str = "", who: str = "", limit: int, after: Place | None = None) -> Page:
+def page(*, kind: str = "", who: str = "", limit: int, after: AuditCursor | None = None) -> AuditPage:
     """Return up to `limit` entries, newest first, after a place; of one kind, by one person, or "" for any."""
     entries = AuditEntry.objects.order_by("-at_ms", "-id")
     if kind:
@@ -96,5 +96,5 @@ def page(*, kind: str = "", who: str = "", limit: int, after: Place | None = Non
         # The plain bound is what the index understands; the pair settles equal milliseconds.
         entries = entries.filter(Q(at_ms__lte=after.at_ms) & (Q(at_ms__lt=after.at_ms) | Q(id__lt=after.id)))
     found = list(entries[: limit + 1])
-    older = Place(found[limit - 1].at_ms, found[limit - 1].id) if len(found) > limit else None
-    return Page(found[:limit], older)
+    older = AuditCursor(found[limit - 1].at_ms, found[limit - 1].id) if len(found) > limit else None
+    return AuditPage(found[:limit], older)

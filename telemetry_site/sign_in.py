@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 
 from events import clock
 from events.api import attempts
-from events.api.attempts import Count, Limit
+from events.api.attempts import Counter, Limit
 from events.ingest import guards
 
 KNOWN_SECONDS = 365 * 24 * 3600
@@ -87,7 +87,7 @@ def remember(request: HttpRequest, response: HttpResponseBase) -> None:
     )
 
 
-def _counts(request: HttpRequest, account: str, now: datetime) -> list[Count]:
+def _counts(request: HttpRequest, account: str, now: datetime) -> list[Counter]:
     """Return what an attempt counts against."""
     if browser := known_browser(request, account):
         return [_count(BY_BROWSER, browser, now)]
@@ -99,5 +99,5 @@ def _counts(request: HttpRequest, account: str, now: datetime) -> list[Count]:
     ]
 
 
-def _count(limit: Limit, whose: str, now: datetime) -> Count:
-    return attempts.count("sign-in", limit, whose, now)
+def _count(limit: Limit, whose: str, now: datetime) -> Counter:
+    return attempts.counter("sign-in", limit, whose, now)

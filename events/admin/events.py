@@ -84,7 +84,7 @@ class EventAdmin(PagesAdmin):
             "is_first_page": "cursor" not in request.GET,
             "older": str(found.older) if found and found.older else None,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
-            "is_empty_site": metrics.standing(now_ms).last_received_at_ms is None,
+            "is_empty_site": metrics.lifetime_figures(now_ms).last_received_at_ms is None,
             "pruned_before_ms": retention.whole_since_ms() if found and not found.older else None,
             "has_void": bool(found and any(event.correction for event in found.events)),
             "is_short": bool(found and total and not found.older and not after and len(found.events) < total),

@@ -85,7 +85,7 @@ ACTIONS = {
 }
 
 
-class Column(NamedTuple):
+class SortHeading(NamedTuple):
     """A heading of the list: what it says, where it leads, and how the list is sorted by it now, "" if it isn't."""
 
     name: str
@@ -318,16 +318,16 @@ def _ms(now: datetime) -> int:
     return int(now.timestamp() * 1000)
 
 
-def _columns(query: QueryDict) -> list[Column]:
+def _columns(query: QueryDict) -> list[SortHeading]:
     now = query.get("sort") or "-last"
     columns = []
     for name, words in HEADINGS.items():
-        first = name if name in ranking.WORDS else f"-{name}"
+        first = name if name in ranking.TEXT_COLUMNS else f"-{name}"
         other = name if first.startswith("-") else f"-{name}"
         changed = query.copy()
         changed["sort"] = other if now == first else first
         order = ("descending" if now.startswith("-") else "ascending") if now.lstrip("-") == name else ""
-        columns.append(Column(name, words, changed.urlencode(), order))
+        columns.append(SortHeading(name, words, changed.urlencode(), order))
     return columns
 
 

@@ -16,7 +16,7 @@ from events.ingest.refusals import Outcome
 from events.maintenance import disk
 from events.querysets import SUCCESS
 from events.reports import metrics, trends
-from events.reports.metrics import Bucket, Cell, Slice
+from events.reports.metrics import Cell, Slice, TimeBucket
 
 RANGES = {1: "Today", 7: "7 days", 30: "30 days", 90: "90 days"}
 LABEL_EVERY = {1: 1, 7: 1, 30: 7, 90: 14}
@@ -89,9 +89,9 @@ def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
     # The span before ends at the same hour of its last day, so that a young day isn't compared with a whole one.
     before_end_ms = span.now_ms // HOUR_MS * HOUR_MS + HOUR_MS - spans_ms
     rest_ms = before_end_ms - before_end_ms % span.step_ms
-    rest = Bucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released))
+    rest = TimeBucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released))
     before = _sum([*(bucket for bucket in both if bucket.start_ms < rest_ms), rest])
-    standing = metrics.standing(span.now_ms)
+    lifetime = metrics.lifetime_figures(span.now_ms)
     cells = metrics.cells(span.start_ms, span.end_ms)
     rate = metrics.failure_rate(current.successes, current.failures)
     return (
@@ -103,8 +103,8 @@ def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
             "range_name": RANGES[days] if days == 1 else f"last {RANGES[days]}",
             "before_name": "yesterday by now" if days == 1 else f"the {RANGES[days]} before",
             "in_before": "yesterday by now" if days == 1 else f"in the {RANGES[days]} before",
-            "count": standing.flashes,
-            "last_received_at_ms": standing.last_received_at_ms,
+            "count": lifetime.flashes,
+            "last_received_at_ms": lifetime.last_received_at_ms,
             "successes": current.successes,
             "successes_url": span.url("event", type=SUCCESS),
             "successes_change": _change(current.successes, before.successes),
@@ -130,7 +130,7 @@ def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
     )
 
 
-def _chart(span: Span, series: list[Bucket]) -> dict[str, Any]:
+def _chart(span: Span, series: list[TimeBucket]) -> dict[str, Any]:
     return {
         "unit": span.step,
         "bars": charts.stacked_bars([_column(span, bucket) for bucket in series], label_every=LABEL_EVERY[span.days]),
@@ -189,12 +189,12 @@ def _worst(span: Span, cells: list[Cell], column: str, parameter: str) -> list[W
     ]
 
 
-def _sum(series: list[Bucket]) -> Bucket:
+def _sum(series: list[TimeBucket]) -> TimeBucket:
     totals = dict.fromkeys(series[0].counts, 0)
     for bucket in series:
         for event_type, number in bucket.counts.items():
             totals[event_type] += number
-    return Bucket(series[0].start_ms, totals)
+    return TimeBucket(series[0].start_ms, totals)
 
 
 def _change(current: int, before: int) -> Change | None:
@@ -205,7 +205,7 @@ def _moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
-def _column(span: Span, bucket: Bucket) -> charts.Column:
+def _column(span: Span, bucket: TimeBucket) -> charts.Column:
     at = _moment(bucket.start_ms)
     parts = [f"{number:,} {event_type}" for event_type, number in bucket.counts.items() if number]
     when = f"{at:%H:%M} to {at + timedelta(hours=1):%H:%M} UTC" if span.step == "hour" else f"{at:%A, %-d %B %Y}"
@@ -217,7 +217,7 @@ def _column(span: Span, bucket: Bucket) -> charts.Column:
     )
 
 
-def _bucket_url(span: Span, bucket: Bucket) -> str:
+def _bucket_url(span: Span, bucket: TimeBucket) -> str:
     form = "%Y-%m-%dT%H:%M" if span.step == "hour" else "%Y-%m-%d"
     first, last = _moment(bucket.start_ms), _moment(bucket.start_ms + span.step_ms)
     return _list_url("event", span.released, since=f"{first:{form}}", until=f"{last:{form}}")

@@ -22,7 +22,7 @@ class Limit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Count:
+class Counter:
     """The failed attempts of somebody in one window, which ends in `seconds_left`."""
 
     limit: Limit
@@ -49,18 +49,18 @@ class Count:
             return _change_in(caches["process"], self, by)
 
 
-def count(kind: str, limit: Limit, whose: str, now: datetime) -> Count:
+def counter(kind: str, limit: Limit, whose: str, now: datetime) -> Counter:
     """Return the count of one kind of credential for somebody, in the window that `now` is in."""
     window, begun = divmod(int(now.timestamp()), limit.seconds)
-    return Count(limit, f"{kind}.{limit.name}.{window}.{guards.keyed_hash(whose)}", limit.seconds - begun)
+    return Counter(limit, f"{kind}.{limit.name}.{window}.{guards.keyed_hash(whose)}", limit.seconds - begun)
 
 
-def _change_in(cache: BaseCache, count: Count, by: int) -> int:
+def _change_in(cache: BaseCache, counter: Counter, by: int) -> int:
     if not by:
-        return int(cache.get(count.key, 0))
-    cache.add(count.key, 0, count.limit.seconds)
+        return int(cache.get(counter.key, 0))
+    cache.add(counter.key, 0, counter.limit.seconds)
     try:
-        return cache.incr(count.key, by)
+        return cache.incr(counter.key, by)
     except ValueError:  # it was let go in between
-        cache.set(count.key, max(by, 0), count.limit.seconds)
+        cache.set(counter.key, max(by, 0), counter.limit.seconds)
         return max(by, 0)

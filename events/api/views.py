@@ -19,7 +19,7 @@ from events.ingest import contract, guards, quotas, refusals, writer
 from events.maintenance import disk
 from events.maintenance.disk import Room
 from events.reports import failures, metrics
-from events.reports.failures import Position
+from events.reports.failures import EventCursor
 from events.reports.forms import EventFilter, SummaryQuery, TimeseriesQuery
 from events.rows import EventRow
 
@@ -76,7 +76,7 @@ def note_refusal(outcome: str) -> None:
             writer.flush_refusals()
 
 
-def let_in(request: HttpRequest, rate: guards.Rate) -> None:
+def check_ingest(request: HttpRequest, rate: guards.Rate) -> None:
     """Raise Refused, or StorageUnavailable, unless the request may bring events."""
     guards.check_origin(request)
     guards.check_rate(request, rate)
@@ -86,7 +86,7 @@ def let_in(request: HttpRequest, rate: guards.Rate) -> None:
         raise writer.StorageUnavailable("The disk is nearly full")
 
 
-def fitted(events: list[EventRow]) -> list[EventRow]:
+def fit_to_disk(events: list[EventRow]) -> list[EventRow]:
     """Return the events as they are stored: while there is little free disk, without their long texts."""
     return events if disk.room() is Room.ENOUGH else [rows.without_long_texts(event) for event in events]
 
@@ -107,17 +107,17 @@ class EventViewSet(IngestViewSet):
 
     @schema.EVENT
     def create(self, request: HttpRequest) -> HttpResponse:
-        let_in(request, guards.INGEST)
+        check_ingest(request, guards.INGEST)
         guards.check_token(request)
         body = guards.read_body(request, settings.MAX_BODY_BYTES)
-        (event,) = fitted([contract.parse(contract.read_object(body), received_at_ms=clock.now_ms())])
+        (event,) = fit_to_disk([contract.parse(contract.read_object(body), received_at_ms=clock.now_ms())])
         outcome = writer.record(event)
         count_stored(request, [event] if outcome.stored or outcome.filled_in else [])
         return answer(201 if outcome.stored else 200, _as_json(outcome))
 
     @schema.BATCH
     def batch(self, request: HttpRequest) -> HttpResponse:
-        let_in(request, guards.BATCH)
+        check_ingest(request, guards.BATCH)
         guards.check_token(request)
         body = guards.read_body(request, settings.MAX_BATCH_BODY_BYTES)
         received_at_ms = clock.now_ms()
@@ -132,7 +132,7 @@ class EventViewSet(IngestViewSet):
             except contract.InvalidFields as error:
                 note_refusal(refusals.Outcome.INVALID_FIELDS)
                 results.append({"ok": False, "fields": error.fields})
-        events = fitted(events)
+        events = fit_to_disk(events)
         outcomes = writer.record_many(events)
         added = [event for event, of in zip(events, outcomes, strict=True) if of.stored or of.filled_in]
         count_stored(request, added)
@@ -175,7 +175,7 @@ def has_admin_token(request: HttpRequest) -> bool:
     """Tell whether a request has ADMIN_TOKEN. A wrong token is counted; past the limit of an address none is taken."""
     if not settings.ADMIN_TOKEN or not guards.bearer(request):
         return False
-    wrong = attempts.count("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
+    wrong = attempts.counter("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
     is_right = guards.is_admin_token(request)
     if not is_right:
         note_refusal(refusals.Outcome.ADMIN_TOKEN)
@@ -264,7 +264,7 @@ class FailureViewSet(StaffViewSet):
         )
 
 
-def _next_url(request: Request, older: Position) -> str:
+def _next_url(request: Request, older: EventCursor) -> str:
     query = request.query_params.copy()
     query["cursor"] = str(older)
     return f"/failures?{query.urlencode()}"

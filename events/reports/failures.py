@@ -13,7 +13,7 @@ from events.querysets import EventQuerySet
 SEARCH_ROWS = 20_000
 
 
-class Position(NamedTuple):
+class EventCursor(NamedTuple):
     """A place between two rows of `newest_first()`: everything after this event."""
 
     received_at_ms: int
@@ -23,7 +23,7 @@ class Position(NamedTuple):
         return f"{self.received_at_ms}.{self.event_id}"
 
     @classmethod
-    def parse(cls, raw: str) -> "Position":
+    def parse(cls, raw: str) -> "EventCursor":
         """Read what `str()` wrote; raises ValueError."""
         received_at_ms, _, event_id = raw.partition(".")
         if not received_at_ms.isascii() or not received_at_ms.isdigit() or len(received_at_ms) > 15 or not event_id:
@@ -90,18 +90,18 @@ class Criteria:
         return any(value is not None for value in by_key) or all(value is None for value in others)
 
 
-class Page(NamedTuple):
+class EventPage(NamedTuple):
     """`older` is where the next page begins, None at the end.
 
     `searched_to_ms` is set when the search ended at its bound and not because the page was full.
     """
 
     events: list[Event]
-    older: Position | None
+    older: EventCursor | None
     searched_to_ms: int | None
 
 
-def page(criteria: Criteria, *, limit: int, after: Position | None = None) -> Page:
+def page(criteria: Criteria, *, limit: int, after: EventCursor | None = None) -> EventPage:
     """Return up to `limit` events that meet the criteria, newest first, after a position.
 
     A page may hold fewer and still have an `older` one: a filter that no index serves looks at
@@ -112,8 +112,8 @@ def page(criteria: Criteria, *, limit: int, after: Position | None = None) -> Pa
     events = list(selected[: limit + 1])
     if len(events) > limit:
         last = events[limit - 1]
-        return Page(events[:limit], Position(last.received_at_ms, last.id), None)
-    return Page(events, bound, bound.received_at_ms if bound else None)
+        return EventPage(events[:limit], EventCursor(last.received_at_ms, last.id), None)
+    return EventPage(events, bound, bound.received_at_ms if bound else None)
 
 
 def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -122,13 +122,13 @@ def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator
     Each step is a query of its own, so that no snapshot is held open however slowly the reader takes them.
     """
     criteria = criteria.resolved()
-    after: Position | None = None
+    after: EventCursor | None = None
     while True:
         selected, bound = _bounded(criteria, after)
         found = list(selected.values_list("received_at_ms", "id", *columns)[:size])
         if found:
             yield [row[2:] for row in found]
-        after = Position(*found[-1][:2]) if len(found) == size else bound
+        after = EventCursor(*found[-1][:2]) if len(found) == size else bound
         if after is None:
             return
 
@@ -163,7 +163,7 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _bounded(criteria: Criteria, after: Position | None) -> tuple[EventQuerySet[Event], Position | None]:
+def _bounded(criteria: Criteria, after: EventCursor | None) -> tuple[EventQuerySet[Event], EventCursor | None]:
     """Return what meets the criteria after a position, and how far this goes where no index leads."""
     events = criteria.select()
     if after is not None:
@@ -174,7 +174,7 @@ def _bounded(criteria: Criteria, after: Position | None) -> tuple[EventQuerySet[
     return events, bound
 
 
-def _search_bound(criteria: Criteria, after: Position | None) -> Position | None:
+def _search_bound(criteria: Criteria, after: EventCursor | None) -> EventCursor | None:
     """Return the last of the next SEARCH_ROWS rows that an index finds, None when there are fewer."""
     wide = Criteria(
         failures_only=criteria.failures_only,
@@ -186,4 +186,4 @@ def _search_bound(criteria: Criteria, after: Position | None) -> Position | None
     if after is not None:
         wide = wide.older_than(*after)
     last = wide.values_list("received_at_ms", "id")[SEARCH_ROWS - 1 : SEARCH_ROWS]
-    return Position(*last[0]) if last else None
+    return EventCursor(*last[0]) if last else None

@@ -10,7 +10,7 @@ from events import audit
 from events.counting.corrections import Selection
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
-from events.reports.failures import Criteria, Position
+from events.reports.failures import Criteria, EventCursor
 from events.visible_text import is_visible
 
 WINDOWS = {
@@ -78,7 +78,7 @@ class EventFilter(ListFilter):
     )
     since = forms.DateTimeField(required=False, help_text="ISO 8601, UTC")
     until = forms.DateTimeField(required=False, help_text="ISO 8601, UTC; not included")
-    cursor = CursorField(Position.parse, max_length=300)
+    cursor = CursorField(EventCursor.parse, max_length=300)
     limit = forms.IntegerField(required=False, min_value=1, max_value=200)
 
     def __init__(self, *args: Any, failures_only: bool = True, **kwargs: Any) -> None:
@@ -223,7 +223,7 @@ class AuditFilter(forms.Form):
 
     kind = forms.ChoiceField(required=False, choices=[("", "any"), *((kind, kind) for kind in AuditKind.values)])
     who = forms.CharField(required=False, strip=False, max_length=150)
-    cursor = CursorField(audit.Place.parse, max_length=40)
+    cursor = CursorField(audit.AuditCursor.parse, max_length=40)
 
     @property
     def shown_filters(self) -> list[forms.BoundField]:

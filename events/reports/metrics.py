@@ -77,7 +77,7 @@ class Cell(NamedTuple):
         return self.app_version not in NO_RELEASES
 
 
-class Bucket(NamedTuple):
+class TimeBucket(NamedTuple):
     """One step of a time series; `counts` has every event type."""
 
     start_ms: int
@@ -128,14 +128,14 @@ def flash_count() -> FlashCount:
 _FLASH_COUNT = f"SELECT baseline, accepted FROM {LifetimeTotal._meta.db_table} WHERE event_type = %s"  # noqa: S608
 
 
-class Standing(NamedTuple):
+class LifetimeFigures(NamedTuple):
     """The public count, and when the newest event came in, by our clock; None before the first."""
 
     flashes: FlashCount
     last_received_at_ms: int | None
 
 
-def standing(now_ms: int) -> Standing:
+def lifetime_figures(now_ms: int) -> LifetimeFigures:
     """Return what the lifetime totals say, in one read. Source: LifetimeTotal.
 
     Where the newest event came under a clock that was ahead, the newest one up to now is read from the events.
@@ -149,7 +149,7 @@ def standing(now_ms: int) -> Standing:
     if last_ms > now_ms:
         earlier = Event.objects.filter(received_at_ms__lte=now_ms).newest_first()
         last_ms = earlier.values_list("received_at_ms", flat=True).first() or now_ms
-    return Standing(count, last_ms or None)
+    return LifetimeFigures(count, last_ms or None)
 
 
 def baseline_history(limit: int = 20) -> list[CounterBaseline]:
@@ -227,13 +227,13 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
     return sorted(rows, key=lambda row: (-row.events, row.name))
 
 
-def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[Bucket]:
+def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[TimeBucket]:
     """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first, quiet ones with zeros.
 
     Source: HourlyRollup; of days ModeRollup, which has far fewer rows.
     """
     step = BUCKETS[bucket]
-    series = [Bucket(start, dict.fromkeys(EventType.values, 0)) for start in range(start_ms, end_ms, step)]
+    series = [TimeBucket(start, dict.fromkeys(EventType.values, 0)) for start in range(start_ms, end_ms, step)]
     if bucket == "hour":
         rows = _by_type(_rollups(start_ms, end_ms, released=released), F("hour_ms"))
     else:

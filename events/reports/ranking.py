@@ -25,14 +25,14 @@ COLUMNS = {
     "models": "model_count",
     "status": "status",
 }
-WORDS = ("title", "type", "status")
+TEXT_COLUMNS = ("title", "type", "status")
 # Under which name `seen_until` adds each moment.
 MOMENTS = {"first_seen_ms": "first_ms", "last_seen_ms": "last_ms", "regressed_at_ms": "regressed_ms"}
 LINE_DAYS = 30
 NAMES_SHOWN = 3
 
 
-class Place(NamedTuple):
+class GroupCursor(NamedTuple):
     """A place between two rows of a sorted list: everything after this value and group."""
 
     value: str
@@ -42,11 +42,11 @@ class Place(NamedTuple):
         return f"{self.value}.{self.fingerprint}"
 
     @classmethod
-    def parse(cls, raw: str) -> "Place":
+    def parse(cls, raw: str) -> "GroupCursor":
         """Read what `str()` wrote; raises ValueError."""
         value, _, fingerprint = raw.rpartition(".")
         if not fingerprint or not raw.partition(".")[1]:
-            raise ValueError("not a place")
+            raise ValueError("not a cursor")
         return cls(value, fingerprint)
 
 
@@ -86,18 +86,18 @@ class Ranking:
         sign = "-" if self._falls else ""
         return groups.order_by(f"{sign}{self._column}", f"{sign}fingerprint")
 
-    def after(self, place: Place) -> QuerySet[FailureGroup]:
-        """Return what stands after a place; raises ValueError when the place is none of this order."""
-        return self.select().filter(_beyond(self._column, self._value(place), place.fingerprint, falls=self._falls))
+    def after(self, cursor: GroupCursor) -> QuerySet[FailureGroup]:
+        """Return what stands after a cursor; raises ValueError when the place is none of this order."""
+        return self.select().filter(_beyond(self._column, self._value(cursor), cursor.fingerprint, falls=self._falls))
 
-    def before(self, place: Place) -> QuerySet[FailureGroup]:
-        """Return what stands before a place, the nearest first."""
-        beyond = _beyond(self._column, self._value(place), place.fingerprint, falls=not self._falls)
+    def before(self, cursor: GroupCursor) -> QuerySet[FailureGroup]:
+        """Return what stands before a cursor, the nearest first."""
+        beyond = _beyond(self._column, self._value(cursor), cursor.fingerprint, falls=not self._falls)
         return self.select().filter(beyond).reverse()
 
-    def place_of(self, group: Any) -> Place:
+    def cursor_of(self, group: Any) -> GroupCursor:
         """Return the place just after a group of this list."""
-        return Place(str(getattr(group, self._column)), group.fingerprint)
+        return GroupCursor(str(getattr(group, self._column)), group.fingerprint)
 
     @property
     def _falls(self) -> bool:
@@ -111,8 +111,8 @@ class Ranking:
             return MOMENTS[column]
         return column
 
-    def _value(self, place: Place) -> str | int:
-        return place.value if self.sort.lstrip("-") in WORDS else int(place.value)
+    def _value(self, cursor: GroupCursor) -> str | int:
+        return cursor.value if self.sort.lstrip("-") in TEXT_COLUMNS else int(cursor.value)
 
 
 class Row(NamedTuple):
@@ -126,25 +126,25 @@ class Row(NamedTuple):
     versions: list[str]
 
 
-class Page(NamedTuple):
+class GroupPage(NamedTuple):
     rows: list[Row]
-    next: Place | None
+    next: GroupCursor | None
 
 
-def page(ranking: Ranking, *, limit: int, after: Place | None = None) -> Page:
-    """Return up to `limit` groups after a place. Raises ValueError for a place of another order."""
+def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None) -> GroupPage:
+    """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another order."""
     selected = ranking.after(after) if after else ranking.select()
     groups = list(selected[: limit + 1])
     more = len(groups) > limit
     groups = groups[:limit]
-    return Page(list(_rows(groups, ranking.now_ms)), ranking.place_of(groups[-1]) if more else None)
+    return GroupPage(list(_rows(groups, ranking.now_ms)), ranking.cursor_of(groups[-1]) if more else None)
 
 
 def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
     """Return the groups before and after this one in the list, whether or not it is still in it."""
     placed = seen_until(ranking.now_ms).annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
-    place = ranking.place_of(placed)
-    return ranking.before(place).first(), ranking.after(place).first()
+    cursor = ranking.cursor_of(placed)
+    return ranking.before(cursor).first(), ranking.after(cursor).first()
 
 
 def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:

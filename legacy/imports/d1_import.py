@@ -146,7 +146,8 @@ class Import:
 
     def _settle_mode(self, now: datetime) -> None:
         # First of all, so that an import that is killed and run again ends in the same mode.
-        if metrics.standing(int(now.timestamp() * 1000)).last_received_at_ms is not None or modes.was_ever_switched():
+        lifetime = metrics.lifetime_figures(int(now.timestamp() * 1000))
+        if lifetime.last_received_at_ms is not None or modes.was_ever_switched():
             return
         self.mode = Mode.SEPARATE
         self.report.notes.append("The site is new: its old routes begin in separate, beside the unified stream.")

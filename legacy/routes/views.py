@@ -11,7 +11,15 @@ from django.utils.http import http_date
 
 from events import clock
 from events.api.answers import answer, refusal
-from events.api.views import IngestViewSet, PublicViewSet, count_stored, fitted, has_admin_token, let_in, note_refusal
+from events.api.views import (
+    IngestViewSet,
+    PublicViewSet,
+    check_ingest,
+    count_stored,
+    fit_to_disk,
+    has_admin_token,
+    note_refusal,
+)
 from events.ingest import contract, guards, writer
 from events.models import Event
 from events.reports import failures
@@ -56,9 +64,9 @@ class OldRoute(PublicViewSet):
 class ClientLogViewSet(OldRoute, IngestViewSet):
     @schema.CLIENT_LOG
     def create(self, request: HttpRequest) -> HttpResponse:
-        let_in(request, guards.INGEST)
+        check_ingest(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
-        (event,) = fitted([translate.event_from_client_log(payload, clock.now_ms())])
+        (event,) = fit_to_disk([translate.event_from_client_log(payload, clock.now_ms())])
         row = translate.arrived_log_row(payload, event)
         is_new = kept_apart(row)
         count_stored(request, kept_on_both_sides(event, row) if is_new is None else [event] * is_new)
@@ -73,7 +81,7 @@ class CounterViewSet(OldRoute, IngestViewSet):
 
     @schema.INCREMENT
     def increment(self, request: HttpRequest) -> HttpResponse:
-        let_in(request, guards.INGEST)
+        check_ingest(request, guards.INGEST)
         payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
         row = translate.arrived_session(payload, clock.now_ms())
         is_new = kept_apart(row)
