@@ -1,4 +1,4 @@
-"""The admin's own site: its index shows how it goes, its list of pages begins with what is read each morning."""
+"""The AdminSite: an index with figures, a throttled sign-in, and a list of pages with the most used ones first."""
 
 from datetime import datetime
 from typing import Any
@@ -44,30 +44,30 @@ class TelemetryAdminSite(admin.AdminSite):
             **(extra_context or {}),
         }
         if request.user.has_perm("events.view_event"):
-            asked = request.GET.get("days", "")
-            days = int(asked) if asked in {str(days) for days in RANGES} else min(RANGES)
+            value = request.GET.get("days", "")
+            days = int(value) if value in {str(days) for days in RANGES} else min(RANGES)
             context |= overview(now, days, released=request.GET.get("released") == "1")
         return super().index(request, context)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        found = super().get_app_list(request, app_label)
-        for app in found:
+        app_list = super().get_app_list(request, app_label)
+        for app in app_list:
             for model in app["models"]:
-                # A page of ours is listed under its own heading.
+                # Our own pages have a title; the list shows it instead of the model's name.
                 model["name"] = getattr(self._registry[model["model"]], "title", model["name"])
-            app["models"].sort(key=lambda model: (_place(model["object_name"]), str(model["name"])))
-        return sorted(found, key=lambda app: app["app_label"] != "events")
+            app["models"].sort(key=lambda model: (_rank(model["object_name"]), str(model["name"])))
+        return sorted(app_list, key=lambda app: app["app_label"] != "events")
 
 
 def _panels(request: HttpRequest, now: datetime) -> list[tuple[str, dict[str, Any]]]:
-    """Return what the apps add to the index, each as a template and its figures.
+    """Return the panels that other apps add to the index, each as a template and its context.
 
-    An app has a say by its AppConfig's `overview_panel(request, now)`, so one that is taken away leaves no gap.
+    An AppConfig adds one with a method `overview_panel(request, now)`. So the site does not depend on these apps.
     """
-    asked = (getattr(config, "overview_panel", None) for config in apps.get_app_configs())
-    panels = (overview_panel(request, now) for overview_panel in asked if overview_panel)
+    methods = (getattr(config, "overview_panel", None) for config in apps.get_app_configs())
+    panels = (overview_panel(request, now) for overview_panel in methods if overview_panel)
     return [panel for panel in panels if panel]
 
 
-def _place(name: str) -> int:
+def _rank(name: str) -> int:
     return FIRST_PAGES.index(name) if name in FIRST_PAGES else len(FIRST_PAGES)

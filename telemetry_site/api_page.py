@@ -1,4 +1,4 @@
-"""The description of the API, and the page to try it on: Swagger UI, served from here, under a policy of its own."""
+"""The OpenAPI schema, and Swagger UI with its own content security policy. The site serves Swagger UI itself."""
 
 from csp.decorators import csp_update
 from django.utils.decorators import method_decorator
@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 
 class ApiSchema(SpectacularAPIView):
-    """The description has one version. drf-spectacular writes the parameter `version` into a header."""
+    """The schema has one version. drf-spectacular would copy the parameter `version` into a header."""
 
     def _get_version_parameter(self, request: Request) -> None:
         return None
@@ -15,7 +15,7 @@ class ApiSchema(SpectacularAPIView):
 
 @method_decorator(csp_update({"img-src": ["data:"]}), name="dispatch")
 class ApiPage(SpectacularSwaggerSplitView):
-    """Swagger UI draws its icons from `data:` images; no other page may."""
+    """Swagger UI loads its icons from `data:` URLs. Other pages forbid them."""
 
     url_name = "api-schema"
     template_name = "api_page.html"

@@ -1,11 +1,11 @@
-"""The site itself as an app, and the admin that greets its maintainers."""
+"""App configurations of the site and of its admin."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
 
 class TelemetrySite(AppConfig):
-    """Templates, commands and checks that belong to the site and to none of its apps."""
+    """Templates, commands and checks of the site as a whole."""
 
     name = "telemetry_site"
 

@@ -1,4 +1,4 @@
-"""Faults of configuration that no single value shows, found at the start."""
+"""System checks: faults in combinations of settings, reported at start."""
 
 import shlex
 import stat
@@ -9,29 +9,29 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 
 
 @register()
-def several_workers_want_servers(**kwargs: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
+def check_workers(**kwargs: Any) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
     if settings.WORKERS > 1 and settings.DATABASES["default"]["ENGINE"].endswith("sqlite"):
-        found.append(
+        messages.append(
             Error(
-                f"WORKERS={settings.WORKERS} on SQLite: several processes would fight for one file's lock.",
+                f"WORKERS={settings.WORKERS} on SQLite: several processes would compete for the lock of one file.",
                 hint="Leave WORKERS at 1, or set DATABASE_URL to PostgreSQL.",
                 id="telemetry_site.E001",
             )
         )
     if settings.WORKERS > 1 and not settings.CACHE_URL:
-        found.append(
+        messages.append(
             Warning(
-                f"WORKERS={settings.WORKERS} without CACHE_URL: each process counts rate limits for itself.",
+                f"WORKERS={settings.WORKERS} without CACHE_URL: each process counts rate limits on its own.",
                 hint="Set CACHE_URL to Redis.",
                 id="telemetry_site.W001",
             )
         )
-    return found
+    return messages
 
 
 @register()
-def https_behind_a_proxy(**kwargs: Any) -> list[CheckMessage]:
+def check_proxy(**kwargs: Any) -> list[CheckMessage]:
     if settings.HTTPS and not settings.TRUSTED_PROXY_COUNT:
         return [
             Warning(
@@ -44,7 +44,7 @@ def https_behind_a_proxy(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def data_for_the_owner_alone(**kwargs: Any) -> list[CheckMessage]:
+def check_data_dir_mode(**kwargs: Any) -> list[CheckMessage]:
     mode = stat.S_IMODE(settings.DATA_DIR.stat().st_mode)
     if mode & 0o077:
         return [

@@ -1,4 +1,4 @@
-"""A pretend flasher that reports here, to try the client and the site with; there with DEMO=1 alone."""
+"""A simulated flasher that reports to this site, to try out the client. It needs DEMO=1."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Typed reads of the environment; the only place that reads it.
+"""Typed reads of environment variables. No other module reads the environment.
 
-A value that cannot be read is not guessed at: every such fault is collected,
-and `settings.py` ends with `refuse_faults()`, which names them all at once.
+An invalid value is never replaced by a guess. Each read collects its fault, and `settings.py` ends with
+`refuse_faults()`, which raises one error for all of them.
 """
 
 import os
@@ -19,8 +19,8 @@ from django.core.exceptions import ImproperlyConfigured
 T = TypeVar("T")
 
 
-class Unusable(ValueError):
-    """A value that is refused; the words follow the variable's name and end without a full stop."""
+class UnusableValue(ValueError):
+    """A refused value. The message follows the variable's name and ends without a full stop."""
 
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ _env = environ.Env()
 _faults: list[str] = []
 _LARGEST = 10**15
 
-# A developer's .env must not decide what the tests see.
+# A developer's .env must not change the settings of the tests.
 if "PYTEST_VERSION" not in os.environ:
     environ.Env.read_env(PROJECT_DIR / ".env")
 
@@ -40,7 +40,7 @@ def _read(name: str, default: T, parse: Callable[[str], T], expected: str) -> T:
         return default
     try:
         return parse(raw)
-    except Unusable as error:
+    except UnusableValue as error:
         _faults.append(f"  {name} {error}.")
         return default
     except ValueError:
@@ -75,55 +75,55 @@ def words(name: str, default: list[str]) -> list[str]:
 
 
 def names(name: str, *, most: int, max_length: int) -> frozenset[str]:
-    """Read a comma-separated list of names that events can carry."""
+    """Read a comma-separated list of names, as events contain them."""
 
     def parse(raw: str) -> frozenset[str]:
-        found = frozenset(word.strip() for word in raw.split(",")) - {""}
-        if len(found) > most or any(len(word) > max_length or not word.isprintable() for word in found):
+        words = frozenset(word.strip() for word in raw.split(",")) - {""}
+        if len(words) > most or any(len(word) > max_length or not word.isprintable() for word in words):
             raise ValueError
-        return found
+        return words
 
     expected = f"a comma-separated list of at most {most} names of at most {max_length} characters"
     return _read(name, frozenset(), parse, expected)
 
 
 def secret(name: str, default: str, *, least: int) -> str:
-    """Read a secret for an HTTP header. A fault never repeats it."""
+    """Read a secret for an HTTP header. The error message never contains the secret."""
 
     def parse(raw: str) -> str:
-        make_one = "make one with `openssl rand -hex 32`"
+        advice = "make one with `openssl rand -hex 32`"
         if len(raw) < least:
-            raise Unusable(f"has {len(raw)} characters, which can be guessed; it needs {least} or more: {make_one}")
+            raise UnusableValue(f"has {len(raw)} characters, which can be guessed; it needs {least} or more: {advice}")
         if not raw.isascii() or not raw.isprintable() or " " in raw:
-            raise Unusable(f"has a space or a letter outside ASCII, which no header carries: {make_one}")
+            raise UnusableValue(f"has a space or a letter outside ASCII, which no header carries: {advice}")
         return raw
 
     return _read(name, default, parse, "a secret")
 
 
 def origins(name: str, default: list[str]) -> list[str]:
-    """Read comma-separated origins and return each once, as a browser sends it. Every fault is named."""
+    """Read comma-separated origins. Return each one once, as a browser sends it. The error lists every fault."""
 
     def parse(raw: str) -> list[str]:
-        found = []
+        parsed = []
         for word in filter(None, map(str.strip, raw.split(","))):
             try:
-                found.append(_parse_origin(word))
-            except Unusable as error:
+                parsed.append(_parse_origin(word))
+            except UnusableValue as error:
                 _faults.append(f"  {name}: {error}.")
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(parsed))
 
     return _read(name, default, parse, "a list of origins")
 
 
 def origin(name: str, default: str) -> str:
-    """Read the site's own origin. It has no path: the admin and the cookies need the root of a host."""
+    """Read the site's own origin. A path is refused: the admin and the cookies need the root of a host."""
 
     def parse(raw: str) -> str:
         try:
             return _parse_origin(raw)
         except _HasPath as error:
-            raise Unusable(
+            raise UnusableValue(
                 f"{error}, and the site cannot be served under a sub-path: give it a host name or a port of its own"
             ) from None
 
@@ -131,7 +131,7 @@ def origin(name: str, default: str) -> str:
 
 
 def host_in_url(host: str) -> str:
-    """Return a host as it is written before a port: an IPv6 address has brackets."""
+    """Return a host as a URL contains it: with brackets around an IPv6 address."""
     try:
         return f"[{IPv6Address(host)}]"
     except AddressValueError:
@@ -143,12 +143,12 @@ def day(name: str) -> date | None:
 
 
 def rate(name: str, default: str | None) -> str | None:
-    """Read `120/m` (s, m, h or d); `off` is None."""
+    """Read a rate such as `120/m` (units s, m, h, d). Return None for `off`."""
     return _read(name, default, _parse_rate, "a rate such as 120/m, or off")
 
 
 def size(name: str, default: int | None) -> int | None:
-    """Read a number of bytes; `off` is None."""
+    """Read a number of bytes. Return None for `off`."""
 
     def parse(raw: str) -> int | None:
         if raw.lower() == "off":
@@ -171,7 +171,7 @@ def cache_url(name: str) -> str:
 
 
 def make_folder(name: str, folder: Path) -> None:
-    """Make a folder for its owner alone; raises ImproperlyConfigured, since nothing works without it."""
+    """Create a folder that only its owner may open. Raises ImproperlyConfigured when that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -181,10 +181,10 @@ def make_folder(name: str, folder: Path) -> None:
 
 
 def refuse_faults() -> None:
-    """Raise ImproperlyConfigured that names every value which could not be read."""
+    """Raise one ImproperlyConfigured that lists every invalid value."""
     if _faults:
         words = "\n".join(_faults)
-        _faults.clear()  # Django imports settings that failed once more
+        _faults.clear()  # Django imports failed settings a second time
         raise ImproperlyConfigured(f"{words}\ndocs/settings.md describes every variable.")
 
 
@@ -195,7 +195,7 @@ def _parse_flag(raw: str) -> bool:
     return value[raw.lower()]
 
 
-class _HasPath(Unusable):
+class _HasPath(UnusableValue):
     pass
 
 
@@ -205,31 +205,31 @@ _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 
 
 def _parse_origin(raw: str) -> str:
-    """Return an origin as a browser writes it; raises Unusable for a value that no browser can send."""
+    """Return an origin as a browser writes it; raises UnusableValue for a value that no browser sends."""
     if raw == "null":
-        raise Unusable("'null' cannot be allowed: every file and every sandboxed page sends it")
+        raise UnusableValue("'null' cannot be allowed: every file and every sandboxed page sends it")
     if not raw.isprintable() or " " in raw:
-        raise Unusable(f"{raw!r} has a space or a control character: separate origins with commas")
+        raise UnusableValue(f"{raw!r} has a space or a control character: separate origins with commas")
     match = re.fullmatch(r"(https?)://([^/?#\\]*)(.*)", raw, re.IGNORECASE)
     if not match:
-        raise Unusable(f"{raw!r} does not begin with http:// or https://")
+        raise UnusableValue(f"{raw!r} does not begin with http:// or https://")
     scheme, authority, rest = match[1].lower(), match[2].lower(), match[3]
     if rest.strip("/"):
         raise _HasPath(f"{raw!r} has a path: an origin is scheme, host and port alone")
     if "@" in authority:
-        raise Unusable(f"{raw!r} has a user name: an origin is scheme, host and port alone")
+        raise UnusableValue(f"{raw!r} has a user name: an origin is scheme, host and port alone")
     if "*" in authority:
-        raise Unusable(f"{raw!r} has a wildcard: name each origin in full")
+        raise UnusableValue(f"{raw!r} has a wildcard: name each origin in full")
     if not authority.isascii():
-        raise Unusable(f"{raw!r} has letters outside ASCII: write the host as browsers send it, with xn--")
+        raise UnusableValue(f"{raw!r} has letters outside ASCII: write the host as browsers send it, with xn--")
     parts = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?", authority)
     port = int(parts[2] or _DEFAULT_PORTS[scheme]) if parts else 0
     if parts is None or not 1 <= port <= 65535:
-        raise Unusable(f"{raw!r} has no port from 1 to 65535 after its host")
+        raise UnusableValue(f"{raw!r} has no port from 1 to 65535 after its host")
     try:
         host = _parse_host(parts[1])
     except AddressValueError:
-        raise Unusable(f"{raw!r} has no valid host") from None
+        raise UnusableValue(f"{raw!r} has no valid host") from None
     return f"{scheme}://{host}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{host}:{port}"
 
 
@@ -239,7 +239,7 @@ def _parse_host(host: str) -> str:
         return f"[{IPv6Address(host.strip('[]'))}]"
     if not _HOST_NAME.fullmatch(host):
         raise AddressValueError
-    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rstrip(".").rpartition(".")[2]):  # browsers take it for an address
+    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rstrip(".").rpartition(".")[2]):  # browsers parse it as IPv4
         return str(IPv4Address(host))
     return host
 

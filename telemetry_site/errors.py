@@ -1,4 +1,4 @@
-"""What is answered when no view does: a page inside the admin, the contract's JSON everywhere else."""
+"""Error handlers: an HTML page inside the admin, the JSON of the contract everywhere else."""
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
@@ -18,7 +18,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def host_refusal(request: HttpRequest) -> HttpResponse:
-    """Refuse a request for a host that is not in ALLOWED_HOSTS, and count it by that name."""
+    """Refuse a request whose host is not in ALLOWED_HOSTS, and count the refusal per host name."""
     refused_hosts.note(request.META.get("HTTP_HOST", ""), clock.now_ms())
     note_refusal(Outcome.HOST)
     return refusal(400, "Host not allowed")

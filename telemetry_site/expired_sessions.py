@@ -1,4 +1,4 @@
-"""Deletes sign-in sessions that have expired: Django keeps them until somebody does."""
+"""Deletes expired sign-in sessions. Django itself never deletes them."""
 
 import logging
 import time
@@ -9,20 +9,20 @@ from django.db.models.functions import Now
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 10_000
+MAX_PER_RUN = 10_000
 DAY_SECONDS = 24 * 3600
 _last_at = float("-inf")
 
 
 def delete() -> int:
-    """Delete up to MOST_AT_ONCE expired sessions, the oldest first; return how many."""
-    expired = Session.objects.filter(expire_date__lt=Now()).order_by("expire_date").values("pk")[:MOST_AT_ONCE]
+    """Delete up to MAX_PER_RUN expired sessions, the oldest first. Return the number of deleted sessions."""
+    expired = Session.objects.filter(expire_date__lt=Now()).order_by("expire_date").values("pk")[:MAX_PER_RUN]
     deleted, _ = Session.objects.filter(pk__in=expired).delete()
     return deleted
 
 
 def delete_daily() -> None:
-    """Delete them at most once a day in each process. A database that refuses stops nobody's sign-in."""
+    """Delete expired sessions at most once a day per process. A database error does not prevent the sign-in."""
     global _last_at
     if time.monotonic() - _last_at < DAY_SECONDS:
         return

@@ -1,4 +1,4 @@
-"""Our middleware: the client's address, the public routes, and what a page's request and answer need."""
+"""Middleware: the client's address, the public routes, input checks and headers of pages."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -19,15 +19,15 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 from events.api.answers import HEADERS, refusal
 from telemetry_site.errors import host_refusal
 
-MOST_ACCEPT_CHARACTERS = 1_024
+MAX_ACCEPT_CHARACTERS = 1_024
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class ClientAddress:
-    """Put the client's address into REMOTE_ADDR where proxies stand before us.
+    """Set REMOTE_ADDR to the client's address behind reverse proxies.
 
-    Each trusted proxy appends the address that it saw, so the last TRUSTED_PROXY_COUNT values are true and
-    whatever stands before them is the client's own invention.
+    Each trusted proxy appends the address of its peer to X-Forwarded-For. So the last TRUSTED_PROXY_COUNT values can be
+    trusted. The client may have forged all values before them.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -36,9 +36,9 @@ class ClientAddress:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        seen = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        if len(seen) >= settings.TRUSTED_PROXY_COUNT:
-            address = _address(seen[-settings.TRUSTED_PROXY_COUNT])
+        addresses = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if len(addresses) >= settings.TRUSTED_PROXY_COUNT:
+            address = _address(addresses[-settings.TRUSTED_PROXY_COUNT])
             if address:
                 request.META["REMOTE_ADDR"] = address
         return self.get_response(request)
@@ -56,18 +56,17 @@ def _address(raw: str) -> str | None:
 
 
 class PublicRoutes:
-    """Answer the public routes here, and let nothing pay for what only pages need.
+    """Answer the public routes and skip the middleware that only pages need.
 
-    No session, cookie, CSRF token, redirect or page policy exists on this side, and CORS exists nowhere
-    else but on a path that is nobody's. Whatever goes wrong in a view becomes an answer before
-    CorsMiddleware sees it, so that a browser may read a 500 too.
+    Public routes have no session, cookie, CSRF token, redirect or page policy. CORS headers exist only on them and on
+    unknown paths. Exceptions become responses before CorsMiddleware runs, so that browsers can read a 500 too.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        # No public route has a part that varies, so there are as many matches as routes; a miss is not kept.
+        # Public paths have no parameters, so the cache has one entry per route. lru_cache does not store a Resolver404.
         self.resolve = lru_cache(get_resolver(settings.PUBLIC_URLCONF).resolve)
-        # Both could be asynchronous too; here nothing is.
+        # The type also covers asynchronous views, which this site does not have.
         answer = cast(GetResponse, convert_exception_to_response(self._answer))
         self.cors = CorsMiddleware(answer)
 
@@ -77,11 +76,11 @@ class PublicRoutes:
         except Resolver404:
             response = self.get_response(request)
             if request.resolver_match is None and response.status_code == 404:
-                self.cors.add_response_headers(request, response)  # nobody's path: a browser may read that too
+                self.cors.add_response_headers(request, response)  # an unknown path: browsers may read the 404
             return response
         vars(request)["headers"] = _Headers(request.META)
         response = cast(HttpResponseBase, self.cors(request))
-        if "Cache-Control" not in response.headers:  # a preflight is answered before any view
+        if "Cache-Control" not in response.headers:  # CorsMiddleware answered a preflight
             add_missing(response, HEADERS)
         return response
 
@@ -96,7 +95,7 @@ class PublicRoutes:
 
 
 class _Headers(Mapping[str, str]):
-    """The headers of a request where WSGI put them: Django's own walk over all of them, and CORS wants one."""
+    """Request headers read from the WSGI environ on demand. Django parses all of them; CORS reads one."""
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
         self._meta = meta
@@ -112,12 +111,12 @@ class _Headers(Mapping[str, str]):
 
 
 class PageInput:
-    """Let NUL in a page's request cause no 500, and ignore an `Accept` header that is costly to parse.
+    """Answer 400 instead of 500 to NUL characters in a page request, and drop an `Accept` header that is slow to parse.
 
-    PostgreSQL refuses NUL in a text with an error, wherever it comes from: the path, a cookie, a parameter or a form.
-    Our forms refuse it in words; a view that does not is answered for here. Cookies are read before any view.
-    Django's parser takes quadratic time for a long `Accept`, and decodes its extended parameters (RFC 2231) with any
-    codec that they name.
+    PostgreSQL raises an error for NUL in a path, cookie, parameter or form. Our forms refuse it with a message. This
+    middleware covers the other views, and cookies, which Django reads before any view.
+    Django parses a long `Accept` in quadratic time. It also decodes extended parameters (RFC 2231) with any codec that
+    the client names.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -125,21 +124,21 @@ class PageInput:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         accept = request.META.get("HTTP_ACCEPT", "")
-        if len(accept) > MOST_ACCEPT_CHARACTERS or "*=" in accept:
+        if len(accept) > MAX_ACCEPT_CHARACTERS or "*=" in accept:
             del request.META["HTTP_ACCEPT"]
         if any("\0" in text for text in chain.from_iterable(request.COOKIES.items())):
             return refusal(400, "Bad request")
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Answer 400 where the database or a parser failed on a request that has NUL in its text."""
+        """Answer 400 when the database or a parser failed on a request that contains NUL."""
         is_fault = isinstance(exception, DatabaseError | ValueError) and any(
-            "\0" in text for text in _texts_of(request)
+            "\0" in text for text in _request_texts(request)
         )
         return refusal(400, "Bad request") if is_fault else None
 
 
-def _texts_of(request: HttpRequest) -> Iterator[str]:
+def _request_texts(request: HttpRequest) -> Iterator[str]:
     yield request.path_info
     for parameters in (request.GET, request.POST):
         for name, values in parameters.lists():
@@ -147,7 +146,7 @@ def _texts_of(request: HttpRequest) -> Iterator[str]:
 
 
 class PageHeaders:
-    """Give every page and file, redirect and error the headers that its own view and middleware did not."""
+    """Add the default security headers to every page, file, redirect and error that lacks them."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""The routes that anyone may call; `middleware.PublicRoutes` answers them past everything that pages need."""
+"""Public routes. `middleware.PublicRoutes` answers them without the middleware of pages."""
 
 from importlib import import_module
 
@@ -6,5 +6,5 @@ from events.api.urls import public_urlpatterns
 
 urlpatterns = [
     *public_urlpatterns,
-    *import_module("legacy.urls").urlpatterns,  # the old routes: taking them away is taking this line away
+    *import_module("legacy.urls").urlpatterns,  # the old routes; remove this line with the app `legacy`
 ]

@@ -1,4 +1,4 @@
-"""Limits on the head of a request, checked on every route before Django reads any of it."""
+"""Limits on request heads. The server checks them on every route before Django parses the request."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from django.conf import settings
 from events import clock
 from events.ingest import media_types, refusals
 
-MOST_BYTES = 16_384
-MOST_COOKIE_BYTES = 8_192
-# Python's parser of quoted cookies was quadratic in the backslashes (CVE-2024-7592), and not every Python is patched.
-MOST_COOKIE_BACKSLASHES = 512
-# Stands for a value that is not ASCII text: U+FFFD as WSGI writes it, its bytes in UTF-8 as Latin-1. Django fails on
-# cookies with any other character.
+MAX_BYTES = 16_384
+MAX_COOKIE_BYTES = 8_192
+# Unpatched Python versions parse quoted cookies in time quadratic in the backslashes (CVE-2024-7592).
+MAX_COOKIE_BACKSLASHES = 512
+# Replaces a value that is not ASCII text: U+FFFD in UTF-8, decoded as Latin-1 as WSGI requires. Django fails on cookies
+# with other non-Latin-1 characters.
 UNREADABLE = "\ufffd".encode().decode("latin-1")
 
 PAGES = ("/admin", "/static")
@@ -38,12 +38,12 @@ TOO_LARGE = Refusal(431, "Request Header Fields Too Large", b'{"ok":false,"error
 
 
 def refusal_of(method: str, path: str, query: str, headers: Iterable[tuple[str, str]]) -> Refusal | None:
-    """Return why a request is refused by its head alone; header names are in lower case."""
+    """Return the refusal of a request whose head breaks a limit, or None. Header names must be in lower case."""
     size = len(method) + len(path) + len(query)
     cookie_bytes = cookie_backslashes = content_types = 0
     refusal = None
     for name, value in headers:
-        size += len(name) + len(value) + 4  # a colon, a space, the end of the line
+        size += len(name) + len(value) + 4  # colon, space and line end
         if name == "cookie":
             cookie_bytes += len(value)
             cookie_backslashes += value.count("\\")
@@ -52,21 +52,21 @@ def refusal_of(method: str, path: str, query: str, headers: Iterable[tuple[str, 
             if content_types > 1 or value == UNREADABLE or not media_types.is_utf8(value):
                 refusal = MEDIA_TYPE
         elif name == "x-forwarded-for" and value == UNREADABLE and settings.TRUSTED_PROXY_COUNT:
-            refusal = refusal or BAD_REQUEST  # the address that the proxy appended cannot be read
-    if size > MOST_BYTES or cookie_bytes > MOST_COOKIE_BYTES or cookie_backslashes > MOST_COOKIE_BACKSLASHES:
+            refusal = refusal or BAD_REQUEST  # the proxy's value cannot be read
+    if size > MAX_BYTES or cookie_bytes > MAX_COOKIE_BYTES or cookie_backslashes > MAX_COOKIE_BACKSLASHES:
         return TOO_LARGE
-    if method != method.upper():  # Django would read `post` as `POST`
+    if method != method.upper():  # Django would treat `post` as `POST`
         return NOT_A_METHOD
     return refusal
 
 
 def is_below(path: str, *prefixes: str) -> bool:
-    """Tell whether a path is one of the prefixes or below one: `/admin/x` is below `/admin`, `/adminx` is not."""
+    """Return whether a path equals a prefix or is below it: `/admin/x` is below `/admin`, `/adminx` is not."""
     return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
 
 
 def cors_headers(path: str, origin: str | None) -> Headers:
-    """Return the headers that let a browser read an answer that Django did not make; the admin has none."""
+    """Return the CORS headers of a response that bypasses Django. Paths of the admin get none."""
     if origin is None or origin not in settings.CORS_ALLOWED_ORIGINS or is_below(path, "/admin"):
         return []
     return [

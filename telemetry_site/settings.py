@@ -1,4 +1,4 @@
-"""Settings: one file, safe by omission. What each variable means is in docs/settings.md."""
+"""Django settings. docs/settings.md describes each environment variable; a missing one gets a strict default."""
 
 import os
 import secrets
@@ -10,8 +10,8 @@ from django.utils.crypto import salted_hmac
 
 from telemetry_site import env
 
-# Every file that the site makes is for its owner alone, whatever the folder allows. A program that this process becomes
-# or starts inherits it. SQLite gives -wal and -shm the mode of the database file.
+# Only the owner may open the files that the site creates. Child processes and exec inherit the umask. SQLite gives
+# -wal and -shm the mode of the database file.
 os.umask(0o077)
 
 BASE_DIR = env.PROJECT_DIR
@@ -22,10 +22,10 @@ DEMO = env.flag("DEMO", False)
 
 
 def _secret_key() -> str:
-    """Return the site's key, made on the first start and kept in DATA_DIR for its owner's eyes only."""
+    """Return the site's key. The first start generates it into a file in DATA_DIR that only the owner can read."""
     key_file = DATA_DIR / "secret_key"
     if not key_file.exists():
-        # Whole before it has its name: of two first starts at once, the second reads what the first wrote.
+        # Write a temporary file, then link it: of two simultaneous first starts, the second reads a complete key.
         with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, encoding="ascii") as file:
             file.write(secrets.token_urlsafe(64))
             file.flush()
@@ -36,10 +36,10 @@ def _secret_key() -> str:
 
 SECRET_KEY = env.text("SECRET_KEY", "") or _secret_key()
 
-# --- where it listens and what it is called -------------------------------------------------------------
+# --- addresses and processes ----------------------------------------------------------------------------
 HOST = env.text("HOST", "127.0.0.1").strip("[]")
 PORT = env.integer("PORT", 8000, least=1, most=65535)
-# An address for all interfaces is none that a browser can open.
+# Browsers cannot open a wildcard address.
 _OWN_HOST = "localhost" if HOST in ("0.0.0.0", "::") else HOST  # noqa: S104 (compared, not listened on)
 SITE_URL = env.origin("SITE_URL", f"http://{env.host_in_url(_OWN_HOST)}:{PORT}")
 HTTPS = SITE_URL.startswith("https:")
@@ -48,7 +48,7 @@ THREADS = env.integer("THREADS", 32, least=1, most=256)
 TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
 CONNECTIONS_PER_CLIENT = env.integer("CONNECTIONS_PER_CLIENT", 64, least=0, most=4096)
 if TRUSTED_PROXY_COUNT:
-    CONNECTIONS_PER_CLIENT = 0  # every connection is the proxy's
+    CONNECTIONS_PER_CLIENT = 0  # all connections come from the proxy
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", env.host_in_url(urlsplit(SITE_URL).hostname or HOST)]
 )
@@ -92,7 +92,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 
-# What stands before PublicRoutes is paid for on every event; what stands after it, by pages alone.
+# Middleware before PublicRoutes runs for every event. Middleware after it runs for pages only.
 MIDDLEWARE = [
     "telemetry_site.middleware.ClientAddress",
     "telemetry_site.middleware.PublicRoutes",
@@ -112,7 +112,7 @@ ROOT_URLCONF = "telemetry_site.urls"
 PUBLIC_URLCONF = "telemetry_site.public_urls"
 WSGI_APPLICATION = "telemetry_site.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-APPEND_SLASH = True  # for pages: public routes answer with and without
+APPEND_SLASH = True  # for pages; public routes accept both forms
 
 TEMPLATES = [
     {
@@ -129,14 +129,14 @@ TEMPLATES = [
     },
 ]
 
-# --- the database: one file by default, PostgreSQL where one machine isn't enough -----------------------------
+# --- the database: one SQLite file by default, PostgreSQL for several processes or machines -------------------
 SQLITE_FILE = DATA_DIR / "telemetry.sqlite3"
 
 
 def _first_statement() -> str:
-    """Return what a new file must hear first: auto_vacuum can be had before anything is written, or never.
+    """Return the PRAGMA for a new database file: SQLite accepts auto_vacuum only before the first write.
 
-    On any other file it is a write of its own: every new connection would wait for the writer, also to read.
+    On an existing file the PRAGMA is a write. Every new connection, readers included, would wait for the writer.
     """
     is_new = not SQLITE_FILE.exists() or not SQLITE_FILE.stat().st_size
     return "PRAGMA auto_vacuum=INCREMENTAL;" if is_new else ""
@@ -152,7 +152,7 @@ DATABASES = {
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 5,
-                # WAL: readers don't wait for the writer. FULL: 201 means that the event is on disk.
+                # WAL: readers do not wait for the writer. FULL: 201 means that the event is on disk.
                 "init_command": f"{_first_statement()} PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
         },
@@ -161,13 +161,13 @@ DATABASES = {
 if "postgresql" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": THREADS + 12, "timeout": 5}
 
-# --- the rate limiter's memory: this process, or Redis ----------------------------------------------------------
+# --- the rate limiter's cache: this process, or Redis -----------------------------------------------------------
 CACHE_URL = env.cache_url("CACHE_URL")
 SILENCED_SYSTEM_CHECKS = [
-    # A redirect would lose a beacon's body; /admin/ alone is redirected (SECURE_REDIRECT_EXEMPT).
+    # A redirect would lose a beacon's body. Only /admin/ is redirected (SECURE_REDIRECT_EXEMPT).
     "security.W008",
-    # HSTS binds every visitor's browser to https for as long as it says, subdomains and preload lists the whole
-    # domain: choices of its owner, made with HSTS_SECONDS, HSTS_SUBDOMAINS and HSTS_PRELOAD.
+    # HSTS forbids plain HTTP to every visitor's browser until max-age ends. With subdomains or preload it covers the
+    # whole domain. The domain's owner decides, with HSTS_SECONDS, HSTS_SUBDOMAINS and HSTS_PRELOAD.
     "security.W004",
     "security.W005",
     "security.W021",
@@ -188,7 +188,7 @@ else:
         }
     }
 
-# Sign-ins are counted here while Redis is away.
+# Counts failed sign-ins while Redis is unreachable.
 CACHES["process"] = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
     "LOCATION": "process",
@@ -228,7 +228,7 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "telemetry_site.errors.csrf_failure"
 
-# On every answer that says nothing stricter or more exact: public routes, errors, files, redirects, what no view made.
+# Default headers of every response: public routes, errors, static files, redirects. A view may set stricter ones.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Permissions-Policy": (
@@ -260,9 +260,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# CorsMiddleware runs inside PublicRoutes alone, so every path that it sees is a public one.
+# CorsMiddleware runs only inside PublicRoutes, so it sees public paths only.
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
-CORS_ALLOW_CREDENTIALS = True  # sendBeacon is always credentialed; no cookie is ever read there
+CORS_ALLOW_CREDENTIALS = True  # sendBeacon always sends credentials; public routes read no cookie
 CORS_EXPOSE_HEADERS = ["Retry-After"]
 CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type"]
@@ -280,9 +280,9 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Telemetry site",
-    "DESCRIPTION": "One stream of events from small browser tools: `POST /event`, and what can be read back.",
+    "DESCRIPTION": "Receives events from small browser tools (`POST /event`) and serves metrics and failures.",
     "VERSION": "1",
-    "OAS_VERSION": "3.1.0",  # what Pydantic writes
+    "OAS_VERSION": "3.1.0",  # Pydantic writes JSON Schema in the dialect of OpenAPI 3.1
     "TAGS": [{"name": name} for name in ("events", "reads", "health", "old routes")],
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["events.api.schema.without_last_slash"],
@@ -293,11 +293,11 @@ SPECTACULAR_SETTINGS = {
             "ingestToken": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "Asked for with INGEST_TOKEN_REQUIRED=1; a beacon sends it as `?token=`.",
+                "description": "Required with INGEST_TOKEN_REQUIRED=1. A beacon sends it as `?token=`.",
             },
         }
     },
-    # A link to each operation would stand within its button, where no reader can tell one from the other.
+    # Deep links would put a link inside each operation's button; screen readers cannot tell the two apart.
     "SWAGGER_UI_SETTINGS": {"deepLinking": False},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -310,7 +310,7 @@ USE_TZ = True
 USE_I18N = False
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # forms; the JSON routes have limits of their own
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # for forms; the JSON routes have their own limits
 
 LOGGING = {
     "version": 1,
@@ -319,7 +319,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
-        # Django would name the path of every refused request; refusals are counted instead.
+        # Django logs the path of every refused request. The site counts refusals instead.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

@@ -1,8 +1,8 @@
-"""Signing in to the admin, throttled so that nobody guesses a password and nobody is kept out by those who try.
+"""Sign-in to the admin with limits on failed attempts.
 
-A stranger's attempts are counted by address (a network, for IPv6), by account and address, and by account. The last
-one is what anybody may use up in somebody else's name. So a browser that has signed in before bears a cookie for that
-account, and is counted by itself alone.
+The site counts failed attempts per address (per network for IPv6), per account and address, and per account. An
+attacker can exhaust the limit of an account and so lock out its owner. A browser that signed in before therefore has a
+signed cookie for that account and a counter of its own.
 """
 
 import math
@@ -34,7 +34,7 @@ BY_ACCOUNT = Limit("account", 50, 3_600)
 
 
 class SignInForm(AdminAuthenticationForm):
-    """Django's form; past a limit it does not look at the password."""
+    """Django's form. Over a limit it refuses without checking the password."""
 
     retry_after: int | None = None
 
@@ -42,19 +42,19 @@ class SignInForm(AdminAuthenticationForm):
         account, password = (self.cleaned_data.get(name) for name in ("username", "password"))
         if not (self.request and account and password):
             return super().clean()
-        counts = _counts(self.request, account, clock.now())
-        # Counted before the password is looked at: of many attempts at once, no more pass than may.
-        over = next((count for count in counts if count.add() > count.limit.attempts), None)
+        counters = _counters(self.request, account, clock.now())
+        # Count before checking the password: concurrent attempts must not exceed the limit.
+        over = next((counter for counter in counters if counter.add() > counter.limit.attempts), None)
         if over:
             self.retry_after = over.seconds_left
-            raise ValidationError(_in_words(over.seconds_left), code=THROTTLED)
+            raise ValidationError(_throttled_message(over.seconds_left), code=THROTTLED)
         cleaned = super().clean()
-        for count in counts:
-            count.take_back()
+        for counter in counters:
+            counter.take_back()
         return cleaned
 
 
-def _in_words(seconds: int) -> str:
+def _throttled_message(seconds: int) -> str:
     minutes = math.ceil(seconds / 60)
     return (
         f"Too many failed attempts. Try again in {minutes} minute{'' if minutes == 1 else 's'}, or from a browser that"
@@ -63,22 +63,22 @@ def _in_words(seconds: int) -> str:
 
 
 def known_browser(request: HttpRequest, account: str) -> str:
-    """Return the name of a browser that has signed in to this account before, "" for any other."""
+    """Return the random id of a browser that signed in to this account before, "" for any other browser."""
     try:
-        told = _signer.unsign(request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, ""), max_age=KNOWN_SECONDS)
+        value = _signer.unsign(request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, ""), max_age=KNOWN_SECONDS)
     except BadSignature:
         return ""
-    name, _, known_account = told.partition(".")
-    return name if known_account == guards.keyed_hash(account) else ""
+    browser_id, _, account_hash = value.partition(".")
+    return browser_id if account_hash == guards.keyed_hash(account) else ""
 
 
 def remember(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Let the browser that has just signed in be known by its account next time."""
+    """Set the cookie that identifies this browser at its next sign-in to the same account."""
     account = request.user.get_username()
-    name = known_browser(request, account) or secrets.token_hex(16)
+    browser_id = known_browser(request, account) or secrets.token_hex(16)
     response.set_cookie(
         settings.KNOWN_BROWSER_COOKIE_NAME,
-        _signer.sign(f"{name}.{guards.keyed_hash(account)}"),
+        _signer.sign(f"{browser_id}.{guards.keyed_hash(account)}"),
         max_age=KNOWN_SECONDS,
         path="/admin/login/",
         secure=settings.HTTPS,
@@ -87,17 +87,17 @@ def remember(request: HttpRequest, response: HttpResponseBase) -> None:
     )
 
 
-def _counts(request: HttpRequest, account: str, now: datetime) -> list[Counter]:
-    """Return what an attempt counts against."""
+def _counters(request: HttpRequest, account: str, now: datetime) -> list[Counter]:
+    """Return the counters that an attempt increments."""
     if browser := known_browser(request, account):
-        return [_count(BY_BROWSER, browser, now)]
+        return [_counter(BY_BROWSER, browser, now)]
     address = guards.client_hash(request)
     return [
-        _count(BY_ADDRESS, address, now),
-        _count(BY_ACCOUNT_AND_ADDRESS, f"{address}.{account}", now),
-        _count(BY_ACCOUNT, account, now),
+        _counter(BY_ADDRESS, address, now),
+        _counter(BY_ACCOUNT_AND_ADDRESS, f"{address}.{account}", now),
+        _counter(BY_ACCOUNT, account, now),
     ]
 
 
-def _count(limit: Limit, whose: str, now: datetime) -> Counter:
-    return attempts.counter("sign-in", limit, whose, now)
+def _counter(limit: Limit, subject: str, now: datetime) -> Counter:
+    return attempts.counter("sign-in", limit, subject, now)

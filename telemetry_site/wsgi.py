@@ -1,4 +1,4 @@
-"""The application for any WSGI server. Ours is `rsgi.py`, which limits request heads itself and wraps `site`."""
+"""WSGI application for other servers. Our own server, `server/rsgi.py`, wraps `site` and limits heads itself."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
 
 
 class StaticFiles(WhiteNoise):  # type: ignore[misc]
-    """Static files with the site's headers on every answer, on a refusal and on "not modified" too."""
+    """WhiteNoise that adds the security headers to every response, including 304 and errors."""
 
     @staticmethod
     def serve(static_file: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -27,8 +27,8 @@ class StaticFiles(WhiteNoise):  # type: ignore[misc]
 
 
 def with_static_files(django: object) -> StaticFiles:
-    """Serve each app's static files before Django sees the request; there is nothing to collect."""
-    application = StaticFiles(django, mimetypes={".ts": "text/plain"})  # which are films to the world's lists
+    """Serve each app's static files before Django sees the request, without `collectstatic`."""
+    application = StaticFiles(django, mimetypes={".ts": "text/plain"})  # standard lists call .ts a video format
     for finder in get_finders():
         for path, storage in finder.list([]):
             application.add_file_to_dictionary(f"/static/{path}", storage.path(path))
@@ -36,7 +36,7 @@ def with_static_files(django: object) -> StaticFiles:
 
 
 def with_limited_heads(site: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Refuse a request by its head, as `rsgi.py` does, before the site sees it."""
+    """Refuse request heads over the limits before Django runs, as `rsgi.py` does."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")

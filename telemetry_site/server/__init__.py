@@ -1,5 +1,5 @@
-"""The server: it receives requests from Granian and sends the responses.
+"""The server adapter between Granian and Django.
 
-`rsgi` reads heads and bodies, refuses early, and hands each request to a thread pool of `threads`. `streaming` sends
-long answers at the speed of their reader. Nothing here writes a table.
+`rsgi` reads heads and bodies, refuses early, and passes each request to a thread pool of `threads`. `streaming` sends
+long responses with back-pressure. Nothing here writes a table.
 """

@@ -1,44 +1,44 @@
-"""Waits of the event loop that may each take so long and no longer."""
+"""Timeouts for many concurrent waits of the event loop."""
 
 import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 T = TypeVar("T")
 
 
 class Deadlines:
-    """Many waits, looked at together once a second: `asyncio.timeout` makes a timer for each.
+    """One timeout for many concurrent waits, checked together once a second.
 
-    Those timers took a twelfth of the loop's time.
+    `asyncio.timeout` creates a timer for each wait, which took a twelfth of the loop's time.
     """
 
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self._seconds = seconds
         self._loop = loop
-        self._ends: dict[asyncio.Task[object], float] = {}
-        self._watch = loop.create_task(self._look())
+        self._deadlines: dict[asyncio.Task[object], float] = {}
+        self._checker = loop.create_task(self._check())
 
     async def within(self, wait: Awaitable[T]) -> T:
-        """Return what the current task waits for; raises TimeoutError at most a second past the deadline."""
+        """Await for the current task. Raises TimeoutError at most one second after the deadline."""
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 (only a task can wait)
-        self._ends[task] = self._loop.time() + self._seconds
+        assert task is not None  # noqa: S101 (only tasks await)
+        self._deadlines[task] = self._loop.time() + self._seconds
         try:
             return await wait
         except asyncio.CancelledError:
-            if task in self._ends:
-                raise  # was ended by others
+            if task in self._deadlines:
+                raise  # somebody else cancelled the task
             task.uncancel()
             raise TimeoutError from None
         finally:
-            self._ends.pop(task, None)
+            self._deadlines.pop(task, None)
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
             now = self._loop.time()
-            for task in [task for task, end in self._ends.items() if end <= now]:
-                del self._ends[task]
+            for task in [task for task, deadline in self._deadlines.items() if deadline <= now]:
+                del self._deadlines[task]
                 task.cancel()

@@ -1,4 +1,4 @@
-"""A request as WSGI tells it: what Granian knows of one, in the names that Django reads."""
+"""Converts an RSGI request of Granian to a WSGI environ, which Django reads."""
 
 import logging
 from io import BytesIO
@@ -23,13 +23,13 @@ _errors = _Errors()
 
 
 def of(scope: Scope, headers: Headers, body: bytes, length: int) -> dict[str, Any]:
-    """Return the WSGI environ of a request whose body is read; `length` may say that there was more of it."""
+    """Return the WSGI environ of a request. `length` exceeds `len(body)` when the rest of the body was not read."""
     address, _, port = scope.client.rpartition(":")
     host, _, server_port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
-        # WSGI wants the bytes of the address as Latin-1.
+        # WSGI requires the bytes of the path decoded as Latin-1.
         "PATH_INFO": scope.path.encode().decode("latin-1"),
         "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
         "SERVER_NAME": host,
@@ -47,24 +47,24 @@ def of(scope: Scope, headers: Headers, body: bytes, length: int) -> dict[str, An
         "wsgi.run_once": False,
     }
     for name, value in headers:
-        if "_" in name:  # would become one with the header that has a hyphen there
+        if "_" in name:  # WSGI cannot tell it from the header with a hyphen
             continue
         if name == "content-type":
             environ["CONTENT_TYPE"] = value
         elif name != "content-length":
             key = "HTTP_" + name.upper().replace("-", "_")
-            known = environ.get(key)
-            environ[key] = value if known is None else f"{known}{'; ' if name == 'cookie' else ','}{value}"
+            previous = environ.get(key)
+            environ[key] = value if previous is None else f"{previous}{'; ' if name == 'cookie' else ','}{value}"
     if "HTTP_HOST" not in environ and scope.authority:
         environ["HTTP_HOST"] = scope.authority
     return environ
 
 
 def headers_of(scope: Scope) -> Headers:
-    """Return the headers; UNREADABLE stands for a value that is not ASCII text, which Granian leaves out.
+    """Return the headers, with UNREADABLE for each value that is not ASCII text and that Granian therefore omits.
 
-    Granian does not tell of such a value after a readable one of the same name. A proxy writes one line, or adds a line
-    of its own after the client's, so no address that a proxy appended is lost by that.
+    Granian does not report such a value after a readable one of the same name. A proxy sends one header line, or
+    appends its own line after the client's. So no address that a proxy appended is lost.
     """
     received = scope.headers
     headers: Headers = received.items()

@@ -1,4 +1,4 @@
-"""Limits on connections, set from outside: the server opens and accepts them itself, and hands none to us."""
+"""Limits on connections. Granian accepts connections itself, so this module finds them among the open files."""
 
 import asyncio
 import os
@@ -15,18 +15,18 @@ from events.ingest.addresses import client_network
 
 _POLL_SECONDS = 0.05
 _COUNT_SECONDS = 0.25
-_ROUNDS_PER_FULL_COUNT = 20  # database files open and close too
-_REST_PER_COUNT = 10  # a count that takes long is repeated more rarely
+_ROUNDS_PER_FULL_COUNT = 20  # the number of open files also changes with database files
+_PAUSE_PER_COUNT = 10  # pause as a multiple of the duration of a count
 _FILES = "/proc/self/fd"
-# Of Linux's `struct tcp_info`: milliseconds since the last data arrived.
+# Position of tcpi_last_data_recv in Linux's `struct tcp_info`: milliseconds since the last data arrived.
 _LAST_DATA_RECEIVED = slice(52, 56)
 
 
 async def limit_stalls(port: int, seconds: float) -> None:
-    """Let the system end a connection whose client has taken nothing for so long.
+    """Let the kernel close a connection whose client has acknowledged no data for `seconds`.
 
-    The server itself waits without an end for a client to read. Each connection inherits this from the listener, which
-    the server opens in a moment and does not name, so it is looked for among our open files. On Linux only.
+    Granian waits for a slow reader without limit. Connections inherit TCP_USER_TIMEOUT from the listening socket.
+    Granian opens that socket after this process starts and does not expose it, so search the open files. Linux only.
     """
     while sys.platform == "linux" and not _limit(port, seconds):
         await asyncio.sleep(_POLL_SECONDS)
@@ -34,11 +34,11 @@ async def limit_stalls(port: int, seconds: float) -> None:
 
 def _limit(port: int, seconds: float) -> bool:
     for name in os.listdir(_FILES):
-        with suppress(OSError):  # it is closed by now, or is of another kind
+        with suppress(OSError):  # closed meanwhile, or another kind of file
             if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                with socket.socket(fileno=os.dup(int(name))) as found:
-                    if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
-                        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1_000))
+                with socket.socket(fileno=os.dup(int(name))) as handle:
+                    if handle.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and handle.getsockname()[1] == port:
+                        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1_000))
                         return True
     return False
 
@@ -50,39 +50,38 @@ class _Connection(NamedTuple):
 
 
 async def limit_share(port: int, share: int) -> None:
-    """Close the connections of a client past its share, those that have been silent for longest first.
+    """Close the connections of a client that exceed its share, the longest idle ones first.
 
-    A client is an address, or the /64 network of an IPv6 one. The connections are found among our open files, whether
-    they have sent a request or not. On Linux only.
+    A client is an IPv4 address or an IPv6 /64 network. Connections without a request count too. Linux only.
     """
-    others = rounds = 0
+    other_files = rounds = 0
     while sys.platform == "linux":
-        began = time.monotonic()
+        started = time.monotonic()
         files = len(os.listdir(_FILES))
-        # Most rounds end here: all connections together are within one client's share.
-        if files - others > share or rounds % _ROUNDS_PER_FULL_COUNT == 0:
-            others = files - await asyncio.to_thread(_close_excess, port, share)
+        # Skip the full count while all connections together fit into one client's share.
+        if files - other_files > share or rounds % _ROUNDS_PER_FULL_COUNT == 0:
+            other_files = files - await asyncio.to_thread(_close_excess, port, share)
         rounds += 1
-        await asyncio.sleep(max(_COUNT_SECONDS, _REST_PER_COUNT * (time.monotonic() - began)))
+        await asyncio.sleep(max(_COUNT_SECONDS, _PAUSE_PER_COUNT * (time.monotonic() - started)))
 
 
 def _close_excess(port: int, share: int) -> int:
-    """Return the number of connections that were found."""
-    held: defaultdict[str, list[_Connection]] = defaultdict(list)
+    """Close the excess connections. Return the number of open connections."""
+    by_client: defaultdict[str, list[_Connection]] = defaultdict(list)
     for connection in _connections(port):
-        held[client_network(connection.peer[0])].append(connection)
-    for connections in held.values():
+        by_client[client_network(connection.peer[0])].append(connection)
+    for connections in by_client.values():
         for connection in sorted(connections)[share:]:
-            # The number may be another file's by now, so the peer is compared on a handle of our own.
+            # The file number may have been reused. Duplicate it first, then compare the peer.
             with suppress(OSError), socket.socket(fileno=os.dup(connection.file)) as handle:
                 if handle.getpeername()[:2] == connection.peer:
                     handle.shutdown(socket.SHUT_RDWR)
-    return sum(map(len, held.values()))
+    return sum(map(len, by_client.values()))
 
 
 def _connections(port: int) -> Iterator[_Connection]:
     for name in os.listdir(_FILES):
-        with suppress(OSError):  # closed by now, a listener, or no TCP
+        with suppress(OSError):  # closed meanwhile, a listener, or not TCP
             file = int(name)
             if stat.S_ISSOCK(os.fstat(file).st_mode):
                 with socket.socket(fileno=os.dup(file)) as handle:

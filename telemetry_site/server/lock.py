@@ -1,4 +1,4 @@
-"""One server on one folder of data: a lock that the operating system lets go of when its holder ends."""
+"""A file lock that allows one server per DATA_DIR. The operating system releases it when the process ends."""
 
 import fcntl
 import os
@@ -7,18 +7,18 @@ from typing import IO
 
 
 class AlreadyServed(Exception):
-    """Another process serves this folder; `holder` is its process id, or empty."""
+    """Another process serves this folder. `holder` is its process id, or empty."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(f"process {holder or 'unknown'} serves it already")
 
 
 def take(data_dir: Path, *, shared: bool = False) -> IO[str]:
-    """Take the lock and keep it as long as the returned file is open; raises AlreadyServed.
+    """Lock the folder until the returned file is closed. Raises AlreadyServed.
 
-    Workers of one server share it, and still keep a second server's `take` away.
+    Workers of one server take a shared lock. It still prevents a second server from taking its exclusive lock.
     """
-    file = open(data_dir / "server.lock", "a+", encoding="ascii")  # noqa: SIM115 (open as long as it serves)
+    file = open(data_dir / "server.lock", "a+", encoding="ascii")  # noqa: SIM115 (stays open while it serves)
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

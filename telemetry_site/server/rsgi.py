@@ -1,7 +1,7 @@
-"""Granian's protocol on one side, Django on the other.
+"""RSGI application: connects Granian to Django.
 
-The event loop reads the body, under a limit and a deadline; only a whole request takes one of a fixed pool of
-threads. So clients that send a byte a second hold no thread, and each thread keeps its database connection.
+The event loop reads the body, with a limit and a deadline. Only a complete request occupies a thread of a fixed pool.
+So slow clients occupy no thread, and each thread keeps its database connection.
 """
 
 import asyncio
@@ -33,30 +33,29 @@ from telemetry_site.wsgi import site
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS = 15.0
-# Most answers were sent when their call ends, and the loop need not be woken to hear of it.
+# Threads send most responses themselves. Completions are batched, to save event-loop wake-ups.
 LATE_SECONDS = 0.05
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 DAY_POLL_SECONDS = 300.0
 SPARE_THREADS = 2
 PAGE_THREADS = 4
-# A read neither waits for the disk nor for a commit: more threads would only take the interpreter from each other.
+# Reads do not wait for a commit. More threads would only contend for the GIL.
 READ_THREADS = 3
 STREAM_THREADS = 2
-# Load balancers ask these, so they have threads of their own.
+# Health checks have their own threads: a watchdog must get a response while the other pools are busy.
 HEALTH_PATHS = frozenset({"/health", "/health/", "/health/ready", "/health/ready/"})
-# Whoever came behind more than these would be answered late. Refused, it may come again; and it hears of it a moment
-# later, for one that asks again at once would be more work than one that waits.
-MOST_WAITING = 256
+# Load shedding: with this many requests queued, answer 503. The short delay slows down clients that retry at once.
+MAX_WAITING = 256
 REFUSAL_SECONDS = 0.25
-# The budget of received bytes, for all bodies over MAX_BODY_BYTES together: many batches at once must not fill memory.
-MOST_LARGE_BYTES = 33_554_432
+# Memory budget for all bodies over MAX_BODY_BYTES together: many simultaneous batches must not fill the memory.
+MAX_LARGE_BYTES = 33_554_432
 RETRY_SECONDS = 2
-_COLLECT_AFTER = 10_000  # new objects; Python's own 700 are those of two requests
+_COLLECT_AFTER = 10_000  # new objects; Python's default of 700 is reached every two requests
 _TOO_SLOW = b'{"ok":false,"error":"Request not received in time"}'
 _CUT_OFF = b'{"ok":false,"error":"Request not received whole"}'
 _BUSY = b'{"ok":false,"error":"Too busy"}'
-_CLOSE = ("connection", "close")  # what was not read stands before the next request
+_CLOSE = ("connection", "close")  # unread bytes of the body would precede the next request
 _BODILESS = ("GET", "HEAD", "OPTIONS")
 _Stream = tuple[int, Headers, Chunks]
 
@@ -64,37 +63,36 @@ _Stream = tuple[int, Headers, Chunks]
 class Application:
     def __init__(self) -> None:
         self._limits = {"/event/batch": settings.MAX_BATCH_BODY_BYTES, "/admin": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
-        self.large_bytes = 0  # received, see _Claim
+        self.large_bytes = 0  # see _Claim
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
         DatabaseWrapper.may_create = False
         self._bodies = Deadlines(BODY_SECONDS, loop)
-        # Pages and reads do not wait behind events, nor any of them behind long answers.
+        # Separate pools: events, reads, pages and long responses do not queue behind each other.
         self._pools = {
             "events": ThreadPool(settings.THREADS, loop, late_seconds=LATE_SECONDS),
             "reads": ThreadPool(READ_THREADS, loop, late_seconds=LATE_SECONDS),
-            # A watchdog must not wait behind requests that wait for a locked database, or it would kill the site.
             "health": ThreadPool(SPARE_THREADS, loop),
             "pages": ThreadPool(PAGE_THREADS, loop),
         }
         self._streams = ThreadPool(STREAM_THREADS, loop)
-        self._watch = loop.create_task(_end_with_parent(os.getppid()))
+        self._parent_watch = loop.create_task(_end_with_parent(os.getppid()))
         self._days = loop.create_task(note_days(self._pools["health"]))
         self._stalls = loop.create_task(listener.limit_stalls(settings.PORT, STALL_SECONDS))
         if settings.CONNECTIONS_PER_CLIENT:
             share = listener.limit_share(settings.PORT, settings.CONNECTIONS_PER_CLIENT)
             self._shares = loop.create_task(share)
-        _look_after_one_connection()
+        _disconnect_request_signals()
         for urls in (settings.PUBLIC_URLCONF, settings.ROOT_URLCONF):
-            import_module(urls)  # with all views, or the first request waits for them
-        # What is loaded by now stays: the collector need not walk all of it again every few requests.
+            import_module(urls)  # imports all views, so that the first request does not wait for them
+        # Exclude all loaded objects from garbage collection: they live as long as the process.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._watch.cancel()
+        self._parent_watch.cancel()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         if scope.proto != "http":
@@ -114,7 +112,7 @@ class Application:
             reading = _read(protocol, declared, limit, claim) if refusal is None else _discard(protocol, most, limit)
             try:
                 body, length = await self._bodies.within(reading)
-            except (TimeoutError, ProtocolClosed) as error:  # of the latter hardly anyone is there to hear
+            except (TimeoutError, ProtocolClosed) as error:  # a closed client rarely reads the response
                 status, words = (408, _TOO_SLOW) if isinstance(error, TimeoutError) else (400, _CUT_OFF)
                 protocol.response_bytes(status, [*JSON_HEADERS, _CLOSE, *_cors(scope)], words)
             except _OverBudgetError:
@@ -131,7 +129,7 @@ class Application:
 
     async def _serve(self, scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes, length: int) -> None:
         pool = self._pools[pool_name(scope.method, scope.path)]
-        if pool.waiting >= MOST_WAITING:
+        if pool.waiting >= MAX_WAITING:
             await asyncio.sleep(REFUSAL_SECONDS)
             _refuse(scope, protocol)
             return
@@ -156,19 +154,19 @@ def pool_name(method: str, path: str) -> str:
 
 
 class _OverBudgetError(Exception):
-    """A chunk of a body would exceed the budget of large bodies."""
+    """The next chunk would exceed the memory budget of large bodies."""
 
 
 class _Claim:
-    """The bytes that one large body holds of the budget, from their arrival to the answer."""
+    """The share of one large body in the memory budget, from its arrival to the response."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._bytes = 0
 
     def add(self, size: int) -> None:
-        """Raises _OverBudgetError when the budget has no room for the bytes."""
-        if self._application.large_bytes + size > MOST_LARGE_BYTES:
+        """Reserve bytes. Raises _OverBudgetError when the budget is exhausted."""
+        if self._application.large_bytes + size > MAX_LARGE_BYTES:
             self.release()
             raise _OverBudgetError
         self._application.large_bytes += size
@@ -179,16 +177,16 @@ class _Claim:
         self._bytes = 0
 
 
-def _look_after_one_connection() -> None:
-    """Let `_answer` do what Django does at both ends of a request for as many databases as a site may have.
+def _disconnect_request_signals() -> None:
+    """Disconnect Django's request signals. `_answer` closes obsolete connections itself, for the one database.
 
-    The rest of it is for what no site of ours has: caches with something to close, addresses that change by request.
+    The other receivers serve caches that need closing and URLconfs per request, which this site does not have.
     """
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)
     request_finished.disconnect(close_caches)
     request_finished.disconnect(reset_urlconf)
-    if not settings.DEBUG:  # nothing is kept of queries
+    if not settings.DEBUG:  # Django records queries only with DEBUG
         request_started.disconnect(reset_queries)
 
 
@@ -198,7 +196,7 @@ def _declared_length(scope: Scope) -> int | None:
 
 
 async def _read(protocol: HTTPProtocol, declared: int | None, limit: int, claim: _Claim | None) -> tuple[bytes, int]:
-    """Return the body and its length; past the limit it is read no further, and the guard refuses its length."""
+    """Return the body and its length. Stop reading over the limit; the view then refuses by the length."""
     if declared is not None and declared > limit:
         return b"", declared
     if declared is not None and claim is None:
@@ -215,11 +213,11 @@ async def _read(protocol: HTTPProtocol, declared: int | None, limit: int, claim:
                 return b"", size
         return b"".join(chunks), size
     finally:
-        chunks.clear()  # a traceback would keep them
+        chunks.clear()  # a traceback would keep the chunks in memory
 
 
 async def _discard(protocol: HTTPProtocol, most: int, limit: int) -> tuple[bytes, int]:
-    """Read a body and keep nothing of it, so that its client gets the answer; return b"" and the length left unread."""
+    """Read and discard a body, so that the client can read the response. Return b"" and the unread length."""
     if most > limit:
         return b"", most
     size = 0
@@ -237,7 +235,7 @@ def _refuse_head(scope: Scope, protocol: HTTPProtocol, refusal: Refusal, *more: 
 
 
 def _refuse(scope: Scope, protocol: HTTPProtocol, *more: tuple[str, str]) -> None:
-    """Answer that there is too much to do, which costs no thread."""
+    """Load shedding: answer 503 from the event loop, without a thread."""
     request_head.note_refusal(scope.method, scope.path, Outcome.OVERLOADED)
     retry = ("retry-after", str(RETRY_SECONDS))
     protocol.response_bytes(503, [*JSON_HEADERS, retry, *more, *_cors(scope)], _BUSY)
@@ -248,9 +246,9 @@ def _cors(scope: Scope) -> Headers:
 
 
 def _answer(scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes, length: int) -> _Stream | None:
-    """Answer from the thread that made the answer: its client need not wait until the event loop has time.
+    """Call Django and send the response from this thread, without waiting for the event loop.
 
-    Returns what only the loop can send.
+    Return a streamed response instead of sending it: only the event loop can do that.
     """
     connection.close_if_unusable_or_obsolete()
     try:
@@ -260,7 +258,7 @@ def _answer(scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes,
     if length > len(body):
         answer_headers.append(_CLOSE)
     if scope.method == "HEAD":
-        protocol.response_empty(status, answer_headers)  # a WSGI server leaves the body out, not its headers
+        protocol.response_empty(status, answer_headers)  # headers as for GET, no body
     elif isinstance(response, bytes):
         protocol.response_bytes(status, answer_headers, response)
     else:
@@ -269,40 +267,40 @@ def _answer(scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes,
 
 
 def _call_django(request: dict[str, Any]) -> tuple[int, Headers, bytes | Chunks]:
-    started: list[Any] = []
+    head: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-        started[:] = int(status[:3]), [(name.lower(), value) for name, value in headers]
+        head[:] = int(status[:3]), [(name.lower(), value) for name, value in headers]
 
     response = site(request, start_response)
     chunks = Chunks(response)
     has_body = request["REQUEST_METHOD"] != "HEAD"
     if has_body and getattr(response, "streaming", False):
-        return started[0], started[1], chunks
+        return head[0], head[1], chunks
     try:
-        return started[0], started[1], b"".join(response) if has_body else b""
+        return head[0], head[1], b"".join(response) if has_body else b""
     finally:
         chunks.close()
 
 
 async def note_days(pool: ThreadPool) -> None:
-    """Have the size of the database written down on each UTC day; `serve` wrote it on the first."""
-    from events.counting import site_days  # models, which are not there yet when this module is loaded
+    """Record the size of the database once per UTC day. `serve` records it at start."""
+    from events.counting import site_days  # models are not ready when this module is imported
 
-    noted = clock.today()
+    recorded_on = clock.today()
     while True:
         await asyncio.sleep(DAY_POLL_SECONDS)
         today = clock.today()
-        if today != noted:
+        if today != recorded_on:
             try:
                 await pool.run(site_days.note_size, today)
-                noted = today
+                recorded_on = today
             except (DatabaseError, InterfaceError) as error:
-                logger.error("The size of the database was not noted: %s", error)
+                logger.error("The size of the database was not recorded: %s", error)
 
 
 async def _end_with_parent(parent: int) -> None:
-    """End this worker when the process that started it is gone: nobody else would."""
+    """End this worker when its parent process has ended: Granian's workers would keep running."""
     while os.getppid() == parent:
         await asyncio.sleep(PARENT_POLL_SECONDS)
     logger.error("The main process is gone; this worker ends")

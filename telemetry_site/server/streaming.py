@@ -1,8 +1,8 @@
-"""An answer of any length, sent no faster than its client reads.
+"""Streams responses of any length with back-pressure.
 
-Granian takes whatever it is given and keeps what the client has not read yet in memory; a file it reads only as
-the client does. So a streamed answer goes to it as a file: a named pipe, which takes no more than it can hold. A
-client that goes away closes the pipe, and the making of chunks ends.
+Granian buffers a streamed response in memory without limit, but reads a file only as fast as the client does. So the
+response goes through a named pipe that Granian opens as a file. The kernel limits the size of the pipe. When the client
+disconnects, Granian closes the pipe, and the generator of chunks stops.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ CHUNK_SECONDS = 30.0
 
 
 class Chunks:
-    """The chunks of a WSGI response; each is made by a pool thread, and none is held in between."""
+    """The chunks of a WSGI response. A pool thread produces each chunk; no thread waits between two chunks."""
 
     def __init__(self, response: Iterable[bytes]) -> None:
         self._response = response
         self._chunks: Iterator[bytes] = iter(response)
 
     def next(self) -> bytes | None:
-        """Return the next chunk; an empty one gives the thread to others, None is the end."""
+        """Return the next chunk, or None at the end. A generator yields an empty chunk to release the thread."""
         return next(self._chunks, None)
 
     def close(self) -> None:
@@ -41,18 +41,18 @@ class Chunks:
 
 
 async def send(protocol: HTTPProtocol, status: int, headers: Any, chunks: Chunks, pool: ThreadPool) -> None:
-    """Send the chunks as the client takes them; one that takes none for CHUNK_SECONDS is let go."""
+    """Send the chunks as fast as the client reads. End the response when it reads nothing for CHUNK_SECONDS."""
     pipe = -1
     try:
         with tempfile.TemporaryDirectory(prefix="telemetry-stream-") as folder:
             path = Path(folder) / "answer"
             os.mkfifo(path, 0o600)
             protocol.response_file(status, headers, str(path))
-            pipe = await asyncio.wait_for(_opened(path), OPEN_SECONDS)
+            pipe = await asyncio.wait_for(_open(path), OPEN_SECONDS)
         while (chunk := await pool.run(chunks.next)) is not None:
             await _write(pipe, chunk)
     except BrokenPipeError:
-        pass  # the client has gone
+        pass  # the client disconnected
     except Exception as error:
         logger.warning("A streamed answer ended early: %s", str(error) or type(error).__name__)
     finally:
@@ -61,20 +61,20 @@ async def send(protocol: HTTPProtocol, status: int, headers: Any, chunks: Chunks
         await pool.run(chunks.close)
 
 
-async def _opened(path: Path) -> int:
-    """Return the writing end once the server has opened the reading one."""
+async def _open(path: Path) -> int:
+    """Open the pipe for writing, as soon as Granian has opened it for reading."""
     while True:
         try:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # nobody reads yet
+        except OSError:  # Granian has not opened it yet
             await asyncio.sleep(0.002)
 
 
 async def _write(pipe: int, chunk: bytes) -> None:
-    waiting = memoryview(chunk)
-    while waiting:
+    unsent = memoryview(chunk)
+    while unsent:
         try:
-            waiting = waiting[os.write(pipe, waiting) :]
+            unsent = unsent[os.write(pipe, unsent) :]
         except BlockingIOError:
             await asyncio.wait_for(_writable(pipe), CHUNK_SECONDS)
 

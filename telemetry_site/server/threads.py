@@ -1,4 +1,4 @@
-"""A fixed number of threads that run calls for an event loop; each keeps its own database connection."""
+"""A pool with a fixed number of threads that run calls for an event loop. Each thread keeps its database connection."""
 
 import asyncio
 import threading
@@ -9,12 +9,16 @@ from typing import Any
 
 from django.db import close_old_connections
 
-# A thread with nothing to do looks this often whether its connection is still good: others may wait until it lets go.
+# An idle thread closes an obsolete connection after this time: other connections may wait for it to close.
 IDLE_SECONDS = 2.0
 
 
 class ThreadPool:
-    """Threads that run calls. That a call gave None may be told to the loop `late_seconds` after it."""
+    """Threads that run calls.
+
+    With `late_seconds`, calls that return None are reported to the loop in batches, up to `late_seconds` later. That
+    saves event-loop wake-ups.
+    """
 
     def __init__(self, size: int, loop: asyncio.AbstractEventLoop, *, late_seconds: float = 0.0) -> None:
         self._loop = loop
@@ -22,21 +26,21 @@ class ThreadPool:
         self._timer: asyncio.TimerHandle | None = None
         self._unsettled = 0
         self._calls: deque[_Call] = deque()
-        # The thread that has rested least is woken first: the processor and its connection remember more of its work.
-        self._resting: list[threading.Lock] = []
-        self._is_one_waking = False
-        self._done: deque[_Done] = deque()
-        self._is_loop_told = False
+        # LIFO wake-up: the most recently idle thread has warm caches. Each idle thread waits for its own lock.
+        self._idle: list[threading.Lock] = []
+        self._is_waking = False
+        self._completed: deque[_Completion] = deque()
+        self._is_settle_scheduled = False
         for number in range(size):
             threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
 
     @property
     def waiting(self) -> int:
-        """Return how many calls no thread has begun."""
+        """Return the number of queued calls that no thread has started."""
         return len(self._calls)
 
     def run(self, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        """Return a future of what the call gives; it waits in line while every thread is busy."""
+        """Queue a call. Return a future of its result."""
         self._settle()
         self._unsettled += 1
         if self._late_seconds and self._timer is None:
@@ -47,62 +51,62 @@ class ThreadPool:
         return future
 
     def _wake_one(self) -> None:
-        # Not one for each call: whoever is awake takes the next ones too, and many at once would only wait for the
-        # interpreter. Who wakes and finds more than one wakes another.
-        if self._is_one_waking:
+        # Wake one thread at a time: several would only contend for the GIL. A busy thread takes the next call itself.
+        # A woken thread that finds more than one call wakes another thread.
+        if self._is_waking:
             return
-        with suppress(IndexError):  # all are busy, and each looks for more before it rests
-            woken = self._resting.pop()
-            self._is_one_waking = True
-            woken.release()
+        with suppress(IndexError):  # all threads are busy; each checks the queue before it idles
+            wake_up = self._idle.pop()
+            self._is_waking = True
+            wake_up.release()
 
-    def _next(self, woken: threading.Lock) -> "_Call":
+    def _next(self, wake_up: threading.Lock) -> "_Call":
         while True:
             try:
                 call = self._calls.popleft()
             except IndexError:
-                self._rest(woken)
+                self._wait(wake_up)
                 continue
             if self._calls:
                 self._wake_one()
             return call
 
-    def _rest(self, woken: threading.Lock) -> None:
-        self._resting.append(woken)
-        if self._calls:  # came between the look and the rest: whoever brought it may have found nobody
+    def _wait(self, wake_up: threading.Lock) -> None:
+        self._idle.append(wake_up)
+        if self._calls:  # queued after the check; `_wake_one` may have found no idle thread
             self._wake_one()
-        while not woken.acquire(timeout=IDLE_SECONDS):
-            with suppress(ValueError):  # was woken just now
-                self._resting.remove(woken)  # nobody waits for a connection that takes long to close
+        while not wake_up.acquire(timeout=IDLE_SECONDS):
+            with suppress(ValueError):  # `_wake_one` has just removed it
+                self._idle.remove(wake_up)  # a slow close must not delay a call
                 close_old_connections()
                 break
         else:
-            self._is_one_waking = False
+            self._is_waking = False
 
     def _work(self) -> None:
-        woken = threading.Lock()
-        woken.acquire()
+        wake_up = threading.Lock()
+        wake_up.acquire()
         while True:
-            future, call, args = self._next(woken)
+            future, call, args = self._next(wake_up)
             result, raised = None, None
             try:
                 result = call(*args)
             except BaseException as error:
                 raised = error
-            self._done.append((future, result, raised))
+            self._completed.append((future, result, raised))
             if self._late_seconds and result is None and raised is None:
                 continue
-            # To wake the loop is a system call; what is done before it wakes needs no second one.
-            if not self._is_loop_told:
-                self._is_loop_told = True
+            # Waking the loop is a system call. One wake-up serves all calls that complete before it runs.
+            if not self._is_settle_scheduled:
+                self._is_settle_scheduled = True
                 self._loop.call_soon_threadsafe(self._settle)
 
     def _settle(self) -> None:
-        self._is_loop_told = False  # first: what is done from now on tells the loop again
-        while self._done:
-            future, result, raised = self._done.popleft()
+        self._is_settle_scheduled = False  # before the loop below: later completions schedule again
+        while self._completed:
+            future, result, raised = self._completed.popleft()
             self._unsettled -= 1
-            if future.done():  # nobody waits for it any more
+            if future.done():  # cancelled
                 continue
             if raised is None:
                 future.set_result(result)
@@ -111,9 +115,9 @@ class ThreadPool:
 
     def _settle_late(self) -> None:
         self._settle()
-        again = self._unsettled > 0
-        self._timer = self._loop.call_later(self._late_seconds, self._settle_late) if again else None
+        is_needed = self._unsettled > 0
+        self._timer = self._loop.call_later(self._late_seconds, self._settle_late) if is_needed else None
 
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
-_Done = tuple[asyncio.Future[Any], Any, BaseException | None]
+_Completion = tuple[asyncio.Future[Any], Any, BaseException | None]

@@ -1,7 +1,8 @@
-"""Django's SQLite, which commits to the file that its name names, or says that it did not.
+"""SQLite backend that detects a removed or replaced database file.
 
-Whoever removes or replaces an open file leaves its connections writing where nobody reads: SQLite does not look in
-WAL mode. So each commit looks, after it was made: what it says is stored can be found under the file's name.
+After the file or its -wal is removed or replaced, open connections keep writing to the old inode. SQLite does not
+notice this in WAL mode. So each commit compares the inodes afterwards, and fails when they have changed. A commit that
+succeeds is therefore in the file under its name.
 """
 
 import os
@@ -15,8 +16,8 @@ from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 from django.utils.asyncio import async_unsafe
 
-_GONE = "the database file was removed or replaced"
-_Identity = tuple[tuple[int, int] | None, ...]
+_REPLACED = "the database file was removed or replaced"
+_Inodes = tuple[tuple[int, int] | None, ...]
 
 
 class _Cursor(base.SQLiteCursorWrapper):
@@ -28,21 +29,21 @@ class _Cursor(base.SQLiteCursorWrapper):
 
 @lru_cache(512)
 def _converted(query: str) -> str:
-    """Return a query with SQLite's placeholders: to find those of a batch takes a tenth as long as to store it."""
+    """Return a query with SQLite's placeholders. For a batch the conversion takes a tenth of the time of the insert."""
     return str(base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%"))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    # What serves makes no database: an empty one would only stand in the way of the one that is brought back.
+    # A running server never creates a database: an empty file would block the restore of the real one.
     may_create: ClassVar[bool] = True
-    # One more each time that a file was found gone: whoever opened before opens anew, and nobody does before all have
-    # let go. SQLite would else read the new log by the index of the old one, which the process still holds.
-    _times_gone: ClassVar[int] = 0
+    # Generation counter, incremented when a file was replaced. Connections of an older generation must all close before
+    # a new one opens: otherwise SQLite reads the new -wal with the old -shm index, which the process still maps.
+    _generation: ClassVar[int] = 0
     _open: ClassVar["WeakSet[DatabaseWrapper]"] = WeakSet()
     _open_lock: ClassVar[threading.Lock] = threading.Lock()
 
-    _opened: _Identity = ()
-    _opened_at: int = 0
+    _own_inodes: _Inodes = ()
+    _own_generation: int = 0
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
@@ -55,77 +56,77 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        opened_at = self._refuse_beside_older()
+        generation = self._refuse_beside_older()
         if not self.may_create and not self.is_in_memory_db():
             self._refuse_read_only()
         connection = super().get_new_connection(conn_params)
-        self._opened = () if self.is_in_memory_db() else self._identity()
-        self._opened_at = opened_at
+        self._own_inodes = () if self.is_in_memory_db() else self._inodes()
+        self._own_generation = generation
         with self._open_lock:
             self._open.add(self)
         return connection
 
     def _close(self) -> None:
-        with self._open_lock:  # the last to close takes the log away, and who opens meanwhile would think it gone
+        with self._open_lock:  # the last connection to close deletes the -wal file; another must not open meanwhile
             super()._close()  # type: ignore[misc]
             self._open.discard(self)
 
     def is_usable(self) -> bool:
-        """Tell Django to open anew after an error: it costs little, and heals what the error was about."""
+        """Return False, so that Django reconnects after every error. A new connection is cheap."""
         return False
 
     def close_if_unusable_or_obsolete(self) -> None:
-        if self._opened_at != self._times_gone and self.connection is not None and not self.in_atomic_block:
+        if self._own_generation != self._generation and self.connection is not None and not self.in_atomic_block:
             self.close()
         super().close_if_unusable_or_obsolete()
 
     def _commit(self) -> None:
         super()._commit()  # type: ignore[misc]
-        if not self._opened:
+        if not self._own_inodes:
             return
-        found = self._identity()
-        if _differs(self._opened, found):
+        current = self._inodes()
+        if _differ(self._own_inodes, current):
             with self._open_lock:
-                self._note_gone()
-            raise OperationalError(_GONE)
-        self._opened = found  # a new file has its -wal since its first commit
+                self._start_generation()
+            raise OperationalError(_REPLACED)
+        self._own_inodes = current  # the first commit to a new file creates the -wal
 
     def _refuse_beside_older(self) -> int:
-        """Raise while any connection of this process is open on what is no longer there; return `_times_gone`."""
+        """Raise while this process has a connection to a replaced file. Return the current generation."""
         with self._open_lock:
             for other in self._open:
-                if other._opened and _differs(other._opened, other._identity()):
-                    other._note_gone()
-                if other._opened_at != self._times_gone:
-                    raise OperationalError(_GONE)
-            return self._times_gone
+                if other._own_inodes and _differ(other._own_inodes, other._inodes()):
+                    other._start_generation()
+                if other._own_generation != self._generation:
+                    raise OperationalError(_REPLACED)
+            return self._generation
 
-    def _note_gone(self) -> None:
-        if self._opened_at == self._times_gone:  # else it was noted, for all that were open then
-            DatabaseWrapper._times_gone += 1
+    def _start_generation(self) -> None:
+        if self._own_generation == self._generation:  # otherwise another connection has already done it
+            DatabaseWrapper._generation += 1
 
     def _refuse_read_only(self) -> None:
-        """Raise before SQLite opens what it may only read: all connections of a process would share that for good."""
+        """Raise for a read-only file. After opening it once, all connections of the process would stay read-only."""
         for path in self._paths():
             if os.path.exists(path) and not os.access(path, os.W_OK):
                 raise OperationalError("attempt to write a readonly database")
 
-    def _identity(self) -> _Identity:
+    def _inodes(self) -> _Inodes:
         database, log, _ = self._paths()
-        return _identity(database), _identity(log)
+        return _inode(database), _inode(log)
 
     def _paths(self) -> tuple[str, str, str]:
         database = str(self.settings_dict["NAME"])
         return database, f"{database}-wal", f"{database}-shm"
 
 
-def _differs(opened: _Identity, found: _Identity) -> bool:
-    return any(was not in (None, now) for was, now in zip(opened, found, strict=True))
+def _differ(own: _Inodes, current: _Inodes) -> bool:
+    return any(before not in (None, after) for before, after in zip(own, current, strict=True))
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _inode(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.needs_postgres, pytest.mark.xdist_group("copy_sqlite_c
 
 MIGRATIONS = sorted(file.stem for file in (PROJECT_DIR / "legacy" / "migrations").glob("0*.py"))
 OLD_TABLES = ["client_logs", "legacy_legacycount"]
-LAST_LINE = "Every figure is the same in both. Serve with this DATABASE_URL from now on."
+LAST_LINE = "Every count and sum is equal in both. Start the site with this DATABASE_URL from now on."
 
 
 class Sites(NamedTuple):
@@ -295,7 +295,7 @@ LEFT_OUT = {
     "a table of PostgreSQL's": (
         [],
         ["CREATE TABLE reports (at timestamptz)", "INSERT INTO reports VALUES (now())"],
-        "reports: left as it is: the file has no such table",
+        "reports: not changed: the file has no such table",
     ),
     "a column of PostgreSQL's": (
         [],
@@ -305,7 +305,7 @@ LEFT_OUT = {
     "a table of the site's that is lost": (
         ["DROP TABLE django_session"],
         [],
-        "django_session: left as it is: the file has no such table",
+        "django_session: not changed: the file has no such table",
     ),
 }
 
@@ -354,7 +354,7 @@ def test_a_table_that_no_app_has_is_copied_by_the_types_of_postgresql(data_dir: 
 
 # --- refused: rows would be lost -------------------------------------------------------------------------------------
 
-WANTED = "Take a database that is migrated and was never served."
+WANTED = "Use a migrated database that no site has used yet."
 REFUSED = {
     "a column with values": (
         [
@@ -362,12 +362,12 @@ REFUSED = {
             "UPDATE events_release SET hue = 'red'",
         ],
         [],
-        "PostgreSQL has no column events_release.hue, and 8 rows of the file hold a value in it. Nothing was copied.",
+        "PostgreSQL has no column events_release.hue, and 8 rows of the file have a value in it. Nothing was copied.",
     ),
     "a column that PostgreSQL needs": (
         [],
         ["ALTER TABLE events_release ADD COLUMN colour text NOT NULL"],
-        "The file has no column events_release.colour, which PostgreSQL needs a value for. Nothing was copied.",
+        "The file has no column events_release.colour, which PostgreSQL requires. Nothing was copied.",
     ),
     "a table that PostgreSQL lost": (
         [],
@@ -470,7 +470,7 @@ def test_a_running_site_is_not_copied(data_dir: Path, database: str, tmp_path: P
         for folder, args in ((data_dir, ()), (tmp_path / "another", (str(data_dir / "telemetry.sqlite3"),))):
             code, _, complaints = copied(folder, database, *args)
             assert code == 1
-            assert "Stop it first: the copy would lack what it stores." in complaints
+            assert "Stop it first: the copy would miss events that it stores." in complaints
     assert rows(database, "telemetry_events") == 0
 
 
@@ -508,7 +508,7 @@ def test_what_the_database_refuses_takes_everything_back(dropped_dir: Path, data
     ("url", "args", "words"),
     [
         ("", (), "DATABASE_URL must name the PostgreSQL database"),
-        (None, ("/nowhere/telemetry.sqlite3",), "there is no such file"),
+        (None, ("/nowhere/telemetry.sqlite3",), "no such file"),
         (None, ("pyproject.toml",), "file is not a database"),
     ],
 )

@@ -129,13 +129,13 @@ def why_unresolved(host: str) -> str:
         ),
         (
             {"HOST": "x" * 70},
-            f"CommandError: HOST='{'x' * 70}' cannot be resolved: it is no host name."
+            f"CommandError: HOST='{'x' * 70}' cannot be resolved: it is not a host name."
             " Set HOST to an IP address of this machine, or to a name that resolves to one.",
         ),
         (
             {"HOST": "192.0.2.1", "PORT": "8000"},
             "CommandError: 192.0.2.1:8000 cannot be used: Cannot assign requested address."
-            " Set PORT (or HOST) to another one.",
+            " Set PORT or HOST to another value.",
         ),
         (
             {"HOST": "fe80::1%lo"},
@@ -153,7 +153,7 @@ def test_a_weak_first_password_is_refused_and_makes_nobody(new_dir: Path) -> Non
         refused = Server(new_dir, ADMIN_PASSWORD=password).command("serve")
         assert refused.returncode == 1, password
         assert "CommandError: ADMIN_PASSWORD cannot be used: " in refused.stderr
-        assert "or leave it empty: a random password is made and shown once." in refused.stderr
+        assert "or leave it empty: the site generates a random password and shows it once." in refused.stderr
         assert "Traceback" not in refused.stderr
         assert password not in refused.stderr
         with closing(sqlite3.connect(new_dir / "telemetry.sqlite3")) as database:

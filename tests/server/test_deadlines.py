@@ -45,7 +45,7 @@ def test_a_task_that_others_end_is_not_told_as_late() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return deadlines._ends
+        return deadlines._deadlines
 
     assert asyncio.run(run()) == {}
 

@@ -42,7 +42,7 @@ MINE = "http://testserver"
 SITE_URL = "http://127.0.0.1:8000"
 NULL = f"Your browser sent Origin: null, which does not match SITE_URL ({SITE_URL})."
 OUT_OF_DATE = "Its CSRF token is missing or is no longer valid. You may have signed in again since the page was loaded."
-NO_COOKIE = "Your browser sent no valid CSRF cookie: it was deleted after the page was loaded, or is blocked here."
+NO_COOKIE = "Your browser sent no valid CSRF cookie. Cookies are blocked, or were deleted after the page was loaded."
 
 
 def mismatch(header: str, sent: str) -> str:
@@ -65,7 +65,7 @@ def mismatch(header: str, sent: str) -> str:
             True,
             "a",
             "a",
-            "Your browser sent neither Origin nor Referer. Over HTTPS one of them is needed.",
+            "Your browser sent neither Origin nor Referer. Over HTTPS the site needs one of them.",
         ),
         ({"referer": "https://a.example/secret?x"}, True, "a", "a", mismatch("Referer", "https://a.example")),
         ({"referer": "http://testserver/secret"}, True, "a", "a", mismatch("Referer", MINE)),
@@ -97,10 +97,8 @@ def test_a_refused_form_names_its_cause(
 @override_settings(HTTPS=True, SITE_URL="https://telemetry.example.org")
 def test_a_cookie_that_plain_http_does_not_carry_is_told() -> None:
     answer = Client(enforce_csrf_checks=True, headers={"origin": MINE}).post("/admin/login/", {})
-    assert (
-        "SITE_URL is https://telemetry.example.org, so cookies are sent over HTTPS alone, and this form came over HTTP."
-        in answer.content.decode()
-    )
+    cause = "SITE_URL is https://telemetry.example.org, so browsers send cookies only over HTTPS."
+    assert f"{cause} This form arrived over HTTP." in answer.content.decode()
 
 
 def test_every_reason_of_django_has_its_words() -> None:

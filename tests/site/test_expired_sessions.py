@@ -38,7 +38,7 @@ def sign_in() -> None:
 
 @pytest.mark.django_db
 def test_only_expired_sessions_go_and_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expired_sessions, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(expired_sessions, "MAX_PER_RUN", 2)
     for number, hours in enumerate((-1, -3, -2, 1, 2)):
         keep_session(f"s{number}", clock.now() + timedelta(hours=hours))
     assert expired_sessions.delete() == 2

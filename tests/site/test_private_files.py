@@ -99,7 +99,7 @@ def test_files_of_an_earlier_release_are_made_private_at_the_start(started_site:
         told = server.log.read_text()
     assert found.pop("of-somebody-else") == "644"
     assert set(found.values()) == {"600"}
-    assert f"{data_dir / 'telemetry.sqlite3'} had the mode 0644, which other users could open. It has 0600 now." in told
+    assert f"{data_dir / 'telemetry.sqlite3'} had the mode 0644, so other users could open it. It has 0600 now." in told
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Write the SQL of every migration, for both engines, as versioned files."""
+"""Write the SQL of every migration, for SQLite and PostgreSQL, into files under docs/schema/."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ from django.db.backends.sqlite3.schema import DatabaseSchemaEditor as SqliteSche
 from django.db.migrations.loader import MigrationLoader
 from django.db.utils import ConnectionHandler
 
-# The oldest that we run on; asking a server would make the files depend on it.
+# The oldest supported version. With a server's own version the files would depend on that server.
 POSTGRESQL_VERSION = 15_00_00
 
 
 class Command(BaseCommand):
-    help = "Write the SQL of every migration, for SQLite and PostgreSQL, into docs/schema/; needs neither of them."
+    help = "Write the SQL of every migration, for SQLite and PostgreSQL, into docs/schema/. Needs no database."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,12 +41,12 @@ class Command(BaseCommand):
 
 
 def schema_files(engine: str) -> Iterator[tuple[str, str]]:
-    """Yield the file name and the SQL of each migration of our apps, in the order in which they run."""
+    """Yield the file name and the SQL of each migration of our apps, in execution order."""
     loader = MigrationLoader(None)
     with _connection(engine) as connection:
         for app, name in _in_order(loader):
             migration = loader.graph.nodes[app, name]
-            # `atomic` would ask the server for a transaction; the words below say the same.
+            # `atomic` would open a transaction on a server. The lines below add BEGIN and COMMIT instead.
             with EDITORS[engine](connection, collect_sql=True, atomic=False) as editor:
                 migration.apply(loader.project_state((app, name), at_end=False), editor, collect_sql=True)
             lines = ["BEGIN;", *editor.collected_sql, "COMMIT;"] if migration.atomic else editor.collected_sql
@@ -72,12 +72,12 @@ def _connection(engine: str) -> Iterator[BaseDatabaseWrapper]:
         yield connection
     finally:
         if connection.connection is not None:
-            connection.connection.close()  # Django's own close() leaves a database in memory open
+            connection.connection.close()  # Django's own close() keeps an in-memory database open
 
 
 class _OfflinePostgresql(PostgresqlSchemaEditor):
     def execute(self, sql: Any, params: Any = ()) -> None:
-        # Django's own lets the server's connection quote the parameters.
+        # Django's own method quotes parameters with the server's connection.
         BaseDatabaseSchemaEditor.execute(self, sql, params or None)
 
 

@@ -1,4 +1,4 @@
-"""Serve the site: check, migrate, make the first maintainer, and become the server."""
+"""Run system checks, migrate, create the first maintainer, then exec the server."""
 
 import ctypes
 import os
@@ -26,16 +26,16 @@ from events.models import Event
 from telemetry_site import env, expired_sessions
 from telemetry_site.server import lock
 
-STOP_SECONDS = 9  # then a stalled worker is killed, and all is over within ten
+STOP_SECONDS = 9  # Granian then kills a stalled worker, so that a stop takes at most 10 s
 HEADER_MS = 10_000
-# Of each connection. A head that fits gets our own 431 past 16 KiB; the server answers a longer one without a body.
+# Per connection. Heads over 16 KiB get our own 431. For a head over this size Granian answers without a body.
 BUFFER_BYTES = 65_536
-# Each worker's. Those past them wait until one is closed, so a crowd of slow ones must not fill them.
+# Per worker. Further connections wait until one closes, so slow clients must not occupy all of them.
 CONNECTIONS = 4_096
 FILES = 2 * CONNECTIONS
 _PR_SET_PDEATHSIG = 1
-# SIGHUP would have Granian start new workers beside the old ones, which hold the lock of DATA_DIR: the new ones fail,
-# and Granian ends the site. The default of the others ends a process.
+# On SIGHUP Granian starts new workers beside the old ones. These hold the lock of DATA_DIR, so the new ones fail and
+# Granian ends the site. The default action of SIGUSR1 and SIGUSR2 ends the process.
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -62,15 +62,15 @@ class Command(BaseCommand):
         try:
             site_days.note_start(clock.now())
             expired_sessions.delete()
-        except DatabaseError as error:  # pages can be read, and ingest answers 503 until it heals
-            self.stderr.write(f"The database takes no writes: {error}")
+        except DatabaseError as error:  # pages still work, and ingest answers 503 until the database recovers
+            self.stderr.write(f"The database cannot be written: {error}")
         self._greet(maintainer)
-        connections.close_all()  # an open SQLite handle must not cross into another process
+        connections.close_all()  # an open SQLite connection must not be inherited by another process
         sys.stdout.flush()
         _allow_files()
-        # Blocked and not ignored: Granian installs a handler of its own. All its processes inherit the mask.
+        # Block the signals instead of ignoring them: Granian installs its own handlers. Its workers inherit the mask.
         signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
-        os.execv(sys.executable, _granian(address))  # noqa: S606 (our own words, and no shell is wanted)
+        os.execv(sys.executable, _granian(address))  # noqa: S606 (fixed arguments, no shell)
 
     def _refuse_second_server(self) -> None:
         try:
@@ -79,7 +79,7 @@ class Command(BaseCommand):
             raise CommandError(f"{settings.DATA_DIR}: {error}. Stop it, or set DATA_DIR to another folder.") from None
 
     def _keep_private(self) -> None:
-        """Give files of earlier releases, which followed the umask, the mode that new ones have."""
+        """Restrict the mode of files from earlier releases, which followed the user's umask."""
         names = ("secret_key", "server.lock", *(f"{settings.SQLITE_FILE.name}{end}" for end in ("", "-wal", "-shm")))
         for file in (settings.DATA_DIR / name for name in names):
             try:
@@ -87,12 +87,12 @@ class Command(BaseCommand):
                 if mode & 0o077:
                     file.chmod(mode & 0o700)
                     self.stderr.write(
-                        f"{file} had the mode {mode:04o}, which other users could open. It has {mode & 0o700:04o} now."
+                        f"{file} had the mode {mode:04o}, so other users could open it. It has {mode & 0o700:04o} now."
                     )
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self.stderr.write(f"{file} can be opened by other users, and its mode cannot be changed: {error}")
+                self.stderr.write(f"Other users can open {file}, and its mode cannot be changed: {error}")
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)
@@ -100,7 +100,7 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
 
     def _first_maintainer(self) -> str | None:
-        """Make `admin` when there is nobody yet; return how to sign in, with the password if it was made up here."""
+        """Create the user `admin` when no user exists. Return how to sign in, with the password if it was generated."""
         if User.objects.exists():
             return None
         password = settings.ADMIN_PASSWORD or secrets.token_urlsafe(12)
@@ -109,13 +109,13 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(
                 f"ADMIN_PASSWORD cannot be used: {' '.join(error.messages)}"
-                " Choose another one, or leave it empty: a random password is made and shown once."
+                " Choose another one, or leave it empty: the site generates a random password and shows it once."
             ) from None
         admin = User.objects.create_superuser("admin", password=password)
         admin.groups.add(*Group.objects.filter(name="Maintainers"))
         if settings.ADMIN_PASSWORD:
             return "admin, with the password in ADMIN_PASSWORD"
-        return f"admin / {password}    (shown this once; keep it)"
+        return f"admin / {password}    (shown only once; keep it)"
 
     def _greet(self, maintainer: str | None) -> None:
         lines = [
@@ -126,46 +126,46 @@ class Command(BaseCommand):
         if maintainer:
             lines += [f"  First maintainer  {maintainer}"]
         if settings.DEMO:
-            lines += [f"  Demo              a pretend flasher to report from: {settings.SITE_URL}/demo/"]
+            lines += [f"  Demo              a simulated flasher: {settings.SITE_URL}/demo/"]
         lines += [f"  Next              sign in, or try the API at {settings.SITE_URL}/api/"]
-        if not Event.objects.exists():  # among real ones it would refuse
-            lines += ["                    made-up events to look at: manage.py demo_data"]
+        if not Event.objects.exists():  # demo_data refuses to run beside real events
+            lines += ["                    demo data to look at: manage.py demo_data"]
         if regrouping.is_due():
-            lines += ["  Failures          not all are in their groups: manage.py regroup_failures"]
+            lines += ["  Failures          some are not grouped yet: manage.py regroup_failures"]
         lines += [
-            "                    a lost password: manage.py changepassword admin",
+            "                    reset a lost password: manage.py changepassword admin",
             "",
         ]
         self.stdout.write("\n".join(lines))
 
 
 def _resolve(host: str, port: int) -> str:
-    """Return the IP address to listen on, IPv4 if the name has one; raises CommandError if it cannot be used."""
+    """Return the IP address to listen on, IPv4 if the host has one. Raises CommandError if it cannot be used."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        # Each Python words a name that is too long, or has an empty label, in its own way.
-        why = error.strerror or error if isinstance(error, OSError) else "it is no host name"
+        # The text of a UnicodeError (a label that is too long or empty) differs between Python versions.
+        why = error.strerror or error if isinstance(error, OSError) else "it is not a host name"
         raise CommandError(
             f"HOST={host!r} cannot be resolved: {why}."
             " Set HOST to an IP address of this machine, or to a name that resolves to one."
         ) from None
-    family, kind, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
-    if len(place) == 4 and place[3]:
+    family, kind, _, _, endpoint = min(addresses, key=lambda address: address[0] != socket.AF_INET)
+    if len(endpoint) == 4 and endpoint[3]:
         raise CommandError(f"HOST={host!r} has a zone, which the server cannot use. Set HOST to another address.")
     try:
         with socket.socket(family, kind) as probe:
-            # As a server binds: a port that still winds down connections is free, one with a listener isn't.
+            # As a server binds: a port with connections in TIME_WAIT is free, a port with a listener is not.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
+            probe.bind(endpoint)
     except OSError as error:
         needs_right = isinstance(error, PermissionError) and port < 1_024
         raise CommandError(
             f"{env.host_in_url(host)}:{port} cannot be used: {error.strerror}"
             f"{' (a port under 1024 needs root or CAP_NET_BIND_SERVICE)' if needs_right else ''}."
-            " Set PORT (or HOST) to another one."
+            " Set PORT or HOST to another value."
         ) from None
-    return str(place[0])
+    return str(endpoint[0])
 
 
 def _granian(address: str) -> list[str]:
@@ -180,7 +180,7 @@ def _granian(address: str) -> list[str]:
         f"--workers={settings.WORKERS}",
         "--no-ws",
         "--http=1",
-        # What reads and writes sockets has a thread of its own, and need not wait for the interpreter.
+        # Socket I/O runs in its own Rust threads, without the GIL.
         "--runtime-mode=mt",
         f"--http1-header-read-timeout={HEADER_MS}",
         f"--http1-buffer-size={BUFFER_BYTES}",
@@ -194,14 +194,14 @@ def _granian(address: str) -> list[str]:
 
 
 def _allow_files() -> None:
-    """Let each connection have its file, where the system's usual limit is 1,024 in all."""
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if now != resource.RLIM_INFINITY and now < FILES:
-        wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    """Raise the limit of open files: each connection needs one, and the usual limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FILES:
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _stop_with_parent() -> None:
-    # `make` may be killed without a chance to stop what it started. The wish outlives exec.
+    # A killed `make` cannot stop its children. PR_SET_PDEATHSIG survives exec.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
