@@ -1,5 +1,5 @@
-"""The HTTP interface: viewsets, the shape of answers, and the description in OpenAPI.
+"""The HTTP API: viewsets, JSON responses and the OpenAPI schema.
 
-A view lets a request in through the guards, does one thing, and answers in the shape of the contract. Nothing here
-writes a table by itself.
+A view checks the request with the guards, calls one function of the domain, and responds in the shape of the contract.
+Only `health` writes a table here: its probe row.
 """

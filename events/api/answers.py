@@ -1,4 +1,4 @@
-"""What goes back over the wire: JSON objects with `ok`, the same shape for every refusal."""
+"""JSON responses with the key `ok`. Every refusal has the same shape."""
 
 import json
 import logging
@@ -17,13 +17,13 @@ from events.ingest.writer import UNAVAILABLE, StorageUnavailable
 logger = logging.getLogger(__name__)
 
 RETRY_STORAGE_SECONDS = 2
-# Made once: json.dumps makes one anew for every call that has options.
+# Created once: json.dumps creates an encoder for every call with options.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 HEADERS = {"Cache-Control": "no-store", **settings.SECURITY_HEADERS}
 
 
 def answer(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """Return ready bytes: no renderer, no negotiation, never cached."""
+    """Return a JSON response without a renderer or content negotiation. It is never cached."""
     return HttpResponse(
         _encode(body),
         status=status,
@@ -45,14 +45,14 @@ def refusal(
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
-    """Answer what a view raised, in the contract's shape; None lets Django answer 500."""
+    """Convert an exception of a view to the contract's response. None lets Django answer 500."""
     if isinstance(error, InvalidFields):
         return refusal(400, "Invalid payload fields", error.fields)
     if isinstance(error, InvalidJson):
         return refusal(400, "Invalid JSON")
     if isinstance(error, Refused):
         return refusal(error.status, error.words, headers=error.headers)
-    if isinstance(error, UNAVAILABLE):  # a read, or the look for a token
+    if isinstance(error, UNAVAILABLE):  # raised by a read or a token check
         logger.error("Storage is unavailable: %s", error)
     if isinstance(error, (StorageUnavailable, *UNAVAILABLE)):
         return refusal(503, "Storage unavailable", headers={"Retry-After": str(RETRY_STORAGE_SECONDS)})
@@ -66,7 +66,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
 
 
 def outcome_of(error: Exception) -> Outcome | None:
-    """Return how a refused ingest request is counted; None when it is not one."""
+    """Return the outcome to count for a refused ingest request, None for other errors."""
     if isinstance(error, InvalidFields):
         return Outcome.INVALID_FIELDS
     if isinstance(error, InvalidJson):

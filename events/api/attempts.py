@@ -1,4 +1,4 @@
-"""Failed attempts at a credential, counted in fixed windows: a password, or ADMIN_TOKEN."""
+"""Counters of failed attempts at a password or ADMIN_TOKEN, in fixed windows."""
 
 import logging
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Limit(NamedTuple):
-    """Failed attempts that are let through in each window of so many seconds."""
+    """At most `attempts` failed attempts in each window of `seconds`."""
 
     name: str
     attempts: int
@@ -23,7 +23,7 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True)
 class Counter:
-    """The failed attempts of somebody in one window, which ends in `seconds_left`."""
+    """The failed attempts of one subject in one window, which ends in `seconds_left`."""
 
     limit: Limit
     key: str
@@ -42,17 +42,17 @@ class Counter:
         try:
             return _change_in(caches["default"], self, by)
         except guards.cache_errors() as error:
-            # Neither open to guessing nor shut to everybody: each process counts for itself.
+            # Fall back to a counter per process: guessing stays limited, and sign-in stays possible.
             logger.error(
                 "Sign-ins are counted in this process alone, as wrong tokens are: the cache does not answer: %s", error
             )
             return _change_in(caches["process"], self, by)
 
 
-def counter(kind: str, limit: Limit, whose: str, now: datetime) -> Counter:
-    """Return the count of one kind of credential for somebody, in the window that `now` is in."""
-    window, begun = divmod(int(now.timestamp()), limit.seconds)
-    return Counter(limit, f"{kind}.{limit.name}.{window}.{guards.keyed_hash(whose)}", limit.seconds - begun)
+def counter(kind: str, limit: Limit, subject: str, now: datetime) -> Counter:
+    """Return the counter of one kind of credential and one subject, for the window that contains `now`."""
+    window, elapsed = divmod(int(now.timestamp()), limit.seconds)
+    return Counter(limit, f"{kind}.{limit.name}.{window}.{guards.keyed_hash(subject)}", limit.seconds - elapsed)
 
 
 def _change_in(cache: BaseCache, counter: Counter, by: int) -> int:
@@ -61,6 +61,6 @@ def _change_in(cache: BaseCache, counter: Counter, by: int) -> int:
     cache.add(counter.key, 0, counter.limit.seconds)
     try:
         return cache.incr(counter.key, by)
-    except ValueError:  # it was let go in between
+    except ValueError:  # the cache evicted the key meanwhile
         cache.set(counter.key, max(by, 0), counter.limit.seconds)
         return max(by, 0)

@@ -1,4 +1,4 @@
-"""Whether the database takes writes, found out by writing."""
+"""Readiness check: writes one row to the database."""
 
 import logging
 import threading
@@ -9,25 +9,25 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from events.maintenance import disk
 from events.models import ReadinessProbe
 
-# Anyone may ask, so one answer serves everyone for a moment.
-_ANSWER_SECONDS = 1.0
+# The route is public, so a result is reused for this time.
+_RESULT_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
-_answer: tuple[float, str | None] = (float("-inf"), None)
+_result: tuple[float, str | None] = (float("-inf"), None)
 
 
 def storage_fault(now_ms: int) -> str | None:
-    """Return why the database cannot be written, in words; None when it can. Commits one small row."""
-    global _answer
+    """Return why the database cannot be written, None when it can. Commits one small row."""
+    global _result
     if disk.room() is disk.Room.NONE:
         return "Storage unavailable: the disk is nearly full"
-    asked_at, fault = _answer
-    if not _lock.acquire(blocking=asked_at == float("-inf")):
-        return fault  # somebody is finding out, which takes as long as the database makes it wait
+    checked_at, fault = _result
+    if not _lock.acquire(blocking=checked_at == float("-inf")):
+        return fault  # another thread is checking, which may take as long as the database timeout
     try:
-        asked_at, fault = _answer
-        if time.monotonic() - asked_at < _ANSWER_SECONDS:
+        checked_at, fault = _result
+        if time.monotonic() - checked_at < _RESULT_SECONDS:
             return fault
         try:
             with transaction.atomic():
@@ -36,20 +36,20 @@ def storage_fault(now_ms: int) -> str | None:
         except (DatabaseError, InterfaceError) as error:
             logger.error("Storage is unavailable: %s", error)
             fault = f"Storage unavailable: {_reason(error)}"
-        _answer = (time.monotonic(), fault)
+        _result = (time.monotonic(), fault)
         return fault
     finally:
         _lock.release()
 
 
 def _reason(error: Exception) -> str:
-    # Without an SQLSTATE a PostgreSQL server was not reached, and the text names its address and user.
+    # Without an SQLSTATE the PostgreSQL server was not reached. The message then contains its address and user.
     if connection.vendor == "postgresql" and not getattr(error.__cause__, "sqlstate", None):
         return "the database does not answer"
     return str(error).partition("\n")[0] or type(error).__name__
 
 
 def forget() -> None:
-    """Forget the last answer; for tests, which change the database under it."""
-    global _answer
-    _answer = (float("-inf"), None)
+    """Clear the cached result. For tests, which replace the database."""
+    global _result
+    _result = (float("-inf"), None)

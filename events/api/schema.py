@@ -1,4 +1,4 @@
-"""What the OpenAPI page says of the routes; the payload comes from the contract itself."""
+"""OpenAPI descriptions of the routes. The schema of an event comes from the contract's Pydantic model."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ EXAMPLE = {
 
 
 def without_last_slash(endpoints: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Name each path as the contract does; with a slash at its end it answers too."""
+    """List each path without a trailing slash, as the contract does. Both forms work."""
     return [(path.rstrip("/"), *rest) for path, *rest in endpoints]
 
 
@@ -53,7 +53,7 @@ def refusals(*statuses: int) -> dict[int, Any]:
 
 
 INGEST_REFUSALS = refusals(400, 401, 403, 405, 408, 413, 415, 429, 503)
-# Who may call, as OpenAPI says it: any one of these; the empty one is everybody.
+# OpenAPI security requirements: any one of a list suffices; the empty one admits everybody.
 STAFF: list[Any] = [{"adminToken": []}, {"staffSession": []}]
 SENDERS: list[Any] = [{"ingestToken": []}, {}]
 ANYONE: list[Any] = [{}]
@@ -62,17 +62,17 @@ EVENT = extend_schema(
     operation_id="post_event",
     tags=["events"],
     summary="Store one event",
-    description="Any number of times: the same event is stored once.",
+    description="Idempotent: sending the same event again stores nothing.",
     request={"application/json": EventPayload, "text/plain": EventPayload},
     responses={201: STORED, 200: KNOWN, **INGEST_REFUSALS},
-    examples=[OpenApiExample("A flash that worked", EXAMPLE, request_only=True)],
+    examples=[OpenApiExample("A successful flash", EXAMPLE, request_only=True)],
     auth=SENDERS,
 )
 BATCH = extend_schema(
     operation_id="post_event_batch",
     tags=["events"],
     summary="Store up to 100 events",
-    description="For a client's offline queue. Valid events are kept whatever the others are; results in order.",
+    description="For a client's offline queue. Invalid events do not affect valid ones. The results are in order.",
     request={
         "application/json": obj(
             {
@@ -110,19 +110,19 @@ FLASH_COUNT = extend_schema(
 HEALTH = extend_schema(
     operation_id="get_health",
     tags=["health"],
-    summary="The process answers",
+    summary="Liveness check",
     responses={200: obj({"ok": just(True), "service": STRING})},
     auth=ANYONE,
 )
 READY = extend_schema(
     operation_id="get_health_ready",
     tags=["health"],
-    summary="The database takes writes",
+    summary="Readiness check: the database can be written",
     responses={200: obj({"ok": just(True), "service": STRING}), **refusals(503)},
     auth=ANYONE,
 )
 
-DAYS = OpenApiParameter("days", int, description="UTC days that end with today, 1 to 400 (31 by the hour).")
+DAYS = OpenApiParameter("days", int, description="UTC days up to today: 1 to 400 (at most 31 with `bucket=hour`).")
 SLICE = {"successes": COUNT, "failures": COUNT, "failure_rate": RATE}
 SUMMARY = extend_schema(
     operation_id="get_metrics_summary",
@@ -190,10 +190,10 @@ FAILURES = extend_schema(
     operation_id="get_failures",
     tags=["reads"],
     summary="Recent failures, newest first",
-    description="A page may hold fewer than `limit` and still have a `next`: a wide search goes on there.",
+    description="A page with fewer than `limit` results may still have a `next`: it continues a wide search.",
     parameters=[
-        OpenApiParameter("limit", int, description="1 to 200; 50 when left out."),
-        OpenApiParameter("cursor", str, description="Where a page begins; take it from `next`."),
+        OpenApiParameter("limit", int, description="1 to 200; default 50."),
+        OpenApiParameter("cursor", str, description="The position after which a page starts; take it from `next`."),
         OpenApiParameter("type", str, enum=[value for value in EventType.values if value != EventType.FLASH_SUCCESS]),
         OpenApiParameter("model", str),
         OpenApiParameter("version", str),
@@ -201,14 +201,14 @@ FAILURES = extend_schema(
         OpenApiParameter("connected", str, enum=["0", "1"]),
         OpenApiParameter("window", str, enum=list(WINDOWS)),
         OpenApiParameter("since", str, description="ISO 8601, UTC."),
-        OpenApiParameter("until", str, description="ISO 8601, UTC; not included."),
+        OpenApiParameter("until", str, description="ISO 8601, UTC; exclusive."),
         OpenApiParameter("session", str),
         OpenApiParameter("group", str, description="The fingerprint of a failure group."),
-        OpenApiParameter("released", str, enum=["1"], description="Leave out the versions `dev` and `unknown`."),
+        OpenApiParameter("released", str, enum=["1"], description="Exclude the versions `dev` and `unknown`."),
         OpenApiParameter(
             "q",
             str,
-            description="Text in the message, error, stack, session, model or version; or a session or an event's id.",
+            description="Text in the message, error, stack, session, model or version; or a session or event id.",
         ),
     ],
     responses={

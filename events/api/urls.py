@@ -2,7 +2,7 @@ from django.urls import re_path
 
 from events.api.views import EventViewSet, FailureViewSet, FlashCountViewSet, HealthViewSet, MetricsViewSet
 
-# Routes that anyone may call. Each answers with and without a trailing slash: a redirect would lose a body.
+# Public routes. Each accepts a trailing slash: a redirect would lose the body of a request.
 public_urlpatterns = [
     re_path(r"^event/?$", EventViewSet.as_view({"post": "create"}), name="event"),
     re_path(r"^event/batch/?$", EventViewSet.as_view({"post": "batch"}), name="event-batch"),

@@ -1,4 +1,4 @@
-"""The routes of the product: `/event`, the metrics, the failures, the site's health."""
+"""Views of the API: `/event`, metrics, failures and health checks."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,22 +25,22 @@ from events.rows import EventRow
 
 
 class PublicViewSet(ViewSet):
-    """A route that anyone may call: no cookie is looked at, any `Accept` gets JSON."""
+    """A public route: it reads no cookie, and any `Accept` gets JSON."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Skip DRF's own request, negotiation, authentication and throttling: the guards do what is needed."""
+        """Call the handler directly. The guards replace DRF's negotiation, authentication and throttling."""
         method = request.method or ""
-        answer_to = getattr(self, method.lower(), None) if method.lower() in self.http_method_names else None
+        handler = getattr(self, method.lower(), None) if method.lower() in self.http_method_names else None
         try:
             self.initial(request)
-            if answer_to is None:
+            if handler is None:
                 raise MethodNotAllowed(method)
-            return answer_to(request)
+            return handler(request)
         except Exception as error:
             return self.handle_exception(error)
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """Raise what refuses a request whatever its method."""
+        """Refuse a request before its method is checked. Subclasses override this."""
 
     def handle_exception(self, error: Exception) -> Any:
         response = exception_handler(error, {})
@@ -51,7 +51,7 @@ class PublicViewSet(ViewSet):
         return response
 
     def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Say which methods there are, in `Allow`: DRF's own answer wants the negotiation that is skipped."""
+        """List the methods in `Allow`. DRF's own response needs content negotiation."""
         return answer(200, {"ok": True}, headers={"Allow": self._allowed()})
 
     def _allowed(self) -> str:
@@ -59,7 +59,7 @@ class PublicViewSet(ViewSet):
 
 
 class IngestViewSet(PublicViewSet):
-    """A route that brings events: what it refuses is counted by reason."""
+    """A route that receives events. It counts each refusal by reason."""
 
     def handle_exception(self, error: Exception) -> Any:
         outcome = outcome_of(error)
@@ -69,15 +69,15 @@ class IngestViewSet(PublicViewSet):
 
 
 def note_refusal(outcome: str) -> None:
-    """Count a refusal; now and then the count is written though no event takes it along."""
+    """Count a refusal. Write the counts to the database when they are due, even without an event."""
     refusals.note(outcome, clock.now_ms())
-    if outcome != refusals.Outcome.STORAGE and refusals.are_due():  # the database is away as it is
-        with suppress(writer.StorageUnavailable):  # the count waits in memory for the next try
+    if outcome != refusals.Outcome.STORAGE and refusals.are_due():  # a write would fail now
+        with suppress(writer.StorageUnavailable):  # the counts stay in memory until the next try
             writer.flush_refusals()
 
 
 def check_ingest(request: HttpRequest, rate: guards.Rate) -> None:
-    """Raise Refused, or StorageUnavailable, unless the request may bring events."""
+    """Check whether the request may send events. Raises Refused or StorageUnavailable."""
     guards.check_origin(request)
     guards.check_rate(request, rate)
     guards.check_media_type(request)
@@ -87,12 +87,12 @@ def check_ingest(request: HttpRequest, rate: guards.Rate) -> None:
 
 
 def fit_to_disk(events: list[EventRow]) -> list[EventRow]:
-    """Return the events as they are stored: while there is little free disk, without their long texts."""
+    """Return the events to store: without stack and log lines while the disk is nearly full."""
     return events if disk.room() is Room.ENOUGH else [rows.without_long_texts(event) for event in events]
 
 
 def count_stored(request: HttpRequest, stored: Sequence[EventRow]) -> None:
-    """Count rows that were stored against their client's bytes; one event can be a row in two tables."""
+    """Add stored rows to the daily bytes of their client. One event can be a row in two tables."""
     if not stored:
         return
     received_at_ms = stored[0].received_at_ms
@@ -103,7 +103,7 @@ def count_stored(request: HttpRequest, stored: Sequence[EventRow]) -> None:
 
 
 class EventViewSet(IngestViewSet):
-    """The one door of new events."""
+    """The ingest routes."""
 
     @schema.EVENT
     def create(self, request: HttpRequest) -> HttpResponse:
@@ -134,10 +134,10 @@ class EventViewSet(IngestViewSet):
                 results.append({"ok": False, "fields": error.fields})
         events = fit_to_disk(events)
         outcomes = writer.record_many(events)
-        added = [event for event, of in zip(events, outcomes, strict=True) if of.stored or of.filled_in]
+        added = [event for event, outcome in zip(events, outcomes, strict=True) if outcome.stored or outcome.filled_in]
         count_stored(request, added)
-        told = iter(outcomes)
-        return answer(200, {"ok": True, "results": [result or _as_json(next(told)) for result in results]})
+        remaining = iter(outcomes)
+        return answer(200, {"ok": True, "results": [result or _as_json(next(remaining)) for result in results]})
 
 
 def _as_json(outcome: writer.Outcome) -> dict[str, Any]:
@@ -172,23 +172,23 @@ WRONG_TOKENS = attempts.Limit("address", 20, 900)
 
 
 def has_admin_token(request: HttpRequest) -> bool:
-    """Tell whether a request has ADMIN_TOKEN. A wrong token is counted; past the limit of an address none is taken."""
+    """Return whether a request has ADMIN_TOKEN. Raises Refused when its address sent too many wrong tokens."""
     if not settings.ADMIN_TOKEN or not guards.bearer(request):
         return False
-    wrong = attempts.counter("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
+    counter = attempts.counter("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
     is_right = guards.is_admin_token(request)
     if not is_right:
         note_refusal(refusals.Outcome.ADMIN_TOKEN)
-    # The answer past the limit is the same for a right token, so it confirms no guess.
-    before = wrong.read() if is_right else wrong.add() - 1
-    if before >= WRONG_TOKENS.attempts:
-        headers = {"Retry-After": str(wrong.seconds_left)}
+    # Over the limit the response is the same for the right token, so it confirms no guess.
+    previous = counter.read() if is_right else counter.add() - 1
+    if previous >= WRONG_TOKENS.attempts:
+        headers = {"Retry-After": str(counter.seconds_left)}
         raise guards.Refused(429, "Too many wrong tokens", refusals.Outcome.ADMIN_TOKEN, headers)
     return is_right
 
 
 class AdminTokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer ADMIN_TOKEN`, which may read as staff do."""
+    """`Authorization: Bearer ADMIN_TOKEN`, with the read permissions of staff."""
 
     def authenticate(self, request: Request) -> tuple[None, str] | None:
         return (None, "admin-token") if has_admin_token(request._request) else None
@@ -206,18 +206,18 @@ class MayRead(BasePermission):
 
 
 class StaffViewSet(ViewSet):
-    """A read for staff: a staff session with the right, or ADMIN_TOKEN; anyone else gets 401."""
+    """A read for staff: requires a staff session with permission to view events, or ADMIN_TOKEN. Others get 401."""
 
     authentication_classes = [AdminTokenAuthentication, SessionAuthentication]
     permission_classes = [MayRead]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Skip content negotiation, which comes before the question who asks: any `Accept` gets JSON."""
+        """Check authentication and permissions, without content negotiation: any `Accept` gets JSON."""
         self.perform_authentication(request)
         self.check_permissions(request)
 
     def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Say which methods there are, in `Allow`."""
+        """List the methods in `Allow`."""
         return answer(200, {"ok": True})
 
     def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
