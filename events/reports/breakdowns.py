@@ -1,7 +1,7 @@
-"""What the failures of one group have in common that flashes in general have not.
+"""Compares the failures of one group with all flashes, by model, version, mode and connection.
 
-A flash is one that went well or failed: `flash_success` and `flash_error`. The group's shares are over all time,
-those of all flashes over the days since the group was first seen, UTC, by our clock.
+A flash is a `flash_success` or a `flash_error`. The group's shares cover all time. The shares of all flashes cover the
+UTC days since the group was first seen, by our clock.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from events.counting.buckets import DAY_MS
 from events.models import EventType, Facet, FailureGroup, GroupHour, GroupShare, HourlyRollup, ModeRollup
 
 FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)
-# What is told as a sentence: a name that many of these have, and far fewer flashes.
+# A striking name: common in the group, and much rarer among all flashes. The page shows it as a sentence.
 _STRIKING_SHARE = 0.15
 _STRIKING_RATIO = 2.0
 _STRIKING_EVENTS = 5
 
 
 class Part(NamedTuple):
-    """One name of a facet: how many of the group's failures have it, and both shares, 0 to 1.
+    """One value of a facet: its failures in the group, and its share of the group and of all flashes (0 to 1).
 
-    `of_flashes` is None when there was no flash at all to compare with.
+    `of_flashes` is None without any flash to compare with.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 
 def parts(group: FailureGroup, now_ms: int) -> dict[str, list[Part]]:
-    """Return a group, read by `ranking.seen_until`, by each facet, the commonest names first.
+    """Return the parts of the group by facet, largest first. The group comes from `ranking.seen_until`.
 
     Source: GroupShare, HourlyRollup, ModeRollup.
     """
@@ -51,13 +51,13 @@ def parts(group: FailureGroup, now_ms: int) -> dict[str, list[Part]]:
     rows = GroupShare.objects.filter(fingerprint=group.pk).order_by("-accepted", "name")
     for facet, name, accepted in rows.values_list("facet", "name", "accepted"):
         shares[facet].append((name, accepted))
-    return {facet: list(_compared(found, flashes[facet])) for facet, found in shares.items()}
+    return {facet: list(_compared(counts, flashes[facet])) for facet, counts in shares.items()}
 
 
 def hours(fingerprint: str, start_ms: int, end_ms: int, step_ms: int) -> list[int]:
-    """Return the group's failures of each step of [start_ms, end_ms), oldest first, quiet ones with zeros.
+    """Return the group's failures per step of [start_ms, end_ms), oldest first. Steps without failures hold zeros.
 
-    `step_ms` is whole hours. Source: GroupHour.
+    `step_ms` is a multiple of one hour. Source: GroupHour.
     """
     counts = [0] * ((end_ms - start_ms) // step_ms)
     rows = GroupHour.objects.filter(fingerprint=fingerprint, hour_ms__gte=start_ms, hour_ms__lt=end_ms)
@@ -66,10 +66,11 @@ def hours(fingerprint: str, start_ms: int, end_ms: int, step_ms: int) -> list[in
     return counts
 
 
-def _compared(found: list[tuple[str, int]], flashes: dict[str, int]) -> Iterable[Part]:
-    in_group, in_all = sum(events for _, events in found), sum(flashes.values())
-    for name, events in found:
-        yield Part(name, events, events / in_group, flashes.get(name, 0) / in_all if in_all else None)
+def _compared(counts: list[tuple[str, int]], flashes: dict[str, int]) -> Iterable[Part]:
+    group_total, flash_total = sum(events for _, events in counts), sum(flashes.values())
+    for name, events in counts:
+        of_flashes = flashes.get(name, 0) / flash_total if flash_total else None
+        yield Part(name, events, events / group_total, of_flashes)
 
 
 def _flashes(start_ms: int, end_ms: int) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""The texts of one event as a page shows them: a stack, log lines and metadata, the long ones folded."""
+"""The long texts of one event for its page: stack, log lines and metadata. Long ones are folded."""
 
 import json
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ FOLD_AFTER = 25
 
 
 class Texts(NamedTuple):
-    """The parts of one event that its page shows as blocks; `as_json` is all of it."""
+    """The text blocks of an event page. `as_json` is the whole event."""
 
     stack: "Lines"
     log_lines: "Lines"
@@ -29,7 +29,7 @@ def of(event: Event) -> Texts:
 
 
 class Lines(NamedTuple):
-    """Text in two parts, one of which is folded when there is much of it: a stack's end, a log's beginning."""
+    """Lines in two parts. The page folds the end of a long stack and the beginning of a long log."""
 
     early: list[str]
     late: list[str]

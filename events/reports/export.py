@@ -1,8 +1,8 @@
-"""Lists as CSV, for programs: streamed, in constant memory. `spreadsheets` writes the same lists for people.
+"""CSV exports for programs, streamed in constant memory. `spreadsheets` writes the same lists as XLSX for people.
 
-The format is versioned in the header: for events the first cell is `telemetry_export_v2_id`, so a reader knows
-before the first row what the columns are. A change of columns makes it `v2`. Text is UTF-8 with a byte order mark;
-times are UTC. A cell that a spreadsheet would run as a formula begins with an apostrophe.
+The first cell of the header contains the format's version: `telemetry_export_v2_id` for events. A change of the columns
+increments it. Text is UTF-8 with a byte order mark. Times are UTC. A leading apostrophe keeps spreadsheets from running
+a cell as a formula.
 """
 
 import csv
@@ -39,26 +39,26 @@ COLUMNS = (
     "correction",
 )
 ENDED_EARLY = "(the export ended early: the database did not answer; export again)"
-_RUNS = frozenset("=+-@\t\r\n")
+_FORMULA_STARTS = frozenset("=+-@\t\r\n")
 
 
 class Format(NamedTuple):
-    """The header of a file, and which of its columns come as epoch milliseconds and go as ISO 8601, UTC."""
+    """The header of a file. `moments` are columns in epoch milliseconds, exported as ISO 8601 in UTC."""
 
     header: tuple[str, ...]
     moments: tuple[int, ...]
-    times: tuple[int, ...] = ()  # come as ISO 8601, UTC
+    times: tuple[int, ...] = ()  # columns that are ISO 8601 in UTC already
 
 
-# `void` is the number of the correction that made a success void; empty where the event counts.
+# `void` is the number of the correction that voided a success, else empty.
 EVENTS = Format(("telemetry_export_v2_id", "received_at", *COLUMNS[2:-1], "void"), moments=(1,), times=(2,))
 GROUPS = Format(("telemetry_groups_v1_fingerprint", *ranking.EXPORTED[1:]), moments=(1, 2))
 
 
 def as_csv(chunks: Iterable[list[tuple[Any, ...]]], form: Format) -> Iterator[bytes]:
-    """Yield the file, chunk by chunk. Shape: tuples in the order of the header.
+    """Yield the file in chunks. Shape: tuples in the order of the header.
 
-    The answer has begun when a chunk fails, so the last line of such a file says that it is not whole.
+    When a chunk fails, the response has already started. The last line of the file then says that it is incomplete.
     """
     yield b"\xef\xbb\xbf"
     yield _lines([form.header])
@@ -71,13 +71,13 @@ def as_csv(chunks: Iterable[list[tuple[Any, ...]]], form: Format) -> Iterator[by
 
 
 def note_export(user: Any, what: str, *, at: datetime) -> None:
-    """Keep who exported what: in the audit log, and as a line in the log."""
+    """Record who exported what, in the audit log and in the server log."""
     audit.note(AuditKind.EXPORT, f"Exported {what}", who=user.get_username(), at=at)
     logger.info("%s exported %s", user.get_username(), what)
 
 
 def _cells(row: tuple[Any, ...], moments: tuple[int, ...]) -> list[Any]:
-    cells = ["'" + cell if type(cell) is str and cell[:1] in _RUNS else cell for cell in row]
+    cells = ["'" + cell if type(cell) is str and cell[:1] in _FORMULA_STARTS else cell for cell in row]
     for column in moments:
         cells[column] = clock.iso(row[column])
     return cells
@@ -85,5 +85,5 @@ def _cells(row: tuple[Any, ...], moments: tuple[int, ...]) -> list[Any]:
 
 def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
     buffer = io.StringIO()
-    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(rows)  # not everywhere is the comma the separator
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(rows)  # some locales use another separator
     return buffer.getvalue().encode()

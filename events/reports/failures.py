@@ -1,4 +1,4 @@
-"""Reads of events as lists, newest first and always bounded: no count, no offset, no scan without an end."""
+"""Lists of events, newest first, with keyset pagination and bounded searches. No count, no offset, no full scan."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from events.counting.releases import NO_RELEASES
 from events.models import Event
 from events.querysets import EventQuerySet
 
-# How many rows one request looks at for a filter that no index serves; then it says how far it got.
+# The most rows that one request scans for a filter without an index. The page then shows how far it searched.
 SEARCH_ROWS = 20_000
 
 
 class EventCursor(NamedTuple):
-    """A place between two rows of `newest_first()`: everything after this event."""
+    """Keyset cursor of `newest_first()`: the page starts after this event."""
 
     received_at_ms: int
     event_id: str
@@ -24,19 +24,19 @@ class EventCursor(NamedTuple):
 
     @classmethod
     def parse(cls, raw: str) -> "EventCursor":
-        """Read what `str()` wrote; raises ValueError."""
+        """Parse the output of `str()`. Raises ValueError."""
         received_at_ms, _, event_id = raw.partition(".")
         if not received_at_ms.isascii() or not received_at_ms.isdigit() or len(received_at_ms) > 15 or not event_id:
-            raise ValueError("not a position")
+            raise ValueError("not a cursor")
         return cls(int(received_at_ms), event_id)
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a reader asks for; None is "any". `since_ms` and `until_ms` are half-open, by our clock.
+    """Filters of events; None means any. [since_ms, until_ms) is by our clock.
 
-    `text` stands anywhere in what an event tells; `name` is the id of an event or of a session. `released`
-    leaves out the versions that are no release.
+    `text` matches anywhere in the texts of an event. `name` is the id of an event or of a session. `released` excludes
+    the versions that are no releases.
     """
 
     failures_only: bool = True
@@ -77,23 +77,23 @@ class Criteria:
         return events.mentioning(self.text) if self.text else events
 
     def resolved(self) -> "Criteria":
-        """Return the same criteria, with a text that someone pasted taken as the id or session that it is."""
+        """Return the same criteria, with a `text` that is the id of an event or session moved to `name`."""
         if self.text is None or not Event.objects.named(self.text).exists():
             return self
         return replace(self, text=None, name=self.text)
 
     @property
     def is_indexed(self) -> bool:
-        """Whether an index alone finds the rows, so that a search needs no other bound."""
-        others = (self.model, self.app_version, self.write_mode, self.connected, self.text, self.released or None)
-        by_key = (self.session_id, self.name)  # a handful of rows; a group may hold any number
-        return any(value is not None for value in by_key) or all(value is None for value in others)
+        """Whether an index alone selects the rows, so that the search needs no bound."""
+        unindexed = (self.model, self.app_version, self.write_mode, self.connected, self.text, self.released or None)
+        by_key = (self.session_id, self.name)  # few rows each; a group can have any number
+        return any(value is not None for value in by_key) or all(value is None for value in unindexed)
 
 
 class EventPage(NamedTuple):
-    """`older` is where the next page begins, None at the end.
+    """`older` is the cursor of the next page, None at the end.
 
-    `searched_to_ms` is set when the search ended at its bound and not because the page was full.
+    `searched_to_ms` is set when the search reached its bound before the page was full.
     """
 
     events: list[Event]
@@ -102,10 +102,9 @@ class EventPage(NamedTuple):
 
 
 def page(criteria: Criteria, *, limit: int, after: EventCursor | None = None) -> EventPage:
-    """Return up to `limit` events that meet the criteria, newest first, after a position.
+    """Return up to `limit` events that match the criteria, newest first, after a cursor.
 
-    A page may hold fewer and still have an `older` one: a filter that no index serves looks at
-    SEARCH_ROWS rows at a time.
+    A page may have fewer events and still a next page: without an index, each request scans SEARCH_ROWS rows.
     """
     criteria = criteria.resolved()
     selected, bound = _bounded(criteria, after)
@@ -117,39 +116,39 @@ def page(criteria: Criteria, *, limit: int, after: EventCursor | None = None) ->
 
 
 def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield every event that meets the criteria as a tuple of columns, newest first, `size` at a time.
+    """Yield every event that matches the criteria as a tuple of columns, newest first, in chunks of `size`.
 
-    Each step is a query of its own, so that no snapshot is held open however slowly the reader takes them.
+    Each chunk is a separate query, so that a slow reader keeps no transaction open.
     """
     criteria = criteria.resolved()
     after: EventCursor | None = None
     while True:
         selected, bound = _bounded(criteria, after)
-        found = list(selected.values_list("received_at_ms", "id", *columns)[:size])
-        if found:
-            yield [row[2:] for row in found]
-        after = EventCursor(*found[-1][:2]) if len(found) == size else bound
+        chunk = list(selected.values_list("received_at_ms", "id", *columns)[:size])
+        if chunk:
+            yield [row[2:] for row in chunk]
+        after = EventCursor(*chunk[-1][:2]) if len(chunk) == size else bound
         if after is None:
             return
 
 
 def named(text: str) -> list[Event]:
-    """Return the event with this id, or the newest two of the session with this name; most texts name neither."""
+    """Return the event with this id, or the newest two events of the session with this id."""
     return list(Event.objects.named(text).newest_first()[:2])
 
 
 def neighbours(event: Event) -> tuple[Event | None, Event | None]:
-    """Return the events just newer and just older than this one, among failures if it is one."""
+    """Return the next newer and the next older event. For a failure, return failures only."""
     events = Event.objects.all() if event.event_type == "flash_success" else Event.objects.failures()
     newer = events.newer_than(event.received_at_ms, event.id).order_by("received_at_ms", "id").first()
     return newer, events.newest_first().older_than(event.received_at_ms, event.id).first()
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """Return the plan's columns by name, log lines and metadata parsed; what is no JSON stays text."""
+    """Return the public columns by name, with log lines and metadata parsed. Invalid JSON stays text."""
     columns = {field.attname: getattr(event, field.attname) for field in Event._meta.concrete_fields}
-    for ours in ("source", "fingerprint", "correction"):
-        del columns[ours]
+    for internal in ("source", "fingerprint", "correction"):
+        del columns[internal]
     return columns | {
         "log_lines_json": _parsed(event.log_lines_json),
         "metadata_json": _parsed(event.metadata_json),
@@ -164,7 +163,7 @@ def _parsed(text: str) -> Any:
 
 
 def _bounded(criteria: Criteria, after: EventCursor | None) -> tuple[EventQuerySet[Event], EventCursor | None]:
-    """Return what meets the criteria after a position, and how far this goes where no index leads."""
+    """Return the matching events after a cursor, and the bound of the search if no index serves it."""
     events = criteria.select()
     if after is not None:
         events = events.older_than(*after)
@@ -175,8 +174,8 @@ def _bounded(criteria: Criteria, after: EventCursor | None) -> tuple[EventQueryS
 
 
 def _search_bound(criteria: Criteria, after: EventCursor | None) -> EventCursor | None:
-    """Return the last of the next SEARCH_ROWS rows that an index finds, None when there are fewer."""
-    wide = Criteria(
+    """Return the cursor of the last of the next SEARCH_ROWS rows that an index selects, None if there are fewer."""
+    indexed = Criteria(
         failures_only=criteria.failures_only,
         event_type=criteria.event_type,
         fingerprint=criteria.fingerprint,
@@ -184,6 +183,6 @@ def _search_bound(criteria: Criteria, after: EventCursor | None) -> EventCursor 
         until_ms=criteria.until_ms,
     ).select()
     if after is not None:
-        wide = wide.older_than(*after)
-    last = wide.values_list("received_at_ms", "id")[SEARCH_ROWS - 1 : SEARCH_ROWS]
+        indexed = indexed.older_than(*after)
+    last = indexed.values_list("received_at_ms", "id")[SEARCH_ROWS - 1 : SEARCH_ROWS]
     return EventCursor(*last[0]) if last else None

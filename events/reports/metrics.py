@@ -1,7 +1,7 @@
-"""Reads of rollups: every figure that the site shows, never a count over events.
+"""Figures from rollups. Nothing here counts events row by row.
 
-Days and hours are UTC, by our clock. A failure is any event that is no `flash_success`; the failure rate is
-failures among all events, 0 to 1, None when there is no event.
+Days and hours are UTC, by our clock. A failure is any event except `flash_success`. The failure rate is failures
+divided by events (0 to 1), and None without events.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ MAX_MS = 400_000 * DAY_MS  # beyond year 3000
 
 
 class FlashCount(NamedTuple):
-    """The public count and what it is made of."""
+    """The public count and its two parts."""
 
     baseline: int
     accepted: int
@@ -44,7 +44,7 @@ class FlashCount(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """What came of one model, version or anything else that splits events."""
+    """The events of one model or one version."""
 
     name: str
     successes: int
@@ -60,12 +60,12 @@ class Slice(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of the failure rate; without an event it could be anything."""
+        """Return the 95 % interval of the failure rate, (0, 1) without events."""
         return failure_rate_interval(self.successes, self.failures) or (0.0, 1.0)
 
 
 class Cell(NamedTuple):
-    """What came of one type, model and version."""
+    """The events of one type, model and version."""
 
     event_type: str
     model: str
@@ -78,7 +78,7 @@ class Cell(NamedTuple):
 
 
 class TimeBucket(NamedTuple):
-    """One step of a time series; `counts` has every event type."""
+    """One step of a time series. `counts` contains every event type."""
 
     start_ms: int
     counts: dict[str, int]
@@ -97,16 +97,16 @@ def failure_rate(successes: int, failures: int) -> float | None:
 
 
 def failure_rate_interval(successes: int, failures: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of the failure rate, None without an event.
+    """Return the 95 % interval of the failure rate, None without events.
 
-    Its lower end is what to rank by: then 1 of 2, which may be chance, doesn't outrank 40 of 900. It is Wilson's
-    interval with the correction for continuity; without it the interval of so few is too narrow for that.
+    Rank by its lower bound: then 1 of 2, which may be chance, does not outrank 40 of 900. This is Wilson's interval
+    with continuity correction. Without the correction, the interval of few events is too narrow for such a ranking.
     """
     events = successes + failures
-    return (_least_rate(failures, events), 1 - _least_rate(successes, events)) if events else None
+    return (_lower_bound(failures, events), 1 - _lower_bound(successes, events)) if events else None
 
 
-def _least_rate(hits: int, events: int) -> float:
+def _lower_bound(hits: int, events: int) -> float:
     if not hits:
         return 0.0
     rate, z = hits / events, 1.96
@@ -115,9 +115,9 @@ def _least_rate(hits: int, events: int) -> float:
 
 
 def flash_count() -> FlashCount:
-    """Return the public count: one row, whatever the number of events. Source: LifetimeTotal.
+    """Return the public count from one row. Source: LifetimeTotal.
 
-    In SQL, since to build the query would take the ORM four times as long as to answer it.
+    Raw SQL: the ORM takes four times as long to build the query as the database takes to run it.
     """
     with connection.cursor() as cursor:
         cursor.execute(_FLASH_COUNT, [SUCCESS])
@@ -129,16 +129,16 @@ _FLASH_COUNT = f"SELECT baseline, accepted FROM {LifetimeTotal._meta.db_table} W
 
 
 class LifetimeFigures(NamedTuple):
-    """The public count, and when the newest event came in, by our clock; None before the first."""
+    """The public count, and when the newest event was received, by our clock. None without events."""
 
     flashes: FlashCount
     last_received_at_ms: int | None
 
 
 def lifetime_figures(now_ms: int) -> LifetimeFigures:
-    """Return what the lifetime totals say, in one read. Source: LifetimeTotal.
+    """Return the public count and the time of the newest event. Source: LifetimeTotal.
 
-    Where the newest event came under a clock that was ahead, the newest one up to now is read from the events.
+    A stored time in the future comes from a wrong clock. Read the newest event up to `now_ms` instead.
     """
     rows = LifetimeTotal.objects.values_list("event_type", "baseline", "accepted", "last_received_at_ms")
     count, last_ms = FlashCount(0, 0), 0
@@ -162,20 +162,20 @@ def day_start_ms(day: date) -> int:
 
 
 def last_days(days: int, today: date) -> tuple[int, int]:
-    """Return [start, end) in epoch milliseconds of the `days` UTC days that end with today."""
+    """Return [start, end) in epoch milliseconds of the last `days` UTC days, including today."""
     return day_start_ms(today - timedelta(days=days - 1)), day_start_ms(today + timedelta(days=1))
 
 
 def count(criteria: Criteria) -> int | None:
-    """Return how many events that meet the criteria were ever accepted, None where no rollup knows.
+    """Return how many events that match the criteria were ever accepted, None when the rollups cannot answer.
 
-    What rollups know: type, model, version, whole hours, a failure group by itself; no names where some of them
-    stand under `(other)`. Source: HourlyRollup, FailureGroup.
+    Rollups have type, model, version and whole hours, or one failure group alone. They cannot answer for a name when
+    `(other)` contains events that may have it. Source: HourlyRollup, FailureGroup.
     """
     group = Criteria(failures_only=criteria.failures_only, fingerprint=criteria.fingerprint)
     if criteria.fingerprint is not None and criteria == group:
         return FailureGroup.objects.filter(pk=criteria.fingerprint).values_list("accepted", flat=True).first() or 0
-    known = replace(
+    answerable = replace(
         Criteria(),
         **{
             name: getattr(criteria, name)
@@ -183,43 +183,43 @@ def count(criteria: Criteria) -> int | None:
         },
     )
     bounds = (criteria.since_ms or 0, criteria.until_ms or MAX_MS)
-    if criteria != known or any(moment % HOUR_MS for moment in bounds):
+    if criteria != answerable or any(moment % HOUR_MS for moment in bounds):
         return None
     rows = _rollups(*bounds)
     if criteria.event_type is not None:
         rows = rows.filter(event_type=criteria.event_type)
     if criteria.failures_only:
         rows = rows.exclude(event_type=SUCCESS)
-    asked, unnamed = Q(), Q(pk__in=[])
+    matching, unnamed = Q(), Q(pk__in=[])
     if criteria.model is not None:
-        asked, unnamed = Q(model=criteria.model), Q(model=OTHER)
+        matching, unnamed = Q(model=criteria.model), Q(model=OTHER)
     if criteria.app_version is not None:
-        asked &= Q(app_version=criteria.app_version)
+        matching &= Q(app_version=criteria.app_version)
     if criteria.released:
-        asked &= ~Q(app_version__in=NO_RELEASES)
+        matching &= ~Q(app_version__in=NO_RELEASES)
     if criteria.app_version is not None or criteria.released:
         unnamed |= Q(app_version=OTHER)
-    found = rows.aggregate(total=Sum("accepted", filter=asked), unnamed=Sum("accepted", filter=unnamed))
-    return None if found["unnamed"] else found["total"] or 0
+    totals = rows.aggregate(total=Sum("accepted", filter=matching), unnamed=Sum("accepted", filter=unnamed))
+    return None if totals["unnamed"] else totals["total"] or 0
 
 
 def totals_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dict[str, int]:
-    """Return the events of each type in [start_ms, end_ms), zeros included. Source: HourlyRollup."""
+    """Return the number of events per type in [start_ms, end_ms), including zeros. Source: HourlyRollup."""
     sums = _rollups(start_ms, end_ms, released=released).values_list("event_type").annotate(total=Sum("accepted"))
     return dict.fromkeys(EventType.values, 0) | dict(sums)
 
 
 def cells(start_ms: int, end_ms: int) -> list[Cell]:
-    """Return the events of each type, model and version in [start_ms, end_ms), in one read.
+    """Return the number of events per type, model and version in [start_ms, end_ms), in one query.
 
-    Past 50 models or 200 versions a day the rest of that day stands under `(other)`. Source: HourlyRollup.
+    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: HourlyRollup.
     """
     rows = _rollups(start_ms, end_ms).values_list("event_type", "model", "app_version")
     return [Cell(*row) for row in rows.annotate(total=Sum("accepted"))]
 
 
 def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
-    """Return successes and failures of each `model` or `app_version` of the cells, the most events first."""
+    """Return the successes and failures per `model` or `app_version`, the most events first."""
     names: dict[str, list[int]] = {}
     for cell in cells:
         names.setdefault(getattr(cell, column), [0, 0])[cell.event_type != SUCCESS] += cell.events
@@ -228,18 +228,18 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
 
 
 def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[TimeBucket]:
-    """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first, quiet ones with zeros.
+    """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first. Empty buckets hold zeros.
 
-    Source: HourlyRollup; of days ModeRollup, which has far fewer rows.
+    Source: HourlyRollup; for days ModeRollup, which has far fewer rows.
     """
     step = BUCKETS[bucket]
     series = [TimeBucket(start, dict.fromkeys(EventType.values, 0)) for start in range(start_ms, end_ms, step)]
     if bucket == "hour":
         rows = _by_type(_rollups(start_ms, end_ms, released=released), F("hour_ms"))
     else:
-        # What is no release is read first: an event that comes between the reads may be missing in it, never more.
+        # Read the versions to subtract first: an event stored between the two reads must not be subtracted alone.
         unreleased = _rollups(start_ms, end_ms).filter(app_version__in=NO_RELEASES)
-        day_ms = F("hour_ms") - F("hour_ms") % DAY_MS  # the function `Mod` is a float on SQLite
+        day_ms = F("hour_ms") - F("hour_ms") % DAY_MS  # `Mod` returns a float on SQLite
         rows = [(day, name, -total) for day, name, total in _by_type(unreleased, day_ms)] if released else []
         rows += _by_type(ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms), F("day_ms"))
     for start, event_type, total in rows:
@@ -257,7 +257,7 @@ def names(column: str, start_ms: int, end_ms: int) -> list[str]:
 
 
 def tallies(start: date, end: date) -> dict[str, int]:
-    """Return what ended without a stored event on the days of [start, end), by outcome. Source: IngestTally."""
+    """Return the counts of the ingest outcomes on the days of [start, end). Source: IngestTally."""
     rows = IngestTally.objects.filter(seen_on__gte=start, seen_on__lt=end)
     return dict(rows.values_list("outcome").annotate(total=Sum("count")).order_by("outcome"))
 
@@ -265,9 +265,9 @@ def tallies(start: date, end: date) -> dict[str, int]:
 def summary(days: int, today: date) -> dict[str, Any]:
     """Return the figures of `GET /metrics/summary`."""
     start_ms, end_ms = last_days(days, today)
-    came = cells(start_ms, end_ms)
+    all_cells = cells(start_ms, end_ms)
     by_type = dict.fromkeys(EventType.values, 0)
-    for cell in came:
+    for cell in all_cells:
         by_type[cell.event_type] += cell.events
     successes = by_type[SUCCESS]
     failures = sum(by_type.values()) - successes
@@ -278,8 +278,8 @@ def summary(days: int, today: date) -> dict[str, Any]:
         "totals": {"events": successes + failures, "successes": successes, "failures": failures},
         "failure_rate": _rounded(failure_rate(successes, failures)),
         "by_type": by_type,
-        "by_model": list(_as_json(came, "model")),
-        "by_version": list(_as_json(came, "app_version")),
+        "by_model": list(_as_json(all_cells, "model")),
+        "by_version": list(_as_json(all_cells, "app_version")),
     }
 
 

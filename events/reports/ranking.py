@@ -1,4 +1,4 @@
-"""Lists of failure groups: filtered, sorted by any column, in keyset pages, with what each row shows beside."""
+"""Lists of failure groups: filters, sorting by any column, keyset pagination, and the figures of each row."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 from events.querysets import FailureGroupQuerySet
 
-# What a list can be sorted by, each with an index; `day`, the last 24 hours, is a sum over GroupHour's.
+# The sort columns. Each has an index, except `day`: the last 24 hours are a sum over GroupHour.
 COLUMNS = {
     "title": "title",
     "type": "event_type",
@@ -26,14 +26,14 @@ COLUMNS = {
     "status": "status",
 }
 TEXT_COLUMNS = ("title", "type", "status")
-# Under which name `seen_until` adds each moment.
+# The names of the annotations that `seen_until` adds for these columns.
 MOMENTS = {"first_seen_ms": "first_ms", "last_seen_ms": "last_ms", "regressed_at_ms": "regressed_ms"}
 LINE_DAYS = 30
 NAMES_SHOWN = 3
 
 
 class GroupCursor(NamedTuple):
-    """A place between two rows of a sorted list: everything after this value and group."""
+    """Keyset cursor of a sorted list: the page starts after this value and group."""
 
     value: str
     fingerprint: str
@@ -43,7 +43,7 @@ class GroupCursor(NamedTuple):
 
     @classmethod
     def parse(cls, raw: str) -> "GroupCursor":
-        """Read what `str()` wrote; raises ValueError."""
+        """Parse the output of `str()`. Raises ValueError."""
         value, _, fingerprint = raw.rpartition(".")
         if not fingerprint or not raw.partition(".")[1]:
             raise ValueError("not a cursor")
@@ -52,10 +52,10 @@ class GroupCursor(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """Which groups, and in what order; None is "any". `status` may be `regression` too, an open group's mark.
+    """Filters and order of failure groups; None means any. `status` may also be `regression`, a kind of open group.
 
-    `sort` is one of COLUMNS, with a minus for the largest first. `now_ms` decides what is still muted, and
-    which 24 hours are the last.
+    `sort` is one of COLUMNS, with a minus sign for descending order. `now_ms` decides which groups are still muted, and
+    where the last 24 hours start.
     """
 
     now_ms: int
@@ -68,7 +68,7 @@ class Ranking:
     sort: str = "-last"
 
     def select(self) -> QuerySet[FailureGroup]:
-        """Return the groups in their order."""
+        """Return the matching groups in order."""
         groups: FailureGroupQuerySet[Any] = seen_until(self.now_ms).filter(is_status(self.status, self.now_ms))
         if self.event_type is not None:
             groups = groups.filter(event_type=self.event_type)
@@ -83,29 +83,31 @@ class Ranking:
             groups = groups.mentioning(self.text)
         if self._column == "last_day":
             groups = groups.annotate(last_day=_last_day(self.now_ms))
-        sign = "-" if self._falls else ""
+        sign = "-" if self._is_descending else ""
         return groups.order_by(f"{sign}{self._column}", f"{sign}fingerprint")
 
     def after(self, cursor: GroupCursor) -> QuerySet[FailureGroup]:
-        """Return what stands after a cursor; raises ValueError when the place is none of this order."""
-        return self.select().filter(_beyond(self._column, self._value(cursor), cursor.fingerprint, falls=self._falls))
+        """Return the groups after a cursor. Raises ValueError for a cursor of another order."""
+        return self.select().filter(
+            _beyond(self._column, self._value(cursor), cursor.fingerprint, is_descending=self._is_descending)
+        )
 
     def before(self, cursor: GroupCursor) -> QuerySet[FailureGroup]:
-        """Return what stands before a cursor, the nearest first."""
-        beyond = _beyond(self._column, self._value(cursor), cursor.fingerprint, falls=not self._falls)
+        """Return the groups before a cursor, the nearest first."""
+        beyond = _beyond(self._column, self._value(cursor), cursor.fingerprint, is_descending=not self._is_descending)
         return self.select().filter(beyond).reverse()
 
     def cursor_of(self, group: Any) -> GroupCursor:
-        """Return the place just after a group of this list."""
+        """Return the cursor whose page starts after this group."""
         return GroupCursor(str(getattr(group, self._column)), group.fingerprint)
 
     @property
-    def _falls(self) -> bool:
+    def _is_descending(self) -> bool:
         return self.sort.startswith("-")
 
     @cached_property
     def _column(self) -> str:
-        """Return what to sort by: a column with an index, unless moments of it lie in the future."""
+        """Return the column to sort by: the indexed one, unless some of its times are in the future."""
         column = COLUMNS[self.sort.lstrip("-")]
         if column in MOMENTS and FailureGroup.objects.filter(**{f"{column}__gt": self.now_ms}).exists():
             return MOMENTS[column]
@@ -116,7 +118,7 @@ class Ranking:
 
 
 class Row(NamedTuple):
-    """A group as the list shows it: the last 24 hours, failures of each of LINE_DAYS days, its commonest names."""
+    """A row of the list: a group, its failures in the last 24 hours and per day, and its most common names."""
 
     group: FailureGroup
     status: str
@@ -141,20 +143,20 @@ def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None) -> G
 
 
 def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
-    """Return the groups before and after this one in the list, whether or not it is still in it."""
-    placed = seen_until(ranking.now_ms).annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
-    cursor = ranking.cursor_of(placed)
+    """Return the groups before and after this one in the list, even when the filters exclude this one."""
+    annotated = seen_until(ranking.now_ms).annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
+    cursor = ranking.cursor_of(annotated)
     return ranking.before(cursor).first(), ranking.after(cursor).first()
 
 
 def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield every group of the list with its last 24 hours and names, `size` at a time, as tuples of EXPORTED."""
-    # Where a group stands may change while the file is written: one that fails is the last seen.
+    """Yield every group of the list as a tuple of EXPORTED, in chunks of `size`."""
+    # Read all keys first: a group that fails during the export would move to another position.
     keys = list(ranking.select().values_list("pk", flat=True))
     for start in range(0, len(keys), size):
-        some = keys[start : start + size]
-        groups = seen_until(ranking.now_ms).in_bulk(some)
-        yield [_exported(row) for row in _rows([groups[key] for key in some if key in groups], ranking.now_ms)]
+        chunk = keys[start : start + size]
+        groups = seen_until(ranking.now_ms).in_bulk(chunk)
+        yield [_exported(row) for row in _rows([groups[key] for key in chunk if key in groups], ranking.now_ms)]
 
 
 EXPORTED = (
@@ -173,10 +175,10 @@ def _exported(row: Row) -> tuple[Any, ...]:
 
 
 def seen_until(now_ms: int) -> FailureGroupQuerySet[FailureGroup]:
-    """Return every group, each with when it was first seen, last seen and open again: none of them after `now_ms`.
+    """Return every group, annotated with the times first seen, last seen and reopened, none of them after `now_ms`.
 
-    An event under a clock that was ahead, or one that an import dates so, is later. Then a group was last seen with
-    its newest event up to now. Where none is stored, the hours tell, and where they tell nothing, it is now.
+    A stored time can be in the future after a wrong clock or an import. The last time is then that of the newest stored
+    event up to `now_ms`, else of the newest hour with failures, else `now_ms`. The other times become `now_ms`.
     """
     events = Event.objects.filter(fingerprint=OuterRef("pk"), received_at_ms__lte=now_ms)
     hours = GroupHour.objects.filter(fingerprint=OuterRef("pk"), hour_ms__lte=now_ms).order_by("-hour_ms")
@@ -186,17 +188,17 @@ def seen_until(now_ms: int) -> FailureGroupQuerySet[FailureGroup]:
         Subquery(hours.values("hour_ms")[:1]),
         now,
     )
-    instead: dict[str, Expression] = {"first_seen_ms": now, "last_seen_ms": newest, "regressed_at_ms": now}
+    replacements: dict[str, Expression] = {"first_seen_ms": now, "last_seen_ms": newest, "regressed_at_ms": now}
     return FailureGroup.objects.annotate(
         **{
             MOMENTS[column]: Case(When(**{f"{column}__gt": now_ms}, then=moment), default=F(column))
-            for column, moment in instead.items()
+            for column, moment in replacements.items()
         }
     )
 
 
 def status_of(group: FailureGroup, now_ms: int) -> str:
-    """Return `open`, `regression`, `resolved` or `muted`: what the group is now, a mute that ended included."""
+    """Return the current status: `open`, `regression`, `resolved` or `muted`. An expired mute counts as open."""
     if group.status == GroupStatus.MUTED and (group.muted_until_ms or now_ms + 1) <= now_ms:
         return GroupStatus.OPEN.value
     if group.status == GroupStatus.OPEN and group.regressed_at_ms is not None:
@@ -205,12 +207,12 @@ def status_of(group: FailureGroup, now_ms: int) -> str:
 
 
 def last_day_from_ms(now_ms: int) -> int:
-    """Return where the last 24 hours begin: the hour that is not over counts as one of them."""
+    """Return the start of the last 24 hours, which include the current, incomplete hour."""
     return now_ms - now_ms % HOUR_MS - 23 * HOUR_MS
 
 
 def is_status(status: str | None, now_ms: int) -> Q:
-    """Return the condition that a group has this status now; None is any."""
+    """Return the condition that a group has this status at `now_ms`. None means any."""
     muted = Q(status=GroupStatus.MUTED) & (Q(muted_until_ms__isnull=True) | Q(muted_until_ms__gt=now_ms))
     open_ = Q(status=GroupStatus.OPEN) | Q(status=GroupStatus.MUTED, muted_until_ms__lte=now_ms)
     return {
@@ -222,13 +224,13 @@ def is_status(status: str | None, now_ms: int) -> Q:
     }[status]
 
 
-def _beyond(column: str, value: Any, fingerprint: str, *, falls: bool) -> Q:
-    over = "lt" if falls else "gt"
+def _beyond(column: str, value: Any, fingerprint: str, *, is_descending: bool) -> Q:
+    over = "lt" if is_descending else "gt"
     return Q(**{f"{column}__{over}": value}) | Q(**{column: value, f"fingerprint__{over}": fingerprint})
 
 
 def failures_between(start_ms: int, end_ms: int) -> Coalesce:
-    """Return, for a query of groups, how many failures each had in the hours that begin in [start_ms, end_ms)."""
+    """Return an expression for a query of groups: the failures of each in the hours of [start_ms, end_ms)."""
     hours = GroupHour.objects.filter(fingerprint=OuterRef("pk"), hour_ms__gte=start_ms, hour_ms__lt=end_ms)
     total = hours.values("fingerprint").annotate(total=Sum("accepted")).values("total")
     return Coalesce(Subquery(total), Value(0), output_field=BigIntegerField())
@@ -248,7 +250,7 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[Row]:
     hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=first_ms)
     for key, hour_ms, accepted in hours.values_list("fingerprint", "hour_ms", "accepted"):
         number = (hour_ms - first_ms) // DAY_MS
-        if number < LINE_DAYS:  # later ones came under a clock that was ahead, or an import dates them so
+        if number < LINE_DAYS:  # later hours come from a wrong clock or an import
             days[key][number] += accepted
         if day_from_ms <= hour_ms < day_from_ms + DAY_MS:
             last_day[key] += accepted

@@ -1,8 +1,8 @@
-"""Lists as XLSX, for people: text stays text, times are dates, and a spreadsheet changes nothing on opening.
+"""XLSX exports for people. Cells have types, so a spreadsheet changes no value when it opens the file.
 
-A spreadsheet guesses what a cell of a CSV file is: `72225e2` becomes a number, `0005747` loses its zeros, `3/4` becomes
-a date. In XLSX each cell says what it is. The file is complete before its first byte is sent, because its parts
-are compressed; it is written row by row to a temporary file, so memory stays the same however long the list is.
+In a CSV file a spreadsheet guesses the type of a cell: `72225e2` becomes a number, `0005747` loses its zeros, `3/4`
+becomes a date. An XLSX file is a ZIP archive, so it must be complete before its first byte is sent. The rows go to a
+temporary file, so the memory use is constant.
 """
 
 import tempfile
@@ -18,12 +18,12 @@ from xlsxwriter.worksheet import Worksheet
 
 from events.reports.export import ENDED_EARLY, Format
 
-# Of the 1,048,576 rows that a sheet may have, one is the header.
+# A sheet can have 1,048,576 rows, including the header.
 ROWS_A_SHEET = 1_048_575
 MAX_CELL = 32_767  # UTF-16 units, by the file format
-CUT = "… (cut: a cell holds 32,767 characters; the CSV file has all of it)"
+CUT = "… (truncated: a cell can hold 32,767 characters; the CSV file has the full text)"
 BYTES_A_CHUNK = 262_144
-_FIRST_DATE = datetime(1900, 3, 1)  # noqa: DTZ001 (a cell has no zone; before it spreadsheets disagree about days)
+_FIRST_DATE = datetime(1900, 3, 1)  # noqa: DTZ001 (cells have no zone; spreadsheets disagree on earlier dates)
 _WIDTHS = {"message": 60, "stack": 40, "log_lines_json": 40, "metadata_json": 30, "title": 60}
 _DATE_WIDTH, _WIDTH = 23, 16
 
@@ -31,9 +31,9 @@ _DATE_WIDTH, _WIDTH = 23, 16
 def as_xlsx(
     chunks: Iterable[list[tuple[Any, ...]]], form: Format, *, rows_a_sheet: int = ROWS_A_SHEET
 ) -> Iterator[bytes]:
-    """Yield the file. Shape: tuples in the order of the header; an empty chunk after each of `chunks`.
+    """Yield the file, preceded by an empty chunk for each of `chunks`. Shape: tuples in the order of the header.
 
-    When a chunk fails, the last row of the file says that it is not whole.
+    When a chunk fails, the last row of the file says that it is incomplete.
     """
     with tempfile.TemporaryDirectory(prefix="telemetry-xlsx-") as folder:
         path = Path(folder) / "export.xlsx"
@@ -44,7 +44,7 @@ def as_xlsx(
             for chunk in chunks:
                 for row in chunk:
                     sheets.add(row)
-                yield b""  # lets the answers of others go on in between
+                yield b""  # releases the thread for other streams
         except DatabaseError as error:
             failed = error
             sheets.add((ENDED_EARLY,))
@@ -58,17 +58,17 @@ def as_xlsx(
 
 
 class _Sheets:
-    """Writes rows to one sheet after the other, each with a frozen header."""
+    """Writes rows to a sheet with a frozen header. Starts another sheet when it is full."""
 
     def __init__(self, book: Workbook, form: Format, rows_a_sheet: int) -> None:
         self._book = book
         self._form = form
-        self._most = rows_a_sheet
+        self._max_rows = rows_a_sheet
         self._date = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
         self._bold = book.add_format({"bold": True})
-        self._begin()
+        self._add_sheet()
 
-    def _begin(self) -> None:
+    def _add_sheet(self) -> None:
         self._sheet: Worksheet = self._book.add_worksheet()
         self._sheet.freeze_panes(1, 0)
         dates = {*self._form.moments, *self._form.times}
@@ -78,8 +78,8 @@ class _Sheets:
         self._rows = 0
 
     def add(self, row: tuple[Any, ...]) -> None:
-        if self._rows == self._most:
-            self._begin()
+        if self._rows == self._max_rows:
+            self._add_sheet()
         self._rows += 1
         for column, value in enumerate(row):
             if value is None:
@@ -91,7 +91,7 @@ class _Sheets:
             elif isinstance(value, int | float):
                 self._sheet.write_number(self._rows, column, value)
             else:
-                self._sheet.write_string(self._rows, column, _fitting(str(value)))
+                self._sheet.write_string(self._rows, column, _truncated(str(value)))
 
     def _date_or_text(self, column: int, moment: datetime | None, text: str) -> None:
         style: Style = self._date
@@ -102,7 +102,7 @@ class _Sheets:
 
 
 def _moment(text: str) -> datetime | None:
-    """Return a stored time, which is ISO 8601 and UTC, without its zone; None for any other text."""
+    """Return a stored ISO 8601 time in UTC without its zone. Return None for any other text."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
@@ -110,8 +110,8 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _fitting(text: str) -> str:
-    """Return a text that a cell can hold, and that says so where it was cut."""
+def _truncated(text: str) -> str:
+    """Return a text that fits into a cell. A truncated text says so at its end."""
     if len(text) <= MAX_CELL and (text.isascii() or len(text.encode("utf-16-le")) <= 2 * MAX_CELL):
         return text
     kept = text.encode("utf-16-le")[: 2 * (MAX_CELL - len(CUT))]

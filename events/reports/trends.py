@@ -1,6 +1,6 @@
-"""Which failure groups want to be looked at first: what came back, what is new, what grows. Reads only.
+"""The failure groups that need attention: regressions, new groups and growing groups.
 
-What is muted or resolved asks for nothing and stands in none of these. Source: FailureGroup, GroupHour.
+Muted and resolved groups are excluded. Source: FailureGroup, GroupHour.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from django.db.models import F, Q
 from events.models import FailureGroup
 from events.reports.ranking import failures_between, is_status, seen_until, status_of
 
-# Less than this much more is no growth that anyone should be called for.
+# Smaller increases do not count as growth.
 LEAST_GROWTH = 3
 
 
 class Trend(NamedTuple):
-    """A group, its failures in a span, and those in the equal span before."""
+    """A group with its failures in a span and in the span before."""
 
     group: FailureGroup
     events: int
@@ -28,8 +28,7 @@ class Trend(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """The groups that are open again after they were resolved, the new ones, each the latest first, and the
-    known ones that grow, the most growth first."""
+    """Regressions and new groups, the latest first, and growing older groups, the largest increase first."""
 
     regressed: Sequence[FailureGroup]
     new: Sequence[FailureGroup]
@@ -37,10 +36,10 @@ class Attention(NamedTuple):
 
 
 def attention(start_ms: int, end_ms: int, now_ms: int, *, limit: int) -> Attention:
-    """Return up to `limit` groups of each kind for [start_ms, end_ms), in one read.
+    """Return up to `limit` groups of each kind for [start_ms, end_ms), in one query.
 
-    The span before a span that is not over ends as long before its own end, so a young day is compared with as
-    much of another.
+    An incomplete span is compared with an equally long part of the span before it: today until 9:00 with yesterday
+    until 9:00.
     """
     known_ms, span_ms = min(end_ms, now_ms), end_ms - start_ms
     groups = (
@@ -50,26 +49,26 @@ def attention(start_ms: int, end_ms: int, now_ms: int, *, limit: int) -> Attenti
         )
         .annotate(more=F("events") - F("before"))
     )
-    open_ = groups.filter(is_status("open", now_ms), regressed_at_ms__isnull=True)  # what came back stands there alone
+    open_ = groups.filter(is_status("open", now_ms), regressed_at_ms__isnull=True)  # regressions have their own list
     regressed = groups.filter(is_status("regression", now_ms)).order_by("-regressed_at_ms", "fingerprint")
     is_new = Q(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms)
     new = open_.filter(is_new).order_by("-first_seen_ms", "fingerprint")
     known = open_.filter(last_seen_ms__gte=start_ms, first_seen_ms__lt=start_ms, more__gte=LEAST_GROWTH)
     growing = known.order_by("-more", "fingerprint")
-    found = list(
+    selected = list(
         groups.filter(
             Q(pk__in=regressed.values("pk")[:limit])
             | Q(pk__in=new.values("pk")[:limit])
             | Q(pk__in=growing.values("pk")[:limit])
         )
     )
-    back = [group for group in found if status_of(group, now_ms) == "regression"]
-    others = [group for group in found if group not in back]
+    reopened = [group for group in selected if status_of(group, now_ms) == "regression"]
+    others = [group for group in selected if group not in reopened]
     fresh = [group for group in others if start_ms <= group.first_seen_ms < end_ms]
     counted = ((group, vars(group)["events"], vars(group)["before"]) for group in others)
     more = [Trend(*row) for row in counted if row[0].first_seen_ms < start_ms]
     return Attention(
-        sorted(back, key=lambda group: (-(group.regressed_at_ms or 0), group.pk))[:limit],
+        sorted(reopened, key=lambda group: (-(group.regressed_at_ms or 0), group.pk))[:limit],
         sorted(fresh, key=lambda group: (-group.first_seen_ms, group.pk))[:limit],
         sorted(
             (trend for trend in more if trend.more >= LEAST_GROWTH),

@@ -1,4 +1,4 @@
-"""Which groups want to be looked at first: what came back, what is new, what grows."""
+"""The groups that need attention: regressions, new groups and growing groups."""
 
 from datetime import UTC, datetime
 
