@@ -1,4 +1,4 @@
-"""Charts as geometry: what a template needs to draw SVG, in per cent of the plot, so that text keeps its size."""
+"""Geometry of SVG charts for templates, in per cent of the plot, so that the text size does not depend on the width."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ GRID_LINES = 3
 
 
 class Column(NamedTuple):
-    """What one bar shows. `label` stands under it, `title` is its tooltip, `url` what it leads to."""
+    """The data of one bar. `label` is below it, `title` is its tooltip, `url` its link."""
 
     label: str
     title: str
@@ -49,14 +49,14 @@ class StackedBars(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """A moment on the axis of time: where it is, and what it was."""
+    """A mark on the time axis, with a tooltip."""
 
     x: str
     title: str
 
 
 class Interval(NamedTuple):
-    """A rate and the interval around it, each in per cent of a box that ends with the widest of them."""
+    """A rate and its interval, in per cent of a scale that ends at the largest upper bound."""
 
     low: str
     width: str
@@ -64,17 +64,17 @@ class Interval(NamedTuple):
 
 
 def release_ticks(start_ms: int, end_ms: int) -> list[Tick]:
-    """Return where the releases that were first seen in [start_ms, end_ms) are on an axis of that span."""
-    found = []
+    """Return a tick for each release first seen in [start_ms, end_ms), on an axis of that span."""
+    ticks = []
     for release in releases.first_seen_between(start_ms, end_ms):
         at = datetime.fromtimestamp(release.first_seen_ms / 1000, UTC)
         x = _percent(100 * (release.first_seen_ms - start_ms) / (end_ms - start_ms))
-        found.append(Tick(x, f"{release.app_version} was first seen {at:%-d %b, %H:%M} UTC"))
-    return found
+        ticks.append(Tick(x, f"{release.app_version} was first seen {at:%-d %b, %H:%M} UTC"))
+    return ticks
 
 
 def intervals(rates: Sequence[tuple[float, tuple[float, float]]]) -> list[Interval]:
-    """Return rates, each with its interval, as boxes that can be compared with each other."""
+    """Return rates and their intervals on a common scale."""
     most = max((high for _, (_, high) in rates), default=0) or 1
     return [
         Interval(_percent(100 * low / most), _percent(100 * (high - low) / most), _percent(100 * rate / most))
@@ -83,14 +83,14 @@ def intervals(rates: Sequence[tuple[float, tuple[float, float]]]) -> list[Interv
 
 
 def stacked_bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
-    """Return bars of successes up and failures down from one zero line.
+    """Return bars with successes above and failures below a common zero line.
 
-    Labels count back from the last bar. Without any event the chart is a bare zero line.
+    Every `label_every`-th bar has a label, counted from the last one. Without events the chart is only a zero line.
     """
     up = max((column.counts[SUCCESS] for column in columns), default=0)
     down = max((sum(column.counts.values()) - column.counts[SUCCESS] for column in columns), default=0)
     step = _round_step(max(up, down) / GRID_LINES)
-    # Air above the tallest bar and below the deepest, so that neither touches a label.
+    # Keep 6 % of space above and below the bars, so that they do not touch a label.
     top = max(up * 1.06, step)
     span = top + down * 1.06 or 1
     width = 100 / max(len(columns), 1)
@@ -104,9 +104,9 @@ def stacked_bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
 
 
 def bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
-    """Return bars of one kind of event, all up from the zero line: `counts` of each column has one entry.
+    """Return bars of one type of event above the zero line. `counts` of each column has one entry.
 
-    Labels count back from the last bar.
+    Every `label_every`-th bar has a label, counted from the last one.
     """
     most = max((sum(column.counts.values()) for column in columns), default=0)
     step = _round_step(most / GRID_LINES)
@@ -140,7 +140,7 @@ def _bar(column: Column, number: int, columns: int, width: float, label_every: i
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """Return the `points` of a polyline in a box of 100 × 100; a gap counts as zero. Empty when nothing moved."""
+    """Return the `points` of a polyline in a box of 100 × 100; None counts as zero. Return "" for zeros only."""
     heights = [value or 0 for value in values]
     most = max(heights, default=0)
     if not most or len(heights) < 2:
@@ -165,7 +165,7 @@ def _segments(counts: dict[str, int], top: float, span: float) -> "list[Segment]
 
 
 def _round_step(most: float) -> int:
-    """Return the largest round whole number that is not over `most`, at least 1."""
+    """Return the largest round integer up to `most`, at least 1."""
     power = 10 ** floor(log10(most)) if most >= 1 else 1
     round_numbers = (8, 6, 5, 4, 3, 2.5, 2, 1.5, 1)
     return next((int(step * power) for step in round_numbers if step * power <= most and step * power % 1 == 0), 1)

@@ -1,4 +1,4 @@
-"""The page that corrects the public count: it previews which successes become void, asks, and can undo it."""
+"""Admin pages that correct the public count: preview, confirm and undo."""
 
 from collections import Counter
 from typing import Any
@@ -22,17 +22,17 @@ from events.reports.forms import CorrectionForm, UndoForm
 HISTORY = 200
 NAMES_OF_DAYS = 30
 FIGURES_SHOWN = 10
-# A request should not hold its thread longer than this takes; the command has no bound.
-MOST_BY_PAGE = 20_000
+# Limits how long a request occupies its thread. The command `void_flashes` has no limit.
+MAX_BY_PAGE = 20_000
 _STOPPED = (
-    "The database is busy or takes no writes. The batches before were complete: the list below says how far it got."
-    " Void the rest with the same values, or undo the part."
+    "The database is busy or cannot be written. All earlier batches are complete; the list below shows the progress."
+    " Void the rest with the same values, or undo this correction."
 )
 
 
 @admin.register(Correction)
 class CorrectionAdmin(PagesAdmin):
-    """Corrections of the public count: a form that previews, the history, and the undo of each."""
+    """Corrections of the public count: a form with a preview, the history, and an undo for each one."""
 
     title = "Corrections of the count"
 
@@ -47,7 +47,7 @@ class CorrectionAdmin(PagesAdmin):
         ]
 
     def main_page(self, request: HttpRequest) -> HttpResponse:
-        """Show the form and the history (GET), preview (POST), or void what was previewed (POST, confirmed)."""
+        """Show the form and the history (GET), preview (POST), or void the previewed successes (POST, confirmed)."""
         if not self.has_view_permission(request) or (request.method == "POST" and not self._may_correct(request)):
             raise PermissionDenied
         now = clock.now()
@@ -56,12 +56,14 @@ class CorrectionAdmin(PagesAdmin):
         if form.is_bound and form.is_valid() and "change" not in request.POST:
             selection = form.selection()
             preview = corrections.preview(selection)
-            if "confirmed" in request.POST and 0 < preview.total <= MOST_BY_PAGE:
+            if "confirmed" in request.POST and 0 < preview.total <= MAX_BY_PAGE:
                 if request.POST.get("previewed") == str(preview.total):
                     return self._void(request, form)
-                messages.warning(request, "The figures changed since the preview, so nothing was done. Look again.")
+                messages.warning(
+                    request, "The figures have changed since the preview, so nothing was voided. Check them again."
+                )
         count = metrics.flash_count()
-        seen = metrics.last_days(NAMES_OF_DAYS, now.date())
+        period = metrics.last_days(NAMES_OF_DAYS, now.date())
         context = {
             "title": self.title,
             "now": now,
@@ -71,23 +73,23 @@ class CorrectionAdmin(PagesAdmin):
             "until": clock.iso(selection.until_ms) if selection else "",
             "preview": preview,
             "figures": _figures(preview) if preview else [],
-            "is_too_large": bool(preview and preview.total > MOST_BY_PAGE),
-            "most_by_page": MOST_BY_PAGE,
+            "is_too_large": bool(preview and preview.total > MAX_BY_PAGE),
+            "most_by_page": MAX_BY_PAGE,
             "count": count.total,
             "count_then": count.total - preview.events if preview else None,
             "may_correct": self._may_correct(request),
-            "models": metrics.names("model", *seen),
-            "versions": metrics.names("app_version", *seen),
+            "models": metrics.names("model", *period),
+            "versions": metrics.names("app_version", *period),
             "corrections": corrections.history(HISTORY),
         }
         return self.render(request, "events/corrections.html", context)
 
     def undo_page(self, request: HttpRequest, key: int) -> HttpResponse:
-        """Ask (GET), and let the successes count again (POST)."""
+        """Show the confirmation page (GET), or undo the correction (POST)."""
         if not self._may_correct(request):
             raise PermissionDenied
         correction = get_object_or_404(Correction, pk=key)
-        is_too_large = correction.in_force > MOST_BY_PAGE
+        is_too_large = correction.in_force > MAX_BY_PAGE
         form = UndoForm(request.POST if request.method == "POST" else None)
         if form.is_bound and form.is_valid() and not is_too_large:
             return self._undo(request, correction, form.cleaned_data["reason"])
@@ -101,7 +103,7 @@ class CorrectionAdmin(PagesAdmin):
             "count": count,
             "count_then": count + correction.in_force,
             "is_too_large": is_too_large,
-            "most_by_page": MOST_BY_PAGE,
+            "most_by_page": MAX_BY_PAGE,
         }
         return self.render(request, "events/correction_undo.html", context)
 
@@ -121,7 +123,7 @@ class CorrectionAdmin(PagesAdmin):
             messages.error(request, _STOPPED)
         else:
             messages.success(
-                request, f"Correction {correction.pk}: {voided:,} successes are void. {_count_in_words(before)}"
+                request, f"Correction {correction.pk}: {voided:,} successes are void. {_count_change(before)}"
             )
         return HttpResponseRedirect(self.url("changelist"))
 
@@ -129,21 +131,25 @@ class CorrectionAdmin(PagesAdmin):
         before = metrics.flash_count().total
         restored = Counter[str]()
         try:
-            for what, count in corrections.undo(
+            for kind, count in corrections.undo(
                 correction, who=request.user.get_username(), at=clock.now(), why=reason
             ):
-                restored[what] += count
+                restored[kind] += count
         except AlreadyUndone as error:
             messages.warning(request, str(error))
         except DatabaseError:
-            messages.error(request, "The database is busy or takes no writes. Undo it again for the rest.")
+            messages.error(
+                request, "The database is busy or cannot be written. Undo the correction again for the rest."
+            )
         else:
-            gone = restored[corrections.GONE]
-            from_record = f" {gone:,} of them are no longer stored; the record restored their counts." if gone else ""
+            deleted = restored[corrections.GONE]
+            from_record = (
+                f" {deleted:,} of these are no longer stored. The record restored their counts." if deleted else ""
+            )
             messages.success(
                 request,
                 f"Correction {correction.pk} is undone: {restored.total():,} successes count again.{from_record}"
-                f" {_count_in_words(before)}",
+                f" {_count_change(before)}",
             )
         return HttpResponseRedirect(self.url("changelist"))
 
@@ -151,12 +157,12 @@ class CorrectionAdmin(PagesAdmin):
         return request.user.has_perm("events.add_correction")
 
 
-def _count_in_words(before: int) -> str:
+def _count_change(before: int) -> str:
     return f"The public count was {before:,} and is {metrics.flash_count().total:,}."
 
 
 def _figures(preview: corrections.Preview) -> list[tuple[str, list[tuple[str, int]], int]]:
-    """Return the tables of a preview: a title, the first rows, and how many rows are left out."""
+    """Return the tables of a preview: title, first rows, number of omitted rows."""
     hours = [(clock.iso(hour_ms)[:16].replace("T", " "), count) for hour_ms, count in preview.by_hour]
     tables = (
         ("Model", preview.by_model),

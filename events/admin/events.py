@@ -1,4 +1,4 @@
-"""The product as maintainers see it: recent failures, events, the public count's baseline, tokens, the audit log."""
+"""Admin pages of events, recent failures, the baseline of the public count, ingest tokens and the audit log."""
 
 from typing import Any
 
@@ -24,12 +24,12 @@ from events.reports.forms import AuditFilter, BaselineForm, EventFilter
 
 PAGE_ROWS = 50
 NAMES_OF_DAYS = 30
-GROUPS_FOUND = 5
+GROUPS_SHOWN = 5
 CORRECTIONS_SHOWN = 20
 
 
 class EventAdmin(PagesAdmin):
-    """Events as a list, one by one, and as CSV: read-only, never counted, by keyset pages."""
+    """Events as a list, a detail page, CSV and XLSX. Read-only, with keyset pagination and without a count."""
 
     failures_only = False
     title = "Events"
@@ -54,21 +54,21 @@ class EventAdmin(PagesAdmin):
         now = clock.now()
         now_ms = int(now.timestamp() * 1000)
         form = EventFilter(request.GET, failures_only=self.failures_only)
-        found = total = group = after = None
+        page = total = group = after = None
         groups: list[FailureGroup] = []
         if form.is_valid():
             criteria = form.criteria(now_ms)
             after = form.cleaned_data["cursor"]
-            named = self._named(criteria.text) if criteria.text and after is None else None
-            if named:
-                return HttpResponseRedirect(named)
-            found = failures.page(criteria, limit=PAGE_ROWS, after=after)
+            named_url = self._named_url(criteria.text) if criteria.text and after is None else None
+            if named_url:
+                return HttpResponseRedirect(named_url)
+            page = failures.page(criteria, limit=PAGE_ROWS, after=after)
             total = metrics.count(criteria)
             group = FailureGroup.objects.filter(pk=criteria.fingerprint).first() if criteria.fingerprint else None
             if criteria.text and after is None:
                 matching = ranking.seen_until(now_ms).mentioning(criteria.text)
-                groups = list(matching.order_by(F("last_ms").desc())[:GROUPS_FOUND])
-        seen = metrics.last_days(NAMES_OF_DAYS, now.date())
+                groups = list(matching.order_by(F("last_ms").desc())[:GROUPS_SHOWN])
+        period = metrics.last_days(NAMES_OF_DAYS, now.date())
         query = request.GET.copy()
         query.pop("cursor", None)
         query.pop("limit", None)
@@ -76,21 +76,21 @@ class EventAdmin(PagesAdmin):
             "title": self.title,
             "now": now,
             "form": form,
-            "found": found,
+            "page": page,
             "total": total,
             "group": group,
             "groups": groups,
             "query": query.urlencode(),
             "is_first_page": "cursor" not in request.GET,
-            "older": str(found.older) if found and found.older else None,
+            "older": str(page.older) if page and page.older else None,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.lifetime_figures(now_ms).last_received_at_ms is None,
-            "pruned_before_ms": retention.whole_since_ms() if found and not found.older else None,
-            "has_void": bool(found and any(event.correction for event in found.events)),
-            "is_short": bool(found and total and not found.older and not after and len(found.events) < total),
-            "searched_to": found.searched_to_ms if found else None,
-            "models": metrics.names("model", *seen),
-            "versions": metrics.names("app_version", *seen),
+            "pruned_before_ms": retention.whole_since_ms() if page and not page.older else None,
+            "has_void": bool(page and any(event.correction for event in page.events)),
+            "is_short": bool(page and total and not page.older and not after and len(page.events) < total),
+            "searched_to": page.searched_to_ms if page else None,
+            "models": metrics.names("model", *period),
+            "versions": metrics.names("app_version", *period),
             "may_export": request.user.has_perm("events.export_event"),
             "export_url": self.url("export"),
             "xlsx_url": self.url("export_xlsx"),
@@ -100,8 +100,8 @@ class EventAdmin(PagesAdmin):
         }
         return self.render(request, "events/event_list.html", context, status=200 if form.is_valid() else 400)
 
-    def _named(self, text: str) -> str | None:
-        """Return where the event or the session that someone pasted is, None for any other text."""
+    def _named_url(self, text: str) -> str | None:
+        """Return the URL of the event or session whose id the text is, None for any other text."""
         events = failures.named(text)
         if not events:
             return None
@@ -110,16 +110,13 @@ class EventAdmin(PagesAdmin):
         return f"{reverse('admin:events_event_changelist')}?{urlencode({'session': text})}"
 
     def _url_of(self, event: Event) -> str:
-        is_here = not (self.failures_only and event.event_type == SUCCESS)
-        return (
-            self.url("change", quote(event.pk))
-            if is_here
-            else reverse("admin:events_event_change", args=[quote(event.pk)])
-        )
+        if self.failures_only and event.event_type == SUCCESS:
+            return reverse("admin:events_event_change", args=[quote(event.pk)])
+        return self.url("change", quote(event.pk))
 
     def event_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         self.demand("view_event", request)
-        if "\0" in object_id:  # PostgreSQL would refuse to look for it
+        if "\0" in object_id:  # PostgreSQL raises an error for NUL
             raise Http404
         shown = Event.objects.failures() if self.failures_only else Event.objects.all()
         event = get_object_or_404(shown, pk=unquote(object_id))
@@ -141,23 +138,23 @@ class EventAdmin(PagesAdmin):
         return self.render(request, "events/event_detail.html", context)
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
-        """Answer what the filters show (GET) or the ticked rows (POST) as a file."""
+        """Export the events that match the filters (GET) or the selected rows (POST)."""
         self.demand("view_event", request)
         self.demand("export_event", request)
         now = clock.now()
         if request.method == "POST":
             ids = [key for key in request.POST.getlist("id")[:PAGE_ROWS] if "\0" not in key]
             if not ids:
-                messages.warning(request, "No row is ticked, so nothing was exported.")
+                messages.warning(request, "No row is selected, so nothing was exported.")
                 return HttpResponseRedirect(self.url("changelist"))
-            ticked = Event.objects.filter(pk__in=ids).newest_first()
+            selected = Event.objects.filter(pk__in=ids).newest_first()
             if self.failures_only:
-                ticked = ticked.failures()
-            chunks = iter([list(ticked.values_list(*export.COLUMNS))])
-            what = f"{len(ids)} ticked rows of {self.title}"
+                selected = selected.failures()
+            chunks = iter([list(selected.values_list(*export.COLUMNS))])
+            what = f"{len(ids)} selected rows of {self.title}"
         else:
             form = EventFilter(request.GET, failures_only=self.failures_only)
-            if not form.is_valid() or self.is_led_here(request):
+            if not form.is_valid() or self.is_cross_site_request(request):
                 return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
             criteria = form.criteria(int(now.timestamp() * 1000))
             chunks = failures.rows(criteria, export.COLUMNS, size=export.ROWS_A_CHUNK)
@@ -174,7 +171,7 @@ class AllEventsAdmin(EventAdmin):
 
 @admin.register(RecentFailure)
 class RecentFailureAdmin(EventAdmin):
-    """What a maintainer opens in the morning."""
+    """The newest failures: the page that a maintainer reads every day."""
 
     failures_only = True
     title = "Recent failures"
@@ -182,7 +179,7 @@ class RecentFailureAdmin(EventAdmin):
 
 @admin.register(CounterBaseline)
 class CounterBaselineAdmin(PagesAdmin):
-    """The baseline of the public count: its history, and a form for a new one that asks before it counts."""
+    """The baseline of the public count: its history, and a form with a confirmation for a new one."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("events.view_counterbaseline")
@@ -211,7 +208,7 @@ class CounterBaselineAdmin(PagesAdmin):
                 user_name=request.user.get_username(),
                 at=clock.now(),
             )
-            messages.success(request, "The new baseline is in force.")
+            messages.success(request, "The new baseline is in effect.")
             return HttpResponseRedirect(self.url("changelist"))
         count = metrics.flash_count()
         context = {
@@ -231,7 +228,7 @@ class CounterBaselineAdmin(PagesAdmin):
 
 @admin.register(IngestToken)
 class IngestTokenAdmin(PagesAdmin):
-    """Ingest tokens: which there are, and a way to end one."""
+    """Ingest tokens: a list, and a page to revoke one."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("events.view_ingesttoken") or self._may_revoke(request)
@@ -256,7 +253,7 @@ class IngestTokenAdmin(PagesAdmin):
         return self.render(request, "events/token_list.html", context)
 
     def revoke(self, request: HttpRequest, key: int) -> HttpResponse:
-        """Ask (GET), and end the token (POST)."""
+        """Show the confirmation page (GET), or revoke the token (POST)."""
         if not self._may_revoke(request):
             raise PermissionDenied
         token = get_object_or_404(IngestToken, pk=key)
@@ -272,7 +269,7 @@ class IngestTokenAdmin(PagesAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(PagesAdmin):
-    """Who did what, when and why: to read, for those with the right, and for nobody to change."""
+    """The audit log: who did what, when and why. Read-only, and only with its view permission."""
 
     title = "Audit log"
 
@@ -285,15 +282,15 @@ class AuditEntryAdmin(PagesAdmin):
     def list_page(self, request: HttpRequest) -> HttpResponse:
         self.demand("view_auditentry", request)
         form = AuditFilter(request.GET)
-        found = None
+        page = None
         if form.is_valid():
-            asked = form.cleaned_data
-            found = audit.page(kind=asked["kind"], who=asked["who"], after=asked["cursor"], limit=PAGE_ROWS)
+            cleaned = form.cleaned_data
+            page = audit.page(kind=cleaned["kind"], who=cleaned["who"], after=cleaned["cursor"], limit=PAGE_ROWS)
         context = {
             "title": self.title,
             "now": clock.now(),
             "form": form,
-            "found": found,
+            "page": page,
             "is_first_page": "cursor" not in request.GET,
             "is_narrowed": any(request.GET.get(name) for name in ("kind", "who")),
             "may_see_groups": request.user.has_perm("events.view_event"),

@@ -1,4 +1,4 @@
-"""What a reader may ask of the list of failure groups, and what a maintainer may decide about some of them."""
+"""Forms of the failure groups: the filters of the list, and the inputs of each decision."""
 
 from datetime import UTC, datetime, time
 from typing import Any
@@ -25,7 +25,7 @@ MAX_NOTE = 2_000
 
 
 class GroupFilter(ListFilter):
-    """The filters and the order of the list of groups; all of them live in the URL and combine."""
+    """The filters and the order of the list of groups. They come from the URL, and all of them apply."""
 
     status = forms.ChoiceField(required=False, choices=[("", "open"), *STATUSES])
     type = forms.ChoiceField(
@@ -53,7 +53,7 @@ class GroupFilter(ListFilter):
 
     @property
     def narrowed_by(self) -> int:
-        """How many filters are on, the search and the status aside."""
+        """The number of active filters, without the search and the status."""
         return sum(1 for name in FILTERS if self.data.get(name))
 
     @property
@@ -61,24 +61,24 @@ class GroupFilter(ListFilter):
         return [self[name] for name in FILTERS]
 
     def ranking(self, now_ms: int) -> Ranking:
-        """Return what the valid form asks for."""
-        asked = self.cleaned_data
-        status = asked["status"] or "open"
-        new_since_ms = now_ms - int(WINDOWS[asked["new"]][1].total_seconds() * 1000) if asked["new"] else None
+        """Return the ranking of the valid form."""
+        cleaned = self.cleaned_data
+        status = cleaned["status"] or "open"
+        new_since_ms = now_ms - int(WINDOWS[cleaned["new"]][1].total_seconds() * 1000) if cleaned["new"] else None
         return Ranking(
             now_ms,
             status=None if status == "all" else status,
-            event_type=asked["type"] or None,
-            model=asked["model"] or None,
-            app_version=asked["version"] or None,
-            text=asked["q"] or None,
+            event_type=cleaned["type"] or None,
+            model=cleaned["model"] or None,
+            app_version=cleaned["version"] or None,
+            text=cleaned["q"] or None,
             new_since_ms=new_since_ms,
-            sort=asked["sort"] or "-last",
+            sort=cleaned["sort"] or "-last",
         )
 
 
 class DecisionForm(forms.Form):
-    """What a decision asks beside which groups; `decision()` is what it hands to `triage`."""
+    """The inputs of a decision besides the groups. `decision()` returns the arguments for `triage`."""
 
     def __init__(self, data: Any = None, *, now: datetime) -> None:
         super().__init__(data)
@@ -89,20 +89,20 @@ class DecisionForm(forms.Form):
 
 
 class ResolveForm(DecisionForm):
-    """In which version the groups are mended: the next one, or one that has a name."""
+    """The version with the fix: a named one, or the next one."""
 
     fixed_in = forms.CharField(
         required=False,
         max_length=MAX_NAME,
         label="Fixed in version",
         widget=forms.TextInput({"list": "releases", "autocomplete": "off"}),
-        help_text="Left empty: in the next version, the first that is new from now on.",
+        help_text="Leave empty for the next version: the first one that appears from now on.",
     )
 
     def clean_fixed_in(self) -> str:
         version = str(self.cleaned_data["fixed_in"])
         if version in NO_RELEASES:
-            raise forms.ValidationError(f"{version} is no release, so nothing could come after it.")
+            raise forms.ValidationError(f"{version} is not a release, so no version can follow it.")
         return version
 
     def decision(self) -> dict[str, Any]:
@@ -110,13 +110,13 @@ class ResolveForm(DecisionForm):
 
 
 class MuteForm(DecisionForm):
-    """Until when the groups are muted."""
+    """The day on which the mute ends."""
 
     until = forms.DateField(
         required=False,
         label="Muted until",
         widget=forms.DateInput({"type": "date"}),
-        help_text="The day on which they want attention again, UTC. Left empty: for good.",
+        help_text="The groups count as open again from this day on, UTC. Leave empty to mute them permanently.",
     )
 
     def clean_until(self) -> int | None:
@@ -124,7 +124,7 @@ class MuteForm(DecisionForm):
         if day is None:
             return None
         if day <= self.today:
-            raise forms.ValidationError("That day is not in the future.")
+            raise forms.ValidationError("This day is not in the future.")
         return int(datetime.combine(day, time(), UTC).timestamp() * 1000)
 
     def decision(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class MuteForm(DecisionForm):
 
 
 class NoteField(forms.CharField):
-    """A text of several lines, whose ends browsers count as one character and send as two."""
+    """Multi-line text. Browsers count a line end as one character, but send CRLF."""
 
     def to_python(self, value: Any) -> str:
         return str(super().to_python(value)).replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""Failure groups as maintainers work with them: a list to sort and filter, a page for each, and decisions."""
+"""Admin pages of failure groups: a list with filters and sorting, a detail page, and decisions."""
 
 import hashlib
 from collections.abc import Callable
@@ -32,7 +32,7 @@ NEWEST_EVENTS = 10
 NEWEST_RELEASES = 30
 HISTORY_ROWS = 50
 SHOWN_PARTS = 8
-# Past so many, nobody has looked at what they decide about.
+# Nobody reviews more groups than this before deciding.
 MAX_AT_ONCE = 1_000
 SPANS = {"1": "24 hours", "30": "30 days", "90": "90 days"}
 HEADINGS = {
@@ -56,9 +56,9 @@ BITS = {Facet.MODE: {"1": "write", "0": "no write"}, Facet.CONNECTED: {"1": "yes
 
 
 class Action(NamedTuple):
-    """One decision: what its button says, what the page that asks says, its form, and who carries it out."""
+    """A decision: button text, question and effect on the confirmation page, its form, and the function to call."""
 
-    words: str
+    label: str
     question: str
     effect: str
     form: type[DecisionForm]
@@ -69,43 +69,43 @@ ACTIONS = {
     "resolve": Action(
         "Resolve",
         "Resolve",
-        "An event of the version that the fix is in, or of one that came after it, opens them again as a regression."
-        " What older versions still send only counts.",
+        "An event of the version with the fix, or of a later one, reopens a group as a regression."
+        " Events of older versions are only counted.",
         ResolveForm,
         triage.resolve,
     ),
     "mute": Action(
         "Mute",
         "Mute",
-        "They go on counting, and no longer stand among what is open, new or growing.",
+        "Their events are still counted. The groups no longer appear as open, new or growing.",
         MuteForm,
         triage.mute,
     ),
-    "reopen": Action("Open again", "Open again", "They ask for attention again.", DecisionForm, triage.reopen),
+    "reopen": Action("Open again", "Open again", "The groups count as open again.", DecisionForm, triage.reopen),
 }
 
 
 class SortHeading(NamedTuple):
-    """A heading of the list: what it says, where it leads, and how the list is sorted by it now, "" if it isn't."""
+    """A column heading of the list: its text, the query that sorts by it, and the current order, "" if none."""
 
     name: str
-    words: str
+    label: str
     query: str
     order: str
 
 
-class Facts(NamedTuple):
-    """One facet of a group: the parts that are shown, and how many more there are."""
+class FacetTable(NamedTuple):
+    """One facet of a group: the shown parts, and the number of omitted ones."""
 
     facet: str
-    words: str
+    label: str
     parts: list[tuple[str, Part]]
     more: int
 
 
 @admin.register(FailureGroup)
 class FailureGroupAdmin(PagesAdmin):
-    """What fails, for whom, since when, and is it fixed."""
+    """Failure groups: what fails, for whom, since when, and whether it is fixed."""
 
     title = "Failure groups"
 
@@ -130,30 +130,30 @@ class FailureGroupAdmin(PagesAdmin):
         self.demand("view_event", request)
         now = clock.now()
         form = GroupFilter(request.GET)
-        found = None
+        page = None
         if form.is_valid():
             try:
-                found = ranking.page(form.ranking(_ms(now)), limit=PAGE_ROWS, after=form.cleaned_data["cursor"])
+                page = ranking.page(form.ranking(_ms(now)), limit=PAGE_ROWS, after=form.cleaned_data["cursor"])
             except ValueError:
-                form.add_error("cursor", "Not a place in this order; begin again without a cursor.")
-        seen = metrics.last_days(NAMES_OF_DAYS, now.date())
+                form.add_error("cursor", "Not a cursor of this order. Start again without a cursor.")
+        period = metrics.last_days(NAMES_OF_DAYS, now.date())
         query = request.GET.copy()
         query.pop("cursor", None)
         context = {
             "title": self.title,
             "now": now,
             "form": form,
-            "found": found,
-            "rows": [(row, charts.sparkline(row.days)) for row in found.rows] if found else [],
+            "page": page,
+            "rows": [(row, charts.sparkline(row.days)) for row in page.rows] if page else [],
             "columns": _columns(query),
             "statuses": _statuses(query),
             "query": query.urlencode(),
-            "next": str(found.next) if found and found.next else None,
+            "next": str(page.next) if page and page.next else None,
             "is_first_page": "cursor" not in request.GET,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": not FailureGroup.objects.exists(),
-            "models": metrics.names("model", *seen),
-            "versions": metrics.names("app_version", *seen),
+            "models": metrics.names("model", *period),
+            "versions": metrics.names("app_version", *period),
             "may_triage": request.user.has_perm("events.triage_event"),
             "may_export": request.user.has_perm("events.export_event"),
             "actions": ACTIONS,
@@ -166,8 +166,8 @@ class FailureGroupAdmin(PagesAdmin):
         now = clock.now()
         now_ms = _ms(now)
         group = self._group(object_id, now_ms)
-        listed = GroupFilter(request.GET)
-        order = listed.ranking(now_ms) if listed.is_valid() else ranking.Ranking(now_ms, status="open")
+        list_form = GroupFilter(request.GET)
+        order = list_form.ranking(now_ms) if list_form.is_valid() else ranking.Ranking(now_ms, status="open")
         before, after = ranking.neighbours(order, group)
         query = request.GET.copy()
         query.pop("span", None)
@@ -189,8 +189,10 @@ class FailureGroupAdmin(PagesAdmin):
             "spans": SPANS,
             "span": span,
             "timeline": self._timeline(group, int(span), now_ms),
-            "facets": [_facts(facet, parts[facet]) for facet in FACETS],
-            "striking": [(_words(facet, part), part) for facet in FACETS for part in parts[facet] if part.is_striking],
+            "facets": [_facet_table(facet, parts[facet]) for facet in FACETS],
+            "striking": [
+                (_part_label(facet, part), part) for facet in FACETS for part in parts[facet] if part.is_striking
+            ],
             "events": events,
             "newest": events[0] if events else None,
             "texts": event_text.of(events[0]) if events else None,
@@ -205,100 +207,100 @@ class FailureGroupAdmin(PagesAdmin):
         return self.render(request, "events/group_detail.html", context)
 
     def decide(self, request: HttpRequest) -> HttpResponse:
-        """Ask (GET), and carry out (POST), a decision about the named groups, or about all that the filters show."""
+        """Confirm (GET) or carry out (POST) a decision about the selected or all matching groups."""
         self.demand("view_event", request)
         self.demand("triage_event", request)
-        asked = request.POST if request.method == "POST" else request.GET
-        action = ACTIONS.get(asked.get("action", ""))
+        parameters = request.POST if request.method == "POST" else request.GET
+        action = ACTIONS.get(parameters.get("action", ""))
         if action is None:
             raise Http404
         now = clock.now()
-        chosen = self._chosen(asked, _ms(now))
+        chosen = self._chosen(parameters, _ms(now))
         if chosen is None or not 1 <= len(chosen) <= MAX_AT_ONCE:
             messages.warning(
                 request,
-                f"More than {MAX_AT_ONCE:,} groups at once: narrow the filters first. Nothing was changed."
+                f"More than {MAX_AT_ONCE:,} groups match. Narrow the filters first. Nothing was changed."
                 if chosen
-                else "No group is ticked, so nothing was changed.",
+                else "No group is selected, so nothing was changed.",
             )
             return HttpResponseRedirect(self.url("changelist"))
         form = action.form(request.POST if request.method == "POST" else None, now=now)
-        shown = _digest(chosen)
-        is_other = form.is_bound and "all" in asked and asked.get("shown") != shown
-        if is_other:
-            messages.warning(request, "The list has changed since, so nothing was done: look at it again.")
+        digest = _digest(chosen)
+        has_changed = form.is_bound and "all" in parameters and parameters.get("shown") != digest
+        if has_changed:
+            messages.warning(request, "The list has changed, so nothing was changed. Check it again.")
         elif form.is_bound and form.is_valid():
             keys = [group.pk for group in chosen]
             number = action.decide(keys, user=request.user, at=now, **form.decision())
-            messages.success(request, f"{action.words}: done for {number:,} group{'' if number == 1 else 's'}.")
-            one = chosen[0].pk if len(chosen) == 1 and "all" not in asked else None
-            return HttpResponseRedirect(self.url("change", one) if one else self.url("changelist"))
+            messages.success(request, f"{action.label}: done for {number:,} group{'' if number == 1 else 's'}.")
+            single = chosen[0].pk if len(chosen) == 1 and "all" not in parameters else None
+            return HttpResponseRedirect(self.url("change", single) if single else self.url("changelist"))
         context = {
             "title": f"{action.question} {len(chosen):,} group{'' if len(chosen) == 1 else 's'}?",
             "now": now,
             "action": action,
-            "name": asked["action"],
+            "name": parameters["action"],
             "form": form,
             "chosen": chosen[:PAGE_ROWS],
             "more": max(len(chosen) - PAGE_ROWS, 0),
-            "hidden": _hidden(asked, shown),
+            "hidden": _hidden(parameters, digest),
             "releases": releases.newest(NEWEST_RELEASES),
         }
-        status = 409 if is_other else 400 if form.is_bound else 200
+        status = 409 if has_changed else 400 if form.is_bound else 200
         return self.render(request, "events/group_decide.html", context, status=status)
 
     def note(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Keep a note with a group (POST)."""
+        """Save the note of a group (POST)."""
         self.demand("view_event", request)
         self.demand("triage_event", request)
         group = self._group(object_id, clock.now_ms())
         form = NoteForm(request.POST)
         if request.method == "POST" and form.is_valid():
             triage.annotate(group.pk, form.cleaned_data["note"].strip(), user=request.user, at=clock.now())
-            messages.success(request, "The note is kept.")
+            messages.success(request, "The note is saved.")
         elif request.method == "POST":
-            messages.error(request, f"The note was not kept: {form.errors['note'][0]}")
+            messages.error(request, f"The note was not saved: {form.errors['note'][0]}")
         return HttpResponseRedirect(self.url("change", group.pk))
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
-        """Answer the groups that the filters show as a file, in their order."""
+        """Export the groups that match the filters, in the order of the list."""
         self.demand("view_event", request)
         self.demand("export_event", request)
         now = clock.now()
         form = GroupFilter(request.GET)
-        if not form.is_valid() or self.is_led_here(request):
+        if not form.is_valid() or self.is_cross_site_request(request):
             return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
-        what = audit.filters_in_words(form.applied()) or "open ones"
+        what = audit.filters_in_words(form.applied()) or "open groups"
         export.note_export(request.user, f"{self.title}: {what}", at=now)
         chunks = ranking.chunks(form.ranking(_ms(now)), size=export.ROWS_A_CHUNK)
         name = f"failure-groups-{now:%Y-%m-%d}"
         return export_response(chunks, export.GROUPS, name, is_spreadsheet=is_spreadsheet)
 
     def _group(self, object_id: str, now_ms: int) -> FailureGroup:
-        if "\0" in object_id:  # PostgreSQL would refuse to look for it
+        if "\0" in object_id:  # PostgreSQL raises an error for NUL
             raise Http404
         return get_object_or_404(ranking.seen_until(now_ms), pk=unquote(object_id))
 
-    def _chosen(self, asked: QueryDict, now_ms: int) -> list[FailureGroup] | None:
-        """Return the ticked groups, or all that the filters show; None when the filters can't be used."""
-        if "all" not in asked:
-            keys = [key for key in asked.getlist("id")[:MAX_AT_ONCE] if "\0" not in key]
+    def _chosen(self, parameters: QueryDict, now_ms: int) -> list[FailureGroup] | None:
+        """Return the selected groups, or all that match the filters. Return None for invalid filters."""
+        if "all" not in parameters:
+            keys = [key for key in parameters.getlist("id")[:MAX_AT_ONCE] if "\0" not in key]
             return list(ranking.seen_until(now_ms).filter(pk__in=keys).order_by(F("last_ms").desc(), "pk"))
-        form = GroupFilter(asked)
+        form = GroupFilter(parameters)
         groups: QuerySet[FailureGroup] | None = form.ranking(now_ms).select() if form.is_valid() else None
         return None if groups is None else list(groups[: MAX_AT_ONCE + 1])
 
     def _timeline(self, group: FailureGroup, days: int, now_ms: int) -> dict[str, Any]:
-        """Return the group's chart: by the hour for a day, else by the day; the last bar is not over."""
+        """Return the chart of the group: by hour for one day, else by day. The last bar is incomplete."""
         step = HOUR_MS if days == 1 else DAY_MS
         end_ms = now_ms - now_ms % step + step
         start_ms = end_ms - days * DAY_MS
         counts = breakdowns.hours(group.pk, start_ms, end_ms, step)
         moments = [datetime.fromtimestamp((start_ms + number * step) / 1000, UTC) for number in range(len(counts))]
-        form = "%H:%M" if days == 1 else "%-d %b"
+        label_format = "%H:%M" if days == 1 else "%-d %b"
         columns = [
             charts.Column(
-                label=f"{moment:{form}}",
+                label=f"{moment:{label_format}}",
                 title=f"{moment:{'%A %H:%M' if days == 1 else '%A, %-d %B %Y'}}: {count:,}",
                 counts={group.event_type: count},
                 url="",
@@ -321,37 +323,37 @@ def _ms(now: datetime) -> int:
 def _columns(query: QueryDict) -> list[SortHeading]:
     now = query.get("sort") or "-last"
     columns = []
-    for name, words in HEADINGS.items():
+    for name, label in HEADINGS.items():
         first = name if name in ranking.TEXT_COLUMNS else f"-{name}"
         other = name if first.startswith("-") else f"-{name}"
         changed = query.copy()
         changed["sort"] = other if now == first else first
         order = ("descending" if now.startswith("-") else "ascending") if now.lstrip("-") == name else ""
-        columns.append(SortHeading(name, words, changed.urlencode(), order))
+        columns.append(SortHeading(name, label, changed.urlencode(), order))
     return columns
 
 
 def _statuses(query: QueryDict) -> list[tuple[str, str, bool]]:
-    """Return each status as a link: what it says, its query, whether it is the one that is shown."""
-    shown = query.get("status") or "open"
-    found = []
-    for value, words in STATUSES:
+    """Return the status tabs: label, query, whether it is the current one."""
+    current = query.get("status") or "open"
+    tabs = []
+    for value, label in STATUSES:
         changed = query.copy()
         changed["status"] = value
-        found.append((words, changed.urlencode(), value == shown))
-    return found
+        tabs.append((label, changed.urlencode(), value == current))
+    return tabs
 
 
 def _digest(groups: list[FailureGroup]) -> str:
     return hashlib.blake2b(" ".join(sorted(group.pk for group in groups)).encode(), digest_size=8).hexdigest()
 
 
-def _hidden(asked: QueryDict, shown: str) -> list[tuple[str, str]]:
-    """Return what the confirmation sends along: the ticked groups, or the filters that stand for those shown."""
-    if "all" not in asked:
-        return [("id", key) for key in asked.getlist("id")[:MAX_AT_ONCE]]
+def _hidden(parameters: QueryDict, digest: str) -> list[tuple[str, str]]:
+    """Return the hidden fields of the confirmation: the selected groups, or the filters and a digest."""
+    if "all" not in parameters:
+        return [("id", key) for key in parameters.getlist("id")[:MAX_AT_ONCE]]
     names = [name for name in GroupFilter.base_fields if name != "cursor"]
-    return [("all", "1"), ("shown", shown), *((name, str(asked[name])) for name in names if asked.get(name))]
+    return [("all", "1"), ("shown", digest), *((name, str(parameters[name])) for name in names if parameters.get(name))]
 
 
 def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:
@@ -359,21 +361,21 @@ def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:
     return status in ("open", "regression") if name != "reopen" else status in ("resolved", "muted")
 
 
-def _facts(facet: Facet, parts: list[Part]) -> Facts:
-    shown = [(_words(facet, part), part) for part in parts[:SHOWN_PARTS]]
-    return Facts(facet.value, FACETS[facet], shown, max(len(parts) - SHOWN_PARTS, 0))
+def _facet_table(facet: Facet, parts: list[Part]) -> FacetTable:
+    shown = [(_part_label(facet, part), part) for part in parts[:SHOWN_PARTS]]
+    return FacetTable(facet.value, FACETS[facet], shown, max(len(parts) - SHOWN_PARTS, 0))
 
 
-def _words(facet: Facet, part: Part) -> str:
+def _part_label(facet: Facet, part: Part) -> str:
     return BITS.get(facet, {}).get(part.name, part.name)
 
 
 def _history(group: FailureGroup) -> list[AuditEntry]:
-    """Return what people did with this group, newest first."""
+    """Return the audit entries of this group, newest first."""
     return list(AuditEntry.objects.filter(subject=group.pk).order_by("-at_ms", "-id")[:HISTORY_ROWS])
 
 
 def _pruned_before_ms(first_ms: int) -> int | None:
-    """Return until when events may be pruned, None where all that a group ever had came after that."""
+    """Return the time before which events may be pruned, None if the group is younger."""
     whole_since_ms = retention.whole_since_ms()
     return whole_since_ms if first_ms < whole_since_ms else None

@@ -1,4 +1,4 @@
-"""What the admin's index shows: how it goes, from rollups alone. Every number comes with the list that it counts."""
+"""The context of the admin index. All figures come from rollups, and each links to the list that it counts."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -26,14 +26,14 @@ HOST_DAYS = 7
 
 
 class Change(NamedTuple):
-    """How a figure moved against the span before; None where there is nothing to compare with."""
+    """The change of a figure compared with the span before."""
 
     is_more: bool
     percent: int
 
 
 class Worst(NamedTuple):
-    """A model or version that fails: its figures, the interval of its rate, and its failures as a list."""
+    """A failing model or version: its figures, the interval of its rate, and the URL of its failures."""
 
     row: Slice
     interval: charts.Interval
@@ -41,7 +41,7 @@ class Worst(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The `days` UTC days that end with today, and, with `released`, without the versions that are no release."""
+    """The last `days` UTC days, including today. `released` excludes versions that are no releases."""
 
     now: datetime
     days: int
@@ -72,25 +72,25 @@ class Span(NamedTuple):
         return metrics.BUCKETS[self.step]
 
     def url(self, page: str, **filters: str) -> str:
-        """Return the address of a list of what came in this span."""
+        """Return the URL of a list of the events of this span."""
         first, last = self.today - timedelta(days=self.days - 1), self.today + timedelta(days=1)
         return _list_url(page, self.released, since=first.isoformat(), until=last.isoformat(), **filters)
 
 
 def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
-    """Return the context of the index for the `days` UTC days that end with today, one of RANGES."""
+    """Return the context for the last `days` UTC days, including today. `days` is one of RANGES."""
     span = Span(now, days, released)
     spans_ms = days * DAY_MS
-    both = metrics.timeseries(span.start_ms - spans_ms, span.end_ms, span.step, released=released)
-    series = both[len(both) // 2 :]
+    both_spans = metrics.timeseries(span.start_ms - spans_ms, span.end_ms, span.step, released=released)
+    series = both_spans[len(both_spans) // 2 :]
     current = _sum(series)
-    # What is not over would look like a fall, what is still to come like none at all.
-    past = [bucket for bucket in series if bucket.start_ms + span.step_ms <= span.now_ms]
-    # The span before ends at the same hour of its last day, so that a young day isn't compared with a whole one.
+    # Sparklines exclude the incomplete and future buckets, which would look like a drop.
+    complete = [bucket for bucket in series if bucket.start_ms + span.step_ms <= span.now_ms]
+    # The span before ends at the same hour of its last day, so that both spans are equally long.
     before_end_ms = span.now_ms // HOUR_MS * HOUR_MS + HOUR_MS - spans_ms
     rest_ms = before_end_ms - before_end_ms % span.step_ms
     rest = TimeBucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released))
-    before = _sum([*(bucket for bucket in both if bucket.start_ms < rest_ms), rest])
+    before = _sum([*(bucket for bucket in both_spans if bucket.start_ms < rest_ms), rest])
     lifetime = metrics.lifetime_figures(span.now_ms)
     cells = metrics.cells(span.start_ms, span.end_ms)
     rate = metrics.failure_rate(current.successes, current.failures)
@@ -101,22 +101,24 @@ def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
             "released": released,
             "ranges": RANGES,
             "range_name": RANGES[days] if days == 1 else f"last {RANGES[days]}",
-            "before_name": "yesterday by now" if days == 1 else f"the {RANGES[days]} before",
-            "in_before": "yesterday by now" if days == 1 else f"in the {RANGES[days]} before",
+            "before_name": "yesterday by this time" if days == 1 else f"the {RANGES[days]} before",
+            "in_before": "yesterday by this time" if days == 1 else f"in the {RANGES[days]} before",
             "count": lifetime.flashes,
             "last_received_at_ms": lifetime.last_received_at_ms,
             "successes": current.successes,
             "successes_url": span.url("event", type=SUCCESS),
             "successes_change": _change(current.successes, before.successes),
-            "successes_line": charts.sparkline([bucket.successes for bucket in past]),
+            "successes_line": charts.sparkline([bucket.successes for bucket in complete]),
             "failures": current.failures,
             "failures_url": span.url("recentfailure"),
             "failures_change": _change(current.failures, before.failures),
-            "failures_line": charts.sparkline([bucket.failures for bucket in past]),
+            "failures_line": charts.sparkline([bucket.failures for bucket in complete]),
             "rate": rate,
             "rate_interval": metrics.failure_rate_interval(current.successes, current.failures),
             "rate_before": metrics.failure_rate(before.successes, before.failures),
-            "rate_line": charts.sparkline([metrics.failure_rate(bucket.successes, bucket.failures) for bucket in past]),
+            "rate_line": charts.sparkline(
+                [metrics.failure_rate(bucket.successes, bucket.failures) for bucket in complete]
+            ),
             "events_url": span.url("event"),
             "chart": _chart(span, series),
             "groups": trends.attention(span.start_ms, span.end_ms, span.now_ms, limit=GROUPS_SHOWN),
@@ -143,14 +145,14 @@ def _chart(span: Span, series: list[TimeBucket]) -> dict[str, Any]:
 
 
 def _ingest(span: Span, accepted: int) -> dict[str, Any]:
-    """Return how ingest did: all versions, since a refusal has none."""
+    """Return the ingest figures. They include all versions, because refusals have no version."""
     tomorrow = span.today + timedelta(days=1)
     tallies = metrics.tallies(span.today - timedelta(days=span.days - 1), tomorrow)
     duplicates, left_out = (tallies.pop(outcome.value, 0) for outcome in (Outcome.DUPLICATE, Outcome.LEFT_OUT))
-    everything = span._replace(released=False)
+    all_versions = span._replace(released=False)
     return {
         "accepted": accepted,
-        "accepted_url": everything.url("event"),
+        "accepted_url": all_versions.url("event"),
         "duplicates": duplicates,
         "left_out": left_out,
         "refused": sum(tallies.values()),
@@ -160,9 +162,9 @@ def _ingest(span: Span, accepted: int) -> dict[str, Any]:
 
 
 def _storage(today: date) -> dict[str, Any]:
-    """Return how large the database is and for how long the disk will do; None for a figure that is not known.
+    """Return the size of the database and the days until the disk is full. Unknown figures are None.
 
-    The disk counts as full where ingest stops. PostgreSQL has a disk that the site does not know.
+    The disk counts as full at the limit where ingest stops. The disk of PostgreSQL is unknown to the site.
     """
     size = site_days.database_bytes()
     growth = site_days.growth_per_day(today, size)
@@ -179,7 +181,7 @@ def _storage(today: date) -> dict[str, Any]:
 
 
 def _worst(span: Span, cells: list[Cell], column: str, parameter: str) -> list[Worst]:
-    """Return what fails most surely: ranked by the lower end of the rate's interval, so chance comes last."""
+    """Return the worst names, ranked by the lower bound of the failure rate, so that chance ranks last."""
     rows = metrics.sliced((cell for cell in cells if cell.is_released or not span.released), column)
     failing = sorted((row for row in rows if row.failures), key=lambda row: (-row.interval[0], row.name))[:WORST]
     boxes = charts.intervals([(row.failure_rate or 0, row.interval) for row in failing])
@@ -218,9 +220,9 @@ def _column(span: Span, bucket: TimeBucket) -> charts.Column:
 
 
 def _bucket_url(span: Span, bucket: TimeBucket) -> str:
-    form = "%Y-%m-%dT%H:%M" if span.step == "hour" else "%Y-%m-%d"
+    time_format = "%Y-%m-%dT%H:%M" if span.step == "hour" else "%Y-%m-%d"
     first, last = _moment(bucket.start_ms), _moment(bucket.start_ms + span.step_ms)
-    return _list_url("event", span.released, since=f"{first:{form}}", until=f"{last:{form}}")
+    return _list_url("event", span.released, since=f"{first:{time_format}}", until=f"{last:{time_format}}")
 
 
 def _list_url(page: str, released: bool, **filters: str) -> str:

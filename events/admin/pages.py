@@ -1,4 +1,4 @@
-"""What the admin's own pages have in common."""
+"""Base class of our own admin pages, and their exports."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ from events.reports.export import Format
 
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A model whose pages are our own: none of Django's lists, forms and deletions exist for it."""
+    """A ModelAdmin with our own pages instead of Django's lists, forms and deletions."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -36,21 +36,23 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, template, shared | context, status=status)
 
     @staticmethod
-    def is_led_here(request: HttpRequest) -> bool:
-        """Tell whether a page of another site opened an export, and say so on the next page.
+    def is_cross_site_request(request: HttpRequest) -> bool:
+        """Return whether another site opened this export. If so, add a warning for the next page.
 
-        An export by GET writes the audit log, so a link elsewhere must not start one in a maintainer's name. Browsers
-        send this header over HTTPS and to localhost; without it the entry is bounded and validated all the same.
+        An export by GET writes the audit log, so a link on another site must not trigger one. Browsers send
+        Sec-Fetch-Site over HTTPS and to localhost. Without the header the audit entry is still validated and bounded.
         """
-        is_led = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
-        if is_led:
-            messages.warning(request, "Another site opened this export, so nothing was exported. Export it here.")
-        return is_led
+        is_cross_site = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+        if is_cross_site:
+            messages.warning(
+                request, "Another site opened this export, so nothing was exported. Start the export here."
+            )
+        return is_cross_site
 
     @staticmethod
-    def demand(right: str, request: HttpRequest) -> None:
-        """Raise PermissionDenied unless the person has a right of `events`."""
-        if not request.user.has_perm(f"events.{right}"):
+    def demand(permission: str, request: HttpRequest) -> None:
+        """Raise PermissionDenied unless the user has a permission of `events`."""
+        if not request.user.has_perm(f"events.{permission}"):
             raise PermissionDenied
 
 
@@ -60,10 +62,10 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 def export_response(
     chunks: Iterable[list[tuple[Any, ...]]], form: Format, name: str, *, is_spreadsheet: bool
 ) -> StreamingHttpResponse:
-    """Answer a list as a file: XLSX for people, CSV for programs."""
-    ending = "xlsx" if is_spreadsheet else "csv"
+    """Return a list as a streamed file: XLSX or CSV."""
+    extension = "xlsx" if is_spreadsheet else "csv"
     return StreamingHttpResponse(
         spreadsheets.as_xlsx(chunks, form) if is_spreadsheet else export.as_csv(chunks, form),
         content_type=XLSX if is_spreadsheet else "text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}.{ending}"', "Cache-Control": "no-store"},
+        headers={"Content-Disposition": f'attachment; filename="{name}.{extension}"', "Cache-Control": "no-store"},
     )

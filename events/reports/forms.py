@@ -1,4 +1,4 @@
-"""What a reader may ask for: the filters of lists, exports and reads, as Django forms."""
+"""Forms that validate the filters of lists, exports and API reads, and the inputs of admin pages."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ YES_OR_NO = [("", "any"), ("1", "yes"), ("0", "no")]
 
 
 class CursorField(forms.CharField):
-    """Where a page of a list begins, as `parse` reads it; None at the beginning. `parse` raises ValueError."""
+    """A keyset cursor, None for the first page. `parse` converts its text, or raises ValueError."""
 
     def __init__(self, parse: Callable[[str], Any], *, max_length: int) -> None:
         super().__init__(required=False, max_length=max_length)
@@ -38,14 +38,14 @@ class CursorField(forms.CharField):
         try:
             return self._parse(raw)
         except ValueError:
-            raise forms.ValidationError("Not a place in this list; begin again without a cursor.") from None
+            raise forms.ValidationError("Not a cursor of this list. Start again without a cursor.") from None
 
 
 class ListFilter(forms.Form):
-    """The filters of a list, which live in its URL."""
+    """The filters of a list, from its URL."""
 
     def applied(self) -> dict[str, str]:
-        """Return the cleaned filters of the valid form that are on, in the order of the URL."""
+        """Return the active filters of the valid form, in the order of the URL."""
         cleaned = {name: self.cleaned_data[name] for name in self.data if name in self.fields}
         return {
             name: value.isoformat() if isinstance(value, datetime) else str(value)
@@ -55,7 +55,7 @@ class ListFilter(forms.Form):
 
 
 class EventFilter(ListFilter):
-    """The filters of every list of events; all of them live in the URL and combine."""
+    """The filters of every list of events. They come from the URL, and all of them apply."""
 
     type = forms.ChoiceField(required=False)
     model = forms.CharField(required=False, strip=False, max_length=64, widget=forms.TextInput({"list": "models"}))
@@ -67,7 +67,7 @@ class EventFilter(ListFilter):
     )
     session = forms.CharField(required=False, strip=False, max_length=128)
     group = forms.CharField(required=False, max_length=64)
-    released = forms.ChoiceField(required=False, choices=[("", "all versions"), ("1", "released ones alone")])
+    released = forms.ChoiceField(required=False, choices=[("", "all versions"), ("1", "only releases")])
     q = forms.CharField(
         required=False,
         max_length=200,
@@ -77,7 +77,7 @@ class EventFilter(ListFilter):
         ),
     )
     since = forms.DateTimeField(required=False, help_text="ISO 8601, UTC")
-    until = forms.DateTimeField(required=False, help_text="ISO 8601, UTC; not included")
+    until = forms.DateTimeField(required=False, help_text="ISO 8601, UTC; exclusive")
     cursor = CursorField(EventCursor.parse, max_length=300)
     limit = forms.IntegerField(required=False, min_value=1, max_value=200)
 
@@ -89,7 +89,7 @@ class EventFilter(ListFilter):
 
     @property
     def narrowed_by(self) -> int:
-        """How many filters are on, the search aside."""
+        """The number of active filters, without the search."""
         return sum(1 for name in self.data if name in FILTERS and self.data[name])
 
     @property
@@ -98,29 +98,29 @@ class EventFilter(ListFilter):
 
     @property
     def kept_filters(self) -> list[forms.BoundField]:
-        """The filters that come by a link; they have a field once they are on."""
+        """Filters that only links set. The page shows their fields while they are active."""
         return [self[name] for name in FILTERS[6:] if self.data.get(name)]
 
     def criteria(self, now_ms: int) -> Criteria:
-        """Return what the valid form asks for, its time window counted back from `now_ms`."""
-        asked = self.cleaned_data
-        since_ms = int(asked["since"].timestamp() * 1000) if asked["since"] else None
-        if asked["window"]:
-            begins = now_ms - int(WINDOWS[asked["window"]][1].total_seconds() * 1000)
-            since_ms = max(since_ms or 0, begins)
+        """Return the criteria of the valid form. Its time window ends at `now_ms`."""
+        cleaned = self.cleaned_data
+        since_ms = int(cleaned["since"].timestamp() * 1000) if cleaned["since"] else None
+        if cleaned["window"]:
+            start_ms = now_ms - int(WINDOWS[cleaned["window"]][1].total_seconds() * 1000)
+            since_ms = max(since_ms or 0, start_ms)
         return Criteria(
             failures_only=self.failures_only,
-            event_type=asked["type"] or None,
-            model=asked["model"] or None,
-            app_version=asked["version"] or None,
-            write_mode=int(asked["mode"]) if asked["mode"] else None,
-            connected=int(asked["connected"]) if asked["connected"] else None,
-            session_id=asked["session"] or None,
-            fingerprint=asked["group"] or None,
-            released=bool(asked["released"]),
-            text=asked["q"] or None,
+            event_type=cleaned["type"] or None,
+            model=cleaned["model"] or None,
+            app_version=cleaned["version"] or None,
+            write_mode=int(cleaned["mode"]) if cleaned["mode"] else None,
+            connected=int(cleaned["connected"]) if cleaned["connected"] else None,
+            session_id=cleaned["session"] or None,
+            fingerprint=cleaned["group"] or None,
+            released=bool(cleaned["released"]),
+            text=cleaned["q"] or None,
             since_ms=since_ms,
-            until_ms=int(asked["until"].timestamp() * 1000) if asked["until"] else None,
+            until_ms=int(cleaned["until"].timestamp() * 1000) if cleaned["until"] else None,
         )
 
 
@@ -140,20 +140,20 @@ class TimeseriesQuery(SummaryQuery):
 
 class BaselineForm(forms.Form):
     value = forms.IntegerField(
-        min_value=0, max_value=10**12, label="Successes from before", help_text="What the old counter said."
+        min_value=0, max_value=10**12, label="Successes before this site", help_text="The total of the old counter."
     )
-    note = forms.CharField(max_length=500, label="Why", help_text="Kept with your name and the time.")
+    note = forms.CharField(max_length=500, label="Why", help_text="Stored with your name and the time.")
 
 
 MOMENT_HELP = "ISO 8601, such as 2026-02-12T18:00:00Z. Without an offset it is UTC."
 
 
 class ReasonField(forms.CharField):
-    """A reason of 1 to 500 characters, one of them visible."""
+    """A reason of 1 to 500 characters. At least one must be visible."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            max_length=500, label="Why", help_text="Kept with your name and the time in the audit log.", **kwargs
+            max_length=500, label="Why", help_text="Stored with your name and the time in the audit log.", **kwargs
         )
 
     def clean(self, value: Any) -> Any:
@@ -167,25 +167,25 @@ class CorrectionForm(forms.Form):
     """Which successes to void, and why."""
 
     since = forms.DateTimeField(label="Received from", help_text=MOMENT_HELP)
-    until = forms.DateTimeField(label="Received before", help_text="In the same form. This moment is not included.")
+    until = forms.DateTimeField(label="Received before", help_text="Same format. Exclusive.")
     model = forms.CharField(
         required=False,
         strip=False,
         max_length=64,
-        help_text="Exact. Empty: any.",
+        help_text="Exact match. Empty for any.",
         widget=forms.TextInput({"list": "models"}),
     )
     version = forms.CharField(
         required=False,
         strip=False,
         max_length=64,
-        help_text="Exact. Empty: any.",
+        help_text="Exact match. Empty for any.",
         widget=forms.TextInput({"list": "versions"}),
     )
     source = forms.ChoiceField(
         required=False,
         choices=[("", "any"), *((source, source) for source in Source.values)],
-        help_text="The route by which the success was received.",
+        help_text="The route that received the success.",
     )
     reason = ReasonField()
 
@@ -197,20 +197,20 @@ class CorrectionForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         since, until = cleaned.get("since"), cleaned.get("until")
         if until and until > self.now:
-            self.add_error("until", "This moment is in the future: successes would be voided that nobody has seen.")
+            self.add_error("until", "This time is in the future: later successes would be voided too.")
         elif since and until and until <= since:
-            self.add_error("until", "This moment must be after the first one.")
+            self.add_error("until", "This time must be after the first one.")
         return cleaned
 
     def selection(self) -> Selection:
-        """Return what the valid form selects."""
-        asked = self.cleaned_data
+        """Return the selection of the valid form."""
+        cleaned = self.cleaned_data
         return Selection(
-            since_ms=int(asked["since"].timestamp() * 1000),
-            until_ms=int(asked["until"].timestamp() * 1000),
-            model=asked["model"] or None,
-            app_version=asked["version"] or None,
-            source=asked["source"] or None,
+            since_ms=int(cleaned["since"].timestamp() * 1000),
+            until_ms=int(cleaned["until"].timestamp() * 1000),
+            model=cleaned["model"] or None,
+            app_version=cleaned["version"] or None,
+            source=cleaned["source"] or None,
         )
 
 
@@ -219,7 +219,7 @@ class UndoForm(forms.Form):
 
 
 class AuditFilter(forms.Form):
-    """The filters of the audit log; all of them live in the URL and combine."""
+    """The filters of the audit log. They come from the URL, and all of them apply."""
 
     kind = forms.ChoiceField(required=False, choices=[("", "any"), *((kind, kind) for kind in AuditKind.values)])
     who = forms.CharField(required=False, strip=False, max_length=150)

@@ -1,4 +1,4 @@
-"""How figures, times and event types are written on every page."""
+"""Template tags and filters that format figures, times and event types."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,12 +30,12 @@ def event_type(name: str) -> dict[str, str]:
 
 @register.inclusion_tag("events/_moment.html", takes_context=True)
 def moment(context: Any, at: int | datetime | None) -> dict[str, Any]:
-    """Show a moment, epoch milliseconds or aware, by its distance from the page's `now`; its UTC time is the title."""
+    """Show a time relative to the page's `now`, with its UTC time as title. Accepts epoch ms or aware datetimes."""
     if at is None:
         return {"iso": None}
     at_ms = int(at.timestamp() * 1000) if isinstance(at, datetime) else at
     iso = clock.iso(at_ms)
-    return {"iso": iso, "words": ago(at_ms, int(context["now"].timestamp() * 1000)), "utc": utc(at_ms)}
+    return {"iso": iso, "relative": ago(at_ms, int(context["now"].timestamp() * 1000)), "utc": utc(at_ms)}
 
 
 @register.filter
@@ -55,7 +55,7 @@ def figure(number: int | None) -> str:
 
 @register.filter
 def in_bytes(number: float | None) -> str:
-    """Write a number of bytes with three digits and a binary unit."""
+    """Format a number of bytes with three digits and a binary unit."""
     if number is None:
         return "–"
     size, units = abs(number), ["B", "KiB", "MiB", "GiB", "TiB"]
@@ -68,25 +68,25 @@ def in_bytes(number: float | None) -> str:
 
 @register.filter
 def percent(share: float | None) -> str:
-    """Write a share of 0 to 1 with one decimal."""
+    """Format a share (0 to 1) as a percentage with one decimal."""
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
 @register.filter
 def hundredths(share: float) -> str:
-    """Write a share of 0 to 1 as a width of 0 to 100."""
+    """Format a share (0 to 1) as a width of 0 to 100."""
     return f"{100 * share:.1f}"
 
 
 @register.filter
 def points(share: float) -> str:
-    """Write a share as percentage points, for what stands behind a ±."""
+    """Format a share (0 to 1) as percentage points, without a unit."""
     return f"{100 * share:.1f}"
 
 
 @register.filter
 def dash(text: Any) -> Any:
-    """Show a thin dash for what would leave its place empty: nothing, or nothing that can be seen."""
+    """Return a dash for None and for text without a visible character."""
     return "–" if text is None or (isinstance(text, str) and not is_visible(text)) else text
 
 
@@ -96,7 +96,7 @@ def yes_no(flag: int) -> str:
 
 
 def ago(at_ms: int, now_ms: int) -> str:
-    """Say how long ago something was, in one unit; the page's script keeps it true."""
+    """Return how long ago a time was, in one unit. `site.js` keeps it up to date."""
     seconds = (now_ms - at_ms) // 1000
     if seconds < 0:
         return "in the future"

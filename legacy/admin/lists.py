@@ -230,7 +230,7 @@ class OldLogAdmin(OldSystemAdmin):
         """Answer the whole old log as a file, newest first."""
         self.demand_view(request)
         self.demand("export_event", request)
-        if modes.in_force().tables_dropped or self.is_led_here(request):
+        if modes.in_force().tables_dropped or self.is_cross_site_request(request):
             return HttpResponseRedirect(self.url("changelist"))
         now = clock.now()
         export.note_export(request.user, self.title, at=now)

@@ -41,7 +41,7 @@ def test_staff_without_a_right_sees_no_figure(client: Client) -> None:
     make_event(**success())
     sign_in(client)
     text = page(client)
-    assert "You may sign in, but not look at events" in text
+    assert "You can sign in, but you have no permission to view events" in text
     assert "Public count" not in text
 
 
@@ -94,8 +94,8 @@ def test_the_chart_has_a_bar_for_each_step_and_its_figures_in_a_table(
     text = " ".join(client.get("/admin/", {"days": days}).content.decode().split())
     assert f"Events by {unit}" in text
     assert text.count('<g class="bar">') == bars
-    assert text.count("(not over)") == 1
-    assert "1 flash_success, 1 connect_error (not over)" in text
+    assert text.count("(incomplete)") == 1
+    assert "1 flash_success, 1 connect_error (incomplete)" in text
     assert text.count('<th scope="row"><a href="/admin/events/event/?since=') == bars
 
 
@@ -130,7 +130,7 @@ def test_every_number_is_the_total_of_the_list_that_it_links_to(client: Client, 
     assert len(linked) >= 10 + int(days) // 3
     for number, url in linked:
         listed = client.get(url).context
-        assert (listed["total"], len(listed["found"].events)) == (number, number), url
+        assert (listed["total"], len(listed["page"].events)) == (number, number), url
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_page_of_one_app_lists_its_pages(client: Client) -> None:
     sign_in(client, "Staff")
     text = page(client, "/admin/events/")
     assert '<a href="/admin/events/recentfailure/">Recent failures</a>' in text
-    assert "You may sign in" not in text
+    assert "You can sign in" not in text
 
 
 def test_nothing_inline_that_the_policy_forbids(client: Client) -> None:
@@ -247,7 +247,7 @@ def test_the_index_reads_rollups_and_never_counts_events(client: Client) -> None
 def test_a_superuser_sees_it_all(client: Client) -> None:
     client.force_login(User.objects.create_superuser("root"))
     make_event()
-    assert "What wants attention" in page(client)
+    assert "Needs attention" in page(client)
 
 
 # --- what an app adds: the old system's panel ------------------------------------------------------------------------

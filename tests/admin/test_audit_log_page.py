@@ -20,8 +20,8 @@ PATH = "/admin/events/auditentry/"
 
 
 def shown(client: Client, **query: str) -> list[str]:
-    found = client.get(PATH, query).context["found"]
-    return [entry.what for entry in found.entries]
+    page = client.get(PATH, query).context["page"]
+    return [entry.what for entry in page.entries]
 
 
 @pytest.mark.parametrize(("role", "status"), [(None, 403), ("Staff", 403), ("Maintainers", 200)])
@@ -46,8 +46,8 @@ def test_every_deed_stands_in_it_newest_first(client: Client) -> None:
     client.post(f"/admin/events/ingesttoken/{IngestToken.objects.get().pk}/revoke/")
     client.post("/admin/events/counterbaseline/", {"value": "412", "note": "the old counter", "confirmed": "1"})
     call_command("legacy_mode", "separate", "--reason", "phase 1", stdout=io.StringIO())
-    found = client.get(PATH).context["found"].entries
-    told = [(entry.kind, entry.what, entry.about, entry.why) for entry in found]
+    entries = client.get(PATH).context["page"].entries
+    told = [(entry.kind, entry.what, entry.about, entry.why) for entry in entries]
     title = FailureGroup.objects.get().title
     assert told == [
         ("mode", "Switched the old routes from alias to separate.", "", "phase 1"),
@@ -58,7 +58,7 @@ def test_every_deed_stands_in_it_newest_first(client: Client) -> None:
         ("triage", "Muted for good.", title, ""),
         ("export", "Exported Events: everything", "", ""),
     ]
-    assert {entry.who for entry in found if entry.kind in ("triage", "baseline", "export")} == {"olga"}
+    assert {entry.who for entry in entries if entry.kind in ("triage", "baseline", "export")} == {"olga"}
     assert f'href="/admin/events/failuregroup/{group}/"' in client.get(PATH).content.decode()
 
 
@@ -96,7 +96,7 @@ def test_filters_by_kind_and_person_combine(client: Client) -> None:
     assert shown(client, kind="token") == ["token robin", "token olga"]
     assert shown(client, who="olga") == ["export olga", "token olga"]
     assert shown(client, kind="token", who="olga") == ["token olga"]
-    assert "Nothing meets these filters" in text_of(client.get(PATH, {"who": "nobody"}))
+    assert "No entry matches these filters" in text_of(client.get(PATH, {"who": "nobody"}))
 
 
 @pytest.mark.parametrize("query", [{"kind": "nonsense"}, {"cursor": "x"}, {"cursor": "1." + "9" * 30}, {"who": "a\0b"}])
@@ -104,7 +104,7 @@ def test_what_is_no_filter_is_told_so(client: Client, query: dict[str, str]) -> 
     sign_in(client, "Maintainers")
     answer = client.get(PATH, query)
     assert answer.status_code == 400
-    assert "be used" in text_of(answer)
+    assert "These filters are invalid" in text_of(answer)
 
 
 def test_pages_are_bounded_and_lose_nobody(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,13 +121,13 @@ def test_pages_are_bounded_and_lose_nobody(client: Client, monkeypatch: pytest.M
         ) as queries:
             answer = client.get(PATH, query)
         assert not [one for one in queries if "COUNT(" in one["sql"]]
-        found = answer.context["found"]
-        seen += [entry.what for entry in found.entries]
-        if found.older is None:
+        page = answer.context["page"]
+        seen += [entry.what for entry in page.entries]
+        if page.older is None:
             break
-        query = {"cursor": str(found.older)}
+        query = {"cursor": str(page.older)}
     assert seen == ["4", "3", "2", "1", "0"]
-    assert "There is nothing older" in text_of(client.get(PATH, {"cursor": "0.1"}))
+    assert "There are no older entries" in text_of(client.get(PATH, {"cursor": "0.1"}))
 
 
 def test_an_empty_log_says_what_will_stand_in_it(client: Client) -> None:

@@ -45,7 +45,7 @@ def test_a_confirmed_baseline_counts_and_is_kept_with_who_and_when(client: Clien
     user = sign_in(client, "Maintainers")
     make_event(**success())
     answer = client.post(PATH, WANTED | {"confirmed": "yes"}, follow=True)
-    assert "in force" in answer.content.decode()
+    assert '<span class="quiet">current</span>' in answer.content.decode()
     assert metrics.flash_count() == (412, 1)
     kept = CounterBaseline.objects.get()
     assert (kept.value, kept.note, kept.set_by, kept.set_by_name) == (412, "from KV", user, user.username)

@@ -64,7 +64,7 @@ def test_figures_that_changed_since_the_preview_are_shown_again(client: Client) 
     sign_in(client, "Maintainers")
     store(3)
     text = confirm(client, 2)
-    assert "The figures changed since the preview, so nothing was done." in text
+    assert "The figures have changed since the preview, so nothing was voided." in text
     assert "Void 3 successes?" in text
     assert metrics.flash_count().total == 3
 
@@ -79,12 +79,12 @@ def test_nothing_matches_is_said(client: Client) -> None:
 def test_too_many_for_a_request_are_left_to_the_command(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     sign_in(client, "Maintainers")
     store(3)
-    monkeypatch.setattr(corrections, "MOST_BY_PAGE", 2)
+    monkeypatch.setattr(corrections, "MAX_BY_PAGE", 2)
     assert "<code>manage.py void_flashes --since" in confirm(client, 3)
     assert metrics.flash_count().total == 3
     monkeypatch.undo()
     confirm(client, 3)
-    monkeypatch.setattr(corrections, "MOST_BY_PAGE", 2)
+    monkeypatch.setattr(corrections, "MAX_BY_PAGE", 2)
     undo = f"{PATH}{Correction.objects.get().pk}/undo/"
     assert "manage.py void_flashes --undo" in text_of(client.post(undo, {"reason": "real"}))
     assert metrics.flash_count().total == 0
@@ -96,8 +96,8 @@ def test_too_many_for_a_request_are_left_to_the_command(client: Client, monkeypa
         ({"since": ""}, "This field is required"),
         ({"until": ""}, "This field is required"),
         ({"since": "yesterday"}, "Enter a valid date/time"),
-        ({"until": WANTED["since"]}, "This moment must be after the first one"),
-        ({"until": "2999-01-01T00:00:00Z"}, "This moment is in the future"),
+        ({"until": WANTED["since"]}, "This time must be after the first one"),
+        ({"until": "2999-01-01T00:00:00Z"}, "This time is in the future"),
         ({"source": "nowhere"}, "Select a valid choice"),
         ({"model": "m" * 65}, "at most 64 characters"),
         ({"reason": ""}, "This field is required"),
@@ -132,7 +132,7 @@ def test_other_pages_show_the_correction_and_mark_the_events(client: Client) -> 
     assert "Void successes are listed and marked." in events
     assert f'<a href="{PATH}">correction {key}</a>' in text_of(client.get(f"/admin/events/event/{event.pk}/"))
     baseline = text_of(client.get("/admin/events/counterbaseline/"))
-    assert "Left out: 2 void." in baseline
+    assert "Not counted: 2 void." in baseline
     assert "forged by &lt;b&gt;one&lt;/b&gt; address" in baseline
     history = client.get("/admin/legacy/importrun/")
     assert history.context["made_of"] == (0, 0, 2, 2)

@@ -32,7 +32,7 @@ def test_an_event_that_is_gone_is_told_so(client: Client) -> None:
     sign_in(client, "Staff")
     answer = client.get("/admin/events/event/gone/")
     assert answer.status_code == 404
-    assert b"There is nothing here" in answer.content
+    assert b"Page not found" in answer.content
 
 
 def test_a_success_is_no_recent_failure(client: Client) -> None:
@@ -67,7 +67,7 @@ def test_every_fact_is_there(client: Client) -> None:
 def test_a_bare_event_says_what_did_not_come(client: Client) -> None:
     sign_in(client, "Staff")
     text = client.get(path_of(make_event())).content.decode()
-    for part in ("No stack came", "No log line came", "No metadata came"):
+    for part in ("This event has no stack", "This event has no log lines", "This event has no metadata"):
         assert part in text
 
 

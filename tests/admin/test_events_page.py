@@ -12,7 +12,7 @@ PATH = "/admin/events/event/"
 
 
 def types(client: Client, **query: object) -> list[str]:
-    return [event.event_type for event in client.get(PATH, query).context["found"].events]
+    return [event.event_type for event in client.get(PATH, query).context["page"].events]
 
 
 def test_staff_without_the_right_may_not(client: Client) -> None:
@@ -47,4 +47,4 @@ def test_a_day_is_half_open(client: Client) -> None:
     make_event(message="first", received_at_ms=midnight_ms)
     make_event(message="after", received_at_ms=midnight_ms + DAY_MS)
     query = {"since": clock.iso(midnight_ms)[:10], "until": clock.iso(midnight_ms + DAY_MS)[:10]}
-    assert [event.message for event in client.get(PATH, query).context["found"].events] == ["first"]
+    assert [event.message for event in client.get(PATH, query).context["page"].events] == ["first"]

@@ -88,7 +88,7 @@ def test_the_group_is_broken_down_beside_all_flashes(maintainer: Client) -> None
     assert mode.parts == [("no write", Part("0", 5, 0.5, 5 / 34)), ("write", Part("1", 5, 0.5, 29 / 34))]
     assert connected.parts == [("yes", Part("1", 10, 1.0, 1.0))]
     text = unescape(answer.content.decode())
-    assert "<strong>70.0 %</strong> of these are <strong><bdi>DM-32UV</bdi></strong>, which is 20.6 %" in text
+    assert "<strong>70.0 %</strong> of these are <strong><bdi>DM-32UV</bdi></strong>, compared with 20.6 %" in text
 
 
 def test_a_failure_that_is_no_flash_is_not_among_the_flashes(maintainer: Client) -> None:
@@ -173,7 +173,7 @@ def test_resolved_in_a_version_it_comes_back_as_a_regression_with_the_event_that
     assert "in <bdi>19afc18</bdi>" in words(maintainer)
     again = make_event(message="No ACK for block 0x0a20 (got 0x15)")
     text = words(maintainer)
-    assert "It came back" in text
+    assert "<h2>Regression</h2>" in text
     assert f"/admin/events/event/{again.id}/" in text
     assert AuditEntry.objects.get().what == "Resolved in 19afc18."
 
@@ -183,7 +183,7 @@ def test_nothing_is_fixed_in_what_is_no_release(maintainer: Client, version: str
     make_event()
     answer = maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": version})
     assert answer.status_code == 400
-    assert "no release" in unescape(answer.content.decode())
+    assert "not a release" in unescape(answer.content.decode())
     assert group().status == "open"
 
 
@@ -198,12 +198,12 @@ def test_a_version_that_nobody_has_seen_is_told(maintainer: Client) -> None:
 
 def test_a_decision_that_came_with_a_regrouping_is_not_denied(maintainer: Client) -> None:
     make_event()
-    assert "Nobody has decided anything" in words(maintainer)
+    assert "There is no decision" in words(maintainer)
     maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": ""})
     FailureGroup.objects.update(fingerprint="0" * 16)  # its history stays with the old one
     text = words(maintainer)
-    assert "Nobody has decided anything" not in text
-    assert "Decided before failures were grouped anew" in text
+    assert "There is no decision" not in text
+    assert "The decision was made before the failures were regrouped" in text
 
 
 def test_muted_until_a_day(maintainer: Client) -> None:
@@ -282,7 +282,7 @@ def test_too_many_at_once_are_refused(maintainer: Client, monkeypatch: pytest.Mo
     for message in ("alpha", "bravo"):
         make_event(message=message)
     answer = maintainer.post(DECIDE, {"action": "resolve", "all": "1"}, follow=True)
-    assert "narrow the filters" in unescape(answer.content.decode())
+    assert "Narrow the filters" in unescape(answer.content.decode())
     assert not FailureGroup.objects.exclude(status="open").exists()
 
 
@@ -297,7 +297,7 @@ def test_staff_may_look_and_decide_nothing(client: Client) -> None:
     sign_in(client, "Staff")
     text = words(client)
     assert "Resolve…" not in text
-    assert "Keep the note" not in text
+    assert "Save the note" not in text
     for method in (client.get, client.post):
         assert method(DECIDE, {"action": "resolve", "id": group().pk}).status_code == 403
     assert client.post(f"{path()}note/", {"note": "mine"}).status_code == 403
@@ -327,7 +327,7 @@ def test_a_note_that_is_too_long_is_told_and_the_old_one_stays(maintainer: Clien
     make_event()
     maintainer.post(f"{path()}note/", {"note": "short"})
     answer = maintainer.post(f"{path()}note/", {"note": "x" * 2_001}, follow=True)
-    assert "The note was not kept" in unescape(answer.content.decode())
+    assert "The note was not saved" in unescape(answer.content.decode())
     assert group().note == "short"
 
 

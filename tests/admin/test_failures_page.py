@@ -28,7 +28,7 @@ PATH = "/admin/events/recentfailure/"
 def messages(client: Client, **query: object) -> list[str]:
     answer = client.get(PATH, query)
     assert answer.status_code == 200
-    return [event.message for event in answer.context["found"].events]
+    return [event.message for event in answer.context["page"].events]
 
 
 def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
@@ -44,7 +44,7 @@ def test_staff_without_the_right_may_not(client: Client) -> None:
     sign_in(client)
     answer = client.get(PATH)
     assert answer.status_code == 403
-    assert b"You may not see this page" in answer.content
+    assert b"You have no permission to see this page" in answer.content
 
 
 @pytest.mark.parametrize("role", ["Staff", "Maintainers"])
@@ -61,7 +61,7 @@ def test_an_empty_site_says_what_makes_the_first_event_come(client: Client) -> N
 def test_a_site_without_failures_says_so(client: Client) -> None:
     sign_in(client, "Staff")
     make_event(**success())
-    assert b"Every flash so far went well" in client.get(PATH).content
+    assert b"Every flash so far succeeded" in client.get(PATH).content
 
 
 def test_failures_alone_newest_first(client: Client) -> None:
@@ -173,7 +173,7 @@ def test_the_list_says_how_many_there_are_where_rollups_know(
     answer = client.get(PATH, query)
     assert answer.context["total"] == total
     if total is not None:
-        assert len(answer.context["found"].events) == total
+        assert len(answer.context["page"].events) == total
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_figure_that_outlived_its_events_is_explained(client: Client) -> None:
     sign_in(client, "Staff")
     make_event(session_id="one")
     make_event(session_id="another")
-    words = "some of them were erased since"
+    words = "Some of them were erased since"
     assert words not in client.get(PATH).content.decode()
     call_command("erase_session", "one", stdout=io.StringIO())
     assert words in client.get(PATH).content.decode()
@@ -216,7 +216,7 @@ def test_a_search_shows_the_groups_with_these_words_first(client: Client) -> Non
     make_event(message="Handshake timed out")
     answer = client.get(PATH, {"q": "no ack"})
     assert [group.title for group in answer.context["groups"]] == ["No ACK for block …"]
-    assert b"Groups with these words" in answer.content
+    assert b"Groups with this text" in answer.content
 
 
 def test_a_pasted_success_is_shown_among_all_events(client: Client) -> None:
@@ -295,7 +295,7 @@ def test_a_pasted_session_or_id_is_found_however_old(
     [
         ({"type": "flash_success"}, "flash_success is not one of the available choices"),
         ({"window": "century"}, "century is not one of the available choices"),
-        ({"cursor": "../.."}, "Not a place in this list"),
+        ({"cursor": "../.."}, "Not a cursor of this list"),
         ({"q": "x" * 201}, "at most 200 characters"),
         ({"model": "a\0b"}, "Null characters are not allowed"),
         ({"since": "yesterday"}, "Enter a valid date/time"),
@@ -315,9 +315,9 @@ def test_pages_follow_each_other_without_gap_or_repeat(client: Client) -> None:
         make_event(message=f"failure {number}", received_at_ms=now_ms - number // 2)
     seen, cursor = [], None
     while True:
-        found = client.get(PATH, {"cursor": cursor} if cursor else {}).context["found"]
-        seen += [event.message for event in found.events]
-        cursor = found.older and str(found.older)
+        page = client.get(PATH, {"cursor": cursor} if cursor else {}).context["page"]
+        seen += [event.message for event in page.events]
+        cursor = page.older and str(page.older)
         if cursor is None:
             break
     assert len(seen) == len(set(seen)) == 120
@@ -332,9 +332,9 @@ def test_a_long_search_says_how_far_it_got_and_goes_on(client: Client, monkeypat
     for number in range(5):
         make_event(message=f"hay {number}", received_at_ms=now_ms - 10_000)
     answer = client.get(PATH, {"q": "needle"})
-    assert answer.context["found"].events == []
+    assert answer.context["page"].events == []
     assert "searched back to" in answer.content.decode()
-    assert messages(client, q="needle", cursor=str(answer.context["found"].older)) == ["needle"]
+    assert messages(client, q="needle", cursor=str(answer.context["page"].older)) == ["needle"]
 
 
 def test_a_search_in_a_large_group_is_as_bounded_as_any(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +344,7 @@ def test_a_search_in_a_large_group_is_as_bounded_as_any(client: Client, monkeypa
     for number in range(3):
         make_event(message=f"No ACK for block {number + 2}")
     answer = client.get(PATH, {"group": group, "model": "DM-32UV"})
-    assert [event.message for event in answer.context["found"].events] == []
+    assert [event.message for event in answer.context["page"].events] == []
     assert answer.context["searched_to"] is not None
     assert messages(client, group=group, model="DM-32UV", cursor=answer.context["older"]) == ["No ACK for block 1"]
 
@@ -364,7 +364,7 @@ def test_text_of_an_event_stays_text(client: Client) -> None:
     make_event(message=hostile, model=hostile, app_version=hostile, error_name=hostile)
     answer = client.get(PATH, {"q": hostile, "model": hostile})
     text = answer.content.decode()
-    assert len(answer.context["found"].events) == 1
+    assert len(answer.context["page"].events) == 1
     assert "<script>alert" not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
 
@@ -384,7 +384,7 @@ def test_the_list_is_bounded_and_never_counted(client: Client) -> None:
         make_event(message=f"failure {number}")
     with CaptureQueriesContext(connection) as queries:
         answer = client.get(f"{PATH}?{urlencode({'q': 'failure', 'connected': '1'})}")
-    assert len(answer.context["found"].events) == 50
+    assert len(answer.context["page"].events) == 50
     assert len(queries) <= 12
     assert not [q for q in queries if "COUNT(" in q["sql"]]
     assert not [q for q in queries if 'FROM "telemetry_events"' in q["sql"] and "LIMIT" not in q["sql"]]
@@ -417,7 +417,7 @@ def test_the_link_to_older_failures_leads_to_them(client: Client) -> None:
     (link,) = re.findall(r'href="(\?[^"]*)" rel="next"', client.get(PATH).content.decode())
     older = client.get(PATH + unescape(link))
     assert older.status_code == 200
-    assert seen + [event.message for event in older.context["found"].events] == [f"failure {age}" for age in range(60)]
+    assert seen + [event.message for event in older.context["page"].events] == [f"failure {age}" for age in range(60)]
 
 
 def test_a_value_with_spaces_at_its_ends_is_found(client: Client) -> None:

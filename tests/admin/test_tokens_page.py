@@ -1,4 +1,4 @@
-"""Ingest tokens: which there are, and a way to end one."""
+"""Ingest tokens: a list, and a page to revoke one."""
 
 import re
 import shlex
@@ -31,7 +31,7 @@ def test_the_list_tells_which_live(client: Client, token: str) -> None:
     sign_in(client, "Maintainers")
     text = client.get(PATH).content.decode()
     assert "flasher &lt;b&gt;web&lt;/b&gt;" in text
-    assert '<span class="bad">over</span>' in text
+    assert '<span class="bad">expired</span>' in text
     assert token not in text
 
 
@@ -58,7 +58,7 @@ def test_staff_may_neither_look_nor_revoke(client: Client, token: str) -> None:
 
 def test_looking_at_the_question_revokes_nothing(client: Client, token: str) -> None:
     sign_in(client, "Maintainers")
-    assert b"Whoever sends this token is refused from then on" in client.get(revoke_path()).content
+    assert b"requests with this token get 401" in client.get(revoke_path()).content
     assert tokens.admit(token)
 
 

@@ -199,8 +199,8 @@ def test_the_overview_names_them_also_before_the_first_event(client: Client) -> 
             make_event(**event)
         text = text_of(client.get("/admin/"))
         assert (
-            f"Refused because of their host name: <bdi>{OLD}</bdi> (1,204), <bdi>six days ago</bdi> (9),"
-            " <bdi>&lt;b&gt;evil&lt;/b&gt;</bdi> (3). Add them to <code>ALLOWED_HOSTS</code> if they are yours."
+            f"The site refused requests for these host names: <bdi>{OLD}</bdi> (1,204), <bdi>six days ago</bdi> (9),"
+            " <bdi>&lt;b&gt;evil&lt;/b&gt;</bdi> (3). Add your own ones to <code>ALLOWED_HOSTS</code>."
         ) in text
         assert "too old" not in text
 

@@ -344,7 +344,7 @@ def test_a_regression_is_never_in_the_future(client: Client, monkeypatch: pytest
     fail(FAR_AHEAD)
     set_clock(monkeypatch, TODAY)
     sign_in(client, "Staff")
-    assert times(page(client, f"{GROUPS}{key}/"), "that should have the fix came ") == [clock.iso(ms(TODAY))]
+    assert times(page(client, f"{GROUPS}{key}/"), "with the fix was received ") == [clock.iso(ms(TODAY))]
     (shown,) = client.get("/admin/").context["groups"].regressed
     assert shown.regressed_ms == ms(TODAY)
 

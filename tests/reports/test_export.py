@@ -126,7 +126,7 @@ def test_nothing_ticked_exports_nothing_and_says_so(client: Client) -> None:
     sign_in(client, "Staff")
     make_event()
     answer = client.post(FAILURES, follow=True)
-    assert "No row is ticked" in answer.content.decode()
+    assert "No row is selected" in answer.content.decode()
     assert not AuditEntry.objects.exists()
 
 
@@ -186,7 +186,7 @@ def test_of_a_query_only_valid_filters_are_kept(
 @pytest.mark.parametrize(
     ("query", "kept"),
     [
-        ({}, "open ones"),
+        ({}, "open groups"),
         ({"q": SESSION, "status": "all", "sort": "title"}, "q=…&status=all&sort=title"),
         ({"model": SESSION, "version": SESSION, "new": "7d"}, "model=…&version=…&new=7d"),
     ],
