@@ -62,7 +62,7 @@ def test_offline_flashes_wait_and_count_when_the_network_is_back(browser: Browse
 def test_a_hidden_page_sends_a_beacon(browser: Browser, demo: Server) -> None:
     press(browser, "connect", "fail", "hidden")
     wait_until(lambda: len(rows(demo, "UV-5RM")) == 1, "the beacon was lost")
-    assert "beacon /event → given to the browser" in shown(browser, "log")
+    assert "beacon /event → queued by the browser" in shown(browser, "log")
 
 
 def test_nothing_breaks_the_policy(browser: Browser, demo: Server) -> None:

@@ -1,4 +1,4 @@
-// Swagger UI has a dark look of its own, which hangs on a class; it follows the theme of the admin.
+// Applies the admin's theme to Swagger UI, whose dark theme depends on a CSS class.
 'use strict';
 {
   const root = document.documentElement;

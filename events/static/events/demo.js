@@ -1,43 +1,42 @@
-// A pretend flasher. What it shows of the client is the client's own doing: this page only presses its keys,
-// breaks its network and looks at what it sends.
+// Simulated flasher. It calls the real client, simulates network failures and hidden pages, and logs the requests.
 import { createTelemetry } from './telemetry.js';
 
 const find = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const MAX_LINES = 200;
 
-const say = (words) => {
+const log = (text) => {
   const line = document.createElement('li');
   const code = document.createElement('code');
-  code.textContent = words;
+  code.textContent = text;
   line.append(code);
   find('log').append(line);
   while (find('log').children.length > MAX_LINES) find('log').firstChild.remove();
   find('log').parentElement.scrollTop = find('log').parentElement.scrollHeight;
 };
 
-// --- a network that can be broken, and a page that can be hidden -----------------------------------------------------
+// --- simulated network failures and hidden pages ---------------------------------------------------------------------
 
 const pressed = { offline: false, hidden: false };
 const pathOf = (url) => new URL(url, location.href).pathname;
 
 const realFetch = window.fetch.bind(window);
 window.fetch = async (url, options) => {
-  const asked = `${options.method} ${pathOf(url)}`;
+  const request = `${options.method} ${pathOf(url)}`;
   if (pressed.offline) {
-    say(`${asked} → no network`);
+    log(`${request} → no network`);
     throw new TypeError('pretending to be offline');
   }
   const response = await realFetch(url, options);
-  say(`${asked} → ${response.status}`);
+  log(`${request} → ${response.status}`);
   return response;
 };
 
 const realBeacon = navigator.sendBeacon.bind(navigator);
 navigator.sendBeacon = (url, body) => {
-  const isTaken = !pressed.offline && realBeacon(url, body);
-  say(`beacon ${pathOf(url)} → ${isTaken ? 'given to the browser' : 'no network'}`);
-  return isTaken;
+  const isQueued = !pressed.offline && realBeacon(url, body);
+  log(`beacon ${pathOf(url)} → ${isQueued ? 'queued by the browser' : 'no network'}`);
+  return isQueued;
 };
 
 Object.defineProperty(document, 'visibilityState', { get: () => (pressed.hidden ? 'hidden' : 'visible') });
@@ -57,22 +56,22 @@ const telemetry = createTelemetry({
 });
 telemetry.installGlobalHandlers();
 
-const write = (words) => {
-  radio.lines.push(words);
-  say(words);
+const write = (line) => {
+  radio.lines.push(line);
+  log(line);
 };
 
-const waitingHere = () => {
+const queueLength = () => {
   const prefix = `telemetry ${location.origin}/event `;
   try {
     return Object.keys(localStorage).filter((key) => key.startsWith(prefix)).length;
   } catch {
-    return '–'; // storage is forbidden, and the client's memory is its own
+    return '–'; // storage is blocked, so the client keeps its queue in memory
   }
 };
 
 const show = () => {
-  find('waiting').textContent = waitingHere();
+  find('waiting').textContent = queueLength();
   find('radio').textContent = radio.model ?? 'none';
   find('connect').textContent = radio.model ? 'Disconnect' : 'Connect';
   find('model').disabled = Boolean(radio.model);
@@ -128,7 +127,7 @@ const fail = async () => {
 
 const press = (name) => {
   pressed[name] = !pressed[name];
-  say(`${name}: ${pressed[name] ? 'on' : 'off'}`);
+  log(`${name}: ${pressed[name] ? 'on' : 'off'}`);
   if (name === 'hidden') document.dispatchEvent(new Event('visibilitychange'));
   else if (!pressed.offline) dispatchEvent(new Event('online'));
 };
@@ -150,13 +149,13 @@ for (const [id, act] of Object.entries(actions)) {
   find(id).disabled = false;
 }
 
-// What waits goes by itself, sooner or later, and the count follows.
-let waitingBefore = 0;
+// The client sends queued events by itself. Fetch the count again when the queue shrinks.
+let previousLength = 0;
 setInterval(() => {
   show();
-  const waiting = Number(find('waiting').textContent);
-  if (waiting < waitingBefore) void showCount();
-  waitingBefore = waiting;
+  const length = Number(find('waiting').textContent);
+  if (length < previousLength) void showCount();
+  previousLength = length;
 }, 500);
 show();
 void showCount();

@@ -1,75 +1,76 @@
-/** What can go wrong; a success is told by `reportFlashSuccess`. */
+/** The types of failures. `reportFlashSuccess` reports a success. */
 export type FailureType = 'flash_error' | 'connect_error' | 'window_error' | 'unhandled_rejection';
 
-/** What holds for every event of a page. A report's own fields win over these. */
+/** Defaults for every event of a page. The fields of a report override them. */
 export interface Context {
   model?: string | undefined;
   writeMode?: boolean | undefined;
   connected?: boolean | undefined;
-  /** The newest last; the oldest go when there are too many. */
+  /** The newest line is last. The oldest lines are dropped when there are too many. */
   logLines?: readonly string[] | undefined;
-  /** Kept flat: what is no text, number or boolean becomes JSON text. Put nothing personal here. */
+  /** Flat: values other than text, numbers and booleans become JSON text. Do not add personal data. */
   metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface Options {
-  /** The telemetry site, without a path: `https://telemetry.example.org`. Without one, nothing is sent to it. */
+  /** The telemetry site, without a path: `https://telemetry.example.org`. Without it, the site receives nothing. */
   baseUrl?: string | undefined;
   appVersion?: string | undefined;
   /**
-   * `true` (the default): the site alone. `false`: the older services; what has no older service goes to the site.
-   * `'dual'`: the site, and a copy to each older service. The count is read from the older counter where one is named.
+   * `true` (the default): send to the site only. `false`: send to the older services, and to the site if there is none.
+   * `'dual'`: send to the site, and a copy to each older service. With `false` and `'dual'`, the count comes from the
+   * older counter if `counterUrl` is set.
    */
   unified?: boolean | 'dual' | undefined;
-  /** The older log: its `/client-log`, with or without that path. */
+  /** The URL of the older log, with or without the path `/client-log`. */
   logIngestUrl?: string | undefined;
-  /** The older counter: its `/count` and `/increment`, without a path. */
+  /** The URL of the older counter, without the paths `/count` and `/increment`. */
   counterUrl?: string | undefined;
   /**
-   * Names the queue in `localStorage`. A build with other addresses then sends the events that this build leaves.
-   * Left out, the queue has the name of the address that events are sent to. No two pages of an origin that
-   * report to different sites may use the same name.
+   * The name of the queue in `localStorage`; by default the URL for events. A later build with other URLs and the same
+   * name sends the remaining events of this build. Pages of one origin that report to different sites need different
+   * names.
    */
   queueName?: string | undefined;
-  /** A function is asked anew for each report. */
+  /** A function is called for each report. */
   context?: Context | (() => Context | undefined) | undefined;
-  /** A signed ingest token, where the site asks for one. Whoever reads the page can read it. */
+  /** A signed ingest token, if the site requires one. Every visitor of the page can read it. */
   token?: string | undefined;
-  /** Say in the console what is sent and what comes back. */
+  /** Log requests and responses to the console. */
   debug?: boolean | undefined;
-  /** How long one request may take; 10,000 when left out. */
+  /** The timeout of one request; default 10,000. */
   timeoutMs?: number | undefined;
 }
 
 export interface Success extends Context {
-  /** Names one flash attempt: however often it is reported, it counts once. Left out, it is a UUID of version 7. */
+  /** The id of a flash attempt, which counts once even if reported repeatedly. Default: a UUID of version 7. */
   sessionId?: string | undefined;
   message?: string | undefined;
 }
 
 export interface Failure extends Context {
-  /** `window_error` when left out. */
+  /** Default: `window_error`. */
   eventType?: FailureType | undefined;
-  /** What was thrown: name, message and stack are taken from it where the fields below say nothing. */
+  /** The thrown value. It provides name, message and stack unless the fields below are set. */
   error?: unknown;
   message?: string | undefined;
   errorName?: string | undefined;
   stack?: string | undefined;
 }
 
-/** None of these throws, and no promise of theirs rejects. */
+/** No method throws, and no returned promise rejects. */
 export interface Telemetry {
-  /** Resolves when the event was sent, or is kept to be sent later. */
+  /** Resolves when the event was sent, or is queued for a later try. */
   reportFlashSuccess(success?: Success): Promise<void>;
   /**
-   * Takes a `Failure`, or whatever was thrown. The same failure within 15 s is one event, with a `count` in its metadata.
+   * Accepts a `Failure` or any thrown value. Equal failures within 15 s become one event, with a `count` as metadata.
    */
   reportError(failure?: unknown): void;
-  /** The public count; `null` when no server answers with one. */
+  /** Return the public count, or `null` if the server does not return one. */
   fetchFlashCount(): Promise<number | null>;
-  /** Report uncaught errors and unhandled rejections of the page; the answer takes the handlers away again. */
+  /** Report uncaught errors and unhandled rejections of the page. Call the returned function to stop. */
   installGlobalHandlers(): () => void;
-  /** Send all that waits, now; no sooner than a `Retry-After` of the server. */
+  /** Send the whole queue now, but not before a `Retry-After` of the server has passed. */
   flush(): Promise<void>;
 }
 

@@ -1,13 +1,13 @@
-// The client for web pages, as one module without dependencies. How to use it: docs/frontend.md.
+// The telemetry client for web pages: one module without dependencies. docs/frontend.md describes its use.
 //
-// The client writes each event to localStorage first, under a key of its own, and removes it when the server has
-// confirmed that it is stored. So a bad network, a closed page or a second tab loses no event. The telemetry site
-// stores an event once, however often it arrives. The older services do not, so the client avoids sending twice to them.
+// The client first writes each event to localStorage, under its own key. It removes the event when the server confirms
+// that it is stored. So a bad network, a closed page or a second tab loses no event. Requests to the telemetry site are
+// idempotent. The older services are not, so the client avoids sending an event to them twice.
 
 const FAILURES = ['flash_error', 'connect_error', 'window_error', 'unhandled_rejection'];
 const SAME_FAILURE_MS = 15_000;
 const MAX_WAITING = 100;
-// Browsers refuse beacons over 64 KiB, so no event is longer than this.
+// Browsers refuse beacons over 64 KiB. No event exceeds this limit.
 const MAX_EVENT_BYTES = 60_000;
 const MAX_BATCH_BYTES = 900_000;
 const MAX_METADATA = 8_000;
@@ -15,12 +15,12 @@ const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 300_000;
 const DAY_MS = 86_400_000;
 const MAX_AGE_MS = 7 * DAY_MS;
-// How a server without `/event/batch` answers a request for it.
+// Statuses of a server that has no route `/event/batch`.
 const NO_SUCH_ROUTE = [404, 405, 410, 501];
-// Marks the text of an event that was sent and whose outcome is unknown: by a beacon, or by a page that was closed.
+// Prefix of a stored event that was sent with an unknown outcome: by a beacon, or before the page was closed.
 const MARK = '!';
 
-// What the contract takes, and what the older services took.
+// The limits of the contract, and those of the older services.
 const LIMITS = { message: 500, errorName: 200, stack: 4_000, line: 240, lines: 200 };
 const OLD_LIMITS = { message: 300, errorName: 120, stack: 1_200, line: 240, lines: 80 };
 const MAX_NAME = 64;
@@ -28,27 +28,27 @@ const MAX_VALUE = 500;
 const MAX_KEYS = 99;
 const MAX_CAUSES = 5;
 
-/** Make a client; every option and method is told in telemetry.d.ts. */
+/** Create a client. telemetry.d.ts describes the options and methods. */
 export function createTelemetry(options) {
   const {
     baseUrl, appVersion, unified = true, logIngestUrl, counterUrl, queueName, context, token, debug, timeoutMs = 10_000,
   } = options ?? {};
-  const isMigrating = unified !== true; // then an older service may answer at any of the addresses
+  const isMigrating = unified !== true; // then any of the addresses may belong to an older service
   const eventUrl = at(baseUrl, '/event');
   const logUrl = isMigrating ? at(logIngestUrl, '/client-log') : '';
   const incrementUrl = isMigrating ? at(counterUrl, '/increment') : '';
   const countUrl = isMigrating && counterUrl ? at(counterUrl, '/count') : at(baseUrl, '/metrics/flash-count');
-  const limits = isMigrating ? OLD_LIMITS : LIMITS; // an event and its copy are one failure only while they are equal
+  const limits = isMigrating ? OLD_LIMITS : LIMITS; // an event and its copy must be equal to count once
 
-  // The route that must have an event: the client sends it until it is stored. In dual mode the older service gets a
-  // copy, once. An event goes only to a route that the options name.
+  // The primary routes: the client retries until they have stored the event. In dual mode it also sends one copy to the
+  // older service, without a retry. Events go only to routes that the options name.
   const successUrl = (unified === false && incrementUrl) || eventUrl || incrementUrl;
   const failureUrl = (unified === false && logUrl) || eventUrl || logUrl;
 
   const say = (...words) => {
     if (debug) console.debug('telemetry:', ...words);
   };
-  /** Run a piece of work; what it throws goes no further. */
+  /** Call `work` and catch its exceptions. */
   const attempt = (work) => {
     try {
       return work();
@@ -58,13 +58,13 @@ export function createTelemetry(options) {
   };
 
   // --- the queue ---------------------------------------------------------------------------------------------------
-  // A key contains the time and the kind of its event: sorting the keys sorts by time, and no value is read before it
-  // is sent. Each event has a key of its own, because two tabs that rewrite one list would lose each other's events.
+  // A key contains the time and the kind of its event. So sorting the keys sorts by time without reading the values.
+  // Each event has its own key: two tabs that rewrite one list would overwrite each other's events.
 
   const prefix = `telemetry ${queueName ?? (eventUrl || failureUrl || successUrl)} `;
-  const memory = new Map(); // where localStorage is full or forbidden
-  const own = new Map(); // what this page has kept in localStorage, which a script of the page may clear
-  const witness = `telemetry-${prefix}`; // is gone when localStorage was cleared
+  const memory = new Map(); // fallback when localStorage is full or blocked
+  const own = new Map(); // copies of what this page wrote to localStorage, because a script may clear it
+  const witness = `telemetry-${prefix}`; // this key is missing after localStorage was cleared
   const gone = new Set();
 
   const waiting = () => {
@@ -97,13 +97,13 @@ export function createTelemetry(options) {
   const isFailure = (key) => key.includes('Z f');
   const urlOf = (key) => (isFailure(key) ? failureUrl : successUrl);
   const timeOf = (key) => Date.parse(key.slice(prefix.length).split(' ')[0]);
-  /** Return when an event may go: a failure waits for others like it, unless an older service takes it. */
+  /** Return when an event may be sent. A failure for the site waits, so that equal ones are sent as one event. */
   const dueAt = (key) => {
     const due = isFailure(key) && failureUrl === eventUrl ? timeOf(key) + SAME_FAILURE_MS : 0;
-    return due < Date.now() + 2 * SAME_FAILURE_MS ? due : 0; // else somebody has set the clock back
+    return due < Date.now() + 2 * SAME_FAILURE_MS ? due : 0; // otherwise the clock was set back
   };
 
-  /** Return whether no event may wait for others: the next event would push one out. */
+  /** Return whether the queue is full: the next event would evict one, so send without waiting. */
   const isFull = (keys) => keys.length >= MAX_WAITING;
 
   const add = (event, kind) => {
@@ -121,14 +121,14 @@ export function createTelemetry(options) {
   let timer;
   let draining;
   let failedTries = 0;
-  // Both by a clock that nobody can set: one that is set back would make an hour of a second.
+  // Use the monotonic clock: the system clock may be set back.
   const tick = () => performance.now();
-  let retryAt = 0; // by our own patience, which a network that comes back cuts short
-  let askedToWaitUntil = 0; // by the server's Retry-After, which nothing does
+  let retryAt = 0; // exponential backoff; the event 'online' resets it
+  let askedToWaitUntil = 0; // the server's Retry-After; nothing resets it
   const patienceMs = () => Math.max(retryAt, askedToWaitUntil) - tick();
 
-  // Whether the server has `/event/batch`; undefined while nobody knows. A server without it is the older service,
-  // which stores a failure as often as it arrives.
+  // Whether the server has `/event/batch`; undefined until the first response. A server without it is an older service,
+  // which does not deduplicate failures.
   let hasBatch = !isMigrating || undefined;
 
   const isMarked = (text) => text?.startsWith(MARK);
@@ -139,7 +139,7 @@ export function createTelemetry(options) {
 
   const takesToken = (url) => token && eventUrl && url?.startsWith(eventUrl);
 
-  // Browsers refuse requests that may outlive the page, beacons too, when they are over 64 KiB together.
+  // Browsers limit all pending keepalive requests and beacons to 64 KiB together.
   let keptBytes = 0;
 
   const ask = async (url, body, mayOutlivePage = false) => {
@@ -167,7 +167,7 @@ export function createTelemetry(options) {
       const after = response.headers.get('Retry-After');
       const waitMs = after ? (Number(after) * 1000 || Date.parse(after) - Date.now() || 0) : 0;
       const { ok, total } = answer ?? {};
-      // The older counter answers with a total alone.
+      // The older counter responds with a total and without `ok`.
       return { status: response.status, isOk: response.ok && (ok ?? Number.isFinite(total)) === true, total, waitMs };
     } catch (error) {
       say(url, error);
@@ -178,25 +178,25 @@ export function createTelemetry(options) {
     }
   };
 
-  /** Return the request body of an event, as its route takes it. */
+  /** Return the request body of an event in the format of its route. */
   const bodyOf = (url, text) => {
     if (url === eventUrl) return text;
     const event = JSON.parse(text);
     return json(url === logUrl ? asLogged(event) : { sessionId: event.session_id });
   };
 
-  /** Return one request for the first of these events: at most `most` of them, and at most `bytes` bytes. */
+  /** Return one request for the first of these events, with at most `most` events and `bytes` bytes. */
   const take = (keys, most, bytes) => {
     const bodies = new Map();
     let url;
     let isBatch = false;
     for (const key of keys) {
       const text = read(key);
-      // The older services store a failure as often as it arrives, so a marked one is not sent to them again.
+      // The older services do not deduplicate failures, so a marked failure is not sent to them again.
       const isDone = isMarked(text) && (urlOf(key) !== eventUrl || (hasBatch === false && isFailure(key)));
       const body = text && !isDone && attempt(() => bodyOf(urlOf(key), text.replace(MARK, '')));
       if (!body) {
-        drop(key); // sent already, by this tab or another, or unreadable
+        drop(key); // already sent, or unreadable
         continue;
       }
       bytes -= bytesOf(body) + 1;
@@ -204,7 +204,7 @@ export function createTelemetry(options) {
       if (url && !(canShare && bodies.size < most && bytes >= 0)) break;
       url = urlOf(key);
       bodies.set(key, body);
-      // A batch also finds out which server this is, before a marked event is sent to it again.
+      // Send a marked event in a batch: the response shows whether the server deduplicates.
       isBatch = url === eventUrl && (bodies.size > 1 || isBatch || (isMarked(text) && hasBatch === undefined));
     }
     const texts = [...bodies.values()];
@@ -220,7 +220,7 @@ export function createTelemetry(options) {
     let most = MAX_WAITING;
     while (patienceMs() <= 0) {
       const keys = waiting().filter(urlOf);
-      // After a failed try the network may be back before the browser says so: all of it then, in its order.
+      // After a failed try, send the whole queue in order: the network may be back before the event 'online'.
       const isAll = isForced || failedTries > 0 || isFull(keys);
       const due = keys.filter((key) => isAll || dueAt(key) <= Date.now());
       const { keys: taken, url, body, isBatch } = take(due, most, MAX_BATCH_BYTES);
@@ -234,16 +234,16 @@ export function createTelemetry(options) {
       } else if (isRefused && taken.length > 1) {
         most = taken.length >> 1;
       } else if (isOk || isRefused) {
-        // Stored; or never to be stored, however often it is sent.
+        // Stored, or refused permanently.
         failedTries = 0;
         if (isOk && isBatch) hasBatch = true;
         taken.forEach(drop);
       } else {
-        const isOffline = navigator.onLine === false; // then 'online' will come
+        const isOffline = navigator.onLine === false; // then the event 'online' follows
         const pause = isOffline ? LONGEST_PAUSE_MS : Math.min(FIRST_PAUSE_MS * 2 ** failedTries++, LONGEST_PAUSE_MS);
         retryAt = tick() + pause * (0.5 + Math.random() / 2);
         askedToWaitUntil = tick() + Math.min(waitMs, DAY_MS);
-        if (!hasBatch) taken.forEach((key, n) => keep(key, texts[n])); // without the mark of this try
+        if (!hasBatch) taken.forEach((key, n) => keep(key, texts[n])); // restore the text without the mark of this try
       }
     }
   };
@@ -251,7 +251,7 @@ export function createTelemetry(options) {
   const plan = () => {
     clearTimeout(timer);
     for (const key of waiting()) {
-      // No server has accepted it, or this build has no route for it.
+      // The server does not accept the event, or this build has no route for it.
       if ((failedTries || !urlOf(key)) && Date.now() - timeOf(key) > MAX_AGE_MS) {
         say('discarded after 7 days', read(key));
         drop(key);
@@ -263,7 +263,7 @@ export function createTelemetry(options) {
     timer = setTimeout(send, Math.max(0, dueMs, patienceMs()));
   };
 
-  /** Send what is due. One call at a time, because each looks at the events that the call before it left. */
+  /** Send the events that are due. Calls run one after another, because they share the queue. */
   const send = (isForced = false) => {
     draining = (draining ?? Promise.resolve()).then(() => drain(isForced)).catch(say).then(plan);
     return draining;
@@ -274,14 +274,14 @@ export function createTelemetry(options) {
     return send(true);
   };
 
-  // --- pages that are being hidden ---------------------------------------------------------------------------------
+  // --- hidden pages ------------------------------------------------------------------------------------------------
 
   const isHidden = () => globalThis.document?.visibilityState === 'hidden';
 
-  /** Send as text, which needs no preflight. The outcome of a beacon is unknown, so the events stay in the queue. */
+  /** Send beacons as text, without a preflight. Their outcome is unknown, so the events stay in the queue. */
   const sendBeacons = () => attempt(() => {
     if (tick() < askedToWaitUntil || navigator.onLine === false) return;
-    // A marked event is not sent to an older service again, so its beacon must be likely to arrive.
+    // An older service gets a marked event only once. Do not risk it on a beacon that is likely to fail.
     if (isMigrating && failedTries) return;
     let bytes = MAX_EVENT_BYTES;
     for (;;) {
@@ -294,10 +294,10 @@ export function createTelemetry(options) {
     }
   });
 
-  // --- what is reported --------------------------------------------------------------------------------------------
+  // --- reports -----------------------------------------------------------------------------------------------------
 
   let lastMs = 0;
-  /** Return the time; never the same twice, so that the order of events is not in doubt while nobody sets the clock. */
+  /** Return the time. Two calls never return the same time, so that events keep their order. */
   const now = () => {
     const ms = Date.now();
     lastMs = Math.abs(ms - lastMs) < SAME_FAILURE_MS ? Math.max(ms, lastMs + 1) : ms;
@@ -305,7 +305,7 @@ export function createTelemetry(options) {
   };
 
   const eventOf = (eventType, details, fields, more) => {
-    // Whatever is wrong with what was told, the rest of it is reported.
+    // An error in the context or in the details must not lose the rest of the report.
     const known = attempt(() => ({ ...(typeof context === 'function' ? context() : context) })) ?? {};
     const told = { ...known, ...attempt(() => definedIn(details)) };
     const logLines = attempt(() => [...(told.logLines ?? [])]) ?? [];
@@ -322,16 +322,16 @@ export function createTelemetry(options) {
       metadata_json: metadataOf({ ...more, ...attempt(() => ({ ...known.metadata, ...details.metadata })) }),
     };
     while (lines.length && bytesOf(json(event)) > MAX_EVENT_BYTES) {
-      lines.splice(0, Math.ceil(lines.length / 4)); // the newest lines say most
+      lines.splice(0, Math.ceil(lines.length / 4)); // drop the oldest lines first
       event.log_lines_json = json(lines);
     }
     return event;
   };
 
-  /** Send an older service its copy of an event, as its own clients did: once. */
+  /** Send a copy of an event to an older service, once and without a retry. */
   const sendCopy = async (url, payload) => {
     if (!url) return;
-    // Tells the site that this is a copy of an event. No older service has both `/increment` and `/event`, so none gets it.
+    // Tell the telemetry site that this is a copy. No older service has both routes, so none receives this field.
     const isOneSite = [url, incrementUrl].every((one) => one && one === at(baseUrl, one.replace(/.*\//, '/')));
     const body = json({ ...payload, ...(isOneSite && { sentToEvent: true }) });
     if (isHidden() && attempt(() => navigator.sendBeacon(url, body))) return;
@@ -351,7 +351,7 @@ export function createTelemetry(options) {
   const recent = new Map();
 
   const reportError = (told) => {
-    // What was thrown may be told as it is.
+    // Callers may pass the thrown value itself.
     const details = told instanceof Error || Object(told) !== told ? { error: told } : told;
     const { error } = details;
     const eventType = FAILURES.includes(details.eventType) ? details.eventType : 'window_error';
@@ -424,30 +424,30 @@ export function createTelemetry(options) {
       document.addEventListener('visibilitychange', () => (isHidden() ? sendBeacons() : plan()));
       addEventListener('pagehide', sendBeacons);
       addEventListener('online', () => {
-        // All of it together, in its order; but not from all pages at once.
+        // Flush the queue in order. The random delay spreads the requests of several pages.
         const pause = Math.random() * FIRST_PAUSE_MS;
         failedTries = 0;
         retryAt = tick() + pause;
         setTimeout(flush, pause);
       });
-      setTimeout(plan, Math.random() * FIRST_PAUSE_MS); // what an earlier visit left
+      setTimeout(plan, Math.random() * FIRST_PAUSE_MS); // events from an earlier visit
     });
   }
   return safe;
 }
 
-/** Return a failure as the older log takes it. */
+/** Return a failure in the format of the older log. */
 function asLogged({ metadata_json: _, ...event }) {
   return { ...event, user_agent: '', page_url: '' };
 }
 
-/** Return the address of a path, whether or not the base names it already; '' where there is no base. */
+/** Append a path to the base unless the base ends with it. Return '' without a base. */
 function at(base, path) {
   const url = textOf(base ?? '').trim().replace(/\/+$/, '');
   return !url || url.endsWith(path) ? url : url + path;
 }
 
-/** Return JSON, whatever `toJSON` a script of the page has added to arrays or objects. */
+/** Return JSON. Ignores `toJSON` methods that a script of the page may have added to prototypes. */
 function json(value) {
   if (Array.isArray(value)) return `[${value.map(json)}]`;
   if (Object(value) !== value) return JSON.stringify(value);
@@ -462,7 +462,7 @@ function textOf(value) {
   }
 }
 
-/** Return a text, or other words where the contract would refuse it as blank: that is more than `trim()` knows. */
+/** Return the text, or `words` if the contract refuses it as blank. The contract strips more than `trim()`. */
 function orElse(words, text) {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: Python strips these characters too
   return /[^\s\x1c-\x1f\x85]/.test(text) ? text : words;
@@ -472,20 +472,20 @@ function jsonOf(value) {
   try {
     return typeof value === 'object' ? JSON.stringify(value) : value;
   } catch {
-    return '(unprintable)'; // it holds itself
+    return '(unprintable)'; // a circular structure
   }
 }
 
-/** Return at most `most` characters of a text: whole ones, and of any address in it the last part alone. */
+/** Truncate a text to `most` whole characters, and shorten each URL in it to its last segment. */
 function cut(value, most) {
-  // No character has more than two units.
+  // A character has at most two UTF-16 units.
   const characters = [...textOf(value ?? '').slice(0, 2 * most + 2)];
   const text = characters.length > most ? `${characters.slice(0, most - 1).join('')}…` : characters.join('');
   return text.replace(/\b[a-z][\w+.-]{0,20}:\/\/[^\s'"]*[^\s)'"]/gi, (url) =>
     url.replace(/[?#].*?(?=(:\d+)*$)/, '').replace(/\/\/[^/]*@/, '//').replace(/.*\//, ''));
 }
 
-/** Return the errors behind an error in words: its causes, and the errors of an AggregateError. */
+/** Describe the causes of an error, and the errors of an AggregateError. */
 function causesOf(error) {
   const found = [];
   const look = (at) => [at?.cause, ...(at?.errors ?? [])].forEach((cause) => {
@@ -496,12 +496,12 @@ function causesOf(error) {
   try {
     look(error);
   } catch {
-    // What was found until then is reported.
+    // Report the causes collected so far.
   }
   return found.join('; ');
 }
 
-/** Return metadata as a flat object of short values, in JSON. */
+/** Return metadata as JSON: a flat object of short values. */
 function metadataOf(told) {
   const entries = Object.entries(told).slice(-MAX_KEYS).map(([name, value]) => {
     const isPlain = value === null || typeof value === 'number' || typeof value === 'boolean';
@@ -519,10 +519,10 @@ function bytesOf(text) {
   return new TextEncoder().encode(text).length;
 }
 
-/** Return a UUID of version 7: it begins with its time, so that a store of many finds its place at their end. */
+/** Return a UUID of version 7. It starts with the time, so that database indexes append it at their end. */
 function newId() {
   const time = Date.now().toString(16).padStart(12, '0');
-  // Not randomUUID, which exists on secure pages alone.
+  // `randomUUID` exists on secure pages only.
   const chance = Array.from(crypto.getRandomValues(new Uint16Array(5)), (part) => part.toString(16).padStart(4, '0'));
   const variant = '89ab'[parseInt(chance[1][0], 16) % 4];
   return `${time.slice(0, 8)}-${time.slice(8)}-7${chance[0].slice(1)}-${variant}${chance[1].slice(1)}-${chance.slice(2).join('')}`;
