@@ -35,7 +35,7 @@ from tests.faults.disks import can_mount
 from tests.faults.postgres import find_programs
 from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
-from tests.servers import served
+from tests.servers import inherited, served
 
 _sessions = itertools.count(1)
 
@@ -148,7 +148,7 @@ def post(client: Client) -> Callable[..., Any]:
 def run_apart(code: str, *, project: Path = settings.BASE_DIR, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python code on the site's own settings, in a process that knows no variable but these."""
     known = {
-        "PATH": os.environ["PATH"],
+        **inherited(),
         "DJANGO_SETTINGS_MODULE": "telemetry_site.settings",
         "PYTEST_VERSION": pytest.__version__,  # no .env is read
     }

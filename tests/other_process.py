@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
-from tests.servers import PROJECT_DIR
+from tests.servers import PROJECT_DIR, inherited
 
 _started: list[subprocess.Popen[str]] = []
 
@@ -16,7 +16,7 @@ _started: list[subprocess.Popen[str]] = []
 def shared_site(data_dir: Path) -> dict[str, str]:
     """Return the environment of a process that has this test's database, and a folder of data of its own."""
     environment = {
-        "PATH": os.environ["PATH"],
+        **inherited(),
         "DATA_DIR": str(data_dir),
         "PYTEST_VERSION": "as in tests: no .env is read",
     }

@@ -49,7 +49,7 @@ class Server:
         self.port = free_port()
         self.data_dir = data_dir
         self.env = {
-            "PATH": os.environ["PATH"],
+            **inherited(),
             "DATA_DIR": str(data_dir),
             "PORT": str(self.port),
             "BATCH_EVENTS_RATE": "off",
@@ -200,6 +200,11 @@ def served(data_dir: Path, **env: str) -> Iterator[Server]:
     with Server(data_dir, **env) as server:
         server.start()
         yield server
+
+
+def inherited() -> dict[str, str]:
+    """Return what another process needs of our environment: where programs are, and how coverage is measured."""
+    return {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
 
 
 def free_port() -> int:

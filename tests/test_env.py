@@ -1,0 +1,82 @@
+"""`telemetry_site/env.py`: what each kind of variable takes, and what it refuses in words."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from telemetry_site import env
+
+NUMBER = "is not a whole number from 2 to 10"
+SIZE = "is not a number of bytes from 1 to 1000000000000000, or off"
+NAMES = "is not a comma-separated list of at most 2 names of at most 5 characters"
+
+
+def number(name: str) -> Any:
+    return env.integer(name, 7, least=2, most=10)
+
+
+def size(name: str) -> Any:
+    return env.size(name, 7)
+
+
+def names(name: str) -> Any:
+    return sorted(env.names(name, most=2, max_length=5))
+
+
+def flag(name: str) -> Any:
+    return env.flag(name, False)
+
+
+@pytest.mark.parametrize(
+    ("read", "raw", "value"),
+    [
+        (number, "", 7),
+        (number, " 2 ", 2),
+        (number, "10", 10),
+        (size, "", 7),
+        (size, "off", None),
+        (size, "OFF", None),
+        (size, "1", 1),
+        (size, "1000000000000000", 10**15),
+        (names, "", []),
+        (names, " b ,a,, a", ["a", "b"]),
+        (names, "12345", ["12345"]),
+        (flag, "yes", True),
+        (flag, "Off", False),
+        (env.cache_url, "", ""),
+        (env.cache_url, "rediss://cache.example/1", "rediss://cache.example/1"),
+    ],
+)
+def test_a_value_is_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], Any], raw: str, value: Any) -> None:
+    monkeypatch.setenv("A_VARIABLE", raw)
+    assert read("A_VARIABLE") == value
+    env.refuse_faults()
+
+
+@pytest.mark.parametrize(
+    ("read", "raw", "words"),
+    [
+        (number, "1", NUMBER),
+        (number, "11", NUMBER),
+        (number, "two", NUMBER),
+        (size, "0", SIZE),
+        (size, "1000000000000001", SIZE),
+        (size, "-1", SIZE),
+        (names, "a,b,c", NAMES),
+        (names, "123456", NAMES),
+        (names, "a\x07", NAMES),
+        (flag, "maybe", "is not 0 or 1"),
+        (env.cache_url, "http://cache.example", "is not a redis:// address"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[str], Any], raw: str, words: str
+) -> None:
+    monkeypatch.setenv("A_VARIABLE", raw)
+    read("A_VARIABLE")
+    with pytest.raises(ImproperlyConfigured) as raised:
+        env.refuse_faults()
+    assert f"A_VARIABLE={raw!r} {words}." in str(raised.value)
+    env.refuse_faults()  # which has forgotten it
