@@ -181,6 +181,10 @@ def test_what_fails_most_surely_comes_first(client: Client) -> None:
     assert [worst.row.name for worst in models] == ["known", "lucky", "well"]
     low = {worst.row.name: round(worst.row.interval[0], 3) for worst in models}
     assert low == {"lucky": 0.027, "known": 0.032, "well": 0.0}
+    widest = models[1].row.interval[1]
+    assert [worst.interval.middle for worst in models] == [
+        f"{100 * rate / widest:.2f}%" for rate in (40 / 900, 1 / 2, 1 / 901)
+    ]
 
 
 def test_refusals_and_duplicates_are_told_by_reason(client: Client) -> None:
