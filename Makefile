@@ -20,7 +20,8 @@ audit := $(python) .ci/audit.py requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage test-postgres browser rehearsal bare faults fuzz bench check audit sql lock install clean
+.PHONY: help serve test coverage mutants test-postgres browser rehearsal bare faults fuzz bench check audit sql lock \
+	install clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name words; do \
@@ -38,6 +39,10 @@ coverage: $(development) ## every test, on SQLite, and the share of lines and br
 	@$(python) -m coverage combine --quiet
 	@$(python) -m coverage report
 	@$(python) -m coverage json --quiet -o - | $(python) .ci/covered.py
+
+mutants: $(development) ## 60 random mutants against the tests of their lines, each night; SEED=7 repeats, COUNT=10 shortens
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.mutants $(if $(SEED),--seed $(SEED)) \
+		$(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 test-postgres: $(development) ## every test, on PostgreSQL and Redis (DATABASE_URL and CACHE_URL, else the local ones)
 	@DATABASE_URL="$${DATABASE_URL:-$(POSTGRES_URL)}" CACHE_URL="$${CACHE_URL:-$(REDIS_URL)}" \

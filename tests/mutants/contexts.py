@@ -1,0 +1,28 @@
+"""A pytest plugin for `coverage run`: note which test ran each line.
+
+A line that ran in another process is noted for the file of tests: the tests of a file often share a server.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import coverage
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    measured = coverage.Coverage.current()
+    assert measured is not None
+    measured.switch_context(item.nodeid)
+    # A process that the test starts reads these: the configuration as it is for every process, and the context in it.
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    os.environ["COVERAGE_PROCESS_START"] = str(PROJECT / "pyproject.toml")
+    os.environ["COVERAGE_CONTEXT"] = item.nodeid.partition("::")[0]
+    try:
+        return (yield)
+    finally:
+        measured.switch_context("")
