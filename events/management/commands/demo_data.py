@@ -1,4 +1,4 @@
-"""Fill a database with made-up events, or take them away again."""
+"""Fill a database with demo data, or delete the demo data."""
 
 import random
 import sys

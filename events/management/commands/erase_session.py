@@ -1,4 +1,4 @@
-"""Erase what is stored of one session."""
+"""Erase all stored data of one session."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ from events.maintenance import retention
 from events.management.account import login
 from events.management.file_search import holding
 
-# A shorter name stands in any file by chance.
+# A shorter name would match by chance.
 LEAST_TO_LOOK_FOR = 8
 PATIENCE_SECONDS = 5
 
@@ -77,7 +77,7 @@ class Command(BaseCommand):
             time.sleep(0.1)
 
     def _tell_mentions(self, session_id: str) -> bool:
-        """Say which rows of others still name the session. They stay, so they are no failure of the erasure."""
+        """List the rows of other sessions that mention this session. They stay, and are no failure of the erasure."""
         if len(session_id) < LEAST_TO_LOOK_FOR:
             return False
         found = list(retention.mentions(session_id))
@@ -88,7 +88,7 @@ class Command(BaseCommand):
         return bool(found)
 
     def _look_for(self, session_id: str, *, is_mentioned: bool) -> None:
-        """Say which files still hold the session's name; raises CommandError when only free space explains it."""
+        """List the files that still contain the session id. Raises CommandError if only free pages can explain it."""
         database = Path(connection.settings_dict["NAME"])
         files = [file for file in sorted(settings.DATA_DIR.rglob("*")) if file.is_file()]
         if len(session_id) < LEAST_TO_LOOK_FOR:

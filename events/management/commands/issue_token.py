@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         name: str = options["name"].strip()
-        # The token has the name in it, and goes in a header, which browsers fill with ASCII alone.
+        # The token contains the name and is sent in a header, where browsers allow only ASCII.
         if not name or len(name) > MAX_NAME or not (name.isascii() and name.isprintable()):
             raise CommandError(f"A name has 1 to {MAX_NAME} printable ASCII characters.")
         now = clock.now()

@@ -1,4 +1,4 @@
-"""Delete events, and old log rows, that were received long ago."""
+"""Delete events, and rows of the old log, that were received long ago."""
 
 import sys
 import time
@@ -77,7 +77,7 @@ class Command(BaseCommand):
             for what, some in pruning:
                 deleted[what] += some
                 progress.add(some)
-                time.sleep(time.monotonic() - began)  # half of the time belongs to those who bring events
+                time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
             progress.finish()
             for _ in retention.free_pages():

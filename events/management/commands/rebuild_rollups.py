@@ -1,4 +1,4 @@
-"""Prove the hourly rollups against the events, and write anew what does not agree."""
+"""Compare the hourly rollups with the events, and rebuild the days that differ."""
 
 from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""Bring every stored failure to the group of its present fingerprint."""
+"""Move every stored failure to the group of its current fingerprint."""
 
 import sys
 import time
@@ -42,7 +42,7 @@ class Command(BaseCommand):
                 moved += some
                 progress.add(looked_at)
                 if some:
-                    time.sleep(time.monotonic() - began)  # half of the time belongs to those who bring events
+                    time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
         except KeyboardInterrupt:
             progress.finish()

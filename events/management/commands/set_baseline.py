@@ -1,4 +1,4 @@
-"""Set what the public count begins with."""
+"""Set the baseline of the public count."""
 
 from typing import Any
 
