@@ -1,4 +1,4 @@
-"""What the OpenAPI page says of the old routes."""
+"""The OpenAPI description of the old routes."""
 
 from typing import Any
 

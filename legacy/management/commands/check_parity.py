@@ -1,4 +1,4 @@
-"""Compare what arrives by the old routes with what arrives by /event, and keep what was found."""
+"""Compare arrivals by the old routes with arrivals by /event, and store the finding."""
 
 import json
 from datetime import timedelta
@@ -91,7 +91,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Refused at ingest: {finding.refused_share:.1%} ({_by_name(finding.refused) or 'none'}).")
 
     def _print_hosts(self, hosts: dict[str, int]) -> None:
-        """Name the refused hosts; what cannot be printed was taken out of the names."""
+        """List the refused hosts; their names contain printable characters only."""
         if hosts:
             named = ", ".join(f"{host} ({count:,})" for host, count in hosts.items())
             self.stdout.write(

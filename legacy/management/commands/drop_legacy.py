@@ -1,4 +1,4 @@
-"""End the old tables: archive, verify, drop."""
+"""Remove the old tables: archive, verify, drop."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bring what `wrangler d1 export` wrote into this site."""
+"""Import the output of `wrangler d1 export`."""
 
 import fcntl
 import gc
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         file: Path = options["file"]
         if not file.is_file():
             raise CommandError(f"{file} is no file.")
-        # Not even opened: to close it again would give up this process's locks on it.
+        # Do not even open the database file: closing it again would release this process's POSIX locks.
         if settings.SQLITE_FILE.exists() and file.samefile(settings.SQLITE_FILE):
             raise CommandError(f"{file} is this site's own database, and no export of the old system's.")
         if modes.in_force().tables_dropped:
@@ -76,12 +76,12 @@ class Command(BaseCommand):
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """Give the path of an empty scratch database; one import at a time has it, and nothing is left of it."""
+        """Yield the path of an empty scratch database. Allows one import at a time, and deletes the file afterwards."""
         scratch = settings.DATA_DIR / SCRATCH
-        folder = os.open(settings.DATA_DIR, os.O_RDONLY)  # locked itself, it needs no file that would be left
+        folder = os.open(settings.DATA_DIR, os.O_RDONLY)  # A lock on the folder needs no lock file.
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            scratch.unlink(missing_ok=True)  # of one that was killed
+            scratch.unlink(missing_ok=True)  # A killed import may have left it.
             try:
                 yield scratch
             finally:
@@ -117,7 +117,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Let nobody look for circles of garbage among a million rows that make none; it takes a twelfth of an import."""
+    """Disable the cyclic garbage collector: a million rows contain no cycles, and it takes a twelfth of an import."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -128,14 +128,14 @@ def _no_collector() -> Iterator[None]:
 
 
 class _Bar:
-    """A progress bar on a terminal, nothing elsewhere."""
+    """A progress bar on a terminal, no output elsewhere."""
 
     def __init__(self, what: str, total: int, *, to_terminal: bool) -> None:
         self.what, self.total, self.to_terminal = what, max(total, 1), to_terminal
         self.done = 0
 
     def __call__(self, amount: int) -> None:
-        # Staging tells where it is, merging how much more.
+        # Staging reports the position, merging reports the increment.
         self.done = amount if self.what == "checked" else self.done + amount
         if self.to_terminal:
             share = min(self.done / self.total, 1.0)

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         )
 
     def _look_at_parity(self, *, is_forced: bool) -> None:
-        """Say what the end of the old routes would cut off; raise CommandError when the window is not over."""
+        """Print which clients `gone` would cut off; raise CommandError unless the parity window is complete."""
         today = clock.today()
         finding = parity.check_window(today)
         self.stdout.write(str(finding.cut_off))
