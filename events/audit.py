@@ -61,7 +61,7 @@ def _bounded(text: str) -> str:
 
 
 class Place(NamedTuple):
-    """A keyset position in the list, newest first: the page after this entry."""
+    """A place between two entries, newest first: everything after this one."""
 
     at_ms: int
     id: int
@@ -71,7 +71,7 @@ class Place(NamedTuple):
 
     @classmethod
     def parse(cls, raw: str) -> "Place":
-        """Parse the output of `str()`; raises ValueError."""
+        """Read what `str()` wrote; raises ValueError."""
         match = re.fullmatch(r"([0-9]{1,15})\.([0-9]{1,15})", raw)
         if match is None:
             raise ValueError("not a place")
@@ -79,21 +79,21 @@ class Place(NamedTuple):
 
 
 class Page(NamedTuple):
-    """`older` is the position of the next page, or None at the end."""
+    """`older` is where the next page begins, None at the end."""
 
     entries: list[AuditEntry]
     older: Place | None
 
 
 def page(*, kind: str = "", who: str = "", limit: int, after: Place | None = None) -> Page:
-    """Return up to `limit` entries after a position, newest first. An empty `kind` or `who` matches all entries."""
+    """Return up to `limit` entries, newest first, after a place; of one kind, by one person, or "" for any."""
     entries = AuditEntry.objects.order_by("-at_ms", "-id")
     if kind:
         entries = entries.filter(kind=kind)
     if who:
         entries = entries.filter(who=who)
     if after is not None:
-        # The index can use the plain bound. The second condition breaks ties of equal milliseconds.
+        # The plain bound is what the index understands; the pair settles equal milliseconds.
         entries = entries.filter(Q(at_ms__lte=after.at_ms) & (Q(at_ms__lt=after.at_ms) | Q(id__lt=after.id)))
     found = list(entries[: limit + 1])
     older = Place(found[limit - 1].at_ms, found[limit - 1].id) if len(found) > limit else None

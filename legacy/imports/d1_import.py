@@ -145,7 +145,7 @@ class Import:
         return max(self.report.successes_added, imported - told)
 
     def _settle_mode(self, now: datetime) -> None:
-        # Switch first, so that an import that was killed and repeated ends in the same mode.
+        # First of all, so that an import that is killed and run again ends in the same mode.
         if metrics.standing(int(now.timestamp() * 1000)).last_received_at_ms is not None or modes.was_ever_switched():
             return
         self.mode = Mode.SEPARATE
