@@ -27,7 +27,7 @@ def old_routes_beside_tokens(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode} and take events without a token.",
+            f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode} and accept events without a token.",
             hint="End them when their clients have moved: manage.py legacy_mode gone. See docs/legacy-migration.md.",
             id="legacy.W001",
         )

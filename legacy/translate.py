@@ -134,7 +134,7 @@ def event_from_stored(
             repairs.append("date in another form, rewritten")
     except ValueError:
         occurred_at = clock.iso(received_at_ms)
-        repairs.append("date that does not parse, the time received stands for it")
+        repairs.append("invalid date, replaced by the time received")
     event, more = _coerced(columns, received_at_ms, occurred_at, source, known)
     session_id = columns.get("session_id")
     if session_id is None:
@@ -170,7 +170,7 @@ def _coerced(
         repairs.append(f"empty message, now {NO_MESSAGE}")
     log_lines = _log_lines(columns.get("log_lines_json"))
     if log_lines == "[]" and columns.get("log_lines_json") != "[]":
-        repairs.append("log lines that do not parse or are too long, left out")
+        repairs.append("invalid or too long log lines, left out")
     event = EventRow(
         id="",
         received_at_ms=received_at_ms,

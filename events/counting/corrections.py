@@ -130,7 +130,7 @@ def preview(selection: Selection) -> Preview:
 
 def nothing(selection: Selection) -> str:
     """Return the error message for a selection without a match."""
-    return f"Nothing matches: no success that counts was {selection}."
+    return f"Nothing matches: no counted success was {selection}."
 
 
 def history(limit: int) -> list[Correction]:
@@ -225,9 +225,7 @@ def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
     rollups.hold([SUCCESS])
     correction = Correction.objects.get(pk=correction_id)
     if correction.undone_at is not None and not correction.in_force:
-        raise AlreadyUndone(
-            f"Correction {correction_id} is undone already: it was undone by {correction.undone_by_name}."
-        )
+        raise AlreadyUndone(f"Correction {correction_id} was undone already by {correction.undone_by_name}.")
     Correction.objects.filter(pk=correction_id).update(undone_at=at, undone_by_name=who, undo_reason=why)
     what = f"Undid correction {correction_id}: {correction.in_force:,} successes count again."
     audit.note(AuditKind.CORRECTION, what, who=who, at=at, why=why)

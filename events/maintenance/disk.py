@@ -26,9 +26,9 @@ class Room(Enum):
 
 
 _WORDS = {
-    Room.ENOUGH: "There is enough free disk again",
-    Room.LITTLE: "Little free disk: failures are stored without stack and log lines",
-    Room.NONE: "Nearly no free disk: nothing is stored",
+    Room.ENOUGH: "Enough disk space is free again",
+    Room.LITTLE: "Disk space is low: failures are stored without stack and log lines",
+    Room.NONE: "Disk is nearly full: nothing is stored",
 }
 _lock = threading.Lock()
 _looked_at = float("-inf")

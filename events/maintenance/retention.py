@@ -141,7 +141,7 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
     if not found.total():
         return
     day = f"{datetime.fromtimestamp(before_ms / 1000, UTC):%Y-%m-%d}"
-    words = f"Pruned what was received before {day}, {'imported ones too' if imported_too else 'imported ones aside'}"
+    words = f"Pruned events received before {day}, {'including' if imported_too else 'except'} imported ones"
     with transaction.atomic():
         # Set the mark before the first deletion, so that it is correct if the prune is interrupted.
         RetentionMark.objects.get_or_create(id=1, defaults={"whole_since_ms": 0})

@@ -12,7 +12,7 @@ from legacy.models import Mode
 
 class SwitchForm(forms.Form):
     mode = forms.ChoiceField(widget=forms.RadioSelect, label="Switch to")
-    reason = forms.CharField(max_length=500, label="Why", help_text="Kept with your name and the time.")
+    reason = forms.CharField(max_length=500, label="Why", help_text="Stored with your name and the time.")
 
     def __init__(self, *args: Any, in_force: Mode, today: date, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

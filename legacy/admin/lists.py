@@ -73,7 +73,7 @@ class ModeAdmin(OldSystemAdmin):
         except modes.CannotSwitch as refused:
             problem, status = str(refused), 409
         except (StorageUnavailable, DatabaseError):
-            problem, status = "The database is busy or takes no writes, so the mode is as it was.", 503
+            problem, status = "The database is busy or refuses writes, so the mode did not change.", 503
         context = {
             "title": self.title,
             "now": now,
@@ -144,14 +144,14 @@ class ParityAdmin(OldSystemAdmin):
 
     def _compare(self, request: HttpRequest) -> None:
         if modes.in_force().tables_dropped:
-            messages.error(request, "The old tables are dropped; there is nothing to compare with.")
+            messages.error(request, "The old tables were dropped, so nothing can be compared.")
             return
         now = clock.now()
         days = parity.days_to_compare()
         try:
             parity.keep(parity.check(days, now.date()), at=now)
         except DatabaseError:
-            messages.error(request, "The database is busy or takes no writes, so nothing was kept. Try again.")
+            messages.error(request, "The database is busy or refuses writes, so nothing was stored. Try again.")
 
     def _show(self, request: HttpRequest, run: ParityRun | None) -> HttpResponse:
         context: dict[str, Any] = {

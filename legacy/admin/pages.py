@@ -42,10 +42,10 @@ class InWords(NamedTuple):
 MODES = [
     InWords(
         Mode.SEPARATE.value,
-        "the old tables alone",
+        "the old tables only",
         "the old tables",
-        "the old routes write to the old tables alone, and read from them. What clients send to /event goes to the"
-        " unified stream alone.",
+        "the old routes write only to the old tables, and read from them. Events that clients send to /event go only"
+        " to the unified stream.",
     ),
     InWords(
         Mode.ALIAS.value,
@@ -57,8 +57,8 @@ MODES = [
         Mode.GONE.value,
         "nothing",
         "nothing: each answers 410",
-        "every old route answers 410 and stores nothing: what clients of the old revisions still send is lost."
-        " There is a way back until the old tables are dropped.",
+        "every old route answers 410 and stores nothing: events that old clients still send are lost."
+        " You can switch back until the old tables are dropped.",
     ),
 ]
 
@@ -346,7 +346,7 @@ def _imported(run: ImportRun) -> Imported:
         for title, name in (
             ("Read", "read"),
             ("Added", "added"),
-            ("Already there", "already_there"),
+            ("Already stored", "already_there"),
             ("Twins", "twins"),
             ("Repaired", "repaired"),
             ("Refused", "refused"),

@@ -33,7 +33,7 @@ def write(path: Path) -> Archived:
     OSError when the disk is full. An incomplete file is deleted.
     """
     if path.exists():
-        raise FileExistsError(f"{path} is there already.")
+        raise FileExistsError(f"{path} exists already.")
     part = path.with_name(f"{path.name}.part")  # A killed run must not leave a file that looks complete.
     try:
         written = hashlib.sha256()
@@ -51,7 +51,7 @@ def write(path: Path) -> Archived:
             for line in lines:
                 read.update(line.encode())
         if read.digest() != written.digest():
-            raise NotVerified(f"{path} does not hold what was written to it.")
+            raise NotVerified(f"{path} differs from the data that was written to it.")
         _rename_for_good(part, path)
         return Archived(path, rows)
     except FileExistsError:

@@ -111,7 +111,7 @@ def gone_by_route(today: date) -> dict[str, int]:
 def refuse_without_tables(row: ModeInForce) -> None:
     """Raise CannotSwitch if the old tables were dropped."""
     if row.tables_dropped:
-        raise CannotSwitch("The old tables are dropped, so the old routes stay gone.")
+        raise CannotSwitch("The old tables were dropped, so the old routes stay gone.")
 
 
 def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) -> Cutover:

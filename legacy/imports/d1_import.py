@@ -68,9 +68,9 @@ class Report:
     sessions_added: int = 0
 
     def example(self, reason: str, row_id: Any) -> None:
-        some = self.examples.setdefault(reason, [])
-        if len(some) < MAX_EXAMPLES:
-            some.append(str(row_id)[:64])
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < MAX_EXAMPLES:
+            examples.append(str(row_id)[:64])
 
     def refuse(self, table: str, reason: str, row_id: Any) -> None:
         reason = f"{table}: {reason}"
@@ -149,7 +149,7 @@ class Import:
         if metrics.standing(int(now.timestamp() * 1000)).last_received_at_ms is not None or modes.was_ever_switched():
             return
         self.mode = Mode.SEPARATE
-        self.report.notes.append("The site is new: its old routes begin in separate, beside the unified stream.")
+        self.report.notes.append("The site is new, so its old routes begin in separate.")
         if not self.dry_run:
             reason = "the first import from the old system"
             modes.switch(Mode.SEPARATE, reason=reason, user=None, user_name="import_d1", at=now)
@@ -377,8 +377,8 @@ class _Gone:
             return None
         if event.received_at_ms < self.whole_since_ms:
             day = clock.iso(self.whole_since_ms)[:10]
-            return f"received before {day}, from which events are pruned: may have been counted already"
-        return "received within a day of events that were pruned or erased: may have been counted already"
+            return f"received before {day}; older events are pruned, so it may have been counted already"
+        return "received within a day of pruned or erased events, so it may have been counted already"
 
     def _of(self, day_ms: int) -> Counter[str]:
         if day_ms not in self.days:
@@ -471,12 +471,12 @@ def _baseline_total(row: dict[str, Any]) -> int | None:
 def _fault(row: dict[str, Any]) -> str | None:
     """Return why a row cannot be stored, or None. All other faults can be repaired."""
     if not isinstance(row["id"], str) or not 1 <= len(row["id"]) <= MAX_ID:
-        return f"the id is no text of 1 to {MAX_ID} characters"
+        return f"the id is not a text of 1 to {MAX_ID} characters"
     if type(row["received_at_ms"]) is not int or not 0 <= row["received_at_ms"] <= MAX_RECEIVED_MS:
-        return "the time received is no time in milliseconds"
+        return "the time received is not a time in milliseconds"
     for name in ("event_type", "message"):
         if not isinstance(row[name], str):
-            return f"{name} is no text"
+            return f"{name} is not a text"
     return None
 
 
@@ -485,7 +485,7 @@ def _session_fault(row: dict[str, Any]) -> str | None:
     if session_id is None:
         return "a success without a session" if row["event_type"] == SUCCESS else None
     if not isinstance(session_id, str) or not 1 <= len(session_id) <= contract.MAX_SESSION:
-        return f"the session is no text of 1 to {contract.MAX_SESSION} characters"
+        return f"the session is not a text of 1 to {contract.MAX_SESSION} characters"
     return None
 
 
@@ -503,7 +503,7 @@ def _metadata(row: dict[str, Any], event: EventRow) -> tuple[str, list[str]]:
     try:
         text = contract.normalise_json(row["metadata_json"], max_length=16_384, max_items=98)
     except (ValueError, TypeError):
-        return contract.compact_json(added), ["metadata that does not parse or is too large, left out"]
+        return contract.compact_json(added), ["invalid or too large metadata, left out"]
     if not added and text.startswith("{"):
         return text, []
     metadata = json.loads(text)

@@ -214,18 +214,18 @@ class _Gatekeeper:
         self.refused = ""
         self.may_produce = MAX_GROWTH * len(statement)
         if len(statement) > MAX_CODE_BYTES and _code_bytes(statement) > MAX_CODE_BYTES:
-            raise RefusedFile(f"it has more than {MAX_CODE_BYTES:,} bytes beside its texts")
+            raise RefusedFile(f"it has more than {MAX_CODE_BYTES:,} bytes outside its texts")
         sql, texts = _with_nul_apart(statement)
         if _CREATE.match(statement):
             self.create(sql)
         elif self.rows.execute(sql, texts).description is not None:
-            raise RefusedFile("it returns rows, and no statement of an export does")
+            raise RefusedFile("it returns rows, which no statement of an export does")
 
     def create(self, sql: str) -> None:
         """Run a CREATE statement on the empty database, and create a plain table for the rows of each new table."""
         self.creates += 1
         if self.creates > MAX_CREATES:
-            raise RefusedFile(f"it is one more than {MAX_CREATES} CREATE statements")
+            raise RefusedFile(f"it exceeds the limit of {MAX_CREATES} CREATE statements")
         self.schema.execute(sql)
         self.unwatch()
         there = {name for (name,) in self.rows.execute("SELECT name FROM sqlite_master")}
@@ -245,7 +245,7 @@ class _Gatekeeper:
         found = whole.count(sought) if sought else 0
         self.produced += len(whole) + found * (len(other) - len(sought))
         if self.produced > self.may_produce:
-            raise ValueError("it makes far more text than it holds")
+            raise ValueError("it produces far more text than it contains")
         if is_plain:
             return text.replace(pattern, by)
         return self.plain.execute("SELECT replace(?, ?, ?)", (text, pattern, by)).fetchone()[0]
@@ -290,13 +290,13 @@ class _Gatekeeper:
     def why(self, error: Exception) -> str:
         """Return the reason why a statement failed."""
         if self.produced > self.may_produce:
-            return "it makes far more text than it holds"
+            return "it produces far more text than it contains"
         if self.refused:
-            return f"{self.refused} has no place in an export and is not run"
+            return f"{self.refused} is not allowed in an export and is not run"
         if self.calls > _MAX_CALLS:
             return "it takes longer than any statement of an export"
         if str(error).startswith("user-defined function"):
-            return "it gives the function replace what is no text"
+            return "it passes a value that is not text to the function replace"
         return str(error).rstrip(".")
 
 
@@ -340,7 +340,7 @@ def _statements(file: Path) -> Iterator[bytes]:
                 yield b"".join(waiting)
                 waiting, size = [], 0
     if b"".join(waiting).strip():
-        raise RefusedFile("The file ends in the middle of a statement: the export is not whole.")
+        raise RefusedFile("The file ends in the middle of a statement: the export is incomplete.")
 
 
 def _read_line(line: bytes, opened: bytes) -> tuple[bytes, bool]:
@@ -399,7 +399,7 @@ def _plain_column(name: str, declared: str, hidden: int) -> str:
 
 def _refuse_generated(hidden: int) -> None:
     if hidden:
-        raise RefusedFile("A generated column has no place in an export.")
+        raise RefusedFile("A generated column is not allowed in an export.")
 
 
 def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
@@ -414,7 +414,7 @@ def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
             if kind is None:
                 continue
             if kind[0] != "table" or re.match(r"\s*CREATE\s+VIRTUAL", kind[1] or "", re.IGNORECASE):
-                raise RefusedFile(f"{table} is no plain table in this file.")
+                raise RefusedFile(f"{table} is not a plain table in this file.")
             for (hidden,) in source.execute("SELECT hidden FROM pragma_table_xinfo(?)", (table,)):
                 _refuse_generated(hidden)
             source.set_authorizer(_read_only)
@@ -444,7 +444,7 @@ def _checked(connection: sqlite3.Connection) -> Staged:
     ]
     known = [table for table in TABLES if table in found]
     if not known:
-        raise RefusedFile(f"It holds neither {' nor '.join(TABLES)}: this is no export of the old Worker.")
+        raise RefusedFile(f"It contains neither {' nor '.join(TABLES)}, so it is not an export of the old Worker.")
     rows = {}
     connection.create_function("without_nul", 1, without_nul, deterministic=True)
     for table in known:
