@@ -1,4 +1,4 @@
-"""The one place that looks at the clock; what it says is handed down."""
+"""The only module that reads the clock. Callers pass the time on."""
 
 from datetime import UTC, date, datetime
 

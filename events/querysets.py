@@ -1,4 +1,4 @@
-"""The read vocabulary of events: filters are adjectives and chain, aggregates are nouns and end the chain."""
+"""Named queries for events. Filters are adjectives and can be chained; aggregates are nouns and end the chain."""
 
 from collections.abc import Iterator
 from typing import Any, Self, TypeVar
@@ -7,7 +7,7 @@ from django.db import models
 
 SUCCESS = "flash_success"
 
-# A model names its QuerySet, so the QuerySet does not import the model.
+# The models import this module, so it cannot import them.
 Row = TypeVar("Row", bound=models.Model)
 
 
@@ -19,14 +19,14 @@ class EventQuerySet(models.QuerySet[Row]):
         return self.filter(event_type=SUCCESS)
 
     def counted(self) -> Self:
-        """Leave out void successes."""
+        """Exclude void successes."""
         return self.filter(correction__isnull=True)
 
     def made_up(self) -> Self:
         return self.filter(source="demo")
 
     def between(self, start_ms: int, end_ms: int) -> Self:
-        """Keep what came in [start_ms, end_ms), epoch milliseconds by our clock."""
+        """Keep events received in [start_ms, end_ms), epoch milliseconds by our clock."""
         return self.filter(received_at_ms__gte=start_ms, received_at_ms__lt=end_ms)
 
     def of_type(self, event_type: str) -> Self:
@@ -45,19 +45,19 @@ class EventQuerySet(models.QuerySet[Row]):
         return self.filter(fingerprint=fingerprint)
 
     def mentioning(self, text: str) -> Self:
-        """Keep the events that hold the text anywhere in what they tell, log lines and metadata aside."""
+        """Keep the events that contain the text in a text column, except log lines and metadata."""
         anywhere = models.Q()
         for column in ("message", "error_name", "stack", "session_id", "model", "app_version"):
             anywhere |= models.Q(**{f"{column}__icontains": text})
         return self.filter(anywhere)
 
     def named(self, name: str) -> Self:
-        """Keep the event with this id and the events of the session with this name: a handful, by index."""
+        """Keep the event with this id and the events of the session with this name. Uses indexes; returns few rows."""
         return self.filter(models.Q(id=name) | self._sessions(name))
 
     def _sessions(self, *session_ids: str) -> models.Q:
-        # The one index over sessions is the key of idempotency, which begins with the type: so every type is named.
-        # Another one would find them without, and nearly double the price of a batch: sessions come in no order.
+        # The only index with sessions is the idempotency key. It begins with the type, so the query lists every type.
+        # An index on the session alone would nearly double the cost of a batch, because session ids are random.
         event_type: Any = self.model._meta.get_field("event_type")
         types = [name for name, _ in event_type.flatchoices]
         return models.Q(event_type__in=types, session_id__in=session_ids)
@@ -66,19 +66,19 @@ class EventQuerySet(models.QuerySet[Row]):
         return self.order_by("-received_at_ms", "-id")
 
     def older_than(self, received_at_ms: int, event_id: str) -> Self:
-        """Keep what stands after this event in `newest_first()`: one step of a keyset page."""
+        """Keep the events after this one in `newest_first()`: keyset pagination."""
         return self.filter(_before(received_at_ms, event_id))
 
     def newer_than(self, received_at_ms: int, event_id: str) -> Self:
-        """Keep what stands before this event in `newest_first()`."""
+        """Keep the events before this one in `newest_first()`."""
         return self.filter(_after(received_at_ms, event_id, strictly=True))
 
     def down_to(self, received_at_ms: int, event_id: str) -> Self:
-        """Keep what stands before this event in `newest_first()`, and the event itself."""
+        """Keep this event and the events before it in `newest_first()`."""
         return self.filter(_after(received_at_ms, event_id, strictly=False))
 
 
-# The plain bound on the time is what the index understands; the pair settles equal milliseconds.
+# The index can use the plain bound on the time. The second condition breaks ties of equal milliseconds.
 
 
 def _before(received_at_ms: int, event_id: str) -> models.Q:
@@ -94,16 +94,16 @@ def _after(received_at_ms: int, event_id: str, *, strictly: bool) -> models.Q:
 
 class FailureGroupQuerySet(models.QuerySet[Row]):
     def mentioning(self, text: str) -> Self:
-        """Keep the groups whose masked words, error or place in the code hold the text."""
+        """Keep the groups whose title, error or frame contains the text."""
         return self.filter(
             models.Q(title__icontains=text) | models.Q(error_name__icontains=text) | models.Q(frame__icontains=text)
         )
 
 
 def batches(rows: models.QuerySet[Any], at_once: int) -> Iterator[list[str]]:
-    """Yield the ids of rows that have `received_at_ms` and `id`, oldest first, so many at a time.
+    """Yield the ids of rows with `received_at_ms` and `id`, oldest first, in batches of `at_once`.
 
-    Each batch is found before the caller takes its locks, for what stays may be many rows to walk over; no row twice.
+    Each batch is selected before the caller takes its locks, because the query may skip many rows. No row repeats.
     """
     after = (0, "")
     ordered = rows.order_by("received_at_ms", "id").values_list("received_at_ms", "id")
@@ -117,7 +117,7 @@ def batches(rows: models.QuerySet[Any], at_once: int) -> Iterator[list[str]]:
 
 
 def in_pages(rows: models.QuerySet[Any], size: int) -> Iterator[list[Any]]:
-    """Yield the rows in lists of `size`, the last one shorter; no more than one list is held."""
+    """Yield the rows in lists of `size`; the last one may be shorter. Only one list is in memory."""
     page: list[Any] = []
     for row in rows.iterator(size):
         page.append(row)

@@ -1,4 +1,4 @@
-"""One event on its way to the table, and what makes two of them the same event."""
+"""An event before it is stored, and the idempotency key that makes two events the same."""
 
 import hashlib
 import json
@@ -35,9 +35,9 @@ class EventRow(NamedTuple):
 def identified(row: EventRow) -> EventRow:
     """Return the row with its id.
 
-    An event with a session is known by that session, so its id need only be new. One without is known by
-    its content, which a retry and a dual-writing client's twin share. Both begin with a time, so that new
-    ids land at the end of the index.
+    The idempotency key of an event with a session is that session, so its id can be random. Without a session, the
+    id is a hash of the content. A retry and the copy that a dual-writing client sends get the same id. Every id begins
+    with a time, so that new ids land at the end of the index.
     """
     if row.session_id is not None:
         return EventRow(f"{row.received_at_ms:012x}{_random_part()}", *row[1:])  # _replace takes twice as long
@@ -59,16 +59,16 @@ def identified(row: EventRow) -> EventRow:
     return EventRow(re.sub(r"\D", "", row.occurred_at)[2:10] + digest, *row[1:])
 
 
-# --- what is left out when the disk is nearly full ------------------------------------------------------------------
+# --- texts left out when the disk is nearly full --------------------------------------------------------------------
 
-# A client can only send an array or an object as log lines, so a JSON text that is a string can only be ours.
+# Clients can only send an array or an object as log lines, so a JSON string is always our own placeholder.
 _LEFT_OUT = re.compile(r'"\(stack and log lines left out, the disk was nearly full: ([0-9a-f]{32})\)"')
 
 
 def without_long_texts(row: EventRow) -> EventRow:
-    """Return a failure without its stack and log lines; the id of its whole content stands in their place.
+    """Return a failure without its stack and log lines. The log lines become a placeholder with the content id.
 
-    So it is still known as the same event: by its id, or, with a session, by `content_id`. Other rows stay as they are.
+    The event keeps its identity: its id, or `content_id` if it has a session. Other rows are returned unchanged.
     """
     if not has_long_texts(row):
         return row
@@ -77,23 +77,23 @@ def without_long_texts(row: EventRow) -> EventRow:
 
 
 def has_long_texts(row: EventRow) -> bool:
-    """Tell whether the row is a failure with a stack or log lines."""
+    """Return whether the row is a failure with a stack or log lines."""
     return row.event_type != SUCCESS and (row.stack is not None or row.log_lines_json not in ("[]", "{}"))
 
 
 def is_left_out(log_lines_json: str) -> bool:
-    """Tell whether these log lines stand in place of what was left out."""
+    """Return whether these log lines are the placeholder for texts that were left out."""
     return left_out_content(log_lines_json) is not None
 
 
 def left_out_content(log_lines_json: str) -> str | None:
-    """Return the id of the content that these log lines stand in place of; None where nothing was left out."""
+    """Return the content id in the placeholder, or None when the log lines are no placeholder."""
     match = _LEFT_OUT.fullmatch(log_lines_json) if log_lines_json[:1] == '"' else None
     return match and match[1]
 
 
 def content_id(row: EventRow) -> str:
-    """Return the id that the content of a failure has, also when its session has given it another one."""
+    """Return the content hash of a failure, also when its id comes from its session."""
     if row.session_id is None:
         return row.id
     return left_out_content(row.log_lines_json) or identified(row._replace(session_id=None)).id
@@ -106,11 +106,11 @@ def size_of(row: EventRow) -> int:
 
 _PART_BYTES = 10
 _parts: deque[str] = deque()
-os.register_at_fork(after_in_child=_parts.clear)  # parent and child would use the same ones
+os.register_at_fork(after_in_child=_parts.clear)  # A child process must not reuse the parent's random bytes.
 
 
 def _random_part() -> str:
-    """Return 20 hex digits, from many that were asked for at once: each time, other threads come in between."""
+    """Return 20 random hex digits from a pool, because each call of os.urandom releases the GIL."""
     while True:
         try:
             return _parts.pop()

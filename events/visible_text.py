@@ -1,9 +1,9 @@
-"""Whether a text has a character that a reader can see."""
+"""Whether a text has a visible character."""
 
 import unicodedata
 
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # control and format characters, separators
-_FILLERS = set("\u034f\u115f\u1160\u2800\u3164\uffa0")  # letters and marks to Unicode, nothing to the eye
+_FILLERS = set("\u034f\u115f\u1160\u2800\u3164\uffa0")  # Unicode calls these letters or marks, but they are blank.
 
 
 def is_visible(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The adapter to the old system as an app: taking it away is taking its lines out of settings and urls."""
+"""The AppConfig of the adapter to the old system. To remove the adapter, delete its lines in settings and URLs."""
 
 from datetime import datetime
 from typing import Any
@@ -15,19 +15,19 @@ class OldSystem(AppConfig):
         from legacy import checks  # noqa: F401  (registers it)
 
     def retention(self) -> Any:
-        """Return what a prune and an erasure ask of this app: its `events.maintenance.retention.Adjunct`."""
+        """Return this app's part in a prune or an erasure: its `events.maintenance.retention.Adjunct`."""
         from legacy.cutover import retention
 
         return retention
 
     def corrections(self) -> Any:
-        """Return what a correction of the count asks of this app: its `events.counting.corrections.Adjunct`."""
+        """Return this app's part in a correction of the count: its `events.counting.corrections.Adjunct`."""
         from legacy.cutover import corrections
 
         return corrections
 
     def overview_panel(self, request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
-        """Return the template and the figures that the admin's index shows of this app; None without the right."""
-        from legacy.admin import pages  # models, which are not there yet when apps are made
+        """Return the template and the context of this app's panel on the admin's index; None without the permission."""
+        from legacy.admin import pages  # Models cannot be imported while app configs load.
 
         return pages.overview_panel(request)

@@ -1,4 +1,4 @@
-"""Faults of a deployment that the mode of the old routes makes."""
+"""System checks for deployments with old routes."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from legacy.models import Mode
 
 @register(deploy=True)
 def old_routes_beside_tokens(**kwargs: Any) -> list[CheckMessage]:
-    """Warn where /event wants a token and the old routes, which never ask for one, take events."""
+    """Warn if /event requires a token while the old routes, which never require one, accept events."""
     if not settings.INGEST_TOKEN_REQUIRED:
         return []
-    # To ask SQLite for a file that is not there would make it.
+    # A query would create a missing SQLite file.
     if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
         return []
     try:
@@ -27,7 +27,7 @@ def old_routes_beside_tokens(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode} and take events without a token.",
+            f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode} and accept events without a token.",
             hint="End them when their clients have moved: manage.py legacy_mode gone. See docs/legacy-migration.md.",
             id="legacy.W001",
         )

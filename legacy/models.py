@@ -1,4 +1,4 @@
-"""The old system's tables, the mode of the old routes, and what was found and done about them."""
+"""The old system's tables, the mode of the old routes, and the history of comparisons, switches and imports."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from django.db.models import F, Q
 
 
 class ClientLog(models.Model):
-    """One row of the old Worker's `client_logs`, column for column, and how it meets the unified stream.
+    """One row of the old Worker's `client_logs`, column for column, plus its relation to the unified stream.
 
-    The columns that would identify a person stay empty: `user_agent` and `page_url` hold `''`,
-    `origin` and `ip_hash` NULL. `event_id` is the id that its content has in the unified stream;
-    `in_stream` says that it is there, or was until retention deleted it.
+    The columns with personal data stay empty: `user_agent` and `page_url` contain `''`, `origin` and `ip_hash` NULL.
+    `event_id` is the content id of the event in the unified stream. `in_stream` says that the stream has the event, or
+    had it until retention deleted it.
 
-    `arrived`: the row came in by `/client-log`. An import or a switch of the mode writes rows that did not, and such a
-    row stays as it is when the same failure arrives later.
+    `arrived`: the row arrived by `/client-log`. An import or a switch of the mode writes rows that did not arrive, and
+    such a row does not change when the same failure arrives later.
     `sent_to_event`: the client said that it sends the same failure to `/event`.
     `refused_fields`: the fields for which `/event` refuses this payload, sorted and separated by commas.
-    `session_key`: a keyed hash of the type and the session, where the payload names a session; else empty.
-    `text_in_stream`: the stack and the log lines are those of the event with the same `id`, and are empty here. Read
-    rows by `old_tables.whole`, which puts them in.
+    `session_key`: a keyed hash of the type and the session, if the payload names a session; else empty.
+    `text_in_stream`: the stack and the log lines are in the event with the same `id`, and are empty here. Read rows
+    with `old_tables.whole`, which adds them.
     """
 
     id = models.TextField(primary_key=True)
@@ -41,14 +41,14 @@ class ClientLog(models.Model):
     ip_hash = models.TextField(null=True)
     event_id = models.TextField()
     in_stream = models.BooleanField()
-    # It came by an import, so a prune leaves it alone unless asked. The default is for code of the release before.
+    # An import wrote the row, so a prune keeps it by default. The default is for code of the previous release.
     imported = models.BooleanField(default=False, db_default=False)
-    # What parity compares. The defaults in the database are for code of the release before, as above.
+    # The input of parity. The database defaults are for code of the previous release, as above.
     arrived = models.BooleanField(default=False, db_default=False)
     sent_to_event = models.BooleanField(default=False, db_default=False)
     refused_fields = models.TextField(default="", db_default="")
     session_key = models.TextField(default="", db_default="")
-    # Long texts are stored once. The default in the database is for code of the release before, as above.
+    # Long texts are stored once. The database default is for code of the previous release, as above.
     text_in_stream = models.BooleanField(default=False, db_default=False)
 
     class Meta:
@@ -60,7 +60,7 @@ class ClientLog(models.Model):
                 condition=Q(user_agent="", page_url="", origin__isnull=True, ip_hash__isnull=True),
                 name="client_logs_nobody_is_identified",
             ),
-            # A prune deletes such a row before its event: not the imported ones, which it can keep.
+            # A prune deletes such a row before its event. It may keep imported rows, so these must have their texts.
             models.CheckConstraint(
                 condition=Q(text_in_stream=False)
                 | Q(in_stream=True, imported=False, stack__isnull=True, log_lines_json="[]"),
@@ -68,13 +68,13 @@ class ClientLog(models.Model):
             ),
         ]
         indexes = [
-            # `GET /recent`, newest first, and parity by day; the old Worker's.
+            # `GET /recent`, newest first, and parity by day; from the old Worker.
             models.Index(F("received_at_ms").desc(), name="idx_client_logs_received_at"),
-            # The old Worker's.
+            # From the old Worker.
             models.Index(fields=["event_type"], name="idx_client_logs_event_type"),
-            # Which failures of the stream are in the log too.
+            # Finds the failures of the stream that the log contains too.
             models.Index(fields=["event_id"], name="client_logs_event_id"),
-            # What the stream lacks.
+            # The rows that the stream lacks.
             models.Index(fields=["id"], condition=Q(in_stream=False), name="client_logs_not_in_stream"),
         ]
 
@@ -83,10 +83,10 @@ class ClientLog(models.Model):
 
 
 class LegacyCount(models.Model):
-    """One session that the old counter knows; `in_stream`, `arrived` and `sent_to_event` as in ClientLog.
+    """One session of the old counter; `in_stream`, `arrived` and `sent_to_event` as in ClientLog.
 
-    `correction` is the `events.Correction` that made the session void: the old counter does not count it.
-    `added_by_correction`: the old counter did not know the session before. An undo deletes such a row.
+    `correction` is the `events.Correction` that made the session void, so that the old counter does not count it.
+    `added_by_correction`: the correction created the row. An undo deletes it.
     """
 
     session_id = models.TextField(primary_key=True)
@@ -100,11 +100,11 @@ class LegacyCount(models.Model):
     class Meta:
         default_permissions = ()
         indexes = [
-            # Void sessions, which `/count` leaves out.
+            # Void sessions, which `/count` subtracts.
             models.Index(fields=["correction"], condition=Q(correction__isnull=False), name="legacy_count_void"),
             # Parity by day.
             models.Index(fields=["counted_at_ms"], name="legacy_count_counted_at"),
-            # What the stream lacks.
+            # The sessions that the stream lacks.
             models.Index(fields=["session_id"], condition=Q(in_stream=False), name="legacy_count_not_in_stream"),
         ]
 
@@ -119,7 +119,7 @@ class Mode(models.TextChoices):
 
 
 class ModeInForce(models.Model):
-    """The one row that says what the old routes do; it is locked while a switch takes effect."""
+    """The only row contains the current mode of the old routes; it is locked while a switch takes effect."""
 
     id = models.SmallIntegerField(primary_key=True)
     mode = models.TextField(choices=Mode.choices)
@@ -137,7 +137,7 @@ class ModeInForce(models.Model):
 
 
 class Cutover(models.Model):
-    """One switch of the mode: what, why, who, when, and the public count on either side of it."""
+    """One switch of the mode: mode, reason, author, time, and the public count before and after."""
 
     mode = models.TextField(choices=Mode.choices)
     reason = models.TextField()
@@ -159,7 +159,7 @@ class Cutover(models.Model):
 
 
 class Verdict(models.TextChoices):
-    """What a comparison says of a day, or of all its days."""
+    """The result of a comparison for a day, or for all its days."""
 
     PROVEN = "proven"
     DRIFT = "drift"
@@ -169,8 +169,8 @@ class Verdict(models.TextChoices):
 class ParityRun(models.Model):
     """One comparison by entry route: the whole finding, as `parity.Finding.as_json` writes it.
 
-    `verdict` is empty for a comparison by the rule of earlier releases, which compared the rows of both sides; its
-    finding has another form, and `holds` is its verdict. `days_held` are the proven days in a row.
+    `verdict` is empty for comparisons by the rule of earlier releases, which compared the rows of both sides. Their
+    finding has another form, and `holds` is their verdict. `days_held` is the number of consecutive proven days.
     """
 
     checked_at = models.DateTimeField("checked")
@@ -188,7 +188,7 @@ class ParityRun(models.Model):
 
 
 class ImportRun(models.Model):
-    """One finished import from D1: the whole report, and what it adds to the public count."""
+    """One finished import from D1: the whole report, and the number of successes that it added to the public count."""
 
     finished_at = models.DateTimeField("finished")
     file_name = models.TextField("file")

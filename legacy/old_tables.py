@@ -1,4 +1,4 @@
-"""Reads and writes of the old system's two tables."""
+"""Queries and writes of the old system's two tables."""
 
 import copy
 import secrets
@@ -21,9 +21,9 @@ NOBODY = "erased-"
 
 
 def count() -> int:
-    """Return the old counter's total: the baseline and every session that it knows and that is not void.
+    """Return the old counter's total: the baseline and every session that is not void.
 
-    Two counts, because each reads an index alone; one count with a condition would read every row.
+    Two counts, because each can use an index alone. One count with a condition would read every row.
     """
     with connection.cursor() as cursor:
         cursor.execute(_SESSIONS)
@@ -43,33 +43,33 @@ def stream_count() -> int:
 
 
 def nobody() -> str:
-    """Return a session that means nobody, for what is counted and was erased or pruned."""
+    """Return a random session id for a counted session that was erased or pruned."""
     return f"{NOBODY}{secrets.token_hex(12)}"
 
 
 def erased(session_id: str) -> str:
-    """Return the name under which an erased session is counted: a keyed hash, by which an import recognises it."""
+    """Return the name of an erased session: a keyed hash, so that an import can recognise the session."""
     return erased_prefix() + guards.keyed_hash(f"erased session {session_id}")
 
 
 def erased_prefix() -> str:
-    """Return what these names begin with, as long as the site's key stays the same."""
+    """Return the prefix of these names. It changes with the site's secret key."""
     return f"{NOBODY}{guards.keyed_hash('erased sessions')[:8]}-"
 
 
 def forget_session(session_id: str) -> None:
-    """Count an erased session under another name, in the caller's transaction and before its events are deleted.
+    """Rename an erased session, in the caller's transaction and before its events are deleted, so that it still counts.
 
-    A success that came by `/event` alone gets a row too, so that an import can recognise it.
+    A success that arrived only by `/event` gets a row too, so that an import can recognise it.
     """
     row = LegacyCount.objects.filter(pk=session_id).first()
     success = Event.objects.successes().filter(session_id=session_id).first()
     name = erased(session_id)
-    if LegacyCount.objects.filter(pk=name).exists():  # it came again after an erasure, and was counted again
+    if LegacyCount.objects.filter(pk=name).exists():  # The session was erased, sent again and counted again.
         name = nobody()
     if row is not None:
-        # Where its event is in the stream, nothing must copy the row there. No session of the new name has arrived, so
-        # parity does not miss its event.
+        # If the stream has the event, the row must not be copied. A renamed session has not arrived, so parity does not
+        # miss its event.
         in_stream = row.in_stream or success is not None
         # An undo of a correction must not delete the name by which an import recognises the session.
         LegacyCount.objects.filter(pk=session_id).update(
@@ -80,13 +80,13 @@ def forget_session(session_id: str) -> None:
 
 
 def erased_sessions() -> frozenset[str]:
-    """Return the names under which erased sessions are counted."""
+    """Return the names of erased sessions."""
     return frozenset(LegacyCount.objects.filter(pk__startswith=erased_prefix()).values_list("pk", flat=True))
 
 
 def known_without_event(start_ms: int, end_ms: int) -> int:
-    """Return how many sessions of [start_ms, end_ms) are known here and counted by the stream, which no longer holds
-    their events. Sessions under random names are not known."""
+    """Return how many sessions of [start_ms, end_ms) are known here, and counted but no longer stored by the stream.
+    Sessions with random names are not known."""
     rows = LegacyCount.objects.filter(
         counted_at_ms__gte=start_ms, counted_at_ms__lt=end_ms, in_stream=True, correction__isnull=True
     )
@@ -96,9 +96,9 @@ def known_without_event(start_ms: int, end_ms: int) -> int:
 
 
 def note_what_is_in_stream(*, at_once: int) -> None:
-    """Mark the rows that wait for the stream though it holds their events: once those are pruned, nothing tells.
+    """Mark rows as copied if the stream already has their events. After a prune of these, nothing would show that.
 
-    Both came of one report, by `/event` and by an old route in `separate`.
+    In `separate`, a client may send the same event by `/event` and by an old route.
     """
     _note_waiting(LegacyCount, "session_id", _sessions_in_stream, at_once)
     _note_waiting(ClientLog, "event_id", _ids_in_stream, at_once)
@@ -128,18 +128,18 @@ def _ids_in_stream(ids: Collection[str]) -> Iterable[str]:
 
 
 def keep(row: ClientLog | LegacyCount) -> bool:
-    """Write a row unless its key is there; return whether it was new. A retry comes with the same key."""
+    """Insert a row unless its key exists; return whether it was new. A retry has the same key."""
     return keep_all([row]) == 1
 
 
 def keep_all(rows: Iterable[ClientLog | LegacyCount]) -> int:
-    """Write the rows of one table whose keys are not there yet; return how many that were."""
-    rows = sorted(rows, key=lambda row: row.pk)  # one order everywhere, or two processes deadlock
+    """Insert the rows of one table whose keys do not exist yet; return their number."""
+    rows = sorted(rows, key=lambda row: row.pk)  # every process uses the same order, which avoids deadlocks
     return _insert(type(rows[0]), rows) if rows else 0
 
 
 def _insert(table: type[ClientLog | LegacyCount], rows: list[ClientLog | LegacyCount]) -> int:
-    # bulk_create spends more time on each row than all the rest of an import.
+    # bulk_create would take more time per row than the rest of an import.
     columns = [field.attname for field in table._meta.concrete_fields]
     marks = "(" + ", ".join(["%s"] * len(columns)) + ")"
     with connection.cursor() as cursor:
@@ -155,16 +155,16 @@ def _insert(table: type[ClientLog | LegacyCount], rows: list[ClientLog | LegacyC
 
 
 def without_texts_of_event(row: ClientLog) -> ClientLog:
-    """Return the row as it is to be written beside its event: without the texts, where the event holds them.
+    """Return the row to store beside its event: without the texts, if the event has them.
 
-    An event of an earlier day may be pruned before the row, so such a row keeps its texts. A prune goes by whole days.
+    The event of an earlier day may be pruned before the row, so such a row keeps its texts. A prune deletes whole days.
     """
     if row.stack is None and row.log_lines_json == "[]":
         return row
     day_ms = row.received_at_ms - row.received_at_ms % DAY_MS
     events = Event.objects.filter(pk=row.pk, received_at_ms__gte=day_ms)
     for texts in events.values_list("stack", "log_lines_json"):
-        # The content is the same, so the event holds more than a row whose texts were left out for want of disk.
+        # The content is the same, so the event has more text than a row whose texts were left out on a full disk.
         if texts == (row.stack, row.log_lines_json) or is_left_out(row.log_lines_json):
             return without_texts(row)
     return row
@@ -186,7 +186,7 @@ def fill_in_texts(*, since_ms: int, at_once: int) -> None:
 
 
 def whole(rows: QuerySet[Any], columns: Iterable[str]) -> QuerySet[Any, tuple[Any, ...]]:
-    """Return these columns of rows of an old table; each row has its texts, wherever they are stored."""
+    """Return these columns of an old table's rows, including texts that are stored in the events."""
     return rows.values_list(*(_WHOLE.get(column, column) for column in columns))
 
 
@@ -209,7 +209,7 @@ _LOG_COLUMNS = [field.attname for field in ClientLog._meta.concrete_fields]
 def log_chunks(columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the whole old log as tuples of columns, newest first, `size` at a time.
 
-    Each step is a query of its own, so that no snapshot is held open however slowly the reader takes them.
+    Each step is a separate query, so that a slow reader does not keep a snapshot open.
     """
     rows = whole(ClientLog.objects.order_by("-received_at_ms", "-id"), ("received_at_ms", "id", *columns))
     found = list(rows[:size])

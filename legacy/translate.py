@@ -1,4 +1,4 @@
-"""Old payloads to events, events to old answers. Every oddity of the old system lives here."""
+"""Converts old payloads to events, and events to old responses. Every oddity of the old system is handled here."""
 
 import json
 import math
@@ -28,7 +28,7 @@ NO_MESSAGE = "(no message)"
 UNKNOWN = "unknown"
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-# The patterns below take a time that grows with the square of the length.
+# The patterns below take quadratic time.
 MAX_DATE = 100
 MAX_LOG_LINES = 200
 MAX_LOG_LINES_CHARACTERS = 65_536
@@ -37,7 +37,7 @@ CUT_TEXTS = ("message", "error_name", "stack", "model", "app_version")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _CLOCK = r"(?:\s+(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?)?"
 _ZONE = r"\s*(?P<zone>Z|UTC?|GMT|[ECMP][SD]T)?(?P<offset>[+-]\d\d:?\d\d)?(?:\s*\([^()]*\))?"
-# `Thu, 12 Feb 2026 18:00:00 +0100` and what `String(new Date())` gives, `Thu Feb 12 2026 18:00:00 GMT+0100 (CET)`.
+# `Thu, 12 Feb 2026 18:00:00 +0100` and `Thu Feb 12 2026 18:00:00 GMT+0100 (CET)`, the output of `String(new Date())`.
 _WORDY_DATES = [
     re.compile(rf"(?:[a-z]{{3,9}},?\s+)?{date}{_CLOCK}{_ZONE}", re.ASCII | re.IGNORECASE)
     for date in (
@@ -49,9 +49,9 @@ _ZONE_HOURS = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6,
 
 
 def parse_date(raw: str) -> str:
-    """Return what a JavaScript `Date.parse` takes as `YYYY-MM-DDTHH:MM:SS.mmmZ`; raises ValueError.
+    """Return a date that JavaScript's `Date.parse` accepts as `YYYY-MM-DDTHH:MM:SS.mmmZ`; raises ValueError.
 
-    No offset means UTC, as it did in the old Worker.
+    No offset means UTC, as in the old Worker.
     """
     raw = raw.strip()
     if len(raw) > MAX_DATE:
@@ -68,7 +68,7 @@ def parse_date(raw: str) -> str:
 
 
 def _as_iso(raw: str) -> str:
-    """Return a date with a blank for the `T`, a blank before its offset, or no day or month, as ISO 8601 writes it."""
+    """Convert variants to ISO 8601: a blank for the `T`, a blank before the offset, or no day or month."""
     if re.fullmatch(r"\d{4}(-\d\d)?", raw, re.ASCII):
         return f"{raw}-01-01"[:10]
     return re.sub(r" (?=[+-]\d\d:?\d\d$)", "", re.sub(r"(?<=\d) (?=\d\d:)", "T", raw, count=1))
@@ -94,10 +94,10 @@ def _from_words(match: re.Match[str]) -> str:
 
 
 def event_from_client_log(payload: dict[str, Any], received_at_ms: int) -> EventRow:
-    """Return the event that an old log payload tells of; raises contract.InvalidFields.
+    """Return the event of an old log payload; raises contract.InvalidFields.
 
-    Three texts are needed; the rest is coerced. Text is cut at `/event`'s own limits, never shorter: the
-    twin that a dual-writing client sends there must stay the same event.
+    Three texts are required; other fields are coerced. Texts are cut at `/event`'s own limits, never shorter. So the
+    copy that a dual-writing client sends to `/event` has the same content id.
     """
     faults = {
         name: ["Must be a string."]
@@ -119,13 +119,12 @@ def event_from_client_log(payload: dict[str, Any], received_at_ms: int) -> Event
 def event_from_stored(
     columns: Mapping[str, Any], source: Source, known: Collection[str] = FAILURES
 ) -> tuple[EventRow, list[str]]:
-    """Return the event that an old row tells of, and what had to be repaired for it, in words.
+    """Return the event of an old row, and the list of repairs.
 
-    Nothing is refused: a date that does not parse falls back to the time received. One with a session keeps
-    the id that it had.
+    Nothing is refused: an invalid date is replaced by the time received. A row with a session keeps its id.
     """
     whole = "".join(value for value in columns.values() if isinstance(value, str))
-    if not whole.isascii() or "\0" in whole:  # most rows need no look at each of their columns
+    if not whole.isascii() or "\0" in whole:  # Most rows need no check of each column.
         columns = {name: contract.clean(value) for name, value in columns.items()}
     received_at_ms = columns["received_at_ms"]
     repairs = []
@@ -135,7 +134,7 @@ def event_from_stored(
             repairs.append("date in another form, rewritten")
     except ValueError:
         occurred_at = clock.iso(received_at_ms)
-        repairs.append("date that does not parse, the time received stands for it")
+        repairs.append("invalid date, replaced by the time received")
     event, more = _coerced(columns, received_at_ms, occurred_at, source, known)
     session_id = columns.get("session_id")
     if session_id is None:
@@ -145,7 +144,7 @@ def event_from_stored(
 
 def event_from_row(row: ClientLog) -> EventRow:
     event = event_from_stored(_columns(row), Source.CLIENT_LOG)[0]
-    if is_left_out(row.log_lines_json) and not row.imported:  # an import may bring any text
+    if is_left_out(row.log_lines_json) and not row.imported:  # An imported row may contain any text.
         return event._replace(id=row.event_id, log_lines_json=row.log_lines_json)
     return event
 
@@ -171,7 +170,7 @@ def _coerced(
         repairs.append(f"empty message, now {NO_MESSAGE}")
     log_lines = _log_lines(columns.get("log_lines_json"))
     if log_lines == "[]" and columns.get("log_lines_json") != "[]":
-        repairs.append("log lines that do not parse or are too long, left out")
+        repairs.append("invalid or too long log lines, left out")
     event = EventRow(
         id="",
         received_at_ms=received_at_ms,
@@ -206,7 +205,7 @@ def _is_cut(came: Any, kept: str | None) -> bool:
 
 
 def todays_type(name: str, known: Collection[str] = FAILURES) -> tuple[str, str]:
-    """Return today's event type for an old one, and metadata that keeps the old name where they differ."""
+    """Return today's event type for an old one, and metadata with the old name if they differ."""
     if name in known:
         return name, "{}"
     kept = contract.compact_json({"legacy_event_type": name[: contract.MAX_NAME]})
@@ -214,7 +213,7 @@ def todays_type(name: str, known: Collection[str] = FAILURES) -> tuple[str, str]
 
 
 def success_from_increment(session_id: str, received_at_ms: int, occurred_at: str) -> EventRow:
-    """Return the placeholder of a success of which only the session is known; its `/event` fills it in."""
+    """Return a placeholder for a success with only a session; its `/event` completes it."""
     return identified(
         EventRow(
             id="",
@@ -237,7 +236,7 @@ def success_from_increment(session_id: str, received_at_ms: int, occurred_at: st
 
 
 def client_log_row(event: EventRow, event_type: str, *, in_stream: bool) -> ClientLog:
-    """Return the row that the old Worker would have kept, under the name that came, of nobody in particular."""
+    """Return the row that the old Worker would have stored, with the original type name and without personal data."""
     return ClientLog(
         id=event.id,
         received_at_ms=event.received_at_ms,
@@ -259,7 +258,7 @@ def client_log_row(event: EventRow, event_type: str, *, in_stream: bool) -> Clie
 
 
 def arrived_log_row(payload: dict[str, Any], event: EventRow) -> ClientLog:
-    """Return the row of a failure that came in by `/client-log`; the stream does not have it yet."""
+    """Return the row of a failure that arrived by `/client-log` and that the stream does not have yet."""
     row = client_log_row(event, payload["event_type"], in_stream=False)
     row.arrived = True
     row.sent_to_event = is_sent_to_event(payload)
@@ -272,7 +271,7 @@ def arrived_log_row(payload: dict[str, Any], event: EventRow) -> ClientLog:
 
 
 def arrived_session(payload: dict[str, Any], received_at_ms: int) -> LegacyCount:
-    """Return the row of a success that came in by `/increment`; raises contract.InvalidFields."""
+    """Return the row of a success that arrived by `/increment`; raises contract.InvalidFields."""
     return LegacyCount(
         session_id=session_id(payload),
         counted_at_ms=received_at_ms,
@@ -283,24 +282,24 @@ def arrived_session(payload: dict[str, Any], received_at_ms: int) -> LegacyCount
 
 
 def is_sent_to_event(payload: dict[str, Any]) -> bool:
-    """Tell whether the client says that it sends the same thing to `/event`; any value but true means no."""
+    """Return whether the client said that it sends the same to `/event`; any value except true means no."""
     return payload.get("sentToEvent") is True
 
 
 def _as_event_takes_it(payload: dict[str, Any], received_at_ms: int) -> EventRow:
-    """Return the event that `/event` makes of this payload of `/client-log`; raises contract.InvalidFields."""
-    if payload["event_type"] == SUCCESS:  # `/event` takes a success, but never as the failure that is kept here
+    """Return the event that `/event` would make of this `/client-log` payload; raises contract.InvalidFields."""
+    if payload["event_type"] == SUCCESS:  # `/event` accepts a success, but not as this failure.
         raise contract.InvalidFields({"event_type": ["Must be a failure."]})
     return contract.parse(payload, received_at_ms=received_at_ms)
 
 
 def session_key(event_type: str, session: str | None) -> str:
-    """Return a keyed hash of what `/event` knows a failure with a session by; empty without a session."""
+    """Return a keyed hash of `/event`'s idempotency key for a failure with a session; "" without a session."""
     return guards.keyed_hash(f"failure {event_type} {session}") if session is not None else ""
 
 
 def row_from_event(event: EventRow) -> ClientLog:
-    """Return the row that the old log would hold of a failure of the unified stream."""
+    """Return the old log's row for a failure of the unified stream."""
     row = client_log_row(event, event.event_type, in_stream=True)
     row.event_id = content_id(event)
     row.imported = event.source == Source.IMPORT
@@ -318,17 +317,17 @@ def session_id(payload: dict[str, Any]) -> str:
 
 
 def recent_limit(raw: str) -> int:
-    """Return the `limit` of `/recent`: rounded down, 1 to 200, and 50 for nonsense."""
+    """Return the `limit` of `/recent`: rounded down, 1 to 200, and 50 for invalid input."""
     try:
-        value = float(raw.replace("_", "?"))  # Python's digits may have underscores, JavaScript's not
+        value = float(raw.replace("_", "?"))  # Python allows underscores between digits, JavaScript does not.
     except ValueError:
         return DEFAULT_LIMIT
     return min(max(math.floor(value), 1), MAX_LIMIT) if math.isfinite(value) else DEFAULT_LIMIT
 
 
 def recent_row(event: Event | ClientLog) -> dict[str, Any]:
-    """Return a failure as the old `/recent` told it."""
-    lines = json.loads(_log_lines(event.log_lines_json))  # an imported row holds what the old Worker let in
+    """Return a failure in the format of the old `/recent`."""
+    lines = json.loads(_log_lines(event.log_lines_json))  # An imported row contains what the old Worker accepted.
     return {
         "id": event.id,
         "receivedAtMs": event.received_at_ms,
@@ -357,7 +356,7 @@ def _text(value: Any, longest: int) -> str | None:
 
 
 def _bit(value: Any) -> int:
-    # True == 1 in Python; to the old Worker it was no 1.
+    # True == 1 in Python, but the old Worker did not accept true as 1.
     return 1 if value == 1 and not isinstance(value, bool) else 0
 
 

@@ -1,7 +1,7 @@
-"""Which hourly bucket counts an event, and how few of them a client can make by inventing names.
+"""Chooses the hourly bucket that counts an event, and limits how many buckets a client can create with new names.
 
-A name that was counted on an earlier UTC day, or that KNOWN_MODELS contains, always has buckets of its own. New names
-share the remaining capacity of the day; after it they are counted under OTHER.
+A name always has its own buckets if KNOWN_MODELS contains it or an earlier UTC day counted it. New names share the
+remaining capacity of the day. Names beyond that capacity are counted under OTHER.
 """
 
 import threading
@@ -19,16 +19,16 @@ from events.models import Facet, HourlyRollup, KnownName
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-# Capacity of a UTC day. Known names use it first; a fifth of it is always left for new names.
+# The capacity of a UTC day. Known names use it first; a fifth is always reserved for new names.
 MAX_MODELS_A_DAY = 50
 MAX_VERSIONS_A_DAY = 200
 _LEFT_FOR_NEW = 5
-# At most this many names are known. Above it, recently used names come first, then the oldest.
+# The maximum number of known names. Above it, recently used names take precedence, then the oldest ones.
 MAX_KNOWN_MODELS = 500
 MAX_KNOWN_VERSIONS = 2_000
 _RECENT_MS = 90 * DAY_MS
 OTHER = "(other)"
-# A placeholder waits under this name, so it always has a bucket of its own to be moved out of.
+# The name of a placeholder. It always has its own bucket, because the event moves out of it later.
 UNKNOWN = "unknown"
 
 _KNOWN_NAMES = Upsert(
@@ -50,7 +50,7 @@ class Bucket(NamedTuple):
 
 
 class Named(Protocol):
-    """What decides the names of an event's bucket."""
+    """The fields that select the bucket of an event."""
 
     @property
     def received_at_ms(self) -> int: ...
@@ -67,7 +67,7 @@ def rollups_of_day(day_ms: int) -> QuerySet[HourlyRollup]:
 
 
 class _Names:
-    """The names of one facet that have buckets of their own on one UTC day, as this process knows them."""
+    """The names of one facet that have their own buckets on one UTC day, as this process knows them."""
 
     def __init__(self, day_ms: int, facet: Facet, column: str, capacity: int, max_known: int) -> None:
         self._day_ms = day_ms
@@ -75,7 +75,7 @@ class _Names:
         self._column = column
         self._max_known = max_known
         self._refusals = 0
-        # Names that are in KnownName with this day already.
+        # Names that KnownName already contains for this day.
         self.noted: set[str] = {UNKNOWN, OTHER}
         self.earlier: set[str] = {UNKNOWN}
         if facet == Facet.MODEL:
@@ -89,19 +89,19 @@ class _Names:
         if name in self.earlier or name in self._new:
             return name
         if len(self._new) < self._most_new:
-            self._read_day()  # another process may have named it, and others
+            self._read_day()  # Another process may have added new names.
             if name in self._new or len(self._new) < self._most_new:
                 self._new.add(name)
                 return name
-        # Another process may have stored an event of an earlier day since. The 1st, 2nd, 4th, 8th refusal looks again,
-        # so a flood of names costs few queries.
+        # Another process may have stored an event of an earlier day. Only the 1st, 2nd, 4th, 8th … refusal reads the
+        # table again, so a flood of names costs few queries.
         self._refusals += 1
         if self._refusals & (self._refusals - 1) == 0:
             self._read_earlier()
         return name if name in self.earlier else OTHER
 
     def _read_earlier(self) -> None:
-        # A name that came under a clock that was ahead would be recent for as long.
+        # Names with a day in the future, after a wrong clock, do not count as recent.
         days = (self._day_ms - _RECENT_MS, max(self._day_ms, clock.now_ms()))
         is_recent = Case(When(last_day_ms__range=days, then=True), default=False, output_field=BooleanField())
         names = KnownName.objects.filter(facet=self._facet, first_day_ms__lt=self._day_ms)
@@ -120,11 +120,11 @@ class _Day(NamedTuple):
 
 _days: dict[int, _Day] = {}
 _names_lock = threading.Lock()
-_REMEMBERED_DAYS = 400  # more than an import brings in any order
+_REMEMBERED_DAYS = 400  # more days than an import interleaves
 
 
 def bucket_of(received_at_ms: int, event_type: str, model: str, app_version: str) -> Bucket:
-    """Return the hourly bucket that counts such an event."""
+    """Return the hourly bucket that counts an event with these values."""
     with _names_lock:
         models, versions = _day_of(received_at_ms)
         return Bucket(
@@ -133,7 +133,7 @@ def bucket_of(received_at_ms: int, event_type: str, model: str, app_version: str
 
 
 def note(events: Iterable[Named]) -> None:
-    """Keep the names of counted events as known from the next day on, inside the caller's transaction."""
+    """Store the names of counted events, inside the caller's transaction. They are known from the next day on."""
     rows: set[tuple[str, str, int, int]] = set()
     named = {(event.received_at_ms, event.model, event.app_version) for event in events}
     with _names_lock:
@@ -182,7 +182,7 @@ def _day_of(received_at_ms: int) -> _Day:
 
 
 def settle() -> None:
-    """Delete the known names for which nothing is counted, after made-up events are deleted."""
+    """Delete the known names without any counted event, after demo data was deleted."""
     for facet, column in ((Facet.MODEL, "model"), (Facet.VERSION, "app_version")):
         KnownName.objects.filter(facet=facet).exclude(name__in=_counted_names(column)).delete()
 
@@ -192,6 +192,6 @@ def _counted_names(column: str) -> QuerySet[HourlyRollup, str]:
 
 
 def forget_names() -> None:
-    """Forget which names have buckets; the next event reads them again from the table."""
+    """Clear the cache of names; the next event reads them again from the table."""
     with _names_lock:
         _days.clear()

@@ -1,16 +1,16 @@
-"""THE writer of corrections: makes successes void, so that the public count falls by exactly these, and undoes it.
+"""The only writer of corrections: makes successes void, which lowers the public count, and can undo that.
 
-A void success stays in the table, marked with its correction. No rollup counts it, and the same session sent again
+A void success stays in the table with the id of its correction. No rollup counts it, and the same session sent again
 is a duplicate.
 
-Successes are voided in short transactions. Each marks its events, lowers the rollups and raises `Correction.voided`
-together, so a killed operation leaves rows and counts consistent: run it again for the rest, or undo its part.
-Each takes the lock order of `ingest`: the total of `flash_success` first, then events, then rollups.
+Successes become void in short transactions. Each transaction marks its events, lowers the rollups and raises
+`Correction.voided`. So a killed operation leaves rows and counts consistent: run it again for the rest, or undo its
+part. Each transaction uses the lock order of `ingest`: the total of `flash_success` first, then events, then rollups.
 
-The record of what was voided is CorrectionShare. An undo restores events that were pruned or erased meanwhile from it:
-they were accepted and count again, like every pruned event.
+CorrectionShare records what became void. An undo uses it to restore the counts of events that were pruned or erased
+since. These events were accepted and count again, like every pruned event.
 
-Another app that counts sessions takes part by its AppConfig's `corrections()`, which returns an Adjunct.
+Another app that counts sessions takes part through `corrections()` of its AppConfig, which returns an Adjunct.
 """
 
 import time
@@ -33,7 +33,7 @@ from events.counting.upserts import TRIES, Upsert, change, may_be_retried, upser
 from events.models import AuditKind, Correction, CorrectionShare, Event, EventType
 from events.querysets import SUCCESS, EventQuerySet, batches
 
-BATCH_EVENTS = 500  # ingest waits for one batch
+BATCH_EVENTS = 500  # Ingest waits while one batch runs.
 EXAMPLES = 5
 STORED = "events"
 GONE = "events that are no longer stored"
@@ -43,16 +43,16 @@ _Result = TypeVar("_Result")
 
 
 class NothingMatches(Exception):
-    """No success that counts meets the selection."""
+    """No counted success matches the selection."""
 
 
 class AlreadyUndone(Exception):
-    """Every success of the correction counts again already."""
+    """All successes of the correction already count again."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Successes received in [since_ms, until_ms) by our clock; None is "any", other values are exact."""
+    """Successes received in [since_ms, until_ms) by our clock. None matches any value; other values match exactly."""
 
     since_ms: int
     until_ms: int
@@ -73,7 +73,7 @@ class Selection:
 
 
 class Adjunct(Protocol):
-    """What another app's `corrections` module offers. Sessions come with the time at which they were received."""
+    """The interface of another app's `corrections` module. Each session is passed with the time of its arrival."""
 
     def count_waiting(self, selection: Selection) -> int: ...
     def bring(self, selection: Selection) -> None: ...
@@ -86,13 +86,13 @@ def _adjuncts() -> list[Adjunct]:
     return [offer() for offer in offered if offer]
 
 
-# --- look ------------------------------------------------------------------------------------------------------------
+# --- preview ---------------------------------------------------------------------------------------------------------
 
 
 class Preview(NamedTuple):
-    """What a correction would void: figures by name, most first, hours in their order, and the newest examples.
+    """What a correction would void: counts by name, most first; hours in order; the newest examples.
 
-    `waiting` are sessions that another app counts and the stream does not know yet; `events` does not include them.
+    `waiting` counts sessions that only another app knows. `events` does not include them.
     """
 
     events: int
@@ -109,7 +109,7 @@ class Preview(NamedTuple):
 
 
 def preview(selection: Selection) -> Preview:
-    """Look at the selected successes; changes nothing."""
+    """Return the figures for the selected successes; changes nothing."""
     hour = F("received_at_ms") - F("received_at_ms") % HOUR_MS
     groups = selection.successes().annotate(hour_ms=hour).values_list("model", "app_version", "source", "hour_ms")
     figures: list[Counter[Any]] = [Counter(), Counter(), Counter(), Counter()]
@@ -129,8 +129,8 @@ def preview(selection: Selection) -> Preview:
 
 
 def nothing(selection: Selection) -> str:
-    """Return the words for a selection that no success meets."""
-    return f"Nothing matches: no success that counts was {selection}."
+    """Return the error message for a selection without a match."""
+    return f"Nothing matches: no counted success was {selection}."
 
 
 def history(limit: int) -> list[Correction]:
@@ -139,7 +139,7 @@ def history(limit: int) -> list[Correction]:
 
 
 def void_now() -> int:
-    """Return how many successes are void."""
+    """Return the number of void successes."""
     return Correction.objects.aggregate(sum=Sum(F("voided") - F("restored")))["sum"] or 0
 
 
@@ -147,7 +147,7 @@ def void_now() -> int:
 
 
 def begin(selection: Selection, *, who: str, at: datetime, why: str) -> Correction:
-    """Keep a correction and its entry in the audit log; `carry_out` then voids. Raises NothingMatches."""
+    """Create a correction and its entry in the audit log; `carry_out` then voids. Raises NothingMatches."""
     matched = selection.successes().count() + sum(adjunct.count_waiting(selection) for adjunct in _adjuncts())
     if not matched:
         raise NothingMatches(nothing(selection))
@@ -169,9 +169,9 @@ def begin(selection: Selection, *, who: str, at: datetime, why: str) -> Correcti
 
 
 def carry_out(correction: Correction) -> Iterator[int]:
-    """Void what the correction selects, oldest first; yields how many each batch voided.
+    """Void what the correction selects, oldest first; yields the number of voided successes of each batch.
 
-    Ends early when somebody undoes the correction meanwhile.
+    Ends early if somebody undoes the correction in the meantime.
     """
     selection = selection_of(correction)
     for adjunct in _adjuncts():
@@ -211,9 +211,9 @@ def _finish(correction_id: int) -> None:
 
 
 def undo(correction: Correction, *, who: str, at: datetime, why: str) -> Iterator[tuple[str, int]]:
-    """Let every success of a correction count again; raises AlreadyUndone. Run again, it finishes a killed undo.
+    """Let every success of a correction count again; raises AlreadyUndone. A second run finishes a killed undo.
 
-    Yields what each step restored, STORED or GONE, and how many.
+    Yields the kind (STORED or GONE) and the number of successes that each step restored.
     """
     _retried(partial(_begin_undo, correction.pk, who, at, why))
     for ids in batches(Event.objects.filter(correction=correction.pk), BATCH_EVENTS):
@@ -225,16 +225,14 @@ def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
     rollups.hold([SUCCESS])
     correction = Correction.objects.get(pk=correction_id)
     if correction.undone_at is not None and not correction.in_force:
-        raise AlreadyUndone(
-            f"Correction {correction_id} is undone already: it was undone by {correction.undone_by_name}."
-        )
+        raise AlreadyUndone(f"Correction {correction_id} was undone already by {correction.undone_by_name}.")
     Correction.objects.filter(pk=correction_id).update(undone_at=at, undone_by_name=who, undo_reason=why)
     what = f"Undid correction {correction_id}: {correction.in_force:,} successes count again."
     audit.note(AuditKind.CORRECTION, what, who=who, at=at, why=why)
 
 
 def _restore(correction_id: int, ids: list[str]) -> int:
-    rollups.hold(EventType.values)  # a version may become a release, which opens groups of failures
+    rollups.hold(EventType.values)  # a version may become a release, which reopens failure groups of any type
     events = list(Event.objects.filter(pk__in=ids, correction=correction_id).values_list(*_COLUMNS, named=True))
     Event.objects.filter(pk__in=[event.id for event in events]).update(correction=None)
     _count_again(correction_id, events, _shares_of(correction_id, events))
@@ -244,7 +242,7 @@ def _restore(correction_id: int, ids: list[str]) -> int:
 
 
 def _restore_gone(correction_id: int) -> int:
-    rollups.hold(EventType.values)  # a version may become a release, which opens groups of failures
+    rollups.hold(EventType.values)  # a version may become a release, which reopens failure groups of any type
     rows = CorrectionShare.objects.filter(correction=correction_id, voided__gt=F("restored"))
     shares = {
         tuple(key): (first_ms, voided - restored)
@@ -262,7 +260,7 @@ def _restore_gone(correction_id: int) -> int:
 
 
 class _Gone(NamedTuple):
-    """A voided success that is no longer stored, as its share remembers it."""
+    """A void success that is no longer stored, rebuilt from its share."""
 
     received_at_ms: int
     event_type: str
@@ -275,17 +273,17 @@ class _Gone(NamedTuple):
 
 def _count_again(correction_id: int, events: Sequence[releases.Told], shares: "_Shares") -> None:
     rollups.add(events)
-    releases.forget()  # this process may remember a release that the correction deleted
+    releases.forget()  # This process may have cached a release that the correction deleted.
     releases.note(releases.news(events))
     _change_shares("restored = kept.restored + given.column8", shares)
     Correction.objects.filter(pk=correction_id).update(restored=F("restored") + len(events))
 
 
-# --- what else happens to void successes ----------------------------------------------------------------------------
+# --- other changes of void successes ---------------------------------------------------------------------------------
 
 
 class _Void(Counted, Protocol):
-    """A void success: what a rollup knows of it, its source and its correction."""
+    """A void success: the fields for the rollups, its source and its correction."""
 
     @property
     def source(self) -> str: ...
@@ -294,13 +292,13 @@ class _Void(Counted, Protocol):
 
 
 def move(correction_id: int, old: Any, new: Any) -> None:
-    """Move a void placeholder to the model and version that its `/event` brought; the caller holds its total."""
+    """Move a void placeholder to the model and version of its `/event`. The caller has locked the total."""
     _change_shares("voided = kept.voided - given.column8", _shares_of(correction_id, [old]))
     upsert(_SHARES, [(*key, *figures, 0) for key, figures in _shares_of(correction_id, [new]).items()])
 
 
 def forget(events: Iterable[_Void]) -> None:
-    """Forget void made-up events, which are deleted: an undo must not count them. The caller holds their total."""
+    """Remove deleted demo events from the shares, so that no undo counts them. The caller has locked the total."""
     by_correction: dict[int, list[_Void]] = {}
     for event in events:
         if event.correction is not None:
@@ -312,7 +310,7 @@ def forget(events: Iterable[_Void]) -> None:
 
 # --- shares ----------------------------------------------------------------------------------------------------------
 
-# By correction, hour, model, version, mode, connection and source: when the first was received, and how many.
+# The key is correction, hour, model, version, mode, connection and source. The value is the first time, and the count.
 _Shares = dict[tuple[Any, ...], tuple[int, int]]
 
 
@@ -333,7 +331,7 @@ def _change_shares(setting: str, shares: _Shares) -> None:
 
 
 def _retried(step: Callable[[], _Result]) -> _Result:
-    """Run a step in a transaction of its own, again when PostgreSQL ends it in favour of another."""
+    """Run a step in its own transaction, and retry it when PostgreSQL aborts it."""
     for attempt in range(1, TRIES):
         try:
             with transaction.atomic():

@@ -1,6 +1,6 @@
-"""Which versions of the front end are releases, in the order in which they became releases.
+"""The releases of the front end, in the order in which versions became releases.
 
-Clients choose the version, so an event alone makes only a candidate. A candidate becomes a release with its first
+Clients choose the version, so an event only makes the version a candidate. A candidate becomes a release with its first
 success, or with LEAST_EVENTS events from LEAST_SESSIONS sessions.
 """
 
@@ -20,19 +20,19 @@ from events.counting.upserts import ROWS_A_STATEMENT, Upsert, placeholders, upse
 from events.models import Event, HourlyRollup, Release
 from events.querysets import SUCCESS
 
-# The version of a build that was never released, and what replaces a version that is missing or has no room.
+# The version of a development build, and the names that replace a version that is missing or exceeds the capacity.
 NO_RELEASES = frozenset({"dev", UNKNOWN, OTHER})
 LEAST_EVENTS = 5
 LEAST_SESSIONS = 3
-# Versions that may be new on one UTC day. A version that arrives for the third time has a second capacity.
+# How many versions may be new on one UTC day. A version that arrives for the third time has a second capacity.
 MAX_NEW_A_DAY = 200
 MAX_REPEATED_A_DAY = 200
-# The first two events of a version without room make no candidate. They are looked for this far back.
+# The first two events of a version beyond the capacity create no candidate. Look this far back for them.
 _UNCOUNTED_MS = 7 * DAY_MS
 
 
 class Told(Counted, Protocol):
-    """What a release knows of an event."""
+    """The fields of an event that can change a release."""
 
     @property
     def session_id(self) -> str | None: ...
@@ -46,7 +46,7 @@ class _Row(NamedTuple):
     session_marks: str
 
 
-# Each writer of these rows holds the totals of all types, so no other process changed them since they were read.
+# Each writer of these rows has locked the totals of all types, so the rows cannot change after they were read.
 _RELEASES = Upsert(
     Release._meta.db_table,
     _Row._fields,
@@ -55,26 +55,26 @@ _RELEASES = Upsert(
 )
 _MAX_KNOWN = 10_000
 _KNOWN_SECONDS = 60
-# When each release became one.
+# By version: the time at which it became a release.
 _known: dict[str, int] = {}
 _known_since = 0.0
-# Candidates that have enough events, so that only an event with a session can change them.
+# Candidates with enough events, so that only an event with a session can change them.
 _waiting: set[str] = set()
 
 
 def news(events: Iterable[Told]) -> list[Told]:
-    """Return the events that can change a release. If there are any, the caller must hold the totals of all types."""
+    """Return the events that can change a release. If there are any, the caller must lock the totals of all types."""
     global _known_since
-    if time.monotonic() - _known_since > _KNOWN_SECONDS:  # another process may have deleted a release
+    if time.monotonic() - _known_since > _KNOWN_SECONDS:  # Another process may have deleted a release.
         forget()
         _known_since = time.monotonic()
     return [event for event in events if _is_news(event)]
 
 
 def note(news: Iterable[Told]) -> dict[str, int]:
-    """Count news inside the caller's transaction; return the versions that became releases.
+    """Count these events inside the caller's transaction; return the versions that became releases.
 
-    Beside each stands since when earlier events of it can be stored.
+    The value for each version is the start of the time range that can contain earlier events of it.
     """
     received: defaultdict[str, list[Told]] = defaultdict(list)
     for event in news:
@@ -95,10 +95,10 @@ def note(news: Iterable[Told]) -> dict[str, int]:
 
 
 def is_no_earlier(version: str, fixed_in: str | None, decided_at_ms: int) -> bool:
-    """Tell whether a fix should be in this version: a release that is no older than the release with the fix.
+    """Return whether a version should contain a fix: a release that is no older than the release with the fix.
 
-    Without `fixed_in` the fix is in the first version that became a release after `decided_at_ms`. Versions that are
-    no release have no order, so for them this is never true.
+    Without `fixed_in`, the fix is in the first version that became a release after `decided_at_ms`. Versions that are
+    not releases have no order, so the result for them is always False.
     """
     releases = _releases().filter(app_version__in=[version, fixed_in or version])
     since = dict(releases.values_list("app_version", "first_seen_ms"))
@@ -119,14 +119,14 @@ def first_seen_between(start_ms: int, end_ms: int) -> list[Release]:
 
 
 def newest(limit: int) -> list[str]:
-    """Return the versions that became releases last, newest first."""
+    """Return the newest releases, newest first."""
     return list(_releases().order_by("-first_seen_ms").values_list("app_version", flat=True)[:limit])
 
 
 def settle() -> None:
-    """Correct the releases after made-up events were deleted or successes became void.
+    """Correct the releases after demo data was deleted or successes became void.
 
-    Nothing else lowers the hours of a version. The caller holds the totals of every type.
+    No other operation lowers the hours of a version. The caller has locked the totals of every type.
     """
     hours = HourlyRollup.objects.filter(accepted__gt=0).values_list("app_version")
     first_hours = dict(hours.annotate(Min("hour_ms")))
@@ -150,7 +150,7 @@ def settle() -> None:
 
 
 def forget() -> None:
-    """Forget which releases are in the table; the next event reads its own again."""
+    """Clear the cache of releases; the next event reads its own release again."""
     _known.clear()
     _waiting.clear()
 
@@ -167,7 +167,7 @@ def _is_news(event: Told) -> bool:
     return version not in NO_RELEASES and (event.session_id is not None or version not in _waiting)
 
 
-# These two are asked for every invented version. The ORM would need ten times as long to build the query.
+# These two queries run for every new version. The ORM would need ten times as long to build them.
 
 
 def _new_versions(day_ms: int) -> int:
@@ -196,7 +196,7 @@ def _stored(versions: Sequence[str]) -> dict[str, _Row]:
 
 
 def _without_room(received: dict[str, list[Told]]) -> set[str]:
-    """Return the new versions for which their day has no room."""
+    """Return the new versions that exceed the capacity of their day."""
     room: dict[int, int] = {}
     full: dict[str, int] = {}
     for version, events in received.items():
@@ -217,7 +217,7 @@ def _without_room(received: dict[str, list[Told]]) -> set[str]:
 
 
 def _after(before: _Row | None, events: Sequence[Told]) -> _Row:
-    """Return the row of a version after these events of it."""
+    """Return the row of a version, updated with these events."""
     successes = [event.received_at_ms for event in events if event.event_type == SUCCESS]
     if before and before.is_release:
         return before._replace(first_seen_ms=min([before.first_seen_ms, *successes]))

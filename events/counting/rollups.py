@@ -1,7 +1,7 @@
-"""THE writer of rollups: lifetime totals, hourly buckets, the day's refusals, the baseline in force.
+"""The only writer of rollups: lifetime totals, hourly buckets, the tallies of a day, the baseline.
 
-Every function here runs inside a transaction of its caller, so a count and what it counts are
-committed together or not at all.
+Every function here runs inside a transaction of its caller. So a count and the events that it counts are committed
+together or not at all.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from events.querysets import SUCCESS
 
 
 class Counted(Named, Protocol):
-    """What a rollup knows of an event."""
+    """The fields of an event that the rollups count by."""
 
     @property
     def write_mode(self) -> int: ...
@@ -33,7 +33,7 @@ COUNTED = ("received_at_ms", "event_type", "model", "app_version", "write_mode",
 
 
 class ModeBucket(NamedTuple):
-    """Which day's row of ModeRollup counts an event."""
+    """The key of the ModeRollup row that counts an event."""
 
     day_ms: int
     event_type: str
@@ -42,7 +42,7 @@ class ModeBucket(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Where the rollups and the events disagree; no model and version: the whole of that hour and type."""
+    """A difference between rollups and events. Empty model and version: the sum of that hour and type."""
 
     hour_ms: int
     event_type: str
@@ -56,12 +56,11 @@ _MAX_DIFFERENCES = 1_000
 
 
 class EventsAreGone(Exception):
-    """A day has fewer events than were counted, so its rollups are all that is left of them."""
+    """A day has fewer events than were counted, so its rollups cannot be rebuilt."""
 
 
 def add(events: Iterable[Counted]) -> None:
-    """Count events that were really inserted: their types for good, their hours by model and version, their days
-    by mode."""
+    """Count newly inserted events: lifetime totals by type, hours by model and version, days by mode."""
     counted = Counter(
         (
             event.received_at_ms,
@@ -91,9 +90,9 @@ def add(events: Iterable[Counted]) -> None:
 
 
 def hold(event_types: Iterable[str]) -> None:
-    """Lock the totals of these types: whoever counts, moves or takes away events of a type waits for it.
+    """Lock the totals of these types. Every writer that counts, moves or deletes events of a type waits for this lock.
 
-    It adds 0 instead of selecting: a total that does not exist yet must be locked too, and in its place in the order.
+    It adds 0 instead of SELECT FOR UPDATE, because a total that does not exist yet must also be locked in order.
     """
     if connection.features.has_select_for_update:  # a transaction of SQLite locks the whole database
         upsert(_LIFETIME, [(name, 0, 0, 0) for name in set(event_types)])
@@ -105,7 +104,7 @@ def mode_bucket_of(event: Counted) -> ModeBucket:
 
 
 def move(old: Counted, new: Counted) -> None:
-    """Move one event to where it belongs when we learn what it was; no total changes. `new` came when `old` did."""
+    """Move one event to other buckets when its fields become known. No total changes; `received_at_ms` is the same."""
     before, after = (
         bucket_of(event.received_at_ms, event.event_type, event.model, event.app_version) for event in (old, new)
     )
@@ -119,7 +118,7 @@ def move(old: Counted, new: Counted) -> None:
 
 
 def void(events: Sequence[Counted]) -> None:
-    """Take successes that became void out of every count; `add` counts them again.
+    """Subtract successes that became void from every count; `add` counts them again.
 
     A row that falls to 0 stays, so a model or version keeps its bucket for an undo.
     """
@@ -130,7 +129,7 @@ def void(events: Sequence[Counted]) -> None:
 
 
 def subtract_made_up(events: Sequence[Counted], void: Sequence[Counted]) -> None:
-    """Take made-up events, which are deleted, out of every count. `void` are those of them that no count holds."""
+    """Subtract deleted demo events from every count. `void` are the void ones, which no count includes."""
     types = Counter(event.event_type for event in events)
     until_ms = max(event.received_at_ms for event in (*events, *void))
     for event_type in sorted({event.event_type for event in (*events, *void)}):
@@ -145,9 +144,9 @@ def subtract_made_up(events: Sequence[Counted], void: Sequence[Counted]) -> None
 
 
 def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
-    """Lower the hours and the days of these events, whose totals the caller locked; return both.
+    """Lower the hours and the days of these events, and return both. The caller has locked the totals.
 
-    Which of the events were counted under `(other)` is seen from the rows.
+    The rows show which of the events were counted under `(other)`.
     """
     counted: Counter[Bucket] = Counter()
     modes: Counter[ModeBucket] = Counter()
@@ -170,7 +169,7 @@ def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
 
 
 def _places(bucket: Bucket) -> list[Bucket]:
-    """Return where an event may have been counted, the likeliest first."""
+    """Return the buckets that may have counted an event, the likeliest first."""
     return [
         bucket,
         bucket._replace(app_version=OTHER),
@@ -185,7 +184,7 @@ def _last_received_at_ms(event_type: str) -> int:
 
 
 def days_in_use(start_ms: int, end_ms: int | None) -> Iterator[int]:
-    """Yield the start of each UTC day in [start_ms, end_ms) that has events or rollups, oldest first."""
+    """Yield the start of each UTC day in [start_ms, end_ms) with events or rollups, oldest first."""
     rollups = HourlyRollup.objects.order_by("hour_ms").values_list("hour_ms", flat=True)
     events = Event.objects.order_by("received_at_ms").values_list("received_at_ms", flat=True)
     while True:
@@ -199,16 +198,16 @@ def days_in_use(start_ms: int, end_ms: int | None) -> Iterator[int]:
 
 
 def compare(day_ms: int) -> list[Difference]:
-    """Return where a UTC day's rollups and events disagree: the first thousand, whole hours before names.
+    """Return the differences between a UTC day's rollups and events: the first thousand, sums of hours first.
 
-    By hour and type always; by model and version on a day of which nothing stands under `(other)`.
+    Compares by hour and type, and also by model and version if nothing of the day is counted under `(other)`.
     """
     with held_still():
         return _differences(day_ms)
 
 
 def compare_totals() -> list[tuple[str, int, int]]:
-    """Return each type whose lifetime total isn't the sum of its hours: the type, the total, the sum."""
+    """Return each type whose lifetime total differs from the sum of its hours: the type, the total, the sum."""
     with held_still():
         totals = dict(LifetimeTotal.objects.values_list("event_type", "accepted"))
         sums = _sums_by_type()
@@ -220,9 +219,9 @@ def compare_totals() -> list[tuple[str, int, int]]:
 
 
 def rebuild(day_ms: int) -> None:
-    """Write a UTC day's rollups anew from its events. Raises EventsAreGone rather than lower a count.
+    """Rebuild a UTC day's rollups from its events. Raises EventsAreGone instead of lowering a count.
 
-    Lifetime totals are raised where the hours know of more, and never lowered.
+    Raises lifetime totals that are below the sum of their hours, and never lowers them.
     """
     try:
         with held_still():
@@ -245,14 +244,14 @@ def rebuild(day_ms: int) -> None:
 
 
 def add_tallies(tallies: Mapping[tuple[date, str], int]) -> None:
-    """Add what was refused or already there, by UTC day and outcome."""
+    """Add the counts of refusals and duplicates, by UTC day and outcome."""
     upsert(_TALLY, [(seen_on.isoformat(), outcome, count) for (seen_on, outcome), count in tallies.items()])
 
 
 def set_baseline(value: int, *, note: str, user: Any, user_name: str, at: datetime) -> CounterBaseline:
-    """Put a new baseline in force and keep who set it, when and why; earlier rows stay.
+    """Set a new baseline, with the user, the time and the reason; earlier rows stay.
 
-    `user` is the signed-in maintainer, or None for a command; `user_name` is kept when the user is gone.
+    `user` is the signed-in maintainer, or None for a command; `user_name` stays when the user is deleted.
     """
     with transaction.atomic():
         LifetimeTotal.objects.update_or_create(event_type=SUCCESS, defaults={"baseline": value})
@@ -262,8 +261,8 @@ def set_baseline(value: int, *, note: str, user: Any, user_name: str, at: dateti
 
 @contextmanager
 def held_still() -> Iterator[None]:
-    """Keep every writer of events waiting, so that what is counted and what counts it belong together."""
-    with transaction.atomic():  # on SQLite that alone does it: transactions begin IMMEDIATE
+    """Block every writer of events, so that events and counts can be compared."""
+    with transaction.atomic():  # On SQLite the transaction is enough, because it begins IMMEDIATE.
         if connection.vendor == "postgresql":
             tables = ", ".join(model._meta.db_table for model in (LifetimeTotal, HourlyRollup))
             with connection.cursor() as cursor:
@@ -312,13 +311,13 @@ def _mode_differences(day_ms: int) -> list[Difference]:
 
 
 def _modes(day_ms: int) -> dict[ModeBucket, int]:
-    """Return how many events of a day, void ones left out, belong to each row of ModeRollup."""
+    """Return the number of events per ModeRollup row of a day, without void events."""
     groups = Event.objects.counted().between(day_ms, day_ms + DAY_MS).values_list(*ModeBucket._fields[1:])
     return {ModeBucket(day_ms, *key): count for *key, count in groups.annotate(count=Count("*"))}
 
 
 def _groups(day_ms: int) -> Iterator[tuple[Bucket, int]]:
-    """Yield the events of a day, void ones left out, by their own names, in the order in which each name came first."""
+    """Yield the events of a day without void ones, grouped by name, in the order of each name's first event."""
     groups = (
         Event.objects.counted()
         .between(day_ms, day_ms + DAY_MS)

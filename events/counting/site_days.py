@@ -1,11 +1,11 @@
-"""THE writer of `events_siteday`: one row a day says that the server started and how large the database was.
+"""The only writer of `events_siteday`: one row per day with the last server start and the size of the database.
 
-The rows also tell whether the clock can be trusted. A clock that is far ahead would make a prune delete everything.
-So a prune first asks for a sign, other than the clock itself, that the time is right: a newest event or a last start
-that is at most a day old. A sign that came under the same wrong clock does not count:
+The rows also show whether the clock can be trusted. With a clock that is far ahead, a prune would delete everything.
+So a prune first needs a confirmation of the time: an event or a server start that is at most a day old. A confirmation
+that was made under the same wrong clock does not count:
 
-- events count where the clocks of most of their clients agree with ours to a year;
-- a start counts where no gap of more than a year comes before it.
+- events count if the clocks of most of their clients agree with ours to a year;
+- a start counts if no gap of more than a year comes before it.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,17 +20,17 @@ DAYS_KEPT = 400
 GROWTH_DAYS = 7
 SIGN_IS_FRESH = timedelta(days=1)
 CLOCKS_AGREE = timedelta(days=366)
-# So many of the newest events are asked, and most of them must agree: one client with a wrong clock proves nothing.
+# Check this many of the newest events. Most must agree, because one client with a wrong clock proves nothing.
 EVENTS_ASKED = 100
 
 
 def note_start(now: datetime) -> None:
-    """Write down that the server starts now."""
+    """Record that the server starts now."""
     _note(now.date(), _ms(now), "started_at_ms = excluded.started_at_ms")
 
 
 def note_size(day: date) -> None:
-    """Write down the size of the database, unless the day has its row already."""
+    """Record the size of the database, unless the day already has a row."""
     if not SiteDay.objects.filter(seen_on=day).exists():
         _note(day, None, "started_at_ms = kept.started_at_ms")
 
@@ -38,7 +38,7 @@ def note_size(day: date) -> None:
 def _note(day: date, started_at_ms: int | None, update: str) -> None:
     with transaction.atomic():
         upsert(_DAY._replace(update=update), [(day.isoformat(), started_at_ms, database_bytes())])
-        # By their number and not by the clock: a wrong one would delete all.
+        # Keep a number of rows instead of a time span, because a wrong clock would delete all rows.
         kept = SiteDay.objects.order_by("-seen_on").values_list("seen_on", flat=True)[:DAYS_KEPT]
         SiteDay.objects.filter(seen_on__lt=min(kept)).delete()
 
@@ -54,7 +54,7 @@ def database_bytes() -> int:
 
 
 def growth_per_day(today: date, bytes_now: int) -> float | None:
-    """Return by how many bytes a day the database grew in the last GROWTH_DAYS days; None while that is unknown."""
+    """Return the growth in bytes per day over the last GROWTH_DAYS days; None if it is unknown."""
     rows = SiteDay.objects.filter(seen_on__gte=today - timedelta(days=GROWTH_DAYS), seen_on__lt=today)
     first = rows.order_by("seen_on").values_list("seen_on", "database_bytes").first()
     return None if first is None else (bytes_now - first[1]) / (today - first[0]).days
@@ -64,17 +64,17 @@ def growth_per_day(today: date, bytes_now: int) -> float | None:
 
 
 def doubt_of(now: datetime) -> str | None:
-    """Return why the clock may be ahead, in words; None where an event or a start of the last day confirms it."""
+    """Return why the clock may be ahead, or None if an event or a start of the last day confirms it."""
     if _events_confirm(now) or _start_confirms(now):
         return None
     return f"no event and no start of the server in the last day confirms that it is {now:%Y-%m-%d}"
 
 
 def _events_confirm(now: datetime) -> bool:
-    """Tell whether most of the newest events of the last day were sent at about that time by their clients' clocks."""
+    """Return whether the clients' clocks of most of the newest events confirm our time."""
     fresh = (
         Event.objects.between(_ms(now - SIGN_IS_FRESH), _ms(now) + 1)
-        .filter(source__in=(Source.EVENT, Source.CLIENT_LOG))  # the others have no time of a client
+        .filter(source__in=(Source.EVENT, Source.CLIENT_LOG))  # Other sources have no client time.
         .newest_first()
         .values_list("received_at_ms", "occurred_at")[:EVENTS_ASKED]
     )
@@ -86,7 +86,7 @@ def _events_confirm(now: datetime) -> bool:
 
 
 def _start_confirms(now: datetime) -> bool:
-    """Tell whether the server started in the last day, and whether no large gap says that the clock jumped before."""
+    """Return whether the server started in the last day, and no large gap shows that the clock jumped before."""
     earlier_than_now = SiteDay.objects.filter(seen_on__lte=now.date())
     if not earlier_than_now.filter(started_at_ms__range=(_ms(now - SIGN_IS_FRESH), _ms(now))).exists():
         return False

@@ -1,4 +1,4 @@
-"""Rows of counts, added to or made: one statement for many, the same on both engines."""
+"""Adds to rows of counts or creates them: one upsert statement for many rows, the same on both databases."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -7,26 +7,26 @@ from typing import Any, NamedTuple
 from django.db import OperationalError, connection
 
 ROWS_A_STATEMENT = 500
-# PostgreSQL asks for another try: serialization failure, deadlock.
+# SQLSTATEs of transactions that PostgreSQL aborts and that can be retried: serialization failure, deadlock.
 _RETRIABLE = {"40001", "40P01"}
 TRIES = 4
 
 
 def may_be_retried(error: OperationalError) -> bool:
-    """Tell whether PostgreSQL ended a transaction in favour of another, so that the same may be tried again."""
+    """Return whether PostgreSQL aborted the transaction in favour of another one, so that it can be retried."""
     return getattr(error.__cause__, "sqlstate", None) in _RETRIABLE
 
 
 def placeholders(rows: int, columns: int) -> str:
-    """Return what stands behind VALUES for that many rows."""
+    """Return the placeholders of a VALUES clause with this many rows and columns."""
     row = "(" + ", ".join(["%s"] * columns) + ")"
     return ", ".join([row] * rows)
 
 
 class Upsert(NamedTuple):
-    """What happens to a row that is there already (`update`), and what is told of each row (`returning`).
+    """An upsert: the update of an existing row (`update`), and the columns to return (`returning`).
 
-    In `update`, `kept` is the row of the table and `excluded` the one that comes.
+    In `update`, `kept` is the existing row and `excluded` the new one.
     """
 
     table: str
@@ -39,7 +39,7 @@ class Upsert(NamedTuple):
 def take(what: Upsert, counted: Mapping[Any, int]) -> None:
     """Lower the `accepted` of the rows with these keys, each a tuple in the order of the columns.
 
-    Not by a negative upsert: a CHECK looks at the row that comes before it knows of the one that is there.
+    This cannot be a negative upsert, because CHECK tests the new row before ON CONFLICT finds the existing one.
     """
     *key, _ = what.columns
     rows = sorted((*values, count) for values, count in counted.items() if count)
@@ -47,12 +47,12 @@ def take(what: Upsert, counted: Mapping[Any, int]) -> None:
 
 
 def change(table: str, key: Sequence[str], setting: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Change the rows with these keys, which stand first in each of `rows`, inside the caller's transaction.
+    """Update the rows with these keys inside the caller's transaction. Each of `rows` begins with its key.
 
-    In `setting`, `kept` is the row of the table and `given` the one that comes, its columns by number: `given.column2`.
-    Who changes many rows that others change too must hold them already: PostgreSQL takes them in an order of its own.
+    In `setting`, `kept` is the existing row, and `given` the new values by number: `given.column2`. The caller must
+    already have locked rows that other transactions change too, because PostgreSQL locks them in no defined order.
     """
-    if not rows:  # a cursor alone costs as much as a fifth of a statement
+    if not rows:  # Opening a cursor costs a fifth of a statement.
         return
     same = " AND ".join(f"kept.{name} = given.column{at}" for at, name in enumerate(key, start=1))
     with connection.cursor() as cursor:
@@ -66,10 +66,10 @@ def change(table: str, key: Sequence[str], setting: str, rows: Sequence[tuple[An
 
 
 def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Write the rows, sorted by their columns, inside the caller's transaction; return what `returning` names."""
+    """Upsert the rows inside the caller's transaction, sorted by their columns; return the `returning` columns."""
     if not rows:
         return []
-    rows.sort()  # the same order everywhere, or two processes deadlock
+    rows.sort()  # every process uses the same order, which avoids deadlocks
     told: list[tuple[Any, ...]] = []
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_A_STATEMENT):

@@ -1,4 +1,4 @@
-"""Which failures are one fault.
+"""Groups failures that have the same cause.
 
 `fingerprints` is a pure function from a failure to its key. `groups` alone writes the groups with their hours and
 shares; `triage` writes the decisions of maintainers about a group. `moves` writes the group of a stored failure.

@@ -1,8 +1,8 @@
-"""Which failures are the same failure: the same type, error and words, from the same place in the code.
+"""Fingerprints: failures are the same if type, error name, message and place in the code are equal after masking.
 
-What differs from one occurrence to the next is masked: numbers, hex, ids, quoted values, addresses, the line and
-column of a frame, the hash in a bundle's name. A change of these rules is a new ALGORITHM, and
-`manage.py regroup_failures` brings the groups that are there along.
+Masking replaces the parts that differ between occurrences: numbers, hex, ids, quoted values, addresses, the line and
+column of a frame, the hash in a bundle's name. A change of these rules needs a new ALGORITHM number. Afterwards
+`manage.py regroup_failures` moves the stored failures to their new groups.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ ALGORITHM = 1
 MASK = "…"
 MAX_TITLE = 200
 
-# Every repetition here is bounded or ends at a character that it cannot hold: the work grows with the text alone.
-# Most places of a text begin nothing of this, and each alternative says so with its first character.
+# Every repetition is bounded, or ends at a character that it cannot match, so matching takes linear time.
+# Each alternative begins with a selective character, because most positions in a text match none.
 _VARIES = re.compile(
     r"""
     [hH]ttps?://[^\s"'<>)\]]+                                       # an address, its port and path too
@@ -36,22 +36,22 @@ _VARIES = re.compile(
 )
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
 
-# V8 writes `at name (place)` or `at place`, Firefox and Safari `name@place`, Safari a bare address for no name.
+# V8 writes `at name (place)` or `at place`. Firefox and Safari write `name@place`. Safari may write the place only.
 _FRAME = re.compile(
     r"^[ \t]*at (?P<v8>[^\n]{1,500})$|^(?P<gecko>[^\n@:]{0,200}@[^\n]{1,400}:\d+)$|^(?P<address>https?://\S{1,400}:\d+)$",
     re.MULTILINE,
 )
-# At the end of a place; one that a client cut off may have lost its bracket.
+# The line and column at the end of a place. A stack that the client cut off may lack the closing bracket.
 _LINE_AND_COLUMN = re.compile(r"(?::\d+){1,2}\)?$")
-# index-BxY3_kQ2.js and index.3fa81c22.min.js, but not codeplug-renderer.js.
+# Matches index-BxY3_kQ2.js and index.3fa81c22.min.js, but not codeplug-renderer.js.
 _BUNDLE_HASH = re.compile(r"(?<=[-.])(?=[\w-]*[\dA-Z])(?:[\w-]{8}|\w{6,24})(?=(?:\.min)?\.\w+$)", re.ASCII)
-# What a minifier calls a function changes with every build.
+# A minifier renames functions in every build.
 _MINIFIED = re.compile(r"(?<![\w$])[\w$]{1,2}(?![\w$])")
 _DIGITS = re.compile(r"\d+")
 
 
 class Fingerprint(NamedTuple):
-    """What a failure is known by: `key` names its group, `title` and `frame` say what that is."""
+    """The fingerprint of a failure: `key` identifies its group; `title` and `frame` describe it."""
 
     key: str
     title: str
@@ -59,11 +59,11 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(event_type: str, error_name: str | None, message: str, stack: str | None) -> Fingerprint:
-    """Return the group key (16 hex digits), the masked message and the masked top frame, "" without one."""
+    """Return the group key (16 hex digits), the masked message, and the masked top frame or ""."""
     return _fingerprint(event_type, error_name, message, _top(stack) if stack else "")
 
 
-# Clients fail alike: most of what comes in has come in before, or differs in a number of its message alone.
+# Most failures repeat an earlier one, or differ from it only in a number of the message.
 @lru_cache(maxsize=4_096)
 def _fingerprint(event_type: str, error_name: str | None, message: str, raw_frame: str) -> Fingerprint:
     title = masked(message)[:MAX_TITLE]
@@ -78,7 +78,7 @@ def _name(error_name: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return the text on one line, with what varies replaced; what stood in quotes keeps them."""
+    """Return the text on one line, with variable parts replaced. Quotation marks around them stay."""
     return " ".join(_VARIES.sub(_mask, text).split()) or MASK
 
 
@@ -88,7 +88,7 @@ def _mask(match: re.Match[str]) -> str:
 
 
 def _top(stack: str) -> str:
-    """Return the first frame that has a place in a file; without one the first that has a name, such as a built-in."""
+    """Return the first frame with a place in a file, or else the first frame with a name, such as a built-in."""
     named = ""
     for match in _FRAME.finditer(stack):
         raw = match["v8"] or match["gecko"] or match["address"]
@@ -104,7 +104,7 @@ def _frame(raw: str) -> str:
     raw = raw.strip()
     if raw.endswith(")") or " (" in raw:
         name, _, place = raw.removeprefix("async ").removeprefix("new ").partition(" (")
-        place = place.partition("), ")[0].rstrip(")")  # code from eval: where that was called
+        place = place.partition("), ")[0].rstrip(")")  # Code from eval: use the place that called eval.
     elif "@" in raw and not raw.startswith(("http://", "https://")):
         name, _, place = raw.partition("@")
         name = name.rpartition("*")[2]  # async*flash, promise callback*flash

@@ -1,7 +1,7 @@
-"""THE writer of failure groups: who joins which, counted in the transaction of the event, and regressions.
+"""The only writer of failure groups: adds failures to groups in the transaction of the event, and finds regressions.
 
-A group is one row that every occurrence adds to, with an hourly history (GroupHour) and its shares by model,
-version, mode and connection (GroupShare). What people decide about a group is written by `triage`.
+A group is one row that counts every occurrence, with an hourly history (GroupHour) and its shares by model, version,
+mode and connection (GroupShare). `triage` writes the decisions of maintainers about a group.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 
 # Anyone can make up a message. After this many new groups of one type on a UTC day, new messages go to one overflow
-# group of the type. A message that arrives for the third time still gets a group of its own, from a second capacity.
+# group of the type. A message that arrives for the third time still gets its own group, from a second capacity.
 MAX_NEW_A_DAY = 200
 MAX_REPEATED_A_DAY = 200
 OVERFLOW_TITLE = "Everything else of a day with too many new failures"
@@ -61,7 +61,7 @@ _MODEL, _VERSION, _MODE, _CONNECTED = (
 )
 
 
-# What people decided about a group, and what came of it.
+# The columns with the decision about a group, and with its regression.
 _TRIAGE = (
     "status", "fixed_in", "muted_until_ms", "decided_at_ms", "decided_by_name", "note", "regressed_at_ms",
     "regressed_by",
@@ -69,7 +69,7 @@ _TRIAGE = (
 
 
 class Failure(Counted, Protocol):
-    """What a group knows of an event."""
+    """The fields of an event that a group uses."""
 
     @property
     def id(self) -> str: ...
@@ -84,7 +84,7 @@ class Share(NamedTuple):
 
 
 class _Counts:
-    """Some failures of one group."""
+    """Failures of one group, with their counts by hour and share."""
 
     def __init__(self, mark: Fingerprint, events: list[Failure]) -> None:
         self.mark = mark
@@ -116,12 +116,12 @@ class _Counts:
 
 
 def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> dict[str, str]:
-    """Let failures that were really inserted join their groups, inside the caller's transaction.
+    """Add newly inserted failures to their groups, inside the caller's transaction.
 
-    `released` is the result of `releases.note`: earlier failures of these versions can be regressions now.
+    `released` is the result of `releases.note`: earlier failures of these versions can now be regressions.
 
-    Returns what the caller must write into the events: for the id of each that joined an overflow group instead of
-    one of its own, the key of that.
+    Returns the fingerprints that the caller must update in the events: by event id, the key of the overflow group
+    that the failure joined instead of its own group.
     """
     overflowed = overflowing(failures, arrivals.repeated)
     joining = [(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures
@@ -134,11 +134,10 @@ def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, 
 def overflowing(
     failures: Sequence[tuple[Failure, Fingerprint]], repeated: Callable[[Mapping[str, int]], Collection[str]]
 ) -> dict[str, Fingerprint]:
-    """Return, by their ids, the failures whose day has no room for the new group that they need, with the mark of the
-    group that they must join instead.
+    """Return the failures that exceed the capacity for new groups of their day: by event id, their overflow group.
 
-    `repeated` gets the number of failures of each key without room. It returns the keys that arrived often enough for
-    the second capacity.
+    `repeated` receives the number of failures of each key without room. It returns the keys that arrived often enough
+    for the second capacity.
     """
     full = _without_room(failures, repeated)
     if not full:
@@ -151,9 +150,9 @@ def overflowing(
 
 
 def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = True) -> None:
-    """Count failures in the groups of these marks, inside the caller's transaction.
+    """Count failures in the groups with these fingerprints, inside the caller's transaction.
 
-    Without `reopening` these are no new occurrences, and nothing regresses.
+    Without `reopening`, the failures are no new occurrences and cause no regressions.
     """
     marks: dict[str, Fingerprint] = {}
     events: defaultdict[str, list[Failure]] = defaultdict(list)
@@ -176,9 +175,9 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
 
 
 def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
-    """Take events out of the groups with these keys, inside the caller's transaction; an empty group goes.
+    """Subtract events from the groups with these keys, inside the caller's transaction; deletes empty groups.
 
-    What is stored must say already that they are gone: it tells when the rest was seen.
+    The events must already be deleted or moved, because the remaining events decide `first_seen` and `last_seen`.
     """
     events: defaultdict[str, list[Failure]] = defaultdict(list)
     for event, key in failures:
@@ -194,7 +193,7 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     taken: Counter[Share] = Counter()
     for counts in left.values():
         for share, n in counts.shares.items():
-            # One of a day with too many names may stand under its own or under OTHER; a name's own day may be gone.
+            # On a day with too many names, the share may be under its own name or under OTHER.
             for place in (share, share._replace(name=OTHER)):
                 some = min(n, held.get(place, 0) - taken[place])
                 taken[place] += some
@@ -207,9 +206,9 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
 
 
 def inherit(key: str, donor: FailureGroup) -> None:
-    """Give a group what was decided about another one, which its events were in, unless it has a decision of its own.
+    """Copy the decision about the donor to another group that received its events, unless that group has its own.
 
-    The donor comes as it was locked, in the caller's transaction.
+    `donor` was read when the caller's transaction locked it.
     """
     FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="").update(
         **{column: getattr(donor, column) for column in _TRIAGE}
@@ -217,7 +216,7 @@ def inherit(key: str, donor: FailureGroup) -> None:
 
 
 def renew(limit: int) -> int:
-    """Say of some groups of an older algorithm that they are of this one; return how many they were."""
+    """Mark up to `limit` groups of an older algorithm as groups of the current one; return their number."""
     with transaction.atomic():
         old = FailureGroup.objects.exclude(algorithm=ALGORITHM).values_list("pk", flat=True)
         held = hold(old[:limit])
@@ -226,7 +225,7 @@ def renew(limit: int) -> int:
 
 
 def hold(keys: Iterable[str]) -> list[FailureGroup]:
-    """Lock the groups with these keys in the order in which everyone does, and return those that there are."""
+    """Lock the groups with these keys in the common lock order; return the existing ones."""
     return list(FailureGroup.objects.select_for_update().filter(pk__in=list(keys)).order_by("pk"))
 
 
@@ -239,7 +238,7 @@ def overflow_of(event_type: str) -> Fingerprint:
 
 
 def forget() -> None:
-    """Forget which groups are in the table; the next failure looks for its own again."""
+    """Clear the cache of known groups; the next failure reads its group from the table again."""
     _known.clear()
 
 
@@ -251,9 +250,9 @@ _known: set[str] = set()
 def _without_room(
     failures: Sequence[tuple[Failure, Fingerprint]], repeated: Callable[[Mapping[str, int]], Collection[str]]
 ) -> set[tuple[str, int]]:
-    """Return the keys, each with its UTC day, for which there is no group and no room for a new one.
+    """Return the keys, each with its UTC day, that have no group and exceed the day's capacity for new groups.
 
-    Several processes may each find the last room, so a day can have a few more.
+    Processes check the capacity without a lock, so a day can exceed it by a few groups.
     """
     unknown = {mark.key for _, mark in failures} - _known
     if unknown:
@@ -273,7 +272,7 @@ def _without_room(
         else:
             full.add((mark.key, day))
     if full:
-        # A key contains its type, so each key of a day has one capacity.
+        # A key contains its type, so each key of a day belongs to one capacity.
         born_of = {(mark.key, event.received_at_ms // DAY_MS): event.event_type for event, mark in failures}
         counts = Counter(mark.key for event, mark in failures if (mark.key, event.received_at_ms // DAY_MS) in full)
         again = repeated(counts)
@@ -285,8 +284,8 @@ def _without_room(
     return full
 
 
-# These two are asked for every new message, so without the ORM: it takes ten times as long to put them into words as
-# the database to answer.
+# These two queries run for every new message. The ORM would need ten times as long to build them as the database needs
+# to answer.
 
 
 def _there(keys: list[str]) -> set[str]:
@@ -308,7 +307,7 @@ def _new_groups(day: int, event_type: str) -> int:
         cursor.execute(
             f"SELECT COUNT(*) FROM {FailureGroup._meta.db_table}"  # noqa: S608 (our own names)
             " WHERE first_seen_ms >= %s AND first_seen_ms < %s AND event_type = %s AND fingerprint <> %s"
-            " AND algorithm = %s",  # those that an older one made are to be replaced
+            " AND algorithm = %s",  # groups of an older algorithm will be replaced
             [day * DAY_MS, (day + 1) * DAY_MS, event_type, overflow_of(event_type).key, ALGORITHM],
         )
         return int(cursor.fetchone()[0])
@@ -327,7 +326,7 @@ def _add_shares(joined: Mapping[str, _Counts], known_before: set[str]) -> None:
     added = {share: n for counts in joined.values() for share, n in counts.shares.items()}
     new: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for key, facet, name, n in upsert(_SHARES, [(*share, n) for share, n in added.items()]):
-        # Nothing was there to add to; a new group's row has counted its own.
+        # The row is new if its count equals what was just added. New groups have counted their names already.
         if key in known_before and facet in (_MODEL, _VERSION) and n == added[Share(key, facet, name)]:
             new[key][facet] += 1
     change(
@@ -339,9 +338,9 @@ def _add_shares(joined: Mapping[str, _Counts], known_before: set[str]) -> None:
 
 
 def _settle(keys: Iterable[str]) -> None:
-    """Say anew of groups that lost events when they were seen and how many models and versions they have.
+    """Recompute the first and last time, and the number of models and versions, of groups that lost events.
 
-    Where hours count events that are stored no more, they bound what was said before.
+    If hours still count events that are no longer stored, these hours bound the old times.
     """
     stored = Event.objects.filter(fingerprint=OuterRef("pk"))
     hours = GroupHour.objects.filter(fingerprint=OuterRef("pk"))
@@ -373,12 +372,12 @@ def _settle(keys: Iterable[str]) -> None:
 
 
 def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
-    """Open resolved groups again whose failures came before their version became a release.
+    """Reopen resolved groups with failures that arrived before their version became a release.
 
-    `released` has, by version, since when such failures can be stored. The caller holds the totals of all types. These
-    groups and those that it is `joining` are locked in one order, as `triage` locks them.
+    `released` contains, by version, the start of the time range of such failures. The caller has locked the totals of
+    all types. These groups and the `joining` ones are locked in one order, which is also the order of `triage`.
     """
-    # On a day with too many names a version can be counted under OTHER.
+    # On a day with too many names, a version can be counted under OTHER.
     shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=_VERSION, name__in=[*released, OTHER])
     concerned = set(
         FailureGroup.objects.filter(Exists(shares), status=GroupStatus.RESOLVED).values_list("pk", flat=True)
@@ -398,9 +397,9 @@ def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
 
 
 def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:
-    """Open a resolved group again when one of these events comes from a version that should have the fix.
+    """Reopen a resolved group if one of these events has a version that should contain the fix.
 
-    What came before the decision, and is only stored now, says nothing against it.
+    Events received before the decision do not count, even if they are stored after it.
     """
     has_fix: dict[str, bool] = {}
     for event in sorted(events, key=lambda event: (event.received_at_ms, event.id)):

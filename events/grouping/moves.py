@@ -1,7 +1,6 @@
-"""Moves stored failures to the groups of their present fingerprints, with their counts and decisions.
+"""Moves stored failures to the groups of their current fingerprints, with their counts and decisions.
 
-What people decided is kept: a group that has no decision of its own takes that of the group which most of its events
-come from.
+Decisions are kept: a group without its own decision inherits the one of the group that most of its events come from.
 """
 
 from collections import Counter
@@ -16,24 +15,24 @@ from events.grouping import groups
 from events.grouping.fingerprints import Fingerprint, fingerprint
 from events.models import Event, FailureGroup
 
-# What a move must know of a failure.
+# The columns that a move needs.
 COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", *rollups.COUNTED)
 
 
 def mark_of(event: Any) -> Fingerprint:
-    """Return what a failure, read with COLUMNS, is known by."""
+    """Return the current fingerprint of a failure that was read with COLUMNS."""
     return fingerprint(event.event_type, event.error_name, event.message, event.stack)
 
 
 def heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
-    """Return from which group each new one takes what was decided: the one that most of its events come from.
+    """Return for each new group the group whose decision it inherits: the one that most of its events come from.
 
-    The events that it has already speak for itself. So after an interruption the decision is still that of the most.
+    Events that are already in the new group count for the new group. So an interrupted run leads to the same result.
     """
     own = dict(FailureGroup.objects.filter(pk__in={new for _, new in moves}).values_list("pk", "accepted"))
     most: dict[str, tuple[int, str | None]] = {new: (n, None) for new, n in own.items()}
     for (old, new), n in sorted(moves.items(), key=str):
-        # What was decided about everything else of a day says nothing about one failure.
+        # A decision about an overflow group does not apply to a single failure.
         donor = None if old is None or groups.is_overflow(old) else old
         if new not in most or n > most[new][0]:
             most[new] = (n, donor)
@@ -41,13 +40,13 @@ def heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
 
 
 def move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: Collection[str]) -> int:
-    """Move failures, by their ids, to the groups of these marks, in one transaction; return how many moved.
+    """Move failures, by id, to the groups of these fingerprints in one transaction; return how many moved.
 
-    `heirs` is what `heirs()` returned. A group with one of the `repeated` keys has the second capacity of its day.
+    `heirs` is the result of `heirs()`. A group with one of the `repeated` keys can use the second capacity of its day.
     """
     with transaction.atomic():
         types = Event.objects.filter(pk__in=list(marks)).values_list("event_type", flat=True)
-        rollups.hold(set(types))  # as ingest does: now nobody else moves or takes away these events
+        rollups.hold(set(types))  # the lock that ingest takes: no other process moves or deletes these events
         batch = [
             event
             for event in Event.objects.filter(pk__in=list(marks)).values_list(*COLUMNS, named=True)
@@ -56,7 +55,7 @@ def move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: C
         donors = {heirs[mark.key] for mark in marks.values() if mark.key in heirs}
         concerned = {event.fingerprint for event in batch if event.fingerprint} | {mark.key for mark in marks.values()}
         before = {group.pk: group for group in groups.hold(concerned | donors)}
-        # Those that overflowed stay where they are when there still is no room.
+        # Failures of an overflow group stay in it if their day still has no room.
         overflowed = groups.overflowing([(event, marks[event.id]) for event in batch], lambda _: repeated)
         moving = [
             (event, overflowed.get(event.id) or marks[event.id])
@@ -80,7 +79,7 @@ def move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: C
 def rejoin(ids: Collection[str]) -> None:
     """Move failures to their groups after their texts changed, in the caller's transaction.
 
-    The caller holds the totals of their types.
+    The caller has locked the totals of their types.
     """
     marks: dict[str, Fingerprint] = {}
     moves: Counter[tuple[str | None, str]] = Counter()

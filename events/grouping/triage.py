@@ -1,6 +1,6 @@
-"""What people decide about failure groups: resolved, muted, open again, a note. THE writer of those columns.
+"""The decisions of maintainers about failure groups: resolved, muted, open, a note. The only writer of these columns.
 
-Each decision is in the audit log, with who took it; `groups` alone opens a group again by itself.
+Each decision is recorded in the audit log with its author. Only `groups` reopens a group automatically.
 """
 
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ _UNDECIDED: dict[str, Any] = {"fixed_in": None, "muted_until_ms": None, "regress
 
 
 def resolve(fingerprints: Sequence[str], *, fixed_in: str | None, user: Any, at: datetime) -> int:
-    """Say that these groups are mended in a version, or, without one, in the next; return how many there are."""
+    """Mark these groups as fixed in a version, or in the next one without a version; return their number."""
     where = f"in {fixed_in}" if fixed_in else "in the next version"
     return _decide(fingerprints, GroupStatus.RESOLVED, f"Resolved {where}.", user, at, fixed_in=fixed_in)
 
 
 def mute(fingerprints: Sequence[str], *, until_ms: int | None, user: Any, at: datetime) -> int:
-    """Keep these groups out of what asks for attention, until a moment (epoch ms) or for good."""
+    """Mute these groups until a time (epoch ms), or for ever with None."""
     until = "for good" if until_ms is None else f"until {datetime.fromtimestamp(until_ms / 1000, at.tzinfo):%Y-%m-%d}"
     return _decide(fingerprints, GroupStatus.MUTED, f"Muted {until}.", user, at, muted_until_ms=until_ms)
 
 
 def reopen(fingerprints: Sequence[str], *, user: Any, at: datetime) -> int:
-    """Say that these groups want attention again."""
+    """Open these groups again."""
     return _decide(fingerprints, GroupStatus.OPEN, "Opened again.", user, at)
 
 
 def annotate(fingerprint: str, note: str, *, user: Any, at: datetime) -> None:
-    """Keep a note with a group."""
+    """Store a note about a group."""
     with transaction.atomic():
         for group in FailureGroup.objects.select_for_update().filter(pk=fingerprint):
             FailureGroup.objects.filter(pk=group.pk).update(note=note)
@@ -46,7 +46,7 @@ def _decide(
 ) -> int:
     values = _UNDECIDED | decision
     with transaction.atomic():
-        # Locked in the order in which ingest writes them.
+        # Locked in the order in which ingest locks them.
         groups = list(FailureGroup.objects.select_for_update().filter(pk__in=fingerprints).order_by("pk"))
         FailureGroup.objects.filter(pk__in=[group.pk for group in groups]).update(
             status=status,

@@ -1,10 +1,10 @@
-"""Which addresses are one client."""
+"""Maps a client's address to the network that identifies the client."""
 
 from ipaddress import IPv6Address, ip_address, ip_network
 
 
 def client_network(address: str) -> str:
-    """Return an IPv4 address as it is, and the /64 of an IPv6 one."""
+    """Return an IPv4 address unchanged, and the /64 network of an IPv6 address."""
     if ":" not in address:
         return address
     try:

@@ -1,4 +1,4 @@
-"""The wire contract: from bytes to a valid event. Every rule of the payload is here."""
+"""The wire contract: turns bytes into a valid event. This module contains every rule of the payload."""
 
 import json
 import re
@@ -19,10 +19,10 @@ MAX_ERROR_NAME = 200
 MAX_STACK = 4_000
 MAX_SESSION = 128
 MAX_JSON_DEPTH = 8
-# An event is flat and a batch three deep; the rest is for unknown fields, which are ignored.
+# An event is flat and a batch is three levels deep. Unknown fields, which are ignored, may be deeper.
 MAX_BODY_DEPTH = 64
 
-# Text that PostgreSQL refuses, or that no UTF-8 can carry: half of a pair, and NUL.
+# Characters that PostgreSQL refuses or UTF-8 cannot encode: NUL and lone surrogates.
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 _ISO_DATE_TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
@@ -30,11 +30,11 @@ _ISO_DATE_TIME = re.compile(
 
 
 class InvalidJson(ValueError):
-    """The body is no JSON object in strict UTF-8."""
+    """The body is not a JSON object in strict UTF-8."""
 
 
 class InvalidFields(ValueError):
-    """`fields` maps each wrong field to what is wrong with it, in words."""
+    """The payload is invalid. `fields` maps each invalid field to its error messages."""
 
     def __init__(self, fields: dict[str, list[str]]) -> None:
         super().__init__("Invalid payload fields")
@@ -47,7 +47,7 @@ class InvalidFields(ValueError):
 def normalise_time(raw: str) -> str:
     """Return an ISO 8601 date-time as `YYYY-MM-DDTHH:MM:SS.mmmZ`, UTC; no offset means UTC.
 
-    Raises ValueError for anything else, and for a time that UTC's years 1–9999 cannot hold.
+    Raises ValueError for any other text, and for a time outside the years 1–9999 in UTC.
     """
     if _is_normal(raw):
         return raw
@@ -56,19 +56,19 @@ def normalise_time(raw: str) -> str:
         raise ValueError("expected an ISO 8601 date-time such as 2026-02-12T18:00:00.000Z")
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     try:
-        # Without a zone, or isoformat() would write one.
+        # A naive datetime, because isoformat() would add the offset of an aware one.
         moment = datetime(  # noqa: DTZ001
             int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)
         )
         if offset is not None and offset != "Z":
             moment -= parse_offset(offset)
-    except (ValueError, OverflowError):  # each Python words these in its own way
+    except (ValueError, OverflowError):  # Each Python version words these errors differently.
         raise ValueError("there is no such date or time") from None
     return f"{moment.isoformat()}.{(fraction or '').ljust(3, '0')[:3]}Z"
 
 
 def _is_normal(raw: str) -> bool:
-    """Tell whether a time is as we write it, which clients that use `toISOString()` send."""
+    """Return whether a time already has our format, which `toISOString()` produces too."""
     try:
         return f"{datetime.fromisoformat(raw[:23]).isoformat(timespec='milliseconds')}Z" == raw
     except ValueError:
@@ -76,7 +76,7 @@ def _is_normal(raw: str) -> bool:
 
 
 def parse_offset(offset: str) -> timedelta:
-    """Return `+01:00`, `+0100` or `+01` as a span; raises ValueError."""
+    """Return `+01:00`, `+0100` or `+01` as a timedelta; raises ValueError."""
     digits = offset[1:].replace(":", "").ljust(4, "0")
     hours, minutes = int(digits[:2]), int(digits[2:])
     if hours > 23 or minutes > 59:
@@ -92,10 +92,10 @@ def _json_text(max_length: int, max_items: int) -> AfterValidator:
 
 
 def normalise_json(raw: str, *, max_length: int, max_items: int) -> str:
-    """Return a JSON array or object as compact JSON text, fit to be stored.
+    """Return a JSON array or object as compact JSON text that the database can store.
 
-    Equal values give equal text, which is what makes the content of an event its identity. Raises
-    ValueError, in words, for what is no JSON, no array or object, or too long, wide or deep.
+    Equal values give equal text, because the id of an event is a hash of its content. Raises ValueError with a
+    message when the text is not JSON, is not an array or object, or is too long, too wide or too deep.
     """
     if raw in ("[]", "{}"):
         return raw
@@ -163,7 +163,7 @@ class EventPayload(BaseModel):
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`, its text fit to be stored; raises InvalidJson."""
+    """Return the JSON object in `body`, with storable text only; raises InvalidJson."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -171,12 +171,12 @@ def read_object(body: bytes) -> dict[str, Any]:
     value = _parse_json(text, max_depth=MAX_BODY_DEPTH)
     if not isinstance(value, dict):
         raise InvalidJson
-    # The bytes were UTF-8, so only an escape can have brought what cannot be stored.
+    # The bytes were valid UTF-8, so only an escape sequence can produce an unstorable character.
     return clean(value) if "\\u" in text else value
 
 
 def read_batch(body: bytes) -> list[Any]:
-    """Return the items of a batch, not yet parsed; raises InvalidJson or InvalidFields."""
+    """Return the unparsed items of a batch; raises InvalidJson or InvalidFields."""
     events = read_object(body).get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= MAX_BATCH_EVENTS:
         raise InvalidFields({"events": [f"Must be a list of 1 to {MAX_BATCH_EVENTS} events."]})
@@ -184,7 +184,7 @@ def read_batch(body: bytes) -> list[Any]:
 
 
 def parse(payload: Any, *, received_at_ms: int) -> EventRow:
-    """Return the event that a decoded object describes; raises InvalidFields with every fault at once."""
+    """Return the event that a decoded object describes; raises InvalidFields with all errors at once."""
     if not isinstance(payload, dict):
         raise InvalidFields({"event": ["Must be a JSON object."]})
     try:
@@ -215,12 +215,12 @@ def parse(payload: Any, *, received_at_ms: int) -> EventRow:
 
 
 def clean(value: Any) -> Any:
-    """Return `value` with what no database can store replaced by U+FFFD, in keys too.
+    """Return `value` with U+FFFD for each character that a database cannot store, in keys too.
 
-    The depth is bounded by the parser, so the recursion is.
+    The recursion is bounded, because the parser bounds the depth.
     """
     if isinstance(value, str):
-        if value.isascii() and "\0" not in value:  # nearly all text, and eight times cheaper
+        if value.isascii() and "\0" not in value:  # Most text is ASCII, and this check is eight times faster.
             return value
         return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list):
@@ -233,7 +233,7 @@ def clean(value: Any) -> Any:
 def _parse_json(text: str, *, max_depth: int) -> Any:
     try:
         value = _decoder.decode(text)
-    except (ValueError, RecursionError):  # not JSON; or an integer of more digits, or nesting deeper, than Python takes
+    except (ValueError, RecursionError):  # Not JSON, an integer with too many digits, or nesting beyond Python's limit.
         raise InvalidJson from None
     if text.count("[") + text.count("{") > max_depth and _is_deeper(value, max_depth):
         raise InvalidJson
@@ -263,12 +263,12 @@ def _refuse_constant(name: str) -> NoReturn:
     raise InvalidJson
 
 
-# Made once: json.loads and json.dumps make theirs anew for every call that has options.
+# Created once: json.loads and json.dumps create a new one for every call with options.
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-# --- in words --------------------------------------------------------------------------------------------------
+# --- error messages --------------------------------------------------------------------------------------------
 
 _SESSION_REQUIRED = "Required for flash_success."
 _WORDS = {

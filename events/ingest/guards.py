@@ -1,4 +1,4 @@
-"""What stands before ingest: origin, media type, rate, token, body size. Each lets pass or raises Refused."""
+"""The checks before ingest: origin, media type, rate, token, body size. Each check passes or raises Refused."""
 
 import hashlib
 import hmac
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Refused(Exception):
-    """A request that is not let in: what to answer, and what to count it as."""
+    """A refused request: the response to send, and the outcome to count."""
 
     def __init__(self, status: int, words: str, outcome: Outcome, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(words)
@@ -35,9 +35,9 @@ class Refused(Exception):
 
 
 def check_origin(request: HttpRequest) -> None:
-    """Refuse an `Origin` outside the list; a request without one is no browser's, and is served.
+    """Refuse an `Origin` outside the allowed list. A request without the header is not from a browser, and passes.
 
-    Our own pages are at home here: the API page posts from the address that it was opened at.
+    The site's own origin is always allowed, because the API page sends requests to the host that serves it.
     """
     origin = request.META.get("HTTP_ORIGIN")
     if (
@@ -56,7 +56,7 @@ def check_media_type(request: HttpRequest) -> None:
 
 
 def check_token(request: HttpRequest) -> None:
-    """Ask for a signed ingest token when they are switched on: in the header, or in the query for a beacon."""
+    """Require a signed ingest token if the setting is on: in the header, or in the query string for a beacon."""
     if not settings.INGEST_TOKEN_REQUIRED:
         return
     token = bearer(request) or request.GET.get("token", "")
@@ -70,17 +70,17 @@ def bearer(request: HttpRequest) -> str:
 
 
 def is_admin_token(request: HttpRequest) -> bool:
-    """Tell whether the request bears ADMIN_TOKEN; never when none is configured."""
+    """Return whether the request carries ADMIN_TOKEN; always False when none is configured."""
     expected = settings.ADMIN_TOKEN
     return bool(expected) and hmac.compare_digest(bearer(request).encode(), expected.encode())
 
 
-# Python converts no more than 4,300 digits, and no body is that long.
+# Python converts at most 4,300 digits to an integer, and no body is that long.
 _LENGTH_DIGITS = 18
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
-    """Return the body, read no further than one byte past `limit`."""
+    """Return the body. Reads at most one byte more than `limit`."""
     declared = request.META.get("CONTENT_LENGTH") or ""
     if declared.isascii() and declared.isdigit():
         if len(declared) > _LENGTH_DIGITS or int(declared) > limit:
@@ -102,7 +102,7 @@ def _too_large() -> Refused:
 
 
 class Rate(NamedTuple):
-    """A limit of its own: `setting` names the variable, requests per client and window."""
+    """A rate limit with its own counters: `setting` names the setting with the requests per client and window."""
 
     group: str
     setting: str
@@ -112,13 +112,13 @@ INGEST = Rate("ingest", "INGEST_RATE")
 BATCH = Rate("batch", "BATCH_RATE")
 READ = Rate("read", "READ_RATE")
 
-# While the shared memory of the limiter is away, every request would wait for its time-out.
+# While the cache is unavailable, skip it for this long. Otherwise every request would wait for the timeout.
 _AWAY_SECONDS = 5.0
 _away_until = 0.0
 
 
 def ask_memory(question: Callable[[], T]) -> T | None:
-    """Return what the limiter's memory answers; None while it is away, and then nobody waits for it again at once."""
+    """Return the result of a cache operation, or None while the cache is unavailable. Does not retry for a while."""
     global _away_until
     if time.monotonic() < _away_until:
         return None
@@ -131,11 +131,11 @@ def ask_memory(question: Callable[[], T]) -> T | None:
 
 
 def add_up(key: str, count: int, seconds: int) -> int | None:
-    """Add to a count in the limiter's memory, which keeps it so long; return the sum, None while the memory is away."""
+    """Add to a counter in the cache that expires after `seconds`; return the sum, or None without a cache."""
 
     def add() -> int:
         if not cache.add(key, count, seconds):
-            with suppress(ValueError):  # it was removed between the two
+            with suppress(ValueError):  # The counter expired between `add` and `incr`.
                 return int(cache.incr(key, count))
         return count
 
@@ -143,20 +143,20 @@ def add_up(key: str, count: int, seconds: int) -> int | None:
 
 
 def check_rate(request: HttpRequest, rate: Rate) -> None:
-    """Refuse a client that is over the limit. When the limiter's memory is away, everyone passes."""
+    """Refuse a client that is over the limit. While the cache is unavailable, every request passes."""
     limit = getattr(settings, rate.setting)
     if limit is None:
         return
     usage = ask_memory(lambda: get_usage(request, group=rate.group, key=_client_key, rate=limit, increment=True))
     if usage is not None and usage["should_limit"]:
-        # The last second of a window belongs to it, so the next one begins a second later than `time_left` says.
+        # `time_left` excludes the last second of the window, so the next window begins one second later.
         raise _too_many(usage["time_left"] + 1)
 
 
 def check_batch_events(request: HttpRequest, count: int) -> None:
-    """Refuse a batch when its client is over the limit of events in batches; a refused batch is not counted.
+    """Refuse a batch when its client exceeds the limit of events in batches. A refused batch is not counted.
 
-    The first batch of a window always passes. So a batch of more events than the limit gets through by Retry-After.
+    The first batch of a window always passes. So a client can send a batch above the limit after Retry-After.
     """
     limit = settings.BATCH_EVENTS_RATE
     if limit is None:
@@ -178,19 +178,19 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def split_rate(rate: str) -> tuple[int, int]:
-    """Return how many, and in how many seconds, of a rate such as `120/m` or `5/10s`."""
+    """Return the count and the seconds of a rate such as `120/m` or `5/10s`."""
     most, _, time_span = rate.partition("/")
     return int(most), int(time_span[:-1] or 1) * _UNITS[time_span[-1]]
 
 
 def forget_absence() -> None:
-    """Ask the limiter's memory again at once, and which errors it has; for tests, which change it."""
+    """Use the cache again at once, and look up its error classes again. For tests, which change the cache."""
     global _away_until
     _away_until = 0.0
     cache_errors.cache_clear()
 
 
-# Where a request keeps the hash of its client: several limits ask for it.
+# The request attribute that caches the hash of its client, because several limits need it.
 _CLIENT = "telemetry.client"
 
 
@@ -199,7 +199,7 @@ def _client_key(group: str, request: HttpRequest) -> str:
 
 
 def client_hash(request: HttpRequest) -> str:
-    """Return a keyed hash of the client's address (of its /64, for IPv6); the address itself is kept nowhere."""
+    """Return a keyed hash of the client's network. The address itself is never stored."""
     known = request.META.get(_CLIENT)
     if known is None:
         known = request.META[_CLIENT] = keyed_hash(client_network(request.META.get("REMOTE_ADDR", "")))
@@ -207,7 +207,7 @@ def client_hash(request: HttpRequest) -> str:
 
 
 def keyed_hash(text: str) -> str:
-    """Return 32 hex digits that are worth nothing without this site's key."""
+    """Return 32 hex digits of an HMAC with this site's secret key."""
     return hashlib.blake2b(text.encode(), key=_hash_key(), digest_size=16).hexdigest()
 
 
@@ -218,7 +218,7 @@ def _hash_key() -> bytes:
 
 @once
 def cache_errors() -> tuple[type[Exception], ...]:
-    """Return what the limiter's memory raises when it is away."""
+    """Return the exceptions that the cache raises when it is unavailable."""
     if not settings.CACHE_URL:
         return (OSError,)
     from redis.exceptions import RedisError

@@ -1,9 +1,9 @@
-"""How many bytes of accepted events a client may bring on a UTC day: `DAILY_BYTES_PER_CLIENT`.
+"""The daily quota: how many bytes of accepted events a client may send per UTC day (`DAILY_BYTES_PER_CLIENT`).
 
-A client is known by the keyed hash of its address, in memory, until its day is over. Each process counts for itself, so
-an event costs no access to Redis. With Redis a process adds what a client brought to the shared count, and learns what
-it brought to the others, after each sixteenth part of the limit, divided by the number of processes. So all processes
-together let a client bring at most a sixteenth more.
+A client is identified by the keyed hash of its address, which stays in memory until the end of the day. Each process
+counts locally, so an event needs no access to Redis. With Redis, a process periodically adds its count to the shared
+count and reads what the other processes added. The step is a sixteenth of the limit, divided by the number of
+processes. So all processes together exceed the limit by at most a sixteenth.
 """
 
 import threading
@@ -15,19 +15,19 @@ from events.counting.buckets import DAY_MS
 from events.ingest import guards
 from events.ingest.refusals import Outcome
 
-# Of more clients in a day, those that came first are forgotten first.
+# Bounds the memory: above this number of clients, the oldest entries are evicted first.
 MOST_CLIENTS = 100_000
 _PARTS = 16
 _SHARED_SECONDS = 2 * 86_400
 
 _lock = threading.Lock()
 _day = 0
-# By client: the bytes that this process knows of, and how many of them the shared count lacks.
+# By client: the bytes that this process knows of, and how many of them are not yet in the shared count.
 _brought: dict[str, tuple[int, int]] = {}
 
 
 def check(request: HttpRequest, now_ms: int) -> None:
-    """Refuse a client that has used up its bytes of this UTC day, before any work is done for it."""
+    """Refuse a client that has used up its quota of this UTC day, before any other work."""
     limit = settings.DAILY_BYTES_PER_CLIENT
     if limit is None or not _brought or now_ms // DAY_MS != _day:
         return
@@ -38,7 +38,7 @@ def check(request: HttpRequest, now_ms: int) -> None:
 
 
 def count(request: HttpRequest, size: int, now_ms: int) -> None:
-    """Count bytes that were accepted from a client."""
+    """Count the bytes of a client's accepted events."""
     global _day
     limit = settings.DAILY_BYTES_PER_CLIENT
     if limit is None or not size:
@@ -57,7 +57,7 @@ def count(request: HttpRequest, size: int, now_ms: int) -> None:
 
 
 def _share(client: str, day: int) -> None:
-    """Add what this process counted of a client to the shared count, and take over what the others counted."""
+    """Add this process's count to the shared count, and read what the other processes counted."""
     with _lock:
         known, unshared = _brought.get(client, (0, 0))
         _brought[client] = (known, 0)
@@ -71,6 +71,6 @@ def _share(client: str, day: int) -> None:
 
 
 def forget() -> None:
-    """Forget what was brought; for tests, whose database begins empty."""
+    """Clear all counts. For tests, whose database begins empty."""
     with _lock:
         _brought.clear()

@@ -1,7 +1,7 @@
-"""What was not stored, counted by UTC day and reason: in memory first, with the next commit on disk.
+"""Counts requests and items that were not stored, by UTC day and reason. The next commit writes the counts.
 
-A refusal must cost less than an event, or refusing would be the way to bring the site down. So it is one
-addition here; `ingest` writes what has gathered in its next transaction, or `flush` does when no event comes.
+A refusal must cost less than an event, or refused requests could overload the site. So a refusal only increments a
+counter in memory. The writer stores the counters in its next transaction, or `flush` does when no event arrives.
 """
 
 import threading
@@ -30,9 +30,9 @@ class Outcome(StrEnum):
     LEFT_OUT = "left_out"
 
 
-# These are stored: duplicates, and failures whose long texts were left out for want of disk.
+# These outcomes did store an event: duplicates, and failures stored without long texts on a nearly full disk.
 STORED = frozenset({Outcome.DUPLICATE, Outcome.LEFT_OUT})
-# The outcomes that refuse an event: a wrong host may come with any request, and a wrong ADMIN_TOKEN came with a read.
+# The outcomes that refuse an event. Any request can have a wrong host, and a wrong ADMIN_TOKEN belongs to a read.
 OF_EVENTS = frozenset(Outcome) - STORED - {Outcome.HOST, Outcome.ADMIN_TOKEN}
 
 FLUSH_AFTER_SECONDS = 5.0
@@ -45,7 +45,7 @@ _waiting: Counter[tuple[date, str]] = Counter()
 def note(outcome: str, at_ms: int, count: int = 1) -> None:
     """Count a request or batch item that was not stored.
 
-    An outcome is one of Outcome, or a text of another app. An app must have few of them: each is a row for each day.
+    The outcome is one of Outcome, or a text that another app defines. An app must define few: each is one row per day.
     """
     day = datetime.fromtimestamp(at_ms / 1000, UTC).date()
     with _lock:
@@ -54,7 +54,7 @@ def note(outcome: str, at_ms: int, count: int = 1) -> None:
 
 @contextmanager
 def taken() -> Iterator[dict[tuple[date, str], int]]:
-    """Hand over what has gathered; when the block fails, it is put back and nothing is lost."""
+    """Yield the pending counts. If the block raises, they are put back."""
     global _last_taken
     with _lock:
         _last_taken = time.monotonic()
@@ -69,11 +69,11 @@ def taken() -> Iterator[dict[tuple[date, str], int]]:
 
 
 def are_due() -> bool:
-    """Tell whether what has gathered should be written though no event takes it along."""
+    """Return whether pending counts have waited long enough to be written without an event."""
     return bool(_waiting) and time.monotonic() - _last_taken >= FLUSH_AFTER_SECONDS
 
 
 def forget() -> None:
-    """Forget what has gathered; for tests, whose database begins empty."""
+    """Clear the pending counts. For tests, whose database begins empty."""
     with _lock:
         _waiting.clear()

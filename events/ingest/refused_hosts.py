@@ -1,9 +1,9 @@
-"""The hosts that were refused, for the operator who forgot one in ALLOWED_HOSTS: at most 20 names for each UTC day.
+"""Counts refused `Host` headers, so that an operator sees a host that is missing in ALLOWED_HOSTS.
 
-Anyone can send any `Host`. So memory and rows are bounded, and a flood of random names must not push out the steady
-name of an old address. In memory a Misra-Gries counter keeps the frequent names of the day: it finds each name that
-is more than one in MOST_IN_MEMORY of them. In the table a name replaces the rarest one only when it came more often
-on that day. What has no row of its own is counted in the row `(other)`.
+Anyone can send any `Host`, so memory and rows are bounded: at most 20 names per UTC day. A flood of random names must
+not evict a frequent name. In memory, a Misra-Gries counter keeps the frequent names of the day: every name with more
+than one in MOST_IN_MEMORY of the refusals. In the table, a name replaces the rarest name only if it is more frequent on
+that day. The row `(other)` counts all other names.
 """
 
 import threading
@@ -32,7 +32,7 @@ NO_HOST = "(none)"
 
 @dataclass(slots=True)
 class _Name:
-    """`seen` counts a name since it is in memory; `weight` is its counter by Misra and Gries, which sinks."""
+    """`seen` counts a name since it entered the memory; `weight` is its Misra-Gries counter, which can fall."""
 
     seen: int = 0
     weight: int = 0
@@ -40,7 +40,7 @@ class _Name:
 
 @dataclass(slots=True)
 class _Day:
-    """The names of one day, and what is not written yet: by name, and for `(other)`."""
+    """The names of one day, and the pending counts: by name, and for `(other)`."""
 
     names: dict[str, _Name] = field(default_factory=dict)
     waiting: Counter[str] = field(default_factory=Counter)
@@ -49,7 +49,7 @@ class _Day:
     def count(self, host: str) -> None:
         name = self.names.get(host)
         if name is None and len(self.names) >= MOST_IN_MEMORY:
-            # A walk over all names, but at most one for every MOST_IN_MEMORY refusals: each of them raised a weight.
+            # Visits all names, but at most once per MOST_IN_MEMORY refusals, since each refusal raised a weight by one.
             self._lower_all()
             self.other += 1
             return
@@ -83,7 +83,7 @@ class _Day:
 
 
 class Taken(NamedTuple):
-    """What waits of one day: for each name how often it was seen in all and how much of that waits; and the rest."""
+    """The pending counts of one day: for each name its total and the pending part, and the count for `(other)`."""
 
     names: dict[str, tuple[int, int]]
     other: int
@@ -100,7 +100,7 @@ def note(host: str, at_ms: int) -> None:
     with _lock:
         if day not in _days:
             for earlier in [known for known in _days if known < day - timedelta(days=1)]:
-                del _days[earlier]  # the database has been away for a day
+                del _days[earlier]  # The database has been unavailable for a day.
             _days[day] = _Day()
         if name == OTHER:
             _days[day].other += 1
@@ -109,14 +109,14 @@ def note(host: str, at_ms: int) -> None:
 
 
 def cleaned(host: str) -> str:
-    """Return a `Host` header as ALLOWED_HOSTS would name it: without port, without what cannot be printed."""
+    """Return a `Host` header in the form of ALLOWED_HOSTS: without the port and unprintable characters."""
     name = split_domain_port(host)[0] or host
     return "".join(character for character in name if character.isprintable())[:MAX_HOST].strip() or NO_HOST
 
 
 @contextmanager
 def taken() -> Iterator[dict[date, Taken]]:
-    """Hand over what waits; when the block fails, it is put back."""
+    """Yield the pending counts. If the block raises, they are put back."""
     with _lock:
         waiting = {day: counted.take() for day, counted in _days.items() if counted.waiting or counted.other}
     try:
@@ -129,19 +129,19 @@ def taken() -> Iterator[dict[date, Taken]]:
 
 
 def forget() -> None:
-    """Forget what was counted; for tests, whose database begins empty."""
+    """Clear all counts. For tests, whose database begins empty."""
     with _lock:
         _days.clear()
 
 
 def write(waiting: dict[date, Taken]) -> None:
-    """Add what waits to the rows of its days, inside the caller's transaction."""
+    """Add the pending counts to the rows of their days, inside the caller's transaction."""
     for day, some in sorted(waiting.items()):
         _write_day(day, some)
 
 
 def _write_day(day: date, some: Taken) -> None:
-    # This row is the lock of the day: another process waits here, and then reads what this one wrote.
+    # This row is the lock of the day: another process waits for it, and then reads what this process wrote.
     upsert(_LOCK, [(day.isoformat(), OTHER, 0)])
     before = dict(RefusedHost.objects.filter(seen_on=day).values_list("host", "count"))
     rows = dict(before)
@@ -157,19 +157,19 @@ def _write_day(day: date, some: Taken) -> None:
                 continue
             other += rows.pop(rarest)
         rows[host] = seen
-        other -= seen - waiting  # what was counted there before the name had a row
+        other -= seen - waiting  # The part that `(other)` counted before the name had a row.
     rows[OTHER] = max(other, 0)
     upsert(_COUNT, [(day.isoformat(), *row) for row in rows.items() if before.get(row[0]) != row[1]])
     if replaced := before.keys() - rows.keys():
         RefusedHost.objects.filter(seen_on=day, host__in=replaced).delete()
-    if before == {OTHER: 0}:  # the first refusal of the day
+    if before == {OTHER: 0}:  # The first refusal of the day.
         too_old = RefusedHost.objects.filter(seen_on__lt=day - timedelta(days=DAYS_KEPT))
         if too_old.exists() and not site_days.doubt_of(clock.now()):
             too_old.delete()
 
 
 def most_refused(start: date, end: date) -> dict[str, int]:
-    """Return the hosts refused most on the days of [start, end), most first; all others are the last, `(other)`."""
+    """Return the most refused hosts of [start, end), most first; `(other)` is last."""
     rows = RefusedHost.objects.filter(seen_on__gte=start, seen_on__lt=end)
     counts = dict(rows.values_list("host").annotate(total=Sum("count")).order_by("-total", "host"))
     other = counts.pop(OTHER, 0)

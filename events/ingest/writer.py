@@ -1,8 +1,8 @@
-"""THE writer of events: group commit, idempotency, and the rollups in the same transaction.
+"""The only writer of events: group commit, idempotency, and the rollups in the same transaction.
 
-Every thread that brings events puts them in line. The first becomes the leader: it commits all that wait in
-one transaction, hands each its outcome, and passes the lead to one that came meanwhile. There is no thread of
-its own, so commands and tests run the same code as requests. Nobody hears of an outcome before its commit.
+Every thread that stores events appends a submission to a queue. The first thread becomes the leader. It commits all
+waiting submissions in one transaction, gives each its outcomes, and passes the lead to the next waiting thread. No
+background thread exists, so commands and tests run the same code as requests. No outcome is returned before its commit.
 """
 
 import json
@@ -29,22 +29,22 @@ from events.rows import EventRow, content_id, has_long_texts, is_left_out, left_
 
 logger = logging.getLogger(__name__)
 
-# A commit of more rows than this gains nothing and makes others wait.
+# A larger commit is not faster per row, and makes other threads wait longer.
 MAX_COMMIT_EVENTS = 1_000
-# SQLite keeps the statements that it has compiled, on each thread's connection: larger ones fill memory, no faster.
+# SQLite caches compiled statements per connection. Larger statements fill memory and are no faster.
 _ROWS_A_STATEMENT = 50
-# What came by these doors holds all that there is to know.
+# Events from these sources are complete: no later report can add to them.
 COMPLETE_SOURCES = {Source.EVENT.value, Source.IMPORT.value}
-# Locked, full, away; psycopg's InternalError is a standby that takes no writes.
+# Locked, full or unavailable. psycopg raises InternalError on a read-only standby.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 
 
 class StorageUnavailable(Exception):
-    """The database is locked, full or away; nothing of this call was stored, and it may be sent again."""
+    """The database is locked, full or unavailable. Nothing of this call was stored, so the client may retry."""
 
 
 class Outcome(NamedTuple):
-    """What became of one event. `filled_in`: it was there, without the texts that this one brought."""
+    """The outcome of one event. `filled_in`: a duplicate that added long texts which were left out."""
 
     stored: bool
     id: str
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 
 
 class _Submission:
-    """What one thread waits for."""
+    """The events of one waiting thread, and their outcomes."""
 
     __slots__ = ("alongside", "error", "events", "is_leader", "outcomes", "woken")
 
@@ -72,17 +72,16 @@ _has_leader = False
 
 
 def record(event: EventRow, *, alongside: Callable[[], object] | None = None) -> Outcome:
-    """Store one event, or find that it is stored already; returns after the commit.
+    """Store one event, or find the stored duplicate; returns after the commit.
 
-    `alongside` runs in the same transaction, also when the event is a duplicate: what it writes is
-    committed with the event or not at all. It may run twice, so what it writes must be idempotent. Raises
-    StorageUnavailable.
+    `alongside` runs in the same transaction, also when the event is a duplicate. Its writes are committed with the
+    event or not at all. It may run twice, so its writes must be idempotent. Raises StorageUnavailable.
     """
     return record_many([event], alongside=alongside)[0]
 
 
 def record_many(events: Sequence[EventRow], *, alongside: Callable[[], object] | None = None) -> list[Outcome]:
-    """Store events, all in one transaction; outcomes in the order of `events`. Raises StorageUnavailable."""
+    """Store events in one transaction; returns outcomes in the order of `events`. Raises StorageUnavailable."""
     global _has_leader
     submission = _Submission(events, alongside)
     with _line_lock:
@@ -99,14 +98,14 @@ def record_many(events: Sequence[EventRow], *, alongside: Callable[[], object] |
 
 
 def record_within(events: Sequence[EventRow]) -> list[Outcome]:
-    """Store events in the caller's own transaction, which holds what others wait for; outcomes in order."""
+    """Store events in the caller's transaction, which already holds the locks; returns outcomes in order."""
     submission = _Submission(events, None)
     _write([submission], {})
     return submission.outcomes
 
 
 def flush_refusals() -> None:
-    """Put what was refused on disk when no event has come to take it along."""
+    """Write the counts of refused requests when no event has arrived to take them along."""
     record_many([])
 
 
@@ -116,7 +115,7 @@ def _lead(own: _Submission) -> None:
         batch = _take_batch(own)
     try:
         _commit(batch)
-    except BaseException as error:  # the process is told to end: whoever waits must not be told "stored"
+    except BaseException as error:  # The process is shutting down: the waiting threads must not report success.
         _refuse(batch, error)
         raise
     finally:
@@ -132,7 +131,7 @@ def _lead(own: _Submission) -> None:
 
 
 def _take_batch(own: _Submission) -> list[_Submission]:
-    # The leader's own stands first in the line, or it would not lead.
+    # The leader's own submission is the first of the queue.
     count = rows = 0
     for submission in _line:
         rows += len(submission.events)
@@ -153,7 +152,7 @@ def _commit(batch: list[_Submission]) -> None:
         if len(batch) == 1:
             batch[0].error = error
             return
-        # One bad row must not fail its neighbours.
+        # One invalid row must not fail the other submissions.
         logger.warning("A commit of %d submissions failed and is replayed one by one: %s", len(batch), error)
         for submission in batch:
             _commit([submission])
@@ -196,21 +195,21 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
         outcomes = []
         for event in submission.events:
             is_new = event.id in inserted
-            inserted.discard(event.id)  # its twin in the same commit is a duplicate
+            inserted.discard(event.id)  # A second copy in the same commit is a duplicate.
             (stored if is_new else duplicates).append(event)
             outcomes.append(Outcome(is_new, event.id))
         submission.outcomes = outcomes
         if submission.alongside is not None:
             submission.alongside()
-    # Two processes never wait for each other in a circle, because all take their locks in this order, each sorted:
-    # events, the lifetime totals of their types, hours and modes of these types, events told more of, known names,
-    # releases, arrivals, groups with their hours and shares, tallies, refused hosts. Hours, modes and groups belong to
-    # a type, so whoever waits for one waits for its total first. A version that becomes a release can open groups of
-    # every type, so its transaction takes the totals of all types first. `alongside` alone may cross another's; then
-    # PostgreSQL ends one, and it is retried.
+    # All processes take their locks in this order, each kind sorted, so that no deadlock can occur: events, the
+    # lifetime totals of their types, hours and modes of these types, completed events, known names, releases, arrivals,
+    # groups with their hours and shares, tallies, refused hosts. Hours, modes and groups belong to a type, so a writer
+    # locks the total of the type first. A version that becomes a release can reopen groups of every type, so its
+    # transaction locks the totals of all types first. Only `alongside` can break this order. PostgreSQL then aborts one
+    # transaction, and it is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
     left_out = _left_out(duplicates)
-    # The hours of these successes and the groups of these failures may move, though nothing is added.
+    # Lock these types too: the hours of these successes and the groups of these failures can change.
     moving = {SUCCESS for event in completing if event.event_type == SUCCESS}
     moving |= {event.event_type for event in left_out.values()}
     news = releases.news(stored)
@@ -233,12 +232,12 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
 
 
 def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str]:
-    """Insert what is not there yet and return the ids that went in.
+    """Insert the new events and return their ids.
 
-    `ON CONFLICT DO NOTHING` without a target, since two keys can conflict; NOT NULL and CHECK still raise.
+    `ON CONFLICT DO NOTHING` has no target, because two keys can conflict. NOT NULL and CHECK still raise.
     """
-    # One order in every process, or two of them deadlock on each other's sessions.
-    # Of two events of one session in this commit the first to come stays first.
+    # Every process inserts in the same order. Otherwise two of them could deadlock on each other's sessions.
+    # The sort is stable: of two events of one session in this commit, the first submission wins.
     ordered = sorted(events, key=lambda event: (event.event_type, event.session_id or "", event.session_id or event.id))
     inserted: set[str] = set()
     with connection.cursor() as cursor:
@@ -250,8 +249,8 @@ def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str
 def _insert_some(cursor: CursorWrapper, events: list[EventRow], marks: Mapping[str, Fingerprint]) -> Iterable[str]:
     ids = [event.id for event in events]
     values = [value for event in events for value in (*event, marks[event.id].key if event.id in marks else None)]
-    # To return what went in, SQLite writes it twice. An id that was drawn is new: where it is found afterwards, it went
-    # in. One that comes of the content, or of another system, may have been there before.
+    # RETURNING makes SQLite write each row twice. Random ids cannot exist yet, so a SELECT afterwards proves the
+    # insert. An id made from the content, or by another system, can exist already and needs RETURNING.
     is_returned = any(event.session_id is None or event.source == Source.IMPORT for event in events)
     cursor.execute(_insert_of(len(events), is_returned), values)
     if not is_returned:
@@ -271,9 +270,9 @@ def _insert_of(count: int, is_returned: bool) -> str:
 
 
 def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
-    """Return those of which an old route may have told only a part: hardly ever any.
+    """Return the duplicates whose stored event may be incomplete, because an old route sent it. Rarely any.
 
-    Asked of every duplicate, so without the ORM, which takes ten times as long to put this into words.
+    Runs for every duplicate, so it avoids the ORM, which needs ten times as long to build the query.
     """
     if not duplicates:
         return []
@@ -292,7 +291,7 @@ def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
 
 
 def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
-    """Return the failures that bring what was left out for want of disk, by the ids of the stored events."""
+    """Return the failures that contain texts left out on a nearly full disk, by the ids of the stored events."""
     whole = [event for event in duplicates if has_long_texts(event) and not is_left_out(event.log_lines_json)]
     if not whole:
         return {}
@@ -314,9 +313,9 @@ def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
 
 
 def _complete(duplicates: list[EventRow]) -> list[EventRow]:
-    """Give what first came by an old route the content that only its `/event` tells; no total changes.
+    """Complete events that an old route stored first with the content that only `/event` has. No total changes.
 
-    Returns the successes that were filled in and count, as they stand now.
+    Returns the completed successes that count, with their new content.
     """
     by_session = {event.session_id: event for event in duplicates if event.event_type == SUCCESS}
     by_id = {event.id: event for event in duplicates if event.session_id is None}
@@ -331,7 +330,7 @@ def _complete(duplicates: list[EventRow]) -> list[EventRow]:
 
 
 def _fill_in(left_out: Mapping[str, EventRow]) -> None:
-    """Write the long texts that these events bring into the stored ones, which have the given ids."""
+    """Write the long texts of these events into the stored events with the given ids."""
     for event_id, event in sorted(left_out.items()):
         Event.objects.filter(pk=event_id).update(stack=event.stack, log_lines_json=event.log_lines_json)
 
@@ -346,7 +345,7 @@ def _note_filled_in(batch: list[_Submission], left_out: Mapping[str, EventRow]) 
 
 
 def _with_all_of(stored: str, sent: str) -> str:
-    """Return the metadata that an event has after its `/event` added some: what an old route stored stays."""
+    """Return the stored metadata completed with those of `/event`. Stored values win."""
     if stored == "{}":
         return sent
     added = json.loads(sent)
@@ -363,9 +362,9 @@ def _fill_placeholders(by_session: dict[str | None, EventRow]) -> list[EventRow]
         content = event._asdict()
         for kept in ("id", "received_at_ms", "event_type", "session_id"):
             del content[kept]
-        if waiting.filter(pk=placeholder.pk).update(**content):  # no other process was first
+        if waiting.filter(pk=placeholder.pk).update(**content):  # No other process was faster.
             told = event._replace(received_at_ms=placeholder.received_at_ms)
-            if placeholder.correction is not None:  # no rollup counts it; an undo must know the new names
+            if placeholder.correction is not None:  # No rollup counts it, but an undo needs the new names.
                 corrections.move(placeholder.correction, placeholder, told)
                 continue
             rollups.move(placeholder, told)

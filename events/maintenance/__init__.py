@@ -1,5 +1,5 @@
-"""Work on stored events that no request waits for.
+"""Operations on stored events that no request waits for.
 
-`retention` alone deletes events, and writes the mark up to which it did. `regrouping` gives stored failures new
-fingerprints. `disk` reports how much room is left. `demo` invents events for a new site.
+`retention` alone deletes events, and writes the mark before which data may be incomplete. `regrouping` gives stored
+failures new fingerprints. `disk` reports the free disk space. `demo` generates demo data for a new site.
 """

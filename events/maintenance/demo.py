@@ -1,6 +1,6 @@
-"""The made-up world: people who flash radios from a browser, the releases they use, and what goes wrong.
+"""Generates demo data: people who flash radios from a browser, the releases they use, and their failures.
 
-Nothing here is anybody's: models are real names, everything that happens to them is drawn from a seed.
+The models are real product names. A seeded random generator draws all other values, and none belongs to a real person.
 """
 
 import json
@@ -17,16 +17,16 @@ from events.models import EventType, Source
 from events.querysets import SUCCESS
 from events.rows import EventRow, identified
 
-# How many wordings of one fault there are; an event takes one of them.
+# The number of wordings per fault; each event uses one of them.
 _WORDINGS = 64
 _DONE = "Flash complete"
 _METADATA = '{"source":"web-v2"}'
 _MODELS = {"UV-5RM": 38, "UV-5RM Plus": 21, "UV-17R": 17, "DM-32UV": 19, UNKNOWN: 5}
-# Hobbyists: quiet nights, busy evenings, on both sides of the Atlantic. One weight for each hour, UTC.
+# Hobbyists in Europe and America: quiet nights, busy evenings. One weight for each hour, UTC.
 _HOURS = [30, 22, 16, 11, 8, 8, 11, 17, 25, 33, 40, 45, 50, 54, 57, 60, 66, 78, 92, 100, 98, 86, 66, 45]
 _WEEKEND = 1.6
 _FAILURE_SHARE = 0.11
-# One model and one release that do not get along, until the next release.
+# One model fails often with one release, until the next release.
 _BROKEN_MODEL = "UV-17R"
 _BROKEN_FAILURE_SHARE = 0.55
 
@@ -37,7 +37,7 @@ class Release(NamedTuple):
 
 
 class Wording(NamedTuple):
-    """What an event says, whenever it happens and on whatever radio."""
+    """The texts of an event, independent of its time and radio."""
 
     message: str
     error_name: str | None
@@ -46,10 +46,10 @@ class Wording(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """One way in which things go wrong, and how often.
+    """One kind of failure, and its frequency.
 
-    `message` may speak of the `{block}` that failed, its `{address}` and the answer that was `{got}`.
-    `last_line` ends the log; what happens while data flows has a log of blocks before it.
+    `message` may contain the placeholders `{block}`, `{address}` and `{got}` (the radio's answer). `last_line` ends the
+    log. If the radio is connected, the log lists the transferred blocks before it.
     """
 
     event_type: EventType
@@ -108,21 +108,21 @@ _FAULTS = [
 ]  # fmt: skip
 
 
-# Appears on the last day, and is looked at with worry: nobody has seen it before.
+# Appears only on the last day, so that the pages show a new failure.
 _NEW_TODAY = Fault(
     EventType.UNHANDLED_REJECTION, 14, 1, 1, "InvalidStateError", "Bootloader answered with an unknown revision",
     ("identify (bootloader.ts:41:15)", "flash (uploader.ts:188:9)"), "RX 0x7f",
 )  # fmt: skip
-# Hardly there at first, and more of it every day.
+# Rare at first, and more frequent every day.
 _GROWING = Fault(
     EventType.FLASH_ERROR, 16, 1, 1, "BufferOverrunError", "Buffer overrun after {block} blocks",
     ("readLoop (serial.ts:101:17)", "flash (uploader.ts:221:11)"), "RX overrun",
 )  # fmt: skip
 
-# The long tail: what went wrong for one or two people. One of each, joined, is a message that nobody else had.
+# The long tail: failures of one or two people. Each combination of these parts is a separate message.
 _TAIL_SHARE = 0.13
 _TAIL_AT_FIRST = 400
-_TAIL_A_DAY = 120  # far from what a day may bring of new groups
+_TAIL_A_DAY = 120  # far below the limit of new groups per day
 _TAIL_MOST = 4_000
 _TAIL_WHERE = [
     ("erase", "eraseFlash (bootloader.ts:77:13)"), ("handshake", "handshake (uploader.ts:126:19)"),
@@ -148,7 +148,7 @@ _TAIL_WHY = [
 
 
 class _Tail(NamedTuple):
-    """The rarer faults, each a wording of its own, in the order in which they first may come."""
+    """The rare faults, each with its own wording, in the order in which they can first occur."""
 
     wordings: list[tuple[Fault, Wording]]
     at_first: int
@@ -156,13 +156,13 @@ class _Tail(NamedTuple):
     start_ms: int
 
     def pick(self, rng: random.Random, at_ms: int) -> tuple[Fault, Wording]:
-        """Return one of those that may come by now; a few of the oldest are frequent, most are not."""
+        """Return a fault that can occur by this time. A few of the oldest are frequent, most are rare."""
         known = self.at_first + int((at_ms - self.start_ms) / DAY_MS * self.a_day)
         return self.wordings[min(int(known * rng.random() ** 2.5), len(self.wordings) - 1)]
 
 
 class _Scene(NamedTuple):
-    """Everything about an event but its moment, its session and its wording; no wordings: one of the tail's."""
+    """All fields of an event except time, session and wording. Without wordings, the tail provides one."""
 
     event_type: str
     model: str
@@ -173,7 +173,7 @@ class _Scene(NamedTuple):
 
 
 def happen(count: int, *, days: int, now_ms: int, seed: int) -> Iterator[EventRow]:
-    """Yield `count` made-up events, oldest first, over the `days` UTC days that end with this moment."""
+    """Yield `count` demo events, oldest first, over the `days` UTC days that end with `now_ms`."""
     rng = random.Random(seed)  # noqa: S311 (a world, not a secret)
     start_ms = now_ms - now_ms % DAY_MS - (days - 1) * DAY_MS
     releases, broken = _releases(rng, start_ms, now_ms)
@@ -186,7 +186,7 @@ def happen(count: int, *, days: int, now_ms: int, seed: int) -> Iterator[EventRo
         end_ms = min(hour_ms + HOUR_MS, now_ms)
         moments = sorted(hour_ms + int(rng.random() * (end_ms - hour_ms)) for _ in range(in_hour))
         for scene, moment in zip(shown, moments, strict=True):
-            # Events of one millisecond would be told apart by chance alone.
+            # Distinct milliseconds give the events a defined order.
             previous_ms = max(moment, previous_ms + 1)
             yield _event(rng, scene, tail, previous_ms)
 
@@ -221,7 +221,7 @@ def _event(rng: random.Random, scene: _Scene, tail: _Tail, received_at_ms: int) 
 
 
 def _session(rng: random.Random, at_ms: int) -> str:
-    # A UUID of version 7 begins with its time. Random ones would land all over the index, and take twice as long.
+    # A UUID of version 7 begins with its time. Random ones would spread over the whole index and take twice as long.
     digits = f"{at_ms:012x}{rng.getrandbits(72):018x}"
     return f"{digits[:8]}-{digits[8:12]}-7{digits[12:15]}-a{digits[15:18]}-{digits[18:]}"
 
@@ -232,7 +232,7 @@ def _told(at_ms: int) -> str:
 
 @lru_cache(maxsize=1_000)
 def _minute(minute: int) -> str:
-    # Most of the work of a time is its date, and a million events come from a few thousand minutes.
+    # Formatting the date takes most of the time, and a million events share a few thousand minutes.
     return clock.iso(minute * 60_000)[: len("YYYY-MM-DDTHH:MM:")]
 
 
@@ -245,7 +245,7 @@ def _by_hour(rng: random.Random, count: int, start_ms: int, now_ms: int) -> Iter
     mood = 1.0
     for number, hour_ms in enumerate(hours):
         if number % 24 == 0:
-            mood = rng.uniform(0.85, 1.15) * (1 + 0.4 * number / len(hours))  # a site that grows
+            mood = rng.uniform(0.85, 1.15) * (1 + 0.4 * number / len(hours))  # the site grows
         is_weekend = (hour_ms // DAY_MS + 3) % 7 >= 5  # 1970 began on a Thursday
         share_over = min(1, (now_ms - hour_ms) / HOUR_MS)
         weights.append(_HOURS[number % 24] * mood * (_WEEKEND if is_weekend else 1) * share_over)
@@ -256,7 +256,7 @@ def _by_hour(rng: random.Random, count: int, start_ms: int, now_ms: int) -> Iter
 
 
 def _releases(rng: random.Random, start_ms: int, now_ms: int) -> tuple[list[Release], Release]:
-    """Return every release, oldest first, and the one that broke a model until the next."""
+    """Return all releases, oldest first, and the release that breaks a model."""
     span_ms = now_ms - start_ms
     broken = Release(_version(rng), start_ms + span_ms * 6 // 10)
     mended = Release(_version(rng), broken.at_ms + min(36 * HOUR_MS, span_ms // 4))
@@ -274,7 +274,7 @@ def _version(rng: random.Random) -> str:
 
 
 def _version_shares(releases: list[Release], at_ms: int) -> dict[str, float]:
-    """Return who uses which version: a release is taken up within days, and old tabs stay open."""
+    """Return the share of users per version: they adopt a release within days, and old tabs stay open."""
     shares = {"dev": 0.02, UNKNOWN: 0.005}
     left = 1 - sum(shares.values())
     known = [release for release in releases if release.at_ms <= at_ms]
@@ -297,7 +297,7 @@ def _scenes(
     broken: Release,
     wordings: dict[str, list[Wording]],
 ) -> tuple[list[_Scene], list[float]]:
-    """Return what can happen in an hour, and the odds of each."""
+    """Return the possible scenes of an hour, and the odds of each."""
     common: dict[Fault, float] = {fault: fault.weight for fault in _FAULTS}
     common[_GROWING] = _GROWING.weight * ((hour_ms - start_ms) / (now_ms - start_ms)) ** 2
     if hour_ms >= now_ms - now_ms % DAY_MS:
@@ -308,7 +308,7 @@ def _scenes(
         for model, owners in _MODELS.items():
             is_broken = model == _BROKEN_MODEL and version == broken.version
             failing = _BROKEN_FAILURE_SHARE if is_broken else _FAILURE_SHARE
-            # Before a radio has said its name nothing can be flashed.
+            # A radio that has not reported its model is not connected.
             faults = [fault for fault in common if model != UNKNOWN or not fault.connected]
             weights = [common[fault] * (40 if is_broken and fault is _NO_ACK else 1) for fault in faults]
             for fault, weight in zip(faults, weights, strict=True):
@@ -332,7 +332,7 @@ def _scenes(
 
 
 def _wordings(rng: random.Random) -> dict[str, list[Wording]]:
-    """Return the wordings of every message, made once: an event only picks one."""
+    """Return the wordings of every message, generated once; each event picks one."""
     wordings = {
         fault.message: [_failure(rng, fault) for _ in range(_WORDINGS)] for fault in [*_FAULTS, _GROWING, _NEW_TODAY]
     }

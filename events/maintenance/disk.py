@@ -1,7 +1,7 @@
-"""How much of the disk under DATA_DIR is free, and what the site still stores when that is little.
+"""Checks the free disk space under DATA_DIR, and limits what the site stores when space is low.
 
-Below `MIN_FREE_BYTES` failures are stored without stack and log lines. Below a quarter of it nothing is stored. With
-PostgreSQL the disk of the database belongs to another machine, and its owner watches it.
+Below `MIN_FREE_BYTES`, failures are stored without stack and log lines. Below a quarter of it, nothing is stored. With
+PostgreSQL, the database is on another disk, and its administrator monitors it.
 """
 
 import logging
@@ -14,7 +14,7 @@ from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
-# One system call of a few microseconds; it needs no thread of its own.
+# The check is one system call of a few microseconds, so it needs no background thread.
 LOOK_SECONDS = 1.0
 FULL_PART = 4
 
@@ -26,9 +26,9 @@ class Room(Enum):
 
 
 _WORDS = {
-    Room.ENOUGH: "There is enough free disk again",
-    Room.LITTLE: "Little free disk: failures are stored without stack and log lines",
-    Room.NONE: "Nearly no free disk: nothing is stored",
+    Room.ENOUGH: "Enough disk space is free again",
+    Room.LITTLE: "Disk space is low: failures are stored without stack and log lines",
+    Room.NONE: "Disk is nearly full: nothing is stored",
 }
 _lock = threading.Lock()
 _looked_at = float("-inf")
@@ -36,7 +36,7 @@ _room = Room.ENOUGH
 
 
 def room() -> Room:
-    """Return how much room there is, looked at no more than once in LOOK_SECONDS; a change is logged."""
+    """Return the state of the disk, checked at most once per LOOK_SECONDS; logs a change."""
     global _looked_at, _room
     if settings.MIN_FREE_BYTES is None:
         return Room.ENOUGH
@@ -63,6 +63,6 @@ def _room_in(free: int, least: int) -> Room:
 
 
 def forget() -> None:
-    """Look again at the next request; for tests."""
+    """Check again at the next request; for tests."""
     global _looked_at, _room
     _looked_at, _room = float("-inf"), Room.ENOUGH

@@ -1,10 +1,9 @@
-"""Brings every stored failure to the group of its present fingerprint, and proves what the groups count.
+"""Moves every stored failure to the group of its current fingerprint, and verifies the counts of the groups.
 
-Needed when the rules of `fingerprints` change, and for failures from before there were groups. Each batch is a short
-transaction, so it may run beside the site, be stopped at any moment, and be run again.
+It is needed when the rules of `fingerprints` change, and for failures from before groups existed. Each batch is a short
+transaction. So it can run while the site runs, can be stopped at any time, and can be repeated.
 
-What people decided is kept: see `moves.heirs`. What was counted of events that are stored no more stays where it was
-counted.
+Decisions about groups are kept: see `moves.heirs`. Counts of events that are no longer stored stay in their old group.
 """
 
 from collections import Counter
@@ -22,13 +21,13 @@ from events.grouping.fingerprints import ALGORITHM
 from events.maintenance import retention
 from events.models import Event, FailureGroup, GroupHour, GroupShare
 
-BATCH_EVENTS = 500  # a commit beside it waits for one batch
+BATCH_EVENTS = 500  # Ingest waits while one batch runs.
 
 
 class Survey(NamedTuple):
-    """What there is to do: `moves` counts failures by the group they are in, None for none, and the one they belong to.
+    """The pending work: `moves` counts failures by their current group (None without one) and their new group.
 
-    Where a day has no room for all its new groups, some of them will stay in the overflow group, or go there.
+    If a day has no room for all its new groups, failures stay in the overflow group or move to it.
     """
 
     failures: int
@@ -37,7 +36,7 @@ class Survey(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A group of which two counts disagree; `what` says which."""
+    """A group with two different counts; `what` names the second count."""
 
     fingerprint: str
     what: str
@@ -46,13 +45,13 @@ class Difference(NamedTuple):
 
 
 def is_due() -> bool:
-    """Tell whether failures wait for a group, or groups of an older algorithm are left: two looks into an index."""
+    """Return whether failures without a group, or groups of an older algorithm, exist. Needs two index lookups."""
     ungrouped = Event.objects.failures().filter(fingerprint__isnull=True)
     return ungrouped.exists() or FailureGroup.objects.exclude(algorithm=ALGORITHM).exists()
 
 
 def survey() -> Survey:
-    """Look at every stored failure; changes nothing."""
+    """Count the pending moves of all stored failures; changes nothing."""
     failures = 0
     found: Counter[tuple[str | None, str]] = Counter()
     for batch in _batches():
@@ -60,7 +59,7 @@ def survey() -> Survey:
         found.update(
             (event.fingerprint, mark.key) for event in batch if (mark := moves.mark_of(event)).key != event.fingerprint
         )
-    # What went to the overflow group for want of room is well there, unless its own group has come to be.
+    # A failure in the overflow group of a full day stays there, unless its own group exists now.
     there = set(FailureGroup.objects.filter(pk__in={new for _, new in found}).values_list("pk", flat=True))
     due = {
         (old, new): n for (old, new), n in found.items() if new in there or old is None or not groups.is_overflow(old)
@@ -71,7 +70,7 @@ def survey() -> Survey:
 def regroup(found: Survey) -> Iterator[tuple[int, int]]:
     """Move every failure to its group, oldest first.
 
-    Yields after each batch how many it looked at and how many it moved.
+    Yields after each batch the number of failures that it checked and the number that it moved.
     """
     heirs = moves.heirs(found.moves)
     belonging = Counter[str]()
@@ -81,13 +80,13 @@ def regroup(found: Survey) -> Iterator[tuple[int, int]]:
     for batch in _batches():
         marks = {event.id: mark for event in batch if (mark := moves.mark_of(event)).key != event.fingerprint}
         yield len(batch), moves.move(marks, heirs, repeated) if marks else 0
-    # What is left of an older algorithm has only events that are stored no more, or kept its fingerprint.
+    # The remaining old groups contain only events that are no longer stored, or fingerprints that did not change.
     while groups.renew(BATCH_EVENTS):
         pass
 
 
 def _batches() -> Iterator[list[Any]]:
-    """Yield all failures that are stored now, oldest first."""
+    """Yield all stored failures in batches, oldest first."""
     after = (0, "")
     while True:
         batch = list(
@@ -103,18 +102,18 @@ def _batches() -> Iterator[list[Any]]:
         yield batch
 
 
-# --- proof -------------------------------------------------------------------------------------------------------
+# --- verification ------------------------------------------------------------------------------------------------
 
 
 def compare() -> list[Difference]:
-    """Return where a group's counts are not the sum of its parts, or not what is stored.
+    """Return the differences between the counts of groups, their parts and the stored events.
 
-    The stored ones are counted from the hour of the oldest that is there: before it they may be gone.
+    Stored events are counted from the hour of the oldest one, because earlier ones may have been pruned.
     """
     found = _compare_sums()
     oldest_ms = Event.objects.failures().order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
     if oldest_ms is not None:
-        # Imported ones may have stayed when those of their time were pruned.
+        # A prune may keep imported events and delete the others of the same time.
         start_ms = max(oldest_ms - oldest_ms % HOUR_MS, retention.whole_since_ms())
         for day_ms, _ in groupby(_hours_from(start_ms), lambda hour_ms: hour_ms - hour_ms % DAY_MS):
             found += _compare_hours(max(day_ms, start_ms), day_ms + DAY_MS)
@@ -122,7 +121,7 @@ def compare() -> list[Difference]:
 
 
 def _hours_from(start_ms: int) -> Iterable[int]:
-    """Return the hours, oldest first, in which failures were counted or are stored."""
+    """Return the hours with counted or stored failures, oldest first."""
     counted = GroupHour.objects.filter(hour_ms__gte=start_ms).values_list("hour_ms", flat=True).distinct()
     hour = F("received_at_ms") - F("received_at_ms") % HOUR_MS
     stored = Event.objects.failures().filter(received_at_ms__gte=start_ms).order_by()

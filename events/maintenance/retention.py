@@ -1,7 +1,7 @@
-"""THE deleter of events: made-up ones with their counts, old ones and those of a session without.
+"""The only module that deletes events: demo data with its counts, old events and the events of a session without.
 
-No total is ever lowered by a prune or an erasure. Another app that keeps rows about events has a say by its
-AppConfig's `retention()`, which returns an Adjunct; so one that is taken away leaves no gap.
+A prune or an erasure never lowers a total. Another app that stores rows about events takes part through `retention()`
+of its AppConfig, which returns an Adjunct. So an app can be removed without a change here.
 """
 
 import json
@@ -27,14 +27,14 @@ from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id
 
 BATCH_EVENTS = 5_000
-PRUNED_AT_ONCE = 500  # a commit beside it waits for one batch
+PRUNED_AT_ONCE = 500  # Ingest waits while one batch runs.
 _PAGES_A_STEP = 5_000
 KEYS_SHOWN = 5
 EVENTS = "events"
 
 
 class Adjunct(Protocol):
-    """What another app's `retention` module offers; counts are by what is counted, in words."""
+    """The interface of another app's `retention` module. The keys of the counters are names for people."""
 
     def count_old(self, before_ms: int, *, imported_too: bool) -> Counter[str]: ...
     def count_kept(self, before_ms: int, *, imported_too: bool) -> Counter[str]: ...
@@ -50,20 +50,20 @@ def _adjuncts() -> list[Adjunct]:
     return [offer() for offer in offered if offer]
 
 
-# --- made-up events --------------------------------------------------------------------------------------------
+# --- demo data -------------------------------------------------------------------------------------------------
 
 
 def delete_made_up() -> Iterator[int]:
-    """Delete every made-up event and what it counted for, oldest first; yields how many each batch took.
+    """Delete all demo events with their counts, oldest first; yields the size of each batch.
 
-    A batch is one transaction, so stopping between two leaves events and counts agreed.
+    Each batch is one transaction, so events and counts agree after an interruption.
     """
     after = (0, "")
     columns = ("id", "session_id", "error_name", "fingerprint", "source", "correction", *rollups.COUNTED)
     while True:
         with transaction.atomic():
-            rollups.hold(EventType.values)  # before the events, as those who regroup them do
-            # Without the place where the last batch ended, every batch would walk over all real events again.
+            rollups.hold(EventType.values)  # before the events, in the lock order of regrouping
+            # Continue after the last batch. Otherwise every batch would scan all real events again.
             batch = list(
                 Event.objects.made_up()
                 .filter(received_at_ms__gte=after[0])
@@ -92,9 +92,9 @@ def delete_made_up() -> Iterator[int]:
 
 
 def whole_since_ms() -> int:
-    """Return since when every event is stored that was counted; before that some may be pruned. 0 before any prune.
+    """Return the time from which all counted events are stored; earlier ones may be pruned. 0 before any prune.
 
-    Never later than the start of today: a mark from a clock that was ahead would hide all events until then.
+    Never later than the start of today, because a mark from a wrong clock would hide all events until then.
     """
     mark_ms = RetentionMark.objects.values_list("whole_since_ms", flat=True).first() or 0
     return min(mark_ms, _start_of_today_ms())
@@ -106,13 +106,13 @@ def _start_of_today_ms() -> int:
 
 
 def mend_mark() -> None:
-    """Set a mark that lies in the future to the start of today."""
+    """Set a mark in the future to the start of today."""
     today_ms = _start_of_today_ms()
     RetentionMark.objects.filter(whole_since_ms__gt=today_ms).update(whole_since_ms=today_ms)
 
 
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
-    """Return how much a prune would delete, by what it is."""
+    """Return the number of rows that a prune would delete, by kind."""
     found = Counter({EVENTS: _old(before_ms, imported_too=imported_too).count()})
     for adjunct in _adjuncts():
         found += adjunct.count_old(before_ms, imported_too=imported_too)
@@ -120,7 +120,7 @@ def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
 
 
 def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
-    """Return how much a prune leaves though it was received before that moment, by what it is."""
+    """Return the number of rows before that time that a prune would keep, by kind."""
     kept = Counter[str]()
     if not imported_too:
         imported = Event.objects.filter(received_at_ms__lt=before_ms, source=Source.IMPORT)
@@ -131,19 +131,19 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
 
 
 def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: str) -> Iterator[tuple[str, int]]:
-    """Delete what was received before a moment, the start of a UTC day, oldest first; every count stays.
+    """Delete events received before a time (the start of a UTC day), oldest first; every count stays.
 
-    Yields what a batch deleted, and how much of it. Each batch is a short transaction, so it may be stopped at any
-    moment and be run again for the rest. Made-up events stay: they go with their counts, and another way.
+    Yields the kind and the number of deleted rows of each batch. Each batch is a short transaction, so a prune can be
+    stopped at any time and repeated. Demo events stay, because `delete_made_up` deletes them with their counts.
     """
     mend_mark()
     found = count_old(before_ms, imported_too=imported_too)
     if not found.total():
         return
     day = f"{datetime.fromtimestamp(before_ms / 1000, UTC):%Y-%m-%d}"
-    words = f"Pruned what was received before {day}, {'imported ones too' if imported_too else 'imported ones aside'}"
+    words = f"Pruned events received before {day}, {'including' if imported_too else 'except'} imported ones"
     with transaction.atomic():
-        # First of all, so that what has counts and no events any more is known for it, wherever this ends.
+        # Set the mark before the first deletion, so that it is correct if the prune is interrupted.
         RetentionMark.objects.get_or_create(id=1, defaults={"whole_since_ms": 0})
         before_ms = min(before_ms, _start_of_today_ms())
         RetentionMark.objects.filter(whole_since_ms__lt=before_ms).update(whole_since_ms=before_ms)
@@ -152,13 +152,13 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
         yield from adjunct.prune(before_ms, imported_too=imported_too, at_once=PRUNED_AT_ONCE)
     for ids in batches(_old(before_ms, imported_too=imported_too), PRUNED_AT_ONCE):
         with transaction.atomic():
-            rollups.hold(EventType.values)  # before the events, as those who regroup them do
+            rollups.hold(EventType.values)  # before the events, in the lock order of regrouping
             deleted, _ = Event.objects.filter(id__in=ids).delete()
         yield EVENTS, deleted
 
 
 def in_words(counts: Counter[str]) -> str:
-    """Return what was counted as `events 1,200, rows of the old log 3`; "nothing" where nothing was."""
+    """Return counts as `events 1,200, rows of the old log 3`, or "nothing"."""
     return ", ".join(f"{what} {count:,}" for what, count in counts.items() if count) or "nothing"
 
 
@@ -171,17 +171,17 @@ def _old(before_ms: int, *, imported_too: bool) -> EventQuerySet[Event]:
 
 
 def trace(session_id: str) -> Counter[str]:
-    """Return what is stored of a session, by what it is; changes nothing."""
+    """Return the number of stored rows of a session, by kind; changes nothing."""
     return _found(session_id, *_ids_of(session_id))
 
 
 def was_imported(session_id: str) -> bool:
-    """Tell whether something of a session came by an import, which would bring it again."""
+    """Return whether an import stored an event of the session. Another import would store it again."""
     return Event.objects.filter(id__in=_ids_of(session_id)[0], source=Source.IMPORT).exists()
 
 
 def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
-    """Delete what is stored of a session, in one transaction, and return how much of what it was.
+    """Delete all rows of a session in one transaction, and return their numbers by kind.
 
     Every count stays, and the audit log does not name the session.
     """
@@ -198,7 +198,7 @@ def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
 
 
 class Mention(NamedTuple):
-    """A table that has words in a text: how many rows, and the first of their keys."""
+    """A table with the words in a text column: the number of rows, and the first keys."""
 
     table: str
     rows: int
@@ -206,7 +206,7 @@ class Mention(NamedTuple):
 
 
 def mentions(words: str) -> Iterator[Mention]:
-    """Yield every table that has these words in a text. It reads all rows."""
+    """Yield every table with these words in a text column. Reads all rows."""
     tables = connection.introspection.table_names()
     for model in apps.get_models(include_auto_created=True):
         fields = model._meta.concrete_fields
@@ -218,7 +218,7 @@ def mentions(words: str) -> Iterator[Mention]:
         if rows := found.count():
             keys = found.order_by("pk").values_list("pk", flat=True)[:KEYS_SHOWN]
             yield Mention(model._meta.db_table, rows, [str(key) for key in keys])
-    if connection.vendor == "sqlite":  # a session may be called like a column
+    if connection.vendor == "sqlite":  # A session id may equal the name of a column.
         with connection.cursor() as cursor:
             cursor.execute("SELECT name FROM sqlite_master WHERE instr(sql, %s) ORDER BY name", [words])
             if names := [str(name) for (name,) in cursor.fetchall()]:
@@ -233,10 +233,10 @@ def _found(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:
 
 
 def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
-    """Return the ids of a session's events, and beside them those that their contents have without a session.
+    """Return the ids of a session's events, and the same ids plus the content ids of its failures.
 
-    Under such an id stands the twin that came by an old route. An import keeps a session's second failure of one type
-    by its content, and the session in its metadata. An adjunct can know the ids of other twins.
+    A content id belongs to the copy of a failure that an old route stored. An import stores a session's second failure
+    of one type under its content id, with the session in its metadata. An adjunct can know the ids of more copies.
     """
     of_session = [EventRow(*row) for row in Event.objects.of_sessions(session_id).values_list(*EventRow._fields)]
     contents = [content_id(event) for event in of_session if event.event_type != SUCCESS]
@@ -260,7 +260,7 @@ def _session_in(metadata_json: str) -> Any:
 
 @contextmanager
 def _overwriting() -> Iterator[None]:
-    """Have SQLite overwrite with zeros what is deleted; not every build does it by itself."""
+    """Make SQLite overwrite deleted content with zeros; not every build does so by default."""
     if connection.vendor != "sqlite":
         yield
         return
@@ -273,11 +273,11 @@ def _overwriting() -> Iterator[None]:
             cursor.execute(f"PRAGMA secure_delete={usual}")
 
 
-# --- the file --------------------------------------------------------------------------------------------------
+# --- the database file -------------------------------------------------------------------------------------------
 
 
 def empty_log() -> bool:
-    """Bring SQLite's write-ahead log into the file and empty it; tells whether no reader was in the way."""
+    """Checkpoint SQLite's write-ahead log and truncate it; returns False if a reader prevented that."""
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         return True
     with connection.cursor() as cursor:
@@ -286,26 +286,26 @@ def empty_log() -> bool:
 
 
 def write_anew() -> None:
-    """Have SQLite write its file anew, so that no free place in it holds anything; nobody else writes meanwhile."""
+    """Run VACUUM on SQLite, so that free pages contain no old data. It blocks all other writers."""
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("VACUUM")
 
 
 def free_pages() -> Iterator[int]:
-    """Give the pages that deleted events left back to the file system, a few at a time; yields how many are left.
+    """Return the free pages of SQLite's file to the file system in steps; yields the number of remaining pages.
 
-    SQLite alone needs it, and only a file that began with `auto_vacuum=INCREMENTAL` can do it. PostgreSQL's
-    autovacuum does the like by itself. Inside a caller's transaction nothing happens: it would be committed.
+    This needs a file created with `auto_vacuum=INCREMENTAL`. PostgreSQL's autovacuum does the same on its own. Does
+    nothing inside a transaction, because the pragma would commit it.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         return
     left = _free_page_count()
     while left:
-        # `execute` would step once, and so free one page; `executescript` runs the statement to its end.
+        # `execute` would run one step and free one page; `executescript` runs the statement to its end.
         connection.connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_STEP})")
         before, left = left, _free_page_count()
-        if left >= before:  # another connection makes them as fast, or the file cannot
+        if left >= before:  # Another connection frees pages as fast, or the file does not support it.
             return
         yield left
 

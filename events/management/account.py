@@ -1,4 +1,4 @@
-"""Whose account runs a command."""
+"""The account that runs a command."""
 
 import getpass
 
@@ -6,5 +6,5 @@ import getpass
 def login() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
+    except (KeyError, OSError):  # A container may run as a user without a name.
         return "command"

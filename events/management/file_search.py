@@ -1,7 +1,7 @@
-"""Looks for words in files, in a process of its own.
+"""Searches files for words in a separate process.
 
-Whoever closes a file loses every POSIX lock that its process has on it. A process that had SQLite's database open and
-read the file beside it would leave the database unlocked: the next to close it would take the log away under it.
+Closing a file releases every POSIX lock that the process has on it. If this process opened and closed the database
+file, SQLite would lose its locks. The next connection to close would then delete the write-ahead log.
 """
 
 import json
@@ -14,9 +14,9 @@ _CHUNK_BYTES = 1 << 20
 
 
 def holding(files: Iterable[Path], words: bytes) -> list[Path]:
-    """Return the files that hold the words; one that is gone, or may not be read, holds nothing."""
+    """Return the files that contain the words. Missing or unreadable files contain nothing."""
     asked = json.dumps({"words": words.hex(), "files": [str(file) for file in files]})
-    # By standard input, since anyone may see the arguments of a process.
+    # The words go to standard input, because every user can see the arguments of a process.
     command = [sys.executable, __file__]
     told = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 (our own)
     return [Path(name) for name in json.loads(told.stdout)]

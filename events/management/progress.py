@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line every tenth elsewhere."""
+"""Shows the progress of a long command: a bar on a terminal, otherwise a line for every tenth."""
 
 from django.core.management.base import OutputWrapper
 
@@ -32,5 +32,5 @@ class Progress:
             self._write(f"{percent} %: {self._done:,} of {self._whole:,}\n")
 
     def _write(self, text: str) -> None:
-        self._out.write(text, style_func=str, ending="")  # stderr is red by default; progress is no fault
+        self._out.write(text, style_func=str, ending="")  # Django colours stderr red by default
         self._out.flush()

@@ -1,11 +1,11 @@
-"""The append-only log of what maintainers did."""
+"""The append-only log of maintainers' actions."""
 
 from django.db import models
 from django.db.models import F, Q
 
 
 class AuditKind(models.TextChoices):
-    """Of what an entry of the audit log tells."""
+    """The kind of action that an entry of the audit log records."""
 
     EXPORT = "export"
     TRIAGE = "triage"
@@ -18,9 +18,9 @@ class AuditKind(models.TextChoices):
 
 
 class AuditEntry(models.Model):
-    """One thing that somebody did: who, when, what, why. Rows are only ever added; triggers refuse the rest.
+    """One action: who, when, what, why. Rows are only added; triggers refuse updates and deletes.
 
-    `who` is a name and no foreign key: it outlives the person's account.
+    `who` is a name and no foreign key, so that it survives the deletion of the account.
     """
 
     at_ms = models.BigIntegerField("when")
@@ -29,21 +29,21 @@ class AuditEntry(models.Model):
     what = models.TextField()
     why = models.TextField()
     about = models.TextField()
-    # The fingerprint of a failure group, or nothing.
+    # The fingerprint of a failure group, or "".
     subject = models.TextField()
 
     class Meta:
         default_permissions = ("view",)
         verbose_name = "audit entry"
         verbose_name_plural = "audit log"
-        # No constraint on `kind`: a new one would have SQLite make the table anew, without its triggers.
-        # Each ends with the order of the page, newest first.
+        # No constraint on `kind`: adding one would make SQLite recreate the table without its triggers.
+        # Each index ends with the order of the page, newest first.
         indexes = [
-            # Everything.
+            # All entries.
             models.Index(F("at_ms").desc(), F("id").desc(), name="events_audit_at"),
-            # Of one kind.
+            # Filter by kind.
             models.Index(F("kind"), F("at_ms").desc(), F("id").desc(), name="events_audit_kind"),
-            # By one person.
+            # Filter by person.
             models.Index(F("who"), F("at_ms").desc(), F("id").desc(), name="events_audit_who"),
             # The history of a failure group.
             models.Index(

@@ -1,14 +1,14 @@
-"""Corrections of the public count, and the shares that an undo gives back."""
+"""Corrections of the public count, and the shares that an undo restores."""
 
 from django.db import models
 from django.db.models import F, Q
 
 
 class Correction(models.Model):
-    """One operation that made successes void: which, why, by whom, when; and its undo.
+    """One operation that made successes void: the selection, the reason, the author, the times; and its undo.
 
-    The selection is half-open by our clock; NULL in `model`, `app_version` or `source` selects any.
-    `voided` and `restored` grow batch by batch, in the transaction of each batch.
+    The selection is half-open by our clock; NULL in `model`, `app_version` or `source` matches any value.
+    `voided` and `restored` increase in the transaction of each batch.
     """
 
     since_ms = models.BigIntegerField()
@@ -19,7 +19,7 @@ class Correction(models.Model):
     reason = models.TextField()
     made_by_name = models.TextField("made by")
     made_at = models.DateTimeField("made")
-    # How many successes matched when the operation began.
+    # The number of matching successes when the operation began.
     matched = models.BigIntegerField()
     voided = models.BigIntegerField(default=0)
     # NULL: the operation still runs, or was stopped before its last batch.
@@ -27,7 +27,7 @@ class Correction(models.Model):
     restored = models.BigIntegerField(default=0)
     undo_reason = models.TextField(default="")
     undone_by_name = models.TextField(default="")
-    # When the undo began; it is complete when `restored` is `voided`.
+    # The time at which the undo began. The undo is complete when `restored` equals `voided`.
     undone_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -44,15 +44,15 @@ class Correction(models.Model):
 
     @property
     def in_force(self) -> int:
-        """Return how many successes are void by this correction now."""
+        """Return the number of successes that this correction keeps void now."""
         return self.voided - self.restored
 
 
 class CorrectionShare(models.Model):
-    """How many successes of one hour, model, version, mode, connection and source a correction made void.
+    """The number of successes of one hour, model, version, mode, connection and source that a correction made void.
 
-    An undo restores every count from these rows, also for events that were pruned or erased meanwhile.
-    `first_ms` is when the first of them was received.
+    An undo restores every count from these rows, also for events that were pruned or erased since. `first_ms` is the
+    time at which the first of them was received.
     """
 
     correction = models.ForeignKey(Correction, on_delete=models.CASCADE, db_index=False, related_name="shares")
@@ -69,7 +69,7 @@ class CorrectionShare(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            # Also the index of every read: one correction.
+            # Every read uses this index: one correction.
             models.UniqueConstraint(
                 fields=["correction", "hour_ms", "model", "app_version", "write_mode", "connected", "source"],
                 name="events_correctionshare_key",

@@ -1,4 +1,4 @@
-"""The stored stream: one row for each event, in the columns of the plan."""
+"""The events: one row for each event, in the columns of the specification."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -18,7 +18,7 @@ class EventType(models.TextChoices):
 
 
 class Source(models.TextChoices):
-    """By which door an event came in. `increment` marks a placeholder that waits for its `/event`."""
+    """The route that an event came from. `increment` marks a placeholder that waits for its `/event`."""
 
     EVENT = "event"
     CLIENT_LOG = "client_log"
@@ -32,10 +32,10 @@ def zero_or_one(column: str, *, name: str) -> models.CheckConstraint:
 
 
 class Event(models.Model):
-    """One thing that happened in a browser: the plan's `telemetry_events`, and where it came from.
+    """One event in a browser: the specified table `telemetry_events`, plus the source and two references.
 
     `received_at_ms` is our clock (epoch milliseconds, UTC), `occurred_at` the client's
-    (`YYYY-MM-DDTHH:MM:SS.mmmZ`). The JSON columns hold compact JSON text.
+    (`YYYY-MM-DDTHH:MM:SS.mmmZ`). The JSON columns contain compact JSON text.
     """
 
     id = models.TextField(primary_key=True)
@@ -53,9 +53,9 @@ class Event(models.Model):
     log_lines_json = models.TextField("log lines")
     metadata_json = models.TextField("metadata")
     source = models.TextField(choices=Source.choices)
-    # Which FailureGroup a failure is in; no foreign key, or each insert would look the group up once more.
+    # The FailureGroup of a failure. Not a foreign key, because each insert would then check the group again.
     fingerprint = models.TextField(null=True)
-    # The Correction that made this success void; no foreign key, as above. NULL: the event counts.
+    # The Correction that made this success void, or NULL if the event counts. Not a foreign key, as above.
     correction = models.BigIntegerField(null=True)
 
     objects = EventQuerySet.as_manager()
@@ -89,7 +89,7 @@ class Event(models.Model):
                 condition=~Q(event_type=SUCCESS) | Q(fingerprint__isnull=True),
                 name="telemetry_events_success_has_no_fingerprint",
             ),
-            # The plan's idempotency key; what finds a pasted session too.
+            # The specified idempotency key. The admin also uses it to find a session.
             models.UniqueConstraint(
                 fields=["event_type", "session_id"],
                 condition=Q(session_id__isnull=False),
@@ -97,11 +97,11 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            # Lists of one type, newest first; the plan's.
+            # Lists of one type, newest first; specified.
             models.Index(F("event_type"), F("received_at_ms").desc(), name="telemetry_events_type_received"),
-            # Lists of everything, newest first, and retention; the plan's.
+            # Lists of all events, newest first, and retention; specified.
             models.Index(F("received_at_ms").desc(), name="telemetry_events_received"),
-            # Recent failures, newest first, on a site whose events are mostly successes.
+            # Recent failures, newest first, on a site where most events are successes.
             models.Index(
                 F("received_at_ms").desc(),
                 F("id").desc(),
@@ -116,13 +116,13 @@ class Event(models.Model):
                 condition=Q(fingerprint__isnull=False),
                 name="telemetry_events_group",
             ),
-            # Is there a failure from before there were groups? Nearly always empty.
+            # Failures without a group, from before groups existed. Nearly always empty.
             models.Index(
                 fields=["received_at_ms"],
                 condition=Q(fingerprint__isnull=True) & ~Q(event_type=SUCCESS),
                 name="telemetry_events_ungrouped",
             ),
-            # The successes that a correction made void. An event that counts costs this index nothing.
+            # The successes that a correction made void. Counted events are not in this index.
             models.Index(
                 fields=["correction", "received_at_ms", "id"],
                 condition=Q(correction__isnull=False),
@@ -135,7 +135,7 @@ class Event(models.Model):
 
 
 class RecentFailure(Event):
-    """Failures alone, so that they have an entry of their own in the admin; whoever views events views them."""
+    """Failures only, with a separate entry in the admin. The permission to view events includes it."""
 
     class Meta:
         proxy = True

@@ -1,4 +1,4 @@
-"""Failure groups, their counts by hour, and for whom they fail."""
+"""Failure groups, their counts by hour, and their shares."""
 
 from django.db import models
 from django.db.models import Q
@@ -14,10 +14,10 @@ class GroupStatus(models.TextChoices):
 
 
 class FailureGroup(models.Model):
-    """Failures that are the same failure, what is known of them all, and what was decided about it.
+    """A group of failures with the same fingerprint, their common data, and the decision about the group.
 
-    `accepted` counts every event that ever joined; no retention lowers it. Times are epoch
-    milliseconds by our clock, UTC. Those of an event can lie in the future: to show them, take `ranking.seen_until`.
+    `accepted` counts every event that ever joined; no retention lowers it. Times are epoch milliseconds by our clock,
+    UTC. Event times can be in the future after a wrong clock, so pages use `ranking.seen_until`.
     """
 
     # Added by `ranking.seen_until`.
@@ -37,14 +37,14 @@ class FailureGroup(models.Model):
     first_seen_ms = models.BigIntegerField("first seen")
     last_seen_ms = models.BigIntegerField("last seen")
     status = models.TextField(choices=GroupStatus.choices)
-    # Resolved: in this version, or, where it is NULL, in the first one that is new after `decided_at_ms`.
+    # Resolved: fixed in this version, or, if NULL, in the first release after `decided_at_ms`.
     fixed_in = models.TextField("fixed in", null=True)
-    # Muted: until then, or for good where it is NULL.
+    # Muted: until this time, or for ever if NULL.
     muted_until_ms = models.BigIntegerField("muted until", null=True)
     decided_at_ms = models.BigIntegerField(null=True)
     decided_by_name = models.TextField(null=True)
     note = models.TextField()
-    # Set while the group is open again after it was resolved: since when, and the event that did it.
+    # Set while a resolved group is open again: the time and the event of the regression.
     regressed_at_ms = models.BigIntegerField(null=True)
     regressed_by = models.TextField(null=True)
 
@@ -57,18 +57,18 @@ class FailureGroup(models.Model):
             models.CheckConstraint(condition=Q(status__in=GroupStatus.values), name="events_failuregroup_status"),
             models.CheckConstraint(condition=Q(accepted__gte=0), name="events_failuregroup_accepted"),
         ]
-        # One for each column that the list can be sorted by, and the fingerprint, which ends every order.
+        # One index for each column that sorts the list. The fingerprint breaks ties.
         indexes = [
             models.Index(fields=["title", "fingerprint"], name="events_group_title"),
             models.Index(fields=["event_type", "fingerprint"], name="events_group_type"),
             models.Index(fields=["accepted", "fingerprint"], name="events_group_accepted"),
             models.Index(fields=["model_count", "fingerprint"], name="events_group_models"),
             models.Index(fields=["version_count", "fingerprint"], name="events_group_versions"),
-            # Also how many groups of a type are new on a day, and which.
+            # Also counts and lists the new groups of a day.
             models.Index(fields=["first_seen_ms", "fingerprint"], name="events_group_first_seen"),
             models.Index(fields=["last_seen_ms", "fingerprint"], name="events_group_last_seen"),
             models.Index(fields=["status", "fingerprint"], name="events_group_status"),
-            # Is there a group of an older algorithm?
+            # Finds groups of an older algorithm.
             models.Index(fields=["algorithm"], name="events_group_algorithm"),
         ]
 
@@ -77,7 +77,7 @@ class FailureGroup(models.Model):
 
 
 class GroupHour(models.Model):
-    """How many failures of one group came in one hour, UTC."""
+    """The number of failures of one group in one hour, UTC."""
 
     fingerprint = models.TextField()
     hour_ms = models.BigIntegerField()
@@ -86,7 +86,7 @@ class GroupHour(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            # Also the index of every read: one group, a range of hours.
+            # Every read uses this index: one group, a range of hours.
             models.UniqueConstraint(fields=["fingerprint", "hour_ms"], name="events_grouphour_bucket"),
             models.CheckConstraint(condition=Q(accepted__gte=0), name="events_grouphour_accepted"),
         ]
@@ -96,7 +96,7 @@ class GroupHour(models.Model):
 
 
 class Facet(models.TextChoices):
-    """By what the failures of a group are broken down."""
+    """A property by which the failures of a group are counted."""
 
     MODEL = "model"
     VERSION = "version"
@@ -105,7 +105,7 @@ class Facet(models.TextChoices):
 
 
 class GroupShare(models.Model):
-    """How many failures of one group have one model, version, mode or connection, over all time."""
+    """The number of failures of one group with one model, version, mode or connection, over all time."""
 
     fingerprint = models.TextField()
     facet = models.TextField(choices=Facet.choices)
@@ -115,7 +115,7 @@ class GroupShare(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            # Also the index of every read: one group, one facet.
+            # Every read uses this index: one group, one facet.
             models.UniqueConstraint(fields=["fingerprint", "facet", "name"], name="events_groupshare_bucket"),
             models.CheckConstraint(condition=Q(accepted__gte=0), name="events_groupshare_accepted"),
         ]

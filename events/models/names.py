@@ -1,10 +1,10 @@
-"""Names that keep a place of their own in the counts, the sketch of repeated names, and the releases."""
+"""Known names of models and versions, the sketch of repeated names, and the releases."""
 
 from django.db import models
 
 
 class KnownName(models.Model):
-    """A model or version that was counted under its own name, and the first and last UTC day of that."""
+    """A model or version that was counted under its own name, with the first and last UTC day of that."""
 
     facet = models.TextField()
     name = models.TextField()
@@ -14,7 +14,7 @@ class KnownName(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            # Also the index that finds one name.
+            # This index also finds one name.
             models.UniqueConstraint(fields=["facet", "name"], name="events_knownname_name"),
         ]
 
@@ -23,9 +23,9 @@ class KnownName(models.Model):
 
 
 class Arrival(models.Model):
-    """One slot of the sketch that counts arrivals of messages and versions for which a day had no room.
+    """One slot of the sketch that counts arrivals of messages and versions beyond the capacity of a day.
 
-    The number of slots is fixed. `key` is the key that holds the slot now.
+    The number of slots is fixed. `key` is the key that occupies the slot now.
     """
 
     slot = models.IntegerField(primary_key=True)
@@ -56,7 +56,7 @@ class Release(models.Model):
     class Meta:
         default_permissions = ()
         indexes = [
-            # The releases of a span of days, as ticks under its chart; how many versions are new on a day.
+            # Lists the releases of a span of days for charts, and counts the new versions of a day.
             models.Index(fields=["first_seen_ms"], name="events_release_first_seen"),
         ]
 

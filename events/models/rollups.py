@@ -1,4 +1,4 @@
-"""Counts by hour and for ever, the tallies of ingest, and the public count's baseline."""
+"""Counts by hour and over all time, the tallies of ingest, and the baseline of the public count."""
 
 from django.conf import settings
 from django.db import models
@@ -8,9 +8,9 @@ from events.models.event import EventType
 
 
 class LifetimeTotal(models.Model):
-    """Every event of one type that was ever accepted, except void successes; no deletion lowers it.
+    """The number of accepted events of one type, without void successes; no deletion lowers it.
 
-    The row of `flash_success` also carries the baseline in force, so that the public count is one row.
+    The row of `flash_success` also contains the current baseline, so that the public count reads one row.
     """
 
     event_type = models.TextField(primary_key=True, choices=EventType.choices)
@@ -30,7 +30,7 @@ class LifetimeTotal(models.Model):
 
 
 class HourlyRollup(models.Model):
-    """How many events of one type, model and version came in one hour, UTC, by our clock."""
+    """The number of events of one type, model and version in one hour, UTC, by our clock."""
 
     hour_ms = models.BigIntegerField()
     event_type = models.TextField(choices=EventType.choices)
@@ -41,7 +41,7 @@ class HourlyRollup(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            # Also the index of every read: a range of hours.
+            # Every read uses this index: a range of hours.
             models.UniqueConstraint(
                 fields=["hour_ms", "event_type", "model", "app_version"], name="events_hourlyrollup_bucket"
             ),
@@ -53,7 +53,7 @@ class HourlyRollup(models.Model):
 
 
 class ModeRollup(models.Model):
-    """How many events of one type came in one day, UTC, by whether a radio was written to and was connected."""
+    """The number of events of one type on one UTC day, by write mode and by whether a radio was connected."""
 
     day_ms = models.BigIntegerField()
     event_type = models.TextField(choices=EventType.choices)
@@ -64,7 +64,7 @@ class ModeRollup(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            # Also the index of every read: a range of days.
+            # Every read uses this index: a range of days.
             models.UniqueConstraint(
                 fields=["day_ms", "event_type", "write_mode", "connected"], name="events_moderollup_bucket"
             ),
@@ -76,9 +76,9 @@ class ModeRollup(models.Model):
 
 
 class IngestTally(models.Model):
-    """How many requests or batch items ended without a stored event, by UTC day and outcome.
+    """The number of requests or batch items that stored no event, by UTC day and outcome.
 
-    Outcomes: those of `refusals.Outcome`, and those that other apps name.
+    The outcomes are those of `refusals.Outcome`, and those that other apps define.
     """
 
     seen_on = models.DateField()
@@ -96,9 +96,9 @@ class IngestTally(models.Model):
 
 
 class CounterBaseline(models.Model):
-    """What the public count begins with: successes from before this site. The newest row is in force.
+    """The start of the public count: successes from before this site. The newest row is the current one.
 
-    Rows are only ever added, so the table is the history of every change: what, why, who, when.
+    Rows are only added, so the table is the history of all changes: value, reason, author, time.
     """
 
     value = models.BigIntegerField()

@@ -1,11 +1,11 @@
-"""What the site keeps about itself: tokens, refused hosts, retention, its days, and the probe of readiness."""
+"""Data about the site itself: tokens, refused hosts, retention, its days, and the readiness probe."""
 
 from django.db import models
 from django.db.models import Q
 
 
 class IngestToken(models.Model):
-    """A signed token that a front end sends when INGEST_TOKEN_REQUIRED is on; only its name is kept here."""
+    """A signed token that a front end sends when INGEST_TOKEN_REQUIRED is on. Only its name is stored."""
 
     name = models.TextField(unique=True)
     created_at = models.DateTimeField()
@@ -22,7 +22,7 @@ class IngestToken(models.Model):
 
 
 class RefusedHost(models.Model):
-    """How many requests were refused because of one `Host` header, by UTC day: at most 20 hosts, and `(other)`."""
+    """The number of requests refused because of one `Host` header, by UTC day: at most 20 hosts, and `(other)`."""
 
     seen_on = models.DateField()
     host = models.TextField()
@@ -39,7 +39,7 @@ class RefusedHost(models.Model):
 
 
 class RetentionMark(models.Model):
-    """The one row that says since when events are whole: what was received before that may have been pruned."""
+    """The only row contains the start of complete data: events received before it may have been pruned."""
 
     id = models.SmallIntegerField(primary_key=True)
     whole_since_ms = models.BigIntegerField()
@@ -53,7 +53,7 @@ class RetentionMark(models.Model):
 
 
 class SiteDay(models.Model):
-    """What was noted on one UTC day, by our clock: when the server last started, and the size of the database."""
+    """The record of one UTC day, by our clock: the last start of the server, and the size of the database."""
 
     seen_on = models.DateField(primary_key=True)
     started_at_ms = models.BigIntegerField(null=True)
@@ -67,7 +67,7 @@ class SiteDay(models.Model):
 
 
 class ReadinessProbe(models.Model):
-    """The one row that `/health/ready` writes, to know that the database takes writes."""
+    """The only row, which `/health/ready` writes to check that the database accepts writes."""
 
     id = models.SmallIntegerField(primary_key=True)
     written_at_ms = models.BigIntegerField()

@@ -1,4 +1,4 @@
-"""A switch of the mode, as a form."""
+"""The form that switches the mode."""
 
 from datetime import date
 from typing import Any
@@ -12,18 +12,18 @@ from legacy.models import Mode
 
 class SwitchForm(forms.Form):
     mode = forms.ChoiceField(widget=forms.RadioSelect, label="Switch to")
-    reason = forms.CharField(max_length=500, label="Why", help_text="Kept with your name and the time.")
+    reason = forms.CharField(max_length=500, label="Why", help_text="Stored with your name and the time.")
 
     def __init__(self, *args: Any, in_force: Mode, today: date, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.today = today
-        self.cut_off: CutOff | None = None  # known once somebody chose `gone`
+        self.cut_off: CutOff | None = None  # Set when `gone` was chosen.
         self.fields["mode"].choices = [  # type: ignore[attr-defined]
             (mode.value, mode.value) for mode in Mode if mode != in_force
         ]
 
     def clean_mode(self) -> Mode:
-        """Refuse the end of the old routes while parity, compared anew, is proven on too few days in a row."""
+        """Refuse `gone` while a new comparison proves parity on too few consecutive days."""
         mode = Mode(self.cleaned_data["mode"])
         if mode == Mode.GONE:
             finding = parity.check_window(self.today)

@@ -1,4 +1,4 @@
-"""The old system as maintainers see it: the mode of its routes, parity, what the count is made of, its log."""
+"""The admin pages of the old system: mode, parity, the count's history, the old log."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ OLD_LOG_FORMAT = export.Format(
 
 
 class OldSystemAdmin(PagesAdmin):
-    """A page to look at, with the right to view its model."""
+    """A read-only page with the view permission of its model."""
 
     title: str
 
@@ -47,7 +47,7 @@ class OldSystemAdmin(PagesAdmin):
 
 @admin.register(Cutover)
 class ModeAdmin(OldSystemAdmin):
-    """The mode of the old routes, its history, and a switch that asks before it acts."""
+    """The mode of the old routes, its history, and a switch with a confirmation page."""
 
     title = "Mode of the old routes"
 
@@ -73,7 +73,7 @@ class ModeAdmin(OldSystemAdmin):
         except modes.CannotSwitch as refused:
             problem, status = str(refused), 409
         except (StorageUnavailable, DatabaseError):
-            problem, status = "The database is busy or takes no writes, so the mode is as it was.", 503
+            problem, status = "The database is busy or refuses writes, so the mode did not change.", 503
         context = {
             "title": self.title,
             "now": now,
@@ -115,7 +115,7 @@ class ModeAdmin(OldSystemAdmin):
 
 @admin.register(ParityRun)
 class ParityAdmin(OldSystemAdmin):
-    """The newest comparison by entry route, the ones before it, and a button for another."""
+    """The newest comparison by entry route, earlier comparisons, and a button for a new one."""
 
     title = "Parity"
 
@@ -136,7 +136,7 @@ class ParityAdmin(OldSystemAdmin):
         return self._show(request, get_object_or_404(ParityRun, pk=key))
 
     def check_now(self, request: HttpRequest) -> HttpResponse:
-        """Compare and keep what was found (POST)."""
+        """Compare and store the finding (POST)."""
         self.demand_view(request)
         if request.method == "POST":
             self._compare(request)
@@ -144,14 +144,14 @@ class ParityAdmin(OldSystemAdmin):
 
     def _compare(self, request: HttpRequest) -> None:
         if modes.in_force().tables_dropped:
-            messages.error(request, "The old tables are dropped; there is nothing to compare with.")
+            messages.error(request, "The old tables were dropped, so nothing can be compared.")
             return
         now = clock.now()
         days = parity.days_to_compare()
         try:
             parity.keep(parity.check(days, now.date()), at=now)
         except DatabaseError:
-            messages.error(request, "The database is busy or takes no writes, so nothing was kept. Try again.")
+            messages.error(request, "The database is busy or refuses writes, so nothing was stored. Try again.")
 
     def _show(self, request: HttpRequest, run: ParityRun | None) -> HttpResponse:
         context: dict[str, Any] = {
@@ -181,7 +181,7 @@ class ParityAdmin(OldSystemAdmin):
 
 @admin.register(ImportRun)
 class CountHistoryAdmin(OldSystemAdmin):
-    """What the public count is made of, and everything that ever changed it at once."""
+    """The parts of the public count, and every change that affected many events at once."""
 
     title = "The count's history"
 
@@ -201,7 +201,7 @@ class CountHistoryAdmin(OldSystemAdmin):
 
 @admin.register(ClientLog)
 class OldLogAdmin(OldSystemAdmin):
-    """The newest rows of the old log, to look at."""
+    """The newest rows of the old log, read-only."""
 
     title = "Old log"
 
@@ -227,7 +227,7 @@ class OldLogAdmin(OldSystemAdmin):
         return self.render(request, "legacy/old_log.html", context)
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
-        """Answer the whole old log as a file, newest first."""
+        """Export the whole old log as a file, newest first."""
         self.demand_view(request)
         self.demand("export_event", request)
         if modes.in_force().tables_dropped or self.is_cross_site_request(request):

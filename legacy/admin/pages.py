@@ -1,4 +1,4 @@
-"""What the pages about the old system show: the modes in words, parity, what the count is made of, the old log."""
+"""The data for the pages about the old system: the modes, parity, the parts of the public count, the old log."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -22,7 +22,7 @@ HISTORY = 50
 EXAMPLES = 2
 TIMELINE = 200
 OLD_LOG_ROWS = 200
-# What the old log's list shows; a row's log lines may be 64 kB.
+# The columns of the old log's list, without log lines, because a row's log lines may be 64 kB.
 OLD_LOG_COLUMNS = (
     "id", "received_at_ms", "occurred_at", "event_type", "message", "error_name", "stack", "model", "app_version",
     "write_mode", "connected", "log_lines_json", "event_id", "in_stream",
@@ -31,7 +31,7 @@ _LISTED = ("received_at_ms", "event_type", "message", "error_name", "model", "ap
 
 
 class InWords(NamedTuple):
-    """A mode: what the old routes write and read in it, and what a switch to it means."""
+    """A mode: what the old routes write and read in it, and the effect of a switch to it."""
 
     mode: str
     writes: str
@@ -42,10 +42,10 @@ class InWords(NamedTuple):
 MODES = [
     InWords(
         Mode.SEPARATE.value,
-        "the old tables alone",
+        "the old tables only",
         "the old tables",
-        "the old routes write to the old tables alone, and read from them. What clients send to /event goes to the"
-        " unified stream alone.",
+        "the old routes write only to the old tables, and read from them. Events that clients send to /event go only"
+        " to the unified stream.",
     ),
     InWords(
         Mode.ALIAS.value,
@@ -57,14 +57,14 @@ MODES = [
         Mode.GONE.value,
         "nothing",
         "nothing: each answers 410",
-        "every old route answers 410 and stores nothing: what clients of the old revisions still send is lost."
-        " There is a way back until the old tables are dropped.",
+        "every old route answers 410 and stores nothing: events that old clients still send are lost."
+        " You can switch back until the old tables are dropped.",
     ),
 ]
 
 
 class Window(NamedTuple):
-    """How far the parity window is, by the newest comparison; `proven` and `asked` are days in a row."""
+    """The progress of the parity window at the newest comparison; `proven` and `asked` are consecutive days."""
 
     proven: int
     asked: int
@@ -78,7 +78,7 @@ class Window(NamedTuple):
 
 
 def window() -> Window | None:
-    """Return the parity window, None before the first comparison by today's rule. Compares nothing."""
+    """Return the parity window, or None before the first comparison by the current rule. Compares nothing."""
     run = ParityRun.objects.exclude(verdict="").defer("finding").first()
     if run is None:
         return None
@@ -86,7 +86,7 @@ def window() -> Window | None:
 
 
 def overview_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
-    """Return what the admin's index shows of the old system, to those who may look at its pages."""
+    """Return the panel of the admin's index about the old system, or None without the permission."""
     sees_mode, sees_parity = (request.user.has_perm(f"legacy.view_{page}") for page in ("cutover", "parityrun"))
     if not (sees_mode or sees_parity):
         return None
@@ -123,7 +123,7 @@ class DaySide(NamedTuple):
 
 
 class ComparedDay(NamedTuple):
-    """One day of a comparison with its state in words; `counts` where it is one of the days in a row."""
+    """One day of a comparison with its state; `counts` if it is one of the consecutive proven days."""
 
     day: date
     sides: list[DaySide]
@@ -132,7 +132,7 @@ class ComparedDay(NamedTuple):
     counts: bool
 
 
-# The figures of a side, and what the page calls them.
+# The figures of a side, and their labels on the page.
 FIGURES = {
     "arrived": "arrived",
     "expected": "expected",
@@ -142,12 +142,12 @@ FIGURES = {
 }
 OLDER_FIGURES = {"old": "old", "new": "new", "only_old": "only old", "only_new": "only new"}
 LOSSES = ("missing", "only_old")
-HELD, QUIET = "held", "no traffic"  # the states by the rule of earlier releases, besides drift
+HELD, QUIET = "held", "no traffic"  # the states of the rule of earlier releases, besides drift
 MARKS = {Verdict.PROVEN: "✓", HELD: "✓", Verdict.DRIFT: "✕", Verdict.NO_EVIDENCE: "–", QUIET: "–"}
 
 
 def compared_days(run: ParityRun) -> list[ComparedDay]:
-    """Return the days of a kept comparison, oldest first."""
+    """Return the days of a stored comparison, oldest first."""
     compared = []
     in_a_row = run.days_held
     for day in reversed(run.finding["days"]):
@@ -185,7 +185,7 @@ def _older_state(day: dict[str, Any], tolerance: float) -> str:
 
 
 class Told(NamedTuple):
-    """What a kept comparison says as a whole."""
+    """The summary of a stored comparison."""
 
     words: str
     mark: str
@@ -215,7 +215,7 @@ def told(run: ParityRun) -> Told:
 
 
 class Example(NamedTuple):
-    """Something that one side alone has; `name` is what that side calls it."""
+    """An event or row that only one side has; `name` is its id on that side."""
 
     received: str
     event_type: str
@@ -225,13 +225,13 @@ class Example(NamedTuple):
 
 
 def examples_missing(run: ParityRun) -> list[Example]:
-    """Return what the old routes alone had; by the rule of earlier releases, what the old tables alone held."""
+    """Return examples that only the old routes received; for older comparisons, that only the old tables contained."""
     found = run.finding["examples_missing" if run.verdict else "examples_only_old"]
     return _newest_first(_example(kept, None) for kept in found)
 
 
 def examples_event_only(run: ParityRun) -> list[Example]:
-    """Return what `/event` alone had; by the rule of earlier releases, what the stream alone held."""
+    """Return examples that only `/event` received; for older comparisons, that only the stream contained."""
     found = run.finding["examples_event_only" if run.verdict else "examples_only_new"]
     there = set(Event.objects.filter(pk__in=[kept["id"] for kept in found]).values_list("pk", flat=True))
     return _newest_first(_example(kept, event_url(kept["id"]) if kept["id"] in there else None) for kept in found)
@@ -250,7 +250,7 @@ def _example(kept: dict[str, str], url: str | None) -> Example:
 
 
 class Made(NamedTuple):
-    """What the count of the unified stream is made of; `void` is what a correction takes off the sum of the others."""
+    """The parts of the unified stream's count. Void successes are subtracted from the sum of the others."""
 
     baseline: int
     imported: int
@@ -263,7 +263,7 @@ class Made(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One line of the count's history; `before` and `after` are baselines or counts, None where none was told."""
+    """One line of the count's history; `before` and `after` are baselines or counts, None if unknown."""
 
     at: datetime
     what: str
@@ -275,7 +275,7 @@ class Change(NamedTuple):
 
 
 def made_of() -> Made:
-    """Return the parts of the count as it is now. Source: LifetimeTotal, Correction and the imports' reports."""
+    """Return the current parts of the count. Source: LifetimeTotal, Correction and the imports' reports."""
     count = metrics.flash_count()
     imported = ImportRun.objects.aggregate(sum=Sum("successes_added"))["sum"] or 0
     void = corrections.void_now()
@@ -283,7 +283,7 @@ def made_of() -> Made:
 
 
 def old_count(mode: Mode) -> int | None:
-    """Return what `/count` says where it isn't the unified stream's count."""
+    """Return the count of `/count` if it differs from the unified stream's count."""
     return old_tables.count() if mode == Mode.SEPARATE else None
 
 
@@ -291,7 +291,7 @@ def count_changes() -> list[Change]:
     """Return every switch, baseline, import, correction and undo, newest first, at most TIMELINE."""
     baselines = metrics.baseline_history(limit=TIMELINE + 1)
     earlier: list[CounterBaseline | None] = [*baselines, None][1:]
-    # What one import did, it did at one moment, and ended after that.
+    # An import sets its baseline and mode first and ends later, so at equal times it is listed first.
     changes = [
         *(_import(run) for run in ImportRun.objects.all()[:TIMELINE]),
         *(_baseline(row, before) for row, before in zip(baselines, earlier, strict=True)),
@@ -322,12 +322,12 @@ def _switch(cutover: Cutover) -> Change:
 
 
 def most_first(counts: dict[str, int]) -> list[tuple[str, int]]:
-    """Return the counts in an order of our own: PostgreSQL keeps none of a kept report's."""
+    """Return the counts, most first, because PostgreSQL does not keep the order of JSON keys."""
     return sorted(counts.items(), key=lambda row: (-row[1], row[0]))
 
 
 class Imported(NamedTuple):
-    """One import and the sums of its report, in the order in which a row meets them."""
+    """One import and the sums of its report, in the order of processing."""
 
     run: ImportRun
     sums: list[tuple[str, int]]
@@ -346,7 +346,7 @@ def _imported(run: ImportRun) -> Imported:
         for title, name in (
             ("Read", "read"),
             ("Added", "added"),
-            ("Already there", "already_there"),
+            ("Already stored", "already_there"),
             ("Twins", "twins"),
             ("Repaired", "repaired"),
             ("Refused", "refused"),
@@ -369,7 +369,7 @@ def _imported(run: ImportRun) -> Imported:
 
 
 class LogRow(NamedTuple):
-    """One row of the old log, its type by today's name, and the page of its event where there is one."""
+    """One row of the old log, its current event type, and the page of its event if that is stored."""
 
     row: ClientLog
     event_type: str
@@ -379,7 +379,7 @@ class LogRow(NamedTuple):
 def old_log() -> list[LogRow]:
     """Return the newest rows, newest first."""
     rows = list(ClientLog.objects.only(*_LISTED).order_by("-received_at_ms", "-id")[:OLD_LOG_ROWS])
-    # An event that is known by its session has another id, and one may have been deleted by retention.
+    # An event with a session has another id, and retention may have deleted an event.
     stored = set(Event.objects.filter(pk__in=[row.event_id for row in rows]).values_list("pk", flat=True))
     return [
         LogRow(

@@ -1,4 +1,4 @@
-"""The end of the old tables: written to a compressed file, read back, and only then dropped."""
+"""Archives the old tables to a compressed file, verifies the file, and drops the tables."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ CHUNK = 1_000
 
 
 class NotVerified(Exception):
-    """What was read back is not what was written; nothing was dropped."""
+    """The archive differs from the tables; nothing was dropped."""
 
 
 class Archived(NamedTuple):
@@ -27,14 +27,14 @@ class Archived(NamedTuple):
 
 
 def write(path: Path) -> Archived:
-    """Write every row of the old tables as JSON lines, gzip-compressed, and read the file back to be sure.
+    """Write every row of the old tables as JSON lines, gzip-compressed, and read the file back to verify it.
 
-    Each line is `{"table": …, columns…}`, also with texts that a row leaves to its event. Raises NotVerified, or
-    OSError when the disk is full; a file that is not whole is removed.
+    Each line is `{"table": …, columns…}`, including texts that a row leaves to its event. Raises NotVerified, or
+    OSError when the disk is full. An incomplete file is deleted.
     """
     if path.exists():
-        raise FileExistsError(f"{path} is there already.")
-    part = path.with_name(f"{path.name}.part")  # what a kill leaves must not look like an archive
+        raise FileExistsError(f"{path} exists already.")
+    part = path.with_name(f"{path.name}.part")  # A killed run must not leave a file that looks complete.
     try:
         written = hashlib.sha256()
         rows = dict.fromkeys((table._meta.db_table for table in TABLES), 0)
@@ -51,7 +51,7 @@ def write(path: Path) -> Archived:
             for line in lines:
                 read.update(line.encode())
         if read.digest() != written.digest():
-            raise NotVerified(f"{path} does not hold what was written to it.")
+            raise NotVerified(f"{path} differs from the data that was written to it.")
         _rename_for_good(part, path)
         return Archived(path, rows)
     except FileExistsError:
@@ -71,7 +71,7 @@ def _rename_for_good(old: Path, new: Path) -> None:
 
 
 def drop(archived: Archived) -> None:
-    """Drop the old tables, provided that they still hold what was archived; raises NotVerified."""
+    """Drop the old tables if they still equal the archive; raises NotVerified."""
     with transaction.atomic(durable=True):
         for table in TABLES:
             if table._default_manager.count() != archived.rows[table._meta.db_table]:

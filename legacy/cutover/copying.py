@@ -1,4 +1,4 @@
-"""Copies what one side lacks, sessions and failures, in either direction. Run again, it finds nothing to do."""
+"""Copies missing sessions and failures between the old tables and the stream, in either direction. Idempotent."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -20,11 +20,11 @@ Record = Callable[[Sequence[EventRow]], list[writer.Outcome]]
 
 
 def to_stream(record: Record, *, refused_too: bool = True) -> int:
-    """Copy what the old tables hold and the stream does not; return how many events that added.
+    """Copy the rows of the old tables that the stream lacks; return how many events were added.
 
-    `record` is the writer's way in: `ingest.record_many`, or `ingest.record_within` under a lock. A repair leaves out
-    failures that `/event` refuses by contract: `/event` did not lose them. A switch of the mode copies them too,
-    because `/recent` and the page of failures must show after a switch what they showed before it.
+    `record` is `writer.record_many`, or `writer.record_within` under a lock. A repair skips failures that `/event`
+    refuses by contract, because `/event` did not lose them. A switch of the mode copies them too, so that `/recent` and
+    the failures page show the same failures before and after the switch.
     """
     added = sessions_to_stream(record, LegacyCount.objects.all())
     waiting = ClientLog.objects.filter(in_stream=False)
@@ -38,7 +38,7 @@ def to_stream(record: Record, *, refused_too: bool = True) -> int:
 
 
 def sessions_to_stream(record: Record, counted: QuerySet[LegacyCount]) -> int:
-    """Copy those of these sessions that the stream lacks; return how many successes that added."""
+    """Copy the given sessions that the stream lacks; return how many successes were added."""
     added = 0
     while sessions := list(counted.filter(in_stream=False).order_by("session_id")[:CHUNK]):
         outcomes = record([translate.success_from_row(row) for row in sessions])
@@ -48,10 +48,10 @@ def sessions_to_stream(record: Record, counted: QuerySet[LegacyCount]) -> int:
 
 
 def to_legacy(*, since_ms: int, texts_too: bool = True) -> int:
-    """Copy what the stream received since then and the old tables do not hold; return how many rows that added.
+    """Copy events received since `since_ms` that the old tables lack; return how many rows were added.
 
-    Without `texts_too` the copies leave their texts to their events. Void successes are left out. A correction during
-    the copy writes its own rows first, which this does not change.
+    Without `texts_too`, the copies leave their texts to their events. Void successes are skipped. If a correction runs
+    at the same time, it has written its own rows first, and this function does not change them.
     """
     added = 0
     successes = Criteria(event_type=SUCCESS, failures_only=False, since_ms=since_ms)
@@ -70,10 +70,10 @@ def to_legacy(*, since_ms: int, texts_too: bool = True) -> int:
 
 
 def make_up_for_gone() -> None:
-    """Let the old side count as much as the stream does, once all that it holds is copied.
+    """Raise the old count to the stream's count, after all stored events were copied.
 
-    The stream counts what was pruned or erased since; there is no session left to copy. The caller holds the total of
-    successes, so that neither a new success nor a correction changes one of the two counts between the reads.
+    The stream also counts events that were pruned or erased, so no session remains to copy. The caller has locked the
+    total of successes, so neither a new success nor a correction changes a count between the two reads.
     """
     gone = old_tables.stream_count() - old_tables.count()
     at_ms = retention.whole_since_ms()

@@ -1,7 +1,7 @@
-"""What a correction of the public count does to the old counter: `events.counting.corrections.Adjunct`.
+"""Applies a correction of the public count to the old counter; implements `events.counting.corrections.Adjunct`.
 
 In `separate`, `/count` counts the sessions of LegacyCount. Each void success has a void row there, so `/count` falls by
-the sessions that it counted, and `/increment` finds a void session and does not count it again.
+the sessions that it had counted. `/increment` finds the void session and does not count it again.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def count_waiting(selection: Selection) -> int:
 
 
 def bring(selection: Selection) -> None:
-    """Copy these sessions to the stream, so that they can be voided there."""
+    """Copy these sessions to the stream, so that the correction can void them there."""
     copying.sessions_to_stream(writer.record_many, _waiting(selection))
 
 
@@ -46,7 +46,7 @@ def void(correction_id: int, sessions: Sequence[tuple[str, int]]) -> None:
 
 
 def restore(correction_id: int, sessions: Sequence[str] | None) -> None:
-    """Let these sessions count again; without `sessions`, all that are left of the correction."""
+    """Let these sessions count again; without `sessions`, all remaining sessions of the correction."""
     if modes.in_force().tables_dropped:
         return
     rows = LegacyCount.objects.filter(correction=correction_id)
@@ -57,7 +57,7 @@ def restore(correction_id: int, sessions: Sequence[str] | None) -> None:
 
 
 def _waiting(selection: Selection) -> QuerySet[LegacyCount]:
-    """Return the sessions that the stream may lack and whose placeholders would meet the selection."""
+    """Return the sessions that the stream may lack and whose placeholders would match the selection."""
     placeholder = {"model": UNKNOWN, "app_version": UNKNOWN, "source": Source.INCREMENT}
     asked = {name: getattr(selection, name) for name in placeholder}
     if any(asked[name] not in (None, value) for name, value in placeholder.items()):

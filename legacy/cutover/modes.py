@@ -1,8 +1,8 @@
-"""Which mode the old routes are in, and the switch from one to another.
+"""The mode of the old routes, and the switch from one mode to another.
 
-A mode is one row. Every process reads it again after a second, so a switch is felt everywhere within two.
-Nothing rests on that: whoever writes to one side alone makes sure of the mode under the row's lock, and a
-switch copies what is missing under the same lock before it takes effect.
+The mode is one row. Every process caches it for a second, so all processes use a new mode within two seconds. No
+correctness depends on the cache: a writer to one side alone checks the mode under the row's lock. A switch copies the
+missing rows under the same lock before it takes effect.
 """
 
 import threading
@@ -25,7 +25,7 @@ from legacy.models import Cutover, Mode, ModeInForce
 REMEMBERED_SECONDS = 1.0
 GONE_DAYS = 7
 _GONE = "gone "
-# An event may be committed so long after its clock was read; what the first copy may have missed is younger.
+# A commit can happen this long after the event's time was read, so the last copy begins this much earlier.
 _COMMIT_MS = 120_000
 
 _lock = threading.Lock()
@@ -33,11 +33,11 @@ _remembered: tuple[float, Mode] = (float("-inf"), Mode.ALIAS)
 
 
 class CannotSwitch(Exception):
-    """The switch is refused; the words say what is missing."""
+    """The switch is refused; the message names the missing condition."""
 
 
 def current() -> Mode:
-    """Return the mode, at most REMEMBERED_SECONDS old; while the database is away, the last one known."""
+    """Return the mode, at most REMEMBERED_SECONDS old; while the database is unavailable, the last known mode."""
     global _remembered
     read_at, mode = _remembered
     if time.monotonic() - read_at < REMEMBERED_SECONDS:
@@ -52,7 +52,7 @@ def current() -> Mode:
 
 
 def in_force() -> ModeInForce:
-    """Return the row itself, as it is now; a site that never switched has none and is in `alias`."""
+    """Return the current row; a site that never switched has no row and is in `alias`."""
     return ModeInForce.objects.filter(id=1).first() or ModeInForce(id=1, mode=Mode.ALIAS)
 
 
@@ -68,10 +68,10 @@ def was_ever_switched() -> bool:
 
 
 def holds_under_lock(mode: Mode) -> bool:
-    """Tell whether the mode is this one, and keep it so until the caller's transaction ends.
+    """Return whether this is the current mode, and lock it until the caller's transaction ends.
 
-    SQLite's write transactions exclude each other anyway; on PostgreSQL writers share the row, and a switch
-    waits for them.
+    On SQLite, write transactions already exclude each other. On PostgreSQL, writers take a shared lock on the row, and
+    a switch waits for them.
     """
     if not connection.features.has_select_for_update:
         return in_force().mode == mode
@@ -81,10 +81,9 @@ def holds_under_lock(mode: Mode) -> bool:
 
 
 def count_now() -> int:
-    """Return the public count of the mode in force at this moment, not of the one remembered.
+    """Return the public count of the current mode, not of the cached one.
 
-    The side that was read before a switch may be ahead of the other a moment after it, and a count that was
-    told must never drop.
+    After a switch, the side that was read before can be ahead of the other side. A reported count must never drop.
     """
     while True:
         mode = in_force().mode
@@ -94,39 +93,39 @@ def count_now() -> int:
 
 
 def public_count(mode: Mode) -> int:
-    """Return the count that `/count` tells in this mode; where it is gone, the one that its successor tells."""
+    """Return the count of `/count` in this mode; in `gone`, the count of its successor."""
     return old_tables.count() if mode == Mode.SEPARATE else old_tables.stream_count()
 
 
 def gone_outcome(route: str) -> str:
-    """Return how a 410 of an old route is counted among the refusals."""
+    """Return the outcome under which a 410 of an old route is counted."""
     return f"{_GONE}{route}"
 
 
 def gone_by_route(today: date) -> dict[str, int]:
-    """Return how many requests got 410 on the GONE_DAYS UTC days that end with today, by route."""
+    """Return the number of 410 responses by route on the GONE_DAYS UTC days that end with today."""
     tallies = metrics.tallies(today - timedelta(days=GONE_DAYS - 1), today + timedelta(days=1))
     return {name.removeprefix(_GONE): count for name, count in tallies.items() if name.startswith(_GONE)}
 
 
 def refuse_without_tables(row: ModeInForce) -> None:
-    """Raise CannotSwitch once the old tables are dropped."""
+    """Raise CannotSwitch if the old tables were dropped."""
     if row.tables_dropped:
-        raise CannotSwitch("The old tables are dropped, so the old routes stay gone.")
+        raise CannotSwitch("The old tables were dropped, so the old routes stay gone.")
 
 
 def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) -> Cutover:
-    """Put a mode in force after copying what the side that will be read lacks; raises CannotSwitch.
+    """Switch to a mode after copying the rows that its read side lacks; raises CannotSwitch.
 
-    Most is copied first, in short transactions that ingest hardly feels; what came meanwhile, in the one
-    that switches. The count is the larger of both sides' from the first copy on, so it never drops.
+    Most rows are copied first in short transactions, so ingest hardly waits. The transaction of the switch copies the
+    rest. The first copy raises both counts to the larger one, so the public count never drops.
     """
     row = in_force()
     refuse_without_tables(row)
     before = public_count(Mode(row.mode))
     began_ms = clock.now_ms() - _COMMIT_MS
     to_stream = copying.to_stream(writer.record_many)
-    # What reads the old tables alone must find them whole.
+    # In `separate`, only the old tables are read, so their rows need the texts.
     texts_too = mode == Mode.SEPARATE
     to_legacy = copying.to_legacy(since_ms=0, texts_too=texts_too)
     if texts_too:
@@ -135,7 +134,7 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
         ModeInForce.objects.get_or_create(id=1, defaults={"mode": row.mode})
         ModeInForce.objects.select_for_update().get(id=1)
         to_stream += copying.to_stream(writer.record_within)
-        # Until this ends no success is counted that the old tables would lack.
+        # The lock blocks new successes, which the old tables would lack.
         rollups.hold([SUCCESS])
         to_legacy += copying.to_legacy(since_ms=began_ms, texts_too=texts_too)
         if texts_too:

@@ -1,17 +1,17 @@
-"""Whether `/event` receives what the old routes receive: by UTC day and by entry route, against a tolerance.
+"""Compares arrivals at `/event` with arrivals at the old routes, by UTC day and entry route, with a tolerance.
 
-The old routes feed the unified stream too: in `alias`, by a switch of the mode, by a repair. So an event in the stream
-proves nothing unless it arrived by `/event`, and then its source is `event`. The old side counts arrivals only: rows
-that came in by an old route, not those that an import or a switch wrote.
+The old routes also write to the unified stream: in `alias`, at a switch of the mode, at a repair. So an event in the
+stream proves nothing unless its source is `event`, which means that it arrived by `/event`. The old side counts only
+rows that arrived by an old route, not rows that an import or a switch wrote.
 
-An arrival is expected at `/event` when one of these is true:
+An arrival is expected at `/event` in one of these cases:
 
 - its client said that it sends the same to `/event` (`sent_to_event`);
-- it did arrive by `/event`: its content is there, or a failure of its type and session, of which `/event` stores one;
-- it is a failure of a version from which `/event` received anything in the days compared.
+- it arrived by `/event`: the stream has its content, or the one failure that `/event` stores per type and session;
+- it is a failure of a version from which `/event` received any event in the compared days.
 
 Every other arrival comes from a client that knows only the old routes, or is a failure that `/event` refuses by
-contract. Both are counted apart and are no drift. What only `/event` has is counted and not judged.
+contract. Both are counted separately and are no drift. Events that arrived only by `/event` are counted, not judged.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ TOLERANCE = 0.005
 MAX_EXAMPLES = 10
 CHUNK = 1_000
 CUT_OFF_DAYS = 7
-# A twin may arrive on the other side of midnight; its partner is looked for so far around the days compared.
+# Both copies of a failure may arrive on different sides of midnight, so the search range is this much wider.
 SLACK_MS = 3_600_000
 
 
@@ -45,8 +45,8 @@ SLACK_MS = 3_600_000
 class Side:
     """Successes or failures of one day.
 
-    `arrived` is the sum of `expected`, `old_clients` and `refused`; `missing` are those expected that did not arrive
-    by `/event`. `by_event` and `event_only` count what arrived by `/event`, and which of it by no old route.
+    `arrived` is the sum of `expected`, `old_clients` and `refused`. `missing` is the part of `expected` that did not
+    arrive by `/event`. `by_event` counts arrivals by `/event`, and `event_only` those without an old route.
     """
 
     arrived: int = 0
@@ -67,7 +67,7 @@ class Side:
 
 @dataclass
 class Day:
-    """One UTC day; `refused_fields` counts the failures that `/event` refuses, by each field that is wrong."""
+    """One UTC day; `refused_fields` counts the failures that `/event` refuses, by invalid field."""
 
     day: str
     successes: Side = field(default_factory=Side)
@@ -82,7 +82,7 @@ class Day:
         return not any(side.arrived or side.by_event for side in self.sides)
 
     def state(self, tolerance: float) -> Verdict:
-        # Each side by itself: where most attempts fail, every success could be lost within a share of both.
+        # Judge each side separately. If most attempts fail, all successes together could be within the tolerance.
         if any(side.drifts(tolerance) for side in self.sides):
             return Verdict.DRIFT
         return Verdict.PROVEN if any(side.expected for side in self.sides) else Verdict.NO_EVIDENCE
@@ -95,7 +95,7 @@ class Day:
 
 @dataclass
 class CutOff:
-    """What arrived in the last CUT_OFF_DAYS from clients that know only the old routes."""
+    """Arrivals of the last CUT_OFF_DAYS from clients that know only the old routes."""
 
     sessions: int = 0
     failures: int = 0
@@ -110,7 +110,7 @@ class CutOff:
 
 @dataclass
 class Finding:
-    """One comparison; `days` oldest first, `examples` successes, then failures, each newest first; shares 0 to 1."""
+    """One comparison: `days` oldest first; examples with successes before failures, newest first; shares 0 to 1."""
 
     days: list[Day]
     tolerance: float
@@ -130,7 +130,7 @@ class Finding:
         return total
 
     def count(self, state: Verdict) -> int:
-        """Return how many days are in a state."""
+        """Return the number of days in a state."""
         return sum(day.state(self.tolerance) == state for day in self.days)
 
     @property
@@ -145,12 +145,12 @@ class Finding:
 
 
 def days_to_compare() -> int:
-    """Return two weeks, or twice the window: today never counts, and days without evidence may lie between."""
+    """Return two weeks, or twice the window, because today and days without evidence do not count."""
     return max(14, 2 * settings.PARITY_DAYS)
 
 
 def check(days: int, today: date, *, tolerance: float = TOLERANCE) -> Finding:
-    """Compare the `days` UTC days that end with today; those from which events were pruned are left out."""
+    """Compare the `days` UTC days that end with today, without the days that were pruned."""
     comparison = _Comparison(days, today)
     recent = comparison if days >= CUT_OFF_DAYS else _Comparison(CUT_OFF_DAYS, today)
     tallies = metrics.tallies(today - timedelta(days=days - 1), today + timedelta(days=1))
@@ -171,7 +171,7 @@ def check(days: int, today: date, *, tolerance: float = TOLERANCE) -> Finding:
 
 
 def keep(finding: Finding, *, at: datetime) -> ParityRun:
-    """Keep a finding as a row of the history."""
+    """Store a finding in the history."""
     return ParityRun.objects.create(
         checked_at=at,
         verdict=finding.verdict,
@@ -182,9 +182,9 @@ def keep(finding: Finding, *, at: datetime) -> ParityRun:
 
 
 def proven_in_a_row(finding: Finding, today: date) -> int:
-    """Return how many days are proven in a row, counted back from yesterday.
+    """Return the number of consecutive proven days, counted back from yesterday.
 
-    A day of drift ends the row; one without evidence neither counts nor ends it.
+    A day of drift ends the count; a day without evidence is skipped.
     """
     proven = 0
     for day in reversed(finding.days):
@@ -198,12 +198,12 @@ def proven_in_a_row(finding: Finding, today: date) -> int:
 
 
 def check_window(today: date) -> Finding:
-    """Compare as many days as the end of the old routes is decided by: days without evidence may lie between."""
+    """Compare four times the days of the window, because days without evidence do not count."""
     return check(settings.PARITY_DAYS * 4, today)
 
 
 def missing_from_window(finding: Finding, today: date) -> str:
-    """Return what the parity window still lacks, in words; empty when it is over."""
+    """Return what the parity window still lacks, or "" when it is complete."""
     proven = proven_in_a_row(finding, today)
     if proven >= settings.PARITY_DAYS:
         return ""
@@ -211,7 +211,7 @@ def missing_from_window(finding: Finding, today: date) -> str:
 
 
 class _Comparison:
-    """The days compared, filled in page by page, so that no side is held in memory."""
+    """The compared days. Rows are read in pages, so that neither side must fit in memory."""
 
     def __init__(self, days: int, today: date) -> None:
         first_ms, self.end_ms = metrics.last_days(days, today)
@@ -221,7 +221,7 @@ class _Comparison:
         self.examples_event_only: list[dict[str, str]] = []
         around = Event.objects.between(self.start_ms - SLACK_MS, self.end_ms + SLACK_MS).filter(source=Source.EVENT)
         self._compare_successes()
-        # Failures that are known by a session, and not by their content.
+        # Failures with a session, which have no content id of their own.
         contents, session_keys = set(), set()
         of_sessions = around.failures().filter(session_id__isnull=False).values_list(*EventRow._fields)
         for event in map(EventRow._make, of_sessions.iterator(CHUNK)):
@@ -264,7 +264,7 @@ class _Comparison:
                     _example(self.examples_event_only, SUCCESS, at_ms, key, "")
 
     def _compare_failures(self, known_versions: set[str], contents: set[str], session_keys: set[str]) -> None:
-        # The id of a row that arrived is its content, so one content is one row.
+        # The id of a row that arrived is its content hash, so one content is one row.
         for rows in self._arrivals(ClientLog, "received_at_ms"):
             ids = [row.event_id for row in rows]
             by_event = contents.union(

@@ -1,7 +1,7 @@
-"""What a prune and an erasure do to the old tables: `events.maintenance.retention.Adjunct`.
+"""Applies a prune or an erasure to the old tables; implements `events.maintenance.retention.Adjunct`.
 
-Sessions that the old counter knows are a count and no text, so a prune leaves them. An erased session is counted under
-a keyed hash of its name.
+The sessions of the old counter contain no texts, so a prune keeps them. An erased session is counted under a keyed hash
+of its name.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from legacy.models import ClientLog, LegacyCount, ParityRun
 LOG_ROWS = "rows of the old log"
 COUNTED = "sessions of the old counter"
 EXAMPLES = "examples of a comparison"
-# The last two are those of a comparison by the rule of earlier releases.
+# The last two belong to comparisons by the rule of earlier releases.
 EXAMPLES_OF_A_FINDING = ("examples_missing", "examples_event_only", "examples_only_old", "examples_only_new")
 
 
@@ -38,7 +38,7 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
 
 
 def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple[str, int]]:
-    """Delete rows received before a moment; those that wait for the stream stay, as nothing has counted them yet."""
+    """Delete rows received before a time. Rows that the stream lacks stay, because nothing has counted them yet."""
     if _are_gone():
         return
     old_tables.note_what_is_in_stream(at_once=at_once)
@@ -49,7 +49,7 @@ def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple
 
 
 def ids_of(session_id: str) -> list[str]:
-    """Return the ids of the failures of a session that came by `/client-log`."""
+    """Return the ids of a session's failures that arrived by `/client-log`."""
     if _are_gone():
         return []
     keys = [translate.session_key(event_type, session_id) for event_type in translate.FAILURES]
@@ -73,7 +73,7 @@ def erase(session_id: str, ids: Collection[str]) -> None:
 
 
 def forget_made_up(sessions: Collection[str], ids: Collection[str]) -> None:
-    """Delete what a switch copied of made-up events."""
+    """Delete the rows that a switch copied from demo events."""
     if not _are_gone():
         LegacyCount.objects.filter(pk__in=sessions).delete()
         _rows_of(ids).delete()
@@ -93,8 +93,8 @@ def _rows_of(ids: Collection[str]) -> QuerySet[ClientLog]:
 
 
 def _runs_naming(session_id: str, ids: Collection[str]) -> Iterator[tuple[ParityRun, dict[str, Any], int]]:
-    """Yield the comparisons that have something of the session among their examples, what is left of each, and how
-    many go. An example is named by the session, the event's id, or that of its row in the old log."""
+    """Yield the comparisons with examples of the session, their finding without these, and the number of removed ones.
+    An example contains the session, the event's id, or the id of its row in the old log."""
     names = {session_id, *ids}
     if not _are_gone():
         names.update(_rows_of(ids).values_list("pk", flat=True))

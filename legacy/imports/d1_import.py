@@ -1,4 +1,4 @@
-"""A staged export, merged into both sides in short transactions. Run again, it adds nothing."""
+"""Merges a staged export into the stream and the old tables in short transactions. A second run adds nothing."""
 
 import json
 from collections import Counter
@@ -32,13 +32,13 @@ MAX_EXAMPLES = 5
 MAX_RECEIVED_MS = 253_402_300_799_999  # the last millisecond of year 9999
 MAX_ID = 128
 TODAYS_TYPES = frozenset(EventType.values)
-# The same pages change in every commit: fewer ways back to the file write each of them fewer times.
+# Every commit changes the same pages. Fewer checkpoints write each page less often.
 PAGES_IN_WAL = 16_000
 IDENTIFYING = ("user_agent", "page_url", "origin", "ip_hash")
 
 
 class Fate(Enum):
-    """What becomes of a row."""
+    """The outcome of a row."""
 
     ADDED = auto()
     ALREADY_THERE = auto()
@@ -48,10 +48,10 @@ class Fate(Enum):
 
 @dataclass
 class Report:
-    """What became of every row: each is in exactly one of added, already_there, twins, refused (and baseline).
+    """The outcomes of all rows: each row is in exactly one of added, already_there, twins, refused (and baseline).
 
-    `repaired` and `not_kept` count beside that: repairs by reason, values by column. `examples` has some row
-    ids for each reason. `sessions_added` are those that the old counter did not know.
+    `repaired` and `not_kept` are additional counts: repairs by reason, values by column. `examples` contains a few row
+    ids for each reason. `sessions_added` counts the sessions that are new for the old counter.
     """
 
     read: Counter[str] = field(default_factory=Counter)
@@ -68,9 +68,9 @@ class Report:
     sessions_added: int = 0
 
     def example(self, reason: str, row_id: Any) -> None:
-        some = self.examples.setdefault(reason, [])
-        if len(some) < MAX_EXAMPLES:
-            some.append(str(row_id)[:64])
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < MAX_EXAMPLES:
+            examples.append(str(row_id)[:64])
 
     def refuse(self, table: str, reason: str, row_id: Any) -> None:
         reason = f"{table}: {reason}"
@@ -85,7 +85,7 @@ class Report:
 
 
 class Import:
-    """One merge of one staged export. With `dry_run` it looks and reports, and writes nothing."""
+    """One merge of one staged export. With `dry_run` it only reports, and writes nothing."""
 
     def __init__(self, staged: Staged, *, dry_run: bool, progress: Callable[[int], None]) -> None:
         self.staged = staged
@@ -96,14 +96,14 @@ class Import:
         self.baseline_added: int | None = None
         self.gone = _Gone()
         self.has_kept_a_reason = False
-        # What this run has met, in the scratch database: a dry run stores nothing else to compare with.
+        # The rows that this run has processed, in the scratch database, because a dry run stores no events.
         staged.connection.execute(f"PRAGMA temp.cache_size=-{PAGES_KEPT_KIB}")
         staged.connection.execute("CREATE TEMP TABLE met (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID")
-        # One transaction that never ends, or each row would be one of its own; the table goes with the connection.
+        # One transaction for all rows, which is never committed. The temporary table disappears with the connection.
         staged.connection.execute("BEGIN")
 
     def run(self, file_name: str, *, now: datetime) -> Report:
-        """Merge everything and keep the report; raises ingest.StorageUnavailable, after which it may run again."""
+        """Merge all tables and store the report. Raises StorageUnavailable; the import can then be repeated."""
         if self.staged.left_out:
             self.report.notes.append(f"Tables that are not ours were left out: {', '.join(self.staged.left_out)}.")
         self._settle_mode(now)
@@ -127,7 +127,7 @@ class Import:
         return self.report
 
     def counts_after(self) -> tuple[int, int]:
-        """Return the public count and the old counter's as they are after this run, also when it writes nothing."""
+        """Return the public count and the old counter's count after this run, also for a dry run."""
         if not self.dry_run:
             return old_tables.stream_count(), old_tables.count()
         now = metrics.flash_count()
@@ -139,7 +139,7 @@ class Import:
         )
 
     def _successes_added(self) -> int:
-        """Return what this run added, and what an earlier one did that was killed before it could keep its report."""
+        """Return the successes of this run, plus those of an earlier run that was killed before its report."""
         told = ImportRun.objects.aggregate(sum=Sum("successes_added"))["sum"] or 0
         imported = Event.objects.successes().filter(source=Source.IMPORT).count()
         return max(self.report.successes_added, imported - told)
@@ -150,7 +150,7 @@ class Import:
         if lifetime.last_received_at_ms is not None or modes.was_ever_switched():
             return
         self.mode = Mode.SEPARATE
-        self.report.notes.append("The site is new: its old routes begin in separate, beside the unified stream.")
+        self.report.notes.append("The site is new, so its old routes begin in separate.")
         if not self.dry_run:
             reason = "the first import from the old system"
             modes.switch(Mode.SEPARATE, reason=reason, user=None, user_name="import_d1", at=now)
@@ -244,7 +244,7 @@ class Import:
         self._store(known, new, logs)
         self.progress(len(rows))
 
-    # --- both ----------------------------------------------------------------------------------------------------
+    # --- shared ----------------------------------------------------------------------------------------------------
 
     def _known(self, events: list[EventRow]) -> "_Known":
         names = [name for event in events for name in _names(event)]
@@ -259,7 +259,7 @@ class Import:
     def _settle(
         self, table: str, row: dict[str, Any], event: EventRow, known: "_Known", session_id: str | None
     ) -> Fate:
-        """Decide what becomes of a row and report it; the rows after it know of that."""
+        """Decide the outcome of a row and report it. The following rows take it into account."""
         if reason := known.why_refused(event, session_id):
             self.report.refuse(table, reason, row["id"])
             known.met[_refusal(event)] = reason
@@ -270,7 +270,7 @@ class Import:
             return Fate.TWIN
         known.meet(event)
         if known.has_stored(event) or known.has_counted(event):
-            # A log row that was not kept before, of an event that was: its twin came by another way.
+            # A new log row whose event is already known: the other copy arrived by another route.
             fate = Fate.TWIN if table == "client_logs" else Fate.ALREADY_THERE
             counted = self.report.twins if fate is Fate.TWIN else self.report.already_there
             counted[table] += 1
@@ -285,7 +285,7 @@ class Import:
 
 
 class _Known:
-    """What is there of a chunk's events, under each of their names: stored or counted by the stream, `met` by this run.
+    """What the stream and this run already know about the events of a chunk: stored or counted, or `met` by this run.
 
     `sessions` are those that the old counter knows.
     """
@@ -308,7 +308,7 @@ class _Known:
         self.logged = {content for (content,) in _rows(ClientLog, "event_id", "in_stream AND event_id IN", contents)}
 
     def fitted(self, event: EventRow) -> EventRow:
-        """Return the event as the stream has room for it: with one failure of each type in a session."""
+        """Return the event in the form that the stream can store: one failure per type and session."""
         if event.session_id is None or event.event_type == SUCCESS:
             return event
         first = self.met.get(_key(event), self.stored.get(_key(event)))
@@ -321,13 +321,13 @@ class _Known:
         return _key(event) in self.stored or event.id in self.ids or _content(event) in self.ids
 
     def has_counted(self, event: EventRow) -> bool:
-        """Tell whether the old tables say that the stream has counted the event, though it may hold it no more."""
+        """Return whether the old tables show that the stream counted the event, even if it is no longer stored."""
         if event.event_type == SUCCESS:
             return bool(self.sessions.get(event.session_id))
         return _content(event) in self.logged
 
     def why_refused(self, event: EventRow, session_id: str | None) -> str | None:
-        """Return why the event must not be brought here, in words; None when it may be."""
+        """Return why the event must not be imported, or None if it may be."""
         if reason := self.met.get(_refusal(event)):
             return reason
         if self.gone.has_erased(session_id):
@@ -343,9 +343,9 @@ class _Known:
 
 
 class _Gone:
-    """What the stream has counted and holds no more: erased sessions, and how many events by UTC day and type.
+    """Events that the stream counted and no longer stores: erased sessions, and the number by UTC day and type.
 
-    What an import adds is counted and stored, so it changes none of these numbers.
+    An import counts and stores its events together, so it does not change these numbers.
     """
 
     def __init__(self) -> None:
@@ -355,7 +355,7 @@ class _Gone:
         self.days: dict[int, Counter[str]] = {}
 
     def look_again(self) -> None:
-        """Notice a prune or an erasure that runs beside the import. To be called after stored events were looked up."""
+        """Detect a prune or an erasure that ran during the import. Call it after stored events were queried."""
         self.whole_since_ms = retention.whole_since_ms()
         now = self.whole_since_ms, AuditEntry.objects.filter(kind=AuditKind.ERASURE).count()
         if self.seen != now:
@@ -363,23 +363,23 @@ class _Gone:
             self.days.clear()
             self.erased = old_tables.erased_sessions()
         for day_ms in [day_ms for day_ms in self.days if day_ms < self.whole_since_ms]:
-            del self.days[day_ms]  # a prune may still be at it
+            del self.days[day_ms]  # A prune may still be running.
 
     def has_erased(self, session_id: str | None) -> bool:
         return bool(self.erased) and session_id is not None and old_tables.erased(session_id) in self.erased
 
     def may_hold(self, event: EventRow) -> str | None:
-        """Return in words why the event may be one of them; None when it cannot be.
+        """Return why the event may be one of them, or None if that is impossible.
 
-        The old system's clock and ours, and a client that tries again, put one event on two days.
+        It checks three days, because clocks differ and a client may have sent the event again on the next day.
         """
         day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
         if not any(self._of(day_ms + days * DAY_MS)[event.event_type] for days in (-1, 0, 1)):
             return None
         if event.received_at_ms < self.whole_since_ms:
             day = clock.iso(self.whole_since_ms)[:10]
-            return f"received before {day}, from which events are pruned: may have been counted already"
-        return "received within a day of events that were pruned or erased: may have been counted already"
+            return f"received before {day}; older events are pruned, so it may have been counted already"
+        return "received within a day of pruned or erased events, so it may have been counted already"
 
     def _of(self, day_ms: int) -> Counter[str]:
         if day_ms not in self.days:
@@ -397,7 +397,7 @@ class _Gone:
 def _rows(
     table: type[Model], columns: str, where: str, values: Collection[str | None]
 ) -> list[tuple[Any, ...]]:  # fmt: skip
-    """Return columns of the rows that `where` finds for these values. The ORM would take longer than the database."""
+    """Return columns of the rows that match `where` for these values. The ORM would take longer than the database."""
     if not values:
         return []
     with connection.cursor() as cursor:
@@ -408,11 +408,11 @@ def _rows(
 
 @contextmanager
 def _settings_for_many_rows() -> Iterator[None]:
-    """Let SQLite hold more pages, and wait for the disk at the end instead of at each commit.
+    """Let SQLite cache more pages, and sync to disk at the end instead of at each commit.
 
-    What a failing power supply takes away then, the same command brings again.
+    After a power failure, the same command imports the lost rows again.
     """
-    if connection.vendor != "sqlite" or connection.in_atomic_block:  # in which no one may change it
+    if connection.vendor != "sqlite" or connection.in_atomic_block:  # A transaction does not allow these changes.
         yield
         return
     ours = {"cache_size": -PAGES_KEPT_KIB, "wal_autocheckpoint": PAGES_IN_WAL, "synchronous": 1}
@@ -425,33 +425,33 @@ def _settings_for_many_rows() -> Iterator[None]:
         finally:
             for name, value in usual.items():
                 cursor.execute(f"PRAGMA {name}={value}")
-            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which makes it durable
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")  # makes the import durable
 
 
 def _key(event: EventRow) -> str:
-    """Return what makes the event this one: its session where it has one, else its content."""
+    """Return the idempotency key of an event: its session, or else its content id."""
     return event.id if event.session_id is None else f"{event.event_type} {event.session_id}"
 
 
-@lru_cache(maxsize=2 * CHUNK)  # asked for several times, by a chunk's every event
+@lru_cache(maxsize=2 * CHUNK)  # each event of a chunk needs it several times
 def _content(event: EventRow) -> str:
     return "" if event.event_type == SUCCESS else content_id(event)
 
 
 def _names(event: EventRow) -> list[str]:
-    """Return the names under which this event or its twin, which knows no session, may have been met."""
+    """Return the names under which this event, or its copy without a session, may have been met."""
     if event.event_type == SUCCESS:
         return [_key(event)]
     return [_key(event), _content(event)] if event.session_id is not None else [event.id, f"twin {event.id}"]
 
 
 def _refusal(event: EventRow) -> str:
-    """Return the name under which the reason of a refusal is kept: that of the twins too."""
+    """Return the name under which the reason of a refusal is stored. All copies of the event share it."""
     return f"refused {_content(event) or _key(event)}"
 
 
 def _without_nul(row: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the row with its texts as any database can store them, and what had to be repaired for it."""
+    """Return the row with storable texts, and the repairs that this needed."""
     if not any(value.__class__ is str and "\0" in value for value in row.values()):
         return row, []
     return {name: without_nul(value) for name, value in row.items()}, ["NUL characters, now U+FFFD"]
@@ -470,14 +470,14 @@ def _baseline_total(row: dict[str, Any]) -> int | None:
 
 
 def _fault(row: dict[str, Any]) -> str | None:
-    """Return why a row cannot be stored at all, in words; everything else about it can be repaired."""
+    """Return why a row cannot be stored, or None. All other faults can be repaired."""
     if not isinstance(row["id"], str) or not 1 <= len(row["id"]) <= MAX_ID:
-        return f"the id is no text of 1 to {MAX_ID} characters"
+        return f"the id is not a text of 1 to {MAX_ID} characters"
     if type(row["received_at_ms"]) is not int or not 0 <= row["received_at_ms"] <= MAX_RECEIVED_MS:
-        return "the time received is no time in milliseconds"
+        return "the time received is not a time in milliseconds"
     for name in ("event_type", "message"):
         if not isinstance(row[name], str):
-            return f"{name} is no text"
+            return f"{name} is not a text"
     return None
 
 
@@ -486,7 +486,7 @@ def _session_fault(row: dict[str, Any]) -> str | None:
     if session_id is None:
         return "a success without a session" if row["event_type"] == SUCCESS else None
     if not isinstance(session_id, str) or not 1 <= len(session_id) <= contract.MAX_SESSION:
-        return f"the session is no text of 1 to {contract.MAX_SESSION} characters"
+        return f"the session is not a text of 1 to {contract.MAX_SESSION} characters"
     return None
 
 
@@ -497,14 +497,14 @@ def _event(row: dict[str, Any]) -> tuple[EventRow, list[str]]:
 
 
 def _metadata(row: dict[str, Any], event: EventRow) -> tuple[str, list[str]]:
-    """Return the row's metadata with what must not get lost: an old type's name, the id it had."""
+    """Return the row's metadata plus values that have no other column: the old type's name, the old id."""
     added = json.loads(event.metadata_json)
     if row["session_id"] is None:
         added["d1_id"] = contract.clean(row["id"][:64])
     try:
         text = contract.normalise_json(row["metadata_json"], max_length=16_384, max_items=98)
     except (ValueError, TypeError):
-        return contract.compact_json(added), ["metadata that does not parse or is too large, left out"]
+        return contract.compact_json(added), ["invalid or too large metadata, left out"]
     if not added and text.startswith("{"):
         return text, []
     metadata = json.loads(text)
@@ -512,13 +512,13 @@ def _metadata(row: dict[str, Any], event: EventRow) -> tuple[str, list[str]]:
 
 
 def _without_session(event: EventRow) -> EventRow:
-    """Return a failure known by its content, with the session in its metadata."""
+    """Return a failure that is identified by its content, with the session in its metadata."""
     metadata = json.loads(event.metadata_json) | {"session_id": event.session_id, "d1_id": event.id}
     return identified(event._replace(session_id=None, metadata_json=contract.compact_json(metadata)))
 
 
 def _log_row(row: dict[str, Any], event: EventRow) -> ClientLog:
-    """Return the old row as it was, without what identifies people."""
+    """Return the old row unchanged, but without personal data."""
     kept = translate.client_log_row(event, contract.clean(row["event_type"]), in_stream=True)
     kept.id = row["id"]
     kept.imported = True

@@ -1,9 +1,9 @@
-"""An export from D1, loaded beside the database before any of it is believed.
+"""Loads an untrusted export from D1 into a scratch database.
 
-The SQL of an export is somebody's program. Its CREATE statements run in an empty database in memory, of which only the
-names of tables and columns are used. Its INSERT statements run in a scratch database, on plain tables that have no
-default, constraint, index or computed column. They may hold literals and the functions `replace` and `char`. So a
-statement does no more work than its own length allows.
+The SQL of an export is untrusted code. Its CREATE statements run in an empty database in memory, of which only the
+names of tables and columns are used. Its INSERT statements run in a scratch database, on plain tables without defaults,
+constraints, indexes or generated columns. They may contain literals and the functions `replace` and `char`. So the work
+of a statement is bounded by its own length.
 """
 
 import errno
@@ -18,24 +18,24 @@ from typing import Any, NamedTuple, cast
 
 MAX_STATEMENT_BYTES = 4_194_304
 MAX_STATEMENT_LINES = 2_000
-# Everything but text between quotes. A row of a hundred columns has 5,000. SQLite compiles some expressions in a time
-# that grows with the square of their number.
+# The limit for everything except text between quotes. A row of a hundred columns needs 5,000. SQLite compiles some
+# expressions in quadratic time.
 MAX_CODE_BYTES = 8_192
-# Each CREATE looks at all that came before it.
+# Each CREATE takes time proportional to the number of earlier ones.
 MAX_CREATES = 500
-# An export undoes what stands for line breaks, so `replace` never makes text longer. Nested four deep, it makes the
-# text of a statement four times.
+# An export uses `replace` to restore line breaks, so it never makes text longer. Nested four deep, it copies the text
+# of a statement four times.
 MAX_GROWTH = 4
-# `\n` and `\r`, or a stand-in of up to 14 characters. The search for a longer one may compare each of its characters
-# at each place of the text.
+# `\n` and `\r`, or a stand-in of up to 14 characters. The search for a longer pattern could compare all its characters
+# at each position of the text.
 MAX_PATTERN = 16
-# Ids and sessions come in no order: with SQLite's own 2 MB most pages of their indexes would be read and written again
-# and again.
+# Ids and sessions are in random order. SQLite's default cache of 2 MB would read and write most index pages again and
+# again.
 PAGES_KEPT_KIB = 32_768
-# No statement of an export has a loop. A statement that needs more steps of SQLite's machine has one.
+# A statement of an export has no loop. A statement that needs more steps of SQLite's virtual machine has one.
 _STEPS_A_CALL = 1_000
 _MAX_CALLS = 100
-# Less than a write of SQLite's.
+# The disk counts as full when less than one write of SQLite is free.
 _NO_ROOM_BYTES = 1_048_576
 
 TABLES = {
@@ -51,23 +51,23 @@ TABLES = {
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _TRANSACTION = re.compile(rb"\s*(BEGIN(\s+TRANSACTION)?|COMMIT|END(\s+TRANSACTION)?)\s*;\s*", re.IGNORECASE)
-# No group here is possessive: Python before 3.11.5 matches such groups wrongly. A comment matches in one way alone, so
-# that a match that fails takes linear time.
+# No group is possessive, because Python before 3.11.5 matches such groups wrongly. A comment can match in only one way,
+# so that a failing match takes linear time.
 _COMMENT = rb"/\*[^*]*+\*++(?:[^/*][^*]*+\*++)*/"
 _CREATE = re.compile(rb"(?:\s++|--[^\n]*+\n|" + _COMMENT + rb")*CREATE\b", re.IGNORECASE | re.DOTALL)
-# What begins and ends with a mark of its own: a literal, a name in quotes, a comment.
+# Tokens with delimiters: a literal, a quoted name, a comment.
 _QUOTED = rb"""'[^']*+'|"[^"]*+"|`[^`]*+`|\[[^\]]*+\]|--[^\n]*+(?:\n|\Z)|""" + _COMMENT
 _PIECE = re.compile(rb"(?:'[^']*+')+|" + _QUOTED, re.DOTALL)
-# As much of a line as leaves nothing open, and the semicolon that ends a statement with the line.
+# The longest part of a line without an open token, and the semicolon that ends a statement at the end of the line.
 _CLOSED = re.compile(rb"(?:[^'\"`\[;/-]++|" + _QUOTED + rb"|-(?!-)|/(?!\*)|;(?!\s*+\Z))*(?P<end>;\s*+\Z)?", re.DOTALL)
 _SEQUENCE = "sqlite_sequence"
 _SCHEMA = ("sqlite_master", "sqlite_schema")
-# The first of these that the name of a type contains decides; SQLite's own rules.
+# SQLite's rules for type affinity: the first of these words that the type name contains decides.
 _AFFINITIES = (
     ("INT", "INTEGER"), ("CHAR", "TEXT"), ("CLOB", "TEXT"), ("TEXT", "TEXT"), ("BLOB", "BLOB"), ("REAL", "REAL"),
     ("FLOA", "REAL"), ("DOUB", "REAL"),
 )  # fmt: skip
-# SQLite's action codes that Python gives no name, or only a newer one does.
+# SQLite's action codes without a constant in this version of Python.
 _FUNCTION, _RECURSIVE = 31, 33
 _WORDS = {
     sqlite3.SQLITE_ATTACH: "ATTACH",
@@ -88,16 +88,16 @@ _WORDS = {
 
 
 def without_nul(value: Any) -> Any:
-    """Return a value with U+FFFD for each NUL of a text; PostgreSQL stores no NUL."""
+    """Return a value with U+FFFD for each NUL of a text, because PostgreSQL cannot store NUL."""
     return value.replace("\0", "\ufffd") if value.__class__ is str and "\0" in value else value
 
 
 class RefusedFile(Exception):
-    """The file is no export that can be imported; the words say where and why. Nothing was changed."""
+    """The file is not an export that can be imported; the message says where and why. Nothing was changed."""
 
 
 class Staged(NamedTuple):
-    """A loaded export: `rows` counts what each known table holds, `left_out` names tables that are not ours."""
+    """A loaded export: `rows` counts the rows of each known table, `left_out` lists unknown tables."""
 
     connection: sqlite3.Connection
     rows: dict[str, int]
@@ -110,11 +110,11 @@ class Staged(NamedTuple):
             yield [dict(zip(TABLES[table], row, strict=True)) for row in rows]
 
     def baselines(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows that tell of a baseline, the old system's own first.
+        """Yield the rows with a baseline, the old system's own first.
 
-        It gave that row an id of the same name; the id of one that a client forged is an id like any other.
+        The old system gave its row an id that begins with `baseline-`. A row that a client forged has an ordinary id.
         """
-        named = "{0} >= 'baseline-' AND {0} < 'baseline.'"  # a prefix, without a function
+        named = "{0} >= 'baseline-' AND {0} < 'baseline.'"  # A prefix test without a function.
         own, anyone = named.format("id"), named.format("session_id")
         for row in self.connection.execute(
             f"{_select('telemetry_events')} WHERE {own} OR {anyone} ORDER BY NOT ({own}), received_at_ms, rowid"
@@ -123,17 +123,18 @@ class Staged(NamedTuple):
 
 
 def stage(file: Path, scratch: Path, progress: Callable[[int], None]) -> Staged:
-    """Load an export, SQL or a SQLite file, into the new database `scratch`; raises RefusedFile, or OSError when
-    the disk is full.
+    """Load an export, SQL or a SQLite file, into the new database `scratch`.
 
-    `progress` is told how many bytes are read. Whatever the file holds, nothing outside `scratch` changes.
+    Raises RefusedFile, or OSError when the disk is full.
+
+    `progress` receives the number of bytes read. The content of the file cannot change anything outside `scratch`.
     """
     connection = sqlite3.connect(scratch, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute(f"PRAGMA cache_size=-{PAGES_KEPT_KIB}")
-        # An export fills a database of about its own size; `replace` could make a disk full out of little.
+        # An export fills a database of about its own size. Without a limit, `replace` could fill the disk.
         connection.execute(f"PRAGMA max_page_count={4_096 + file.stat().st_size // 512}")
         _bound(connection)
         with file.open("rb") as opened:
@@ -154,7 +155,7 @@ def stage(file: Path, scratch: Path, progress: Callable[[int], None]) -> Staged:
 
 
 def _is_full(error: BaseException) -> bool:
-    """Tell whether SQLite had no room: on the disk, or in what a file of this size is given."""
+    """Return whether SQLite ran out of space: on the disk, or within the page limit."""
     cause = error.__cause__ if isinstance(error, RefusedFile) else error
     return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
@@ -164,7 +165,7 @@ def _bound(connection: sqlite3.Connection) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_STATEMENT_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # SQLite keeps any bytes as text
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # SQLite text may contain any bytes.
 
 
 def _select(table: str) -> str:
@@ -172,7 +173,7 @@ def _select(table: str) -> str:
 
 
 class _Gatekeeper:
-    """What the statements of an export may do; `refused` names what one of them was stopped at.
+    """Limits what the statements of an export may do; `refused` names the operation that was refused.
 
     `rows` is the scratch database, `schema` the one in memory. `produced` counts the characters that `replace` made.
     """
@@ -185,7 +186,7 @@ class _Gatekeeper:
         self.refused = ""
         self.calls = self.creates = self.produced = self.may_produce = 0
         _bound(self.schema)
-        # The table that counts for AUTOINCREMENT: an export deletes from it and fills it.
+        # Creates SQLite's table of AUTOINCREMENT counters, because an export deletes from it and fills it.
         self.rows.execute("CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT)")
         self.rows.execute("DROP TABLE counted")
         self.rows.create_function("replace", 3, self.replace, deterministic=True)
@@ -208,23 +209,23 @@ class _Gatekeeper:
         self.plain.close()
 
     def run(self, statement: bytes) -> None:
-        """Run one statement; raises sqlite3.Error, or RefusedFile in words."""
+        """Run one statement; raises sqlite3.Error, or RefusedFile with a message."""
         self.calls = self.produced = 0
         self.refused = ""
         self.may_produce = MAX_GROWTH * len(statement)
         if len(statement) > MAX_CODE_BYTES and _code_bytes(statement) > MAX_CODE_BYTES:
-            raise RefusedFile(f"it has more than {MAX_CODE_BYTES:,} bytes beside its texts")
+            raise RefusedFile(f"it has more than {MAX_CODE_BYTES:,} bytes outside its texts")
         sql, texts = _with_nul_apart(statement)
         if _CREATE.match(statement):
             self.create(sql)
         elif self.rows.execute(sql, texts).description is not None:
-            raise RefusedFile("it returns rows, and no statement of an export does")
+            raise RefusedFile("it returns rows, which no statement of an export does")
 
     def create(self, sql: str) -> None:
-        """Run a CREATE statement on the empty database, and make a plain table of each new one for the rows."""
+        """Run a CREATE statement on the empty database, and create a plain table for the rows of each new table."""
         self.creates += 1
         if self.creates > MAX_CREATES:
-            raise RefusedFile(f"it is one more than {MAX_CREATES} CREATE statements")
+            raise RefusedFile(f"it exceeds the limit of {MAX_CREATES} CREATE statements")
         self.schema.execute(sql)
         self.unwatch()
         there = {name for (name,) in self.rows.execute("SELECT name FROM sqlite_master")}
@@ -235,7 +236,7 @@ class _Gatekeeper:
         self.watch()
 
     def replace(self, text: Any, pattern: Any, by: Any) -> Any:
-        """Do what SQLite's `replace` does, within bounds: it knows none for its output, nor for its comparisons."""
+        """Do what SQLite's `replace` does, with limits on the output and on the comparisons."""
         is_plain = text.__class__ is pattern.__class__ is by.__class__ is str and pattern[:1] not in ("", "\0")
         whole, sought, other = (text, pattern, by) if is_plain else self.as_texts(text, pattern, by)
         if len(sought) > MAX_PATTERN:
@@ -244,13 +245,13 @@ class _Gatekeeper:
         found = whole.count(sought) if sought else 0
         self.produced += len(whole) + found * (len(other) - len(sought))
         if self.produced > self.may_produce:
-            raise ValueError("it makes far more text than it holds")
+            raise ValueError("it produces far more text than it contains")
         if is_plain:
             return text.replace(pattern, by)
         return self.plain.execute("SELECT replace(?, ?, ?)", (text, pattern, by)).fetchone()[0]
 
     def as_texts(self, *values: Any) -> tuple[str, ...]:
-        """Return values as the texts that SQLite takes them for."""
+        """Return values as SQLite converts them to text."""
         columns = "CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT)"
         return tuple(text or "" for text in self.plain.execute(f"SELECT {columns}", values).fetchone())
 
@@ -268,7 +269,7 @@ class _Gatekeeper:
         if action in (sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_REINDEX):
             return True
         if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_READ, _FUNCTION):
-            return True  # on tables without a row
+            return True  # on tables without rows
         return action == sqlite3.SQLITE_UPDATE and first in _SCHEMA
 
     @staticmethod
@@ -278,7 +279,7 @@ class _Gatekeeper:
         if action == sqlite3.SQLITE_DELETE:
             return first == _SEQUENCE
         if action == _FUNCTION:
-            # `char` makes at most one character of an argument.
+            # `char` returns at most one character per argument.
             return second in ("replace", "char")
         return action == sqlite3.SQLITE_PRAGMA and first == "defer_foreign_keys"
 
@@ -287,15 +288,15 @@ class _Gatekeeper:
         return int(self.calls > _MAX_CALLS)
 
     def why(self, error: Exception) -> str:
-        """Return in words why a statement failed."""
+        """Return the reason why a statement failed."""
         if self.produced > self.may_produce:
-            return "it makes far more text than it holds"
+            return "it produces far more text than it contains"
         if self.refused:
-            return f"{self.refused} has no place in an export and is not run"
+            return f"{self.refused} is not allowed in an export and is not run"
         if self.calls > _MAX_CALLS:
             return "it takes longer than any statement of an export"
         if str(error).startswith("user-defined function"):
-            return "it gives the function replace what is no text"
+            return "it passes a value that is not text to the function replace"
         return str(error).rstrip(".")
 
 
@@ -339,19 +340,19 @@ def _statements(file: Path) -> Iterator[bytes]:
                 yield b"".join(waiting)
                 waiting, size = [], 0
     if b"".join(waiting).strip():
-        raise RefusedFile("The file ends in the middle of a statement: the export is not whole.")
+        raise RefusedFile("The file ends in the middle of a statement: the export is incomplete.")
 
 
 def _read_line(line: bytes, opened: bytes) -> tuple[bytes, bool]:
-    """Return what would end the literal, name or comment that is open at the end of a line, and whether a statement
-    ends with the line. `opened` is the first of these for the line before.
+    """Return the delimiter that closes the token open at the end of a line, and whether a statement ends with the line.
+    `opened` is that delimiter for the previous line.
 
-    Not `sqlite3.complete_statement`, which would have to read the statement from its beginning at each of its lines.
+    `sqlite3.complete_statement` would have to read the statement from its beginning for each line.
     """
     start = line.find(opened) + len(opened)
     if start < len(opened):
         return opened, False
-    match = cast("re.Match[bytes]", _CLOSED.match(line, start))  # it may be empty
+    match = cast("re.Match[bytes]", _CLOSED.match(line, start))  # It may match the empty string.
     rest = line[match.end() :]
     if not rest:
         return b"", match["end"] is not None
@@ -359,14 +360,14 @@ def _read_line(line: bytes, opened: bytes) -> tuple[bytes, bool]:
 
 
 def _code_bytes(statement: bytes) -> int:
-    """Return how long a statement is without the text between the quotes of its literals."""
+    """Return the length of a statement without the text of its literals."""
     return len(_PIECE.sub(lambda match: b"" if match[0].startswith(b"'") else match[0], statement))
 
 
 def _with_nul_apart(statement: bytes) -> tuple[str, list[str]]:
-    """Return the statement with a parameter for each literal that holds NUL, and these texts.
+    """Return the statement with a parameter for each literal that contains NUL, and the parameters.
 
-    SQLite takes NUL for the end of a statement. The old Worker stored it in texts, and an export has it there as it is.
+    SQLite ends a statement at NUL. The old Worker stored NUL in texts, and an export contains it unescaped.
     """
     texts: list[str] = []
     if b"\0" not in statement:
@@ -390,7 +391,7 @@ def _name(name: str) -> str:
 
 
 def _plain_column(name: str, declared: str, hidden: int) -> str:
-    """Return a column that keeps values as one of this name and type would, and does nothing else."""
+    """Return a plain column definition with the same name and type affinity, without constraints."""
     _refuse_generated(hidden)
     kinds = (kind for word, kind in _AFFINITIES if word in declared.upper())
     return f"{_name(name)} {next(kinds, 'NUMERIC') if declared else ''}"
@@ -398,11 +399,11 @@ def _plain_column(name: str, declared: str, hidden: int) -> str:
 
 def _refuse_generated(hidden: int) -> None:
     if hidden:
-        raise RefusedFile("A generated column has no place in an export.")
+        raise RefusedFile("A generated column is not allowed in an export.")
 
 
 def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
-    """Copy the known tables out of a SQLite file that is opened for reading alone."""
+    """Copy the known tables from a SQLite file that is opened read-only."""
     source = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
     try:
         source.execute("PRAGMA trusted_schema=OFF")
@@ -413,7 +414,7 @@ def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
             if kind is None:
                 continue
             if kind[0] != "table" or re.match(r"\s*CREATE\s+VIRTUAL", kind[1] or "", re.IGNORECASE):
-                raise RefusedFile(f"{table} is no plain table in this file.")
+                raise RefusedFile(f"{table} is not a plain table in this file.")
             for (hidden,) in source.execute("SELECT hidden FROM pragma_table_xinfo(?)", (table,)):
                 _refuse_generated(hidden)
             source.set_authorizer(_read_only)
@@ -443,7 +444,7 @@ def _checked(connection: sqlite3.Connection) -> Staged:
     ]
     known = [table for table in TABLES if table in found]
     if not known:
-        raise RefusedFile(f"It holds neither {' nor '.join(TABLES)}: this is no export of the old Worker.")
+        raise RefusedFile(f"It contains neither {' nor '.join(TABLES)}, so it is not an export of the old Worker.")
     rows = {}
     connection.create_function("without_nul", 1, without_nul, deterministic=True)
     for table in known:

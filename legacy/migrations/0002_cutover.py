@@ -1,4 +1,4 @@
-"""The mode of the old routes, its history, and what the old tables share with the unified stream."""
+"""The mode of the old routes, its history, and the columns that link the old tables to the unified stream."""
 
 import django.db.models.deletion
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""Rows from before this release came with their event, under one id. And who may see and switch what."""
+"""Rows from before this release arrived with their event, under one id. Adds the permissions for the mode."""
 
 from django.db import migrations
 from django.db.models import F
@@ -20,7 +20,7 @@ def fill_event_ids(apps, schema_editor):
 
 
 def nothing(apps, schema_editor):
-    """The columns go with the migration before this one."""
+    """The migration before this one removes the columns."""
 
 
 def grant(apps, schema_editor):

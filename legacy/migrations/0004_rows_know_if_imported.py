@@ -1,4 +1,4 @@
-"""An old row knows whether an import brought it, so that a prune can leave those alone."""
+"""A row of the old log records whether an import wrote it, so that a prune can keep such rows."""
 
 from django.db import migrations, models
 

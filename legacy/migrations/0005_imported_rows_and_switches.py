@@ -3,7 +3,7 @@
 from django.db import migrations
 from django.db.models.functions import Length
 
-OUR_IDS = 32  # characters; what the old Worker made is longer
+OUR_IDS = 32  # The ids of the old Worker are longer.
 
 
 def mark_imported(apps, schema_editor):
@@ -14,7 +14,7 @@ def mark_imported(apps, schema_editor):
 def copy_switches(apps, schema_editor):
     database = schema_editor.connection.alias
     entries = apps.get_model("events", "AuditEntry").objects.using(database)
-    # This migration may have gone back and come again, and what it wrote stays.
+    # This migration may run again after it was reversed, and its entries stay.
     known = set(entries.filter(kind="mode").values_list("at_ms", flat=True))
     cutovers = apps.get_model("legacy", "Cutover").objects.using(database)
     entries.bulk_create(
@@ -36,7 +36,7 @@ def copy_switches(apps, schema_editor):
 
 
 def nothing(apps, schema_editor):
-    """The column goes with the migration before this one; the audit log is append-only, and tells no lie."""
+    """The migration before this one removes the column. The audit log is append-only, so its entries stay."""
 
 
 class Migration(migrations.Migration):

@@ -1,4 +1,4 @@
-"""A row of the old tables knows whether it arrived by an old route, and what parity may expect of it."""
+"""A row of the old tables records whether it arrived by an old route, and what parity may expect of it."""
 
 from django.db import migrations, models
 

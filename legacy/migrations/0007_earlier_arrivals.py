@@ -1,14 +1,14 @@
-"""Mark the earlier rows that surely arrived by an old route; the others count neither for parity nor against it.
+"""Mark the earlier rows that certainly arrived by an old route. Parity ignores the other earlier rows.
 
-A row surely arrived when no event came before it: the stream lacks it, or the event was made from it. It also arrived
-when its event came by `/event` at another moment: a switch copies the moment, too. An import writes rows with moments
-of their own, but none after its end.
+A row certainly arrived if no event was stored before it: the stream lacks its event, or was filled from the row. It
+also arrived if its event arrived by `/event` at another time, because a switch copies the time, too. An import writes
+rows with their original times, but none after its end.
 """
 
 from django.db import migrations
 from django.db.models import Exists, OuterRef, Q
 
-ERASED = "erased-"  # how a session is named that was erased
+ERASED = "erased-"  # The prefix of the name of an erased session.
 
 
 def mark_arrived(apps, schema_editor):
@@ -36,7 +36,7 @@ def mark_arrived(apps, schema_editor):
 
 
 def nothing(apps, schema_editor):
-    """The column goes with the migration before this one."""
+    """The migration before this one removes the column."""
 
 
 class Migration(migrations.Migration):

@@ -1,4 +1,4 @@
-"""A comparison has one of three verdicts; those before have none, because they compared by another rule."""
+"""A comparison has one of three verdicts. Earlier comparisons have none, because they used another rule."""
 
 from django.db import migrations, models
 

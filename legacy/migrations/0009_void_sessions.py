@@ -1,4 +1,4 @@
-"""A session of the old counter may be void by a correction of the public count."""
+"""A correction of the public count can make a session of the old counter void."""
 
 from django.db import migrations, models
 

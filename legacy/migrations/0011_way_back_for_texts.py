@@ -1,4 +1,4 @@
-"""On the way back, give each row of the old log the texts that it left to its event."""
+"""On reversal, copy the texts of the events into the rows of the old log that leave them out."""
 
 from django.db import migrations
 from django.db.models import F, OuterRef, Subquery
@@ -8,7 +8,7 @@ CHUNK = 500
 
 
 def nothing(apps, schema_editor):
-    """The rows that there are hold their texts, and may keep them."""
+    """Existing rows contain their texts, and may keep them."""
 
 
 def fill_in(apps, schema_editor):

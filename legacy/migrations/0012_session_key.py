@@ -1,4 +1,4 @@
-"""A row of the old log keeps a keyed hash of its session: `/event` stores one failure of each type and session."""
+"""A row of the old log stores a keyed hash of its session: `/event` stores one failure per type and session."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""The endpoints of the old Workers, answered as they answered.
+"""The routes of the old Workers, with their old responses.
 
-A view translates a request and stores it through `events.ingest` and `legacy.old_tables`, as the mode in force says.
+A view translates a request and stores it through `events.ingest` and `legacy.old_tables`, depending on the mode.
 """

@@ -1,4 +1,4 @@
-"""What the OpenAPI page says of the old routes."""
+"""The OpenAPI description of the old routes."""
 
 from typing import Any
 
@@ -9,7 +9,10 @@ from events.api.schema import COUNT, STRING, TOTAL, just, obj, refusals
 OLD: dict[str, Any] = {"deprecated": True, "auth": [{}], "tags": ["old routes"]}
 GONE = {410: obj({"ok": just(False), "error": STRING, "successor": STRING})}
 SENT_TO_EVENT = {
-    "sentToEvent": {"type": "boolean", "description": "true: the client sends the same to `/event`. For parity alone."}
+    "sentToEvent": {
+        "type": "boolean",
+        "description": "true: the client sends the same to `/event`. Only for parity.",
+    }
 }
 INGEST_REFUSALS = {**refusals(400, 403, 405, 408, 413, 415, 429, 503), **GONE}
 
@@ -29,7 +32,7 @@ CLIENT_LOG = extend_schema(
 )
 COUNTER = extend_schema(
     operation_id="get_count",
-    summary="The public count, as the old counter told it",
+    summary="The public count, as the old counter returned it",
     responses={200: TOTAL, **refusals(405, 429), **GONE},
     **OLD,
 )
@@ -42,7 +45,7 @@ INCREMENT = extend_schema(
 )
 RECENT = extend_schema(
     operation_id="get_recent",
-    summary="Recent failures, as the old Worker told them",
+    summary="Recent failures, as the old Worker returned them",
     parameters=[OpenApiParameter("limit", int, description="1 to 200; 50 when left out.")],
     responses={
         200: obj({"ok": just(True), "count": COUNT, "rows": {"type": "array", "items": {"type": "object"}}}),

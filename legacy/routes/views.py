@@ -1,4 +1,4 @@
-"""The old Workers' routes, answered as they answered, over the side that the mode says."""
+"""The views of the old Workers' routes. They give the old responses and read the side that the mode selects."""
 
 from datetime import UTC, datetime, time
 from typing import Any, cast
@@ -30,16 +30,16 @@ from legacy.cutover import modes
 from legacy.models import ClientLog, LegacyCount, Mode
 from legacy.routes import schema
 
-# RFC 9745: deprecated since the day of the plan, 2026-02-12.
+# RFC 9745: deprecated since the day of the specification, 2026-02-12.
 DEPRECATED_SINCE = "@1770854400"
 
 
 class Gone(Exception):
-    """The old routes have ended."""
+    """The old routes are gone."""
 
 
 class OldRoute(PublicViewSet):
-    """An answer that says what to use instead, and 410 once the old routes are gone."""
+    """A view whose responses name its successor, and that answers 410 once the old routes are gone."""
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         if modes.current() == Mode.GONE:
@@ -94,7 +94,7 @@ class CounterViewSet(OldRoute, IngestViewSet):
 
 
 def kept_apart(row: ClientLog | LegacyCount) -> bool | None:
-    """In `separate`, write to the old tables alone and return whether the row was new; None in any other mode."""
+    """In `separate`, write only to the old tables and return whether the row was new; None in any other mode."""
     if modes.current() != Mode.SEPARATE:
         return None
     with transaction.atomic():
@@ -102,9 +102,9 @@ def kept_apart(row: ClientLog | LegacyCount) -> bool | None:
 
 
 def kept_on_both_sides(event: EventRow, row: ClientLog) -> list[EventRow]:
-    """Store the event and write its row, in one transaction; return what was added, as each table has it."""
+    """Store the event and write its row in one transaction; return what each table added."""
     row.in_stream = True
-    written: list[ClientLog | None] = []  # `alongside` may run twice, and its last run is the one that was committed
+    written: list[ClientLog | None] = []  # `alongside` may run twice; its last run is the committed one
     outcome = writer.record(event, alongside=lambda: written.append(kept_beside_event(row)))
     added = [event] if outcome.stored or outcome.filled_in else []
     if kept := written[-1]:
@@ -113,9 +113,9 @@ def kept_on_both_sides(event: EventRow, row: ClientLog) -> list[EventRow]:
 
 
 def kept_beside_event(row: ClientLog) -> ClientLog | None:
-    """Write the row in the transaction that stores its event; return the row as written, None where it was there.
+    """Write the row in the transaction that stores its event; return the written row, or None if it existed.
 
-    The row leaves its texts to the event, but not in `separate`, which may be in force since the request began.
+    The row leaves its texts to the event, except in `separate`, which may have begun during the request.
     """
     if modes.in_force().mode != Mode.SEPARATE:
         row = old_tables.without_texts_of_event(row)

@@ -39,7 +39,7 @@ def run(*arguments: str) -> tuple[str, str]:
 
 def test_it_fills_an_empty_site() -> None:
     out, err = run("--events", "2000", "--days", "3", "--seed", "7")
-    assert out == "2,000 made-up events of 3 days are stored (--seed 7).\n"
+    assert out == "2,000 demo events of 3 days were stored (--seed 7).\n"
     assert err == "100 %: 2,000 of 2,000\n"
     assert Event.objects.made_up().count() == 2000
     assert sum(LifetimeTotal.objects.values_list("accepted", flat=True)) == 2000
@@ -61,7 +61,7 @@ def test_clear_leaves_real_events_and_their_counts_alone() -> None:
     make_event(**success())
     make_event()
     out, _ = run("--clear")
-    assert out == "300 made-up events are gone; nothing else was touched.\n"
+    assert out == "300 demo events were deleted; nothing else was changed.\n"
     assert Event.objects.count() == 2
     assert dict(LifetimeTotal.objects.exclude(accepted=0).values_list("event_type", "accepted")) == {
         "flash_success": 1,
@@ -71,12 +71,12 @@ def test_clear_leaves_real_events_and_their_counts_alone() -> None:
 
 
 def test_clear_of_nothing_is_said() -> None:
-    assert run("--clear") == ("0 made-up events are gone; nothing else was touched.\n", "")
+    assert run("--clear") == ("0 demo events were deleted; nothing else was changed.\n", "")
 
 
 def test_a_database_that_holds_real_events_is_refused() -> None:
     make_event()
-    with pytest.raises(CommandError, match="This database holds real events") as refused:
+    with pytest.raises(CommandError, match="This database contains real events") as refused:
         run("--events", "10")
     assert refused.value.returncode == 1
     assert Event.objects.count() == 1
@@ -231,7 +231,7 @@ def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) ->
         filling.send_signal(signal.SIGINT)
         told = filling.stderr.read()
     assert filling.returncode == 130
-    assert "Interrupted: what was stored stays" in told
+    assert "Interrupted: the stored events stay" in told
     proof = subprocess.run(manage("rebuild_rollups", "--check"), env=environment, capture_output=True, text=True)
     assert (proof.returncode, proof.stderr) == (0, "")
     assert " 0 differ." in proof.stdout

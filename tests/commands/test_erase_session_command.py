@@ -190,9 +190,9 @@ def test_what_names_it_elsewhere_is_told_and_stops_nothing() -> None:
     for _ in range(2):
         said = run(SESSION)
         keys = ", ".join(str(entry.pk) for entry in entries)
-        assert f"events_auditentry: its name stands in 4 of the rows that stay: {keys}.\n" in said
-        assert f"telemetry_events: its name stands in 1 of the rows that stay: {event.pk}.\n" in said
-        assert "These rows are not of this session." in said
+        assert f"events_auditentry: 4 of the remaining rows contain its id: {keys}.\n" in said
+        assert f"telemetry_events: 1 of the remaining rows contain its id: {event.pk}.\n" in said
+        assert "These rows do not belong to this session." in said
     assert not Event.objects.filter(session_id=SESSION).exists()
 
 
@@ -309,8 +309,8 @@ def test_no_file_of_a_running_site_holds_it_afterwards(data_dir: Path) -> None:
         (data_dir / "backups" / "copy.sqlite3").write_bytes(b"..." + SESSION.encode())
         done = server.command("erase_session", SESSION)
         assert done.returncode == 0, done.stderr
-        assert "The database holds its name no more." in done.stdout
-        assert f"{data_dir / 'backups' / 'copy.sqlite3'} still holds its name." in done.stdout
+        assert "The database file no longer contains its id." in done.stdout
+        assert f"{data_dir / 'backups' / 'copy.sqlite3'} still contains its id." in done.stdout
         assert files_holding(data_dir, SESSION) == ["backups/copy.sqlite3"]
         # Its group is known by the words of its first failure; of the events themselves nothing is left.
         assert server.get("/metrics/flash-count")[1] == b'{"ok":true,"total":1}'
@@ -331,8 +331,8 @@ def test_an_entry_of_the_audit_log_that_names_it_stops_no_erasure_of_a_site(data
         assert exported.returncode == 0, exported.stderr
         for done in erased:
             assert done.returncode == 0, done.stderr
-            assert "events_auditentry: its name stands in 1 of the rows that stay: 1." in done.stdout
-            assert "The rows above hold its name. Free space may hold it too: --vacuum clears that." in done.stdout
+            assert "events_auditentry: 1 of the remaining rows contain its id: 1." in done.stdout
+            assert "The rows above contain its id. Free space may contain it too: --vacuum clears that." in done.stdout
 
 
 def test_a_session_that_is_called_like_a_column_is_erased(data_dir: Path) -> None:
@@ -341,7 +341,8 @@ def test_a_session_that_is_called_like_a_column_is_erased(data_dir: Path) -> Non
         done = server.command("erase_session", "app_version")
         assert done.returncode == 0, done.stderr
         assert "Erased: events 1." in done.stdout
-        assert "sqlite_master: its name stands in " in done.stdout
+        assert "sqlite_master: " in done.stdout
+        assert " of the remaining rows contain its id: " in done.stdout
 
 
 def test_a_trace_in_free_space_is_told_and_vacuumed_away(data_dir: Path) -> None:
@@ -364,4 +365,4 @@ def test_a_trace_in_free_space_is_told_and_vacuumed_away(data_dir: Path) -> None
 
 def test_postgresql_says_what_remains() -> None:
     if connection.vendor == "postgresql":
-        assert "PostgreSQL keeps what was deleted until it vacuums" in run(SESSION)
+        assert "PostgreSQL keeps deleted rows until the next `VACUUM`" in run(SESSION)

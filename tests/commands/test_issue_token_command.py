@@ -51,14 +51,14 @@ def test_it_may_never_expire() -> None:
 def test_a_name_is_given_once() -> None:
     issue("web-v2", "--expires", "1d")
     IngestToken.objects.update(revoked_at=clock.now())
-    with pytest.raises(CommandError, match="A name is given once, so choose another"):
+    with pytest.raises(CommandError, match="Names are unique, so choose another"):
         issue("web-v2", "--expires", "90d")
     assert IngestToken.objects.count() == 1
 
 
 @pytest.mark.parametrize("expires", ["", "90", "0d", "-1d", "1.5h", "90 d", "5y", "9999999d", "soon", "NEVER", "٩d"])
 def test_what_is_no_duration_is_refused_in_words(expires: str) -> None:
-    with pytest.raises(CommandError, match="is no duration such as 90d"):
+    with pytest.raises(CommandError, match="is neither a duration such as 90d"):
         issue("web-v2", f"--expires={expires}")
     assert not IngestToken.objects.exists()
 

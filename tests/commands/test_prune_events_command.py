@@ -111,7 +111,7 @@ def test_what_is_old_leaves_and_every_count_stays() -> None:
     assert said.splitlines() == [
         f"Received before {day(90)}, UTC:",
         "  deleted: rows of the old log 1, events 7. Counts stay.",
-        f"The oldest event left was received {clock.iso(days_ago(90))}.",
+        f"The oldest remaining event was received {clock.iso(days_ago(90))}.",
     ]
     assert set(Event.objects.values_list("pk", flat=True)) == kept | {kept_row.pk}
     assert list(ClientLog.objects.values_list("pk", flat=True)) == [kept_row.pk]
@@ -119,13 +119,13 @@ def test_what_is_old_leaves_and_every_count_stays() -> None:
     entry = AuditEntry.objects.get()
     assert (entry.kind, entry.why) == ("prune", "the privacy notice")
     assert entry.what == (
-        f"Pruned what was received before {day(90)}, imported ones aside: events 7, rows of the old log 1."
+        f"Pruned events received before {day(90)}, except imported ones: events 7, rows of the old log 1."
     )
 
 
 def test_a_dry_run_only_looks() -> None:
     make_event(received_at_ms=days_ago(91))
-    assert "would be deleted: events 1. Nothing was: --dry-run." in run("--dry-run")
+    assert "would be deleted: events 1. Nothing was deleted: --dry-run." in run("--dry-run")
     assert Event.objects.count() == 1
     assert not AuditEntry.objects.exists()
     assert not RetentionMark.objects.exists()
@@ -335,7 +335,7 @@ def test_counts_are_still_proved_and_pruned_days_are_told_in_words() -> None:
         make_event(message=f"a {number}", received_at_ms=days_ago(89 + number))
     run()
     said = told("rebuild_rollups", "--check")
-    assert said.splitlines()[0].startswith(f"What was received before {day(90)} may be pruned.")
+    assert said.splitlines()[0].startswith(f"Events received before {day(90)} may be pruned.")
     assert said.splitlines()[-1] == "2 days: 2 agree, 0 differ."
     before = counts()
     told("rebuild_rollups")
@@ -356,8 +356,8 @@ def test_groups_are_still_proved_beside_imported_failures_that_stayed() -> None:
     assert Event.objects.count() == 2
     assert told("regroup_failures", "--check").splitlines() == [
         "0 of 2 failures would move to another group.",
-        f"What was received before {day(90)} may be pruned. Its counts are compared with each other, and no further"
-        " back with failures.",
+        f"Events received before {day(90)} may be pruned. Earlier counts are compared only with each other, not"
+        " with failures.",
     ]
 
 
@@ -368,7 +368,7 @@ def test_parity_leaves_the_pruned_days_out(client: Client) -> None:
     run(days=5)
     said = told("check_parity", "--days", "14")
     assert "Parity: proven on 2 days" in said
-    assert "Days from which events were pruned are not compared." in said
+    assert "Days with pruned events are not compared." in said
     finding = parity.check(14, clock.today())
     assert finding.days[0].day == day(5)
     assert (finding.total.successes.expected, finding.total.failures.expected) == (2, 2)

@@ -1,4 +1,4 @@
-"""`manage.py rebuild_rollups`: the hourly rollups proved against the events, and written anew."""
+"""`manage.py rebuild_rollups`: the hourly rollups compared with the events, and rebuilt."""
 
 from io import StringIO
 
@@ -56,7 +56,7 @@ def test_a_count_that_is_off_is_told_and_left_alone() -> None:
         "2026-02-12: 2 differences",
         f"  {clock.iso(NOON_MS)} flash_error: 0 counted, 1 events",
         f"  {clock.iso(NOON_MS)} flash_error m0 19afc18: 0 counted, 1 events",
-        "lifetime total of flash_error: 12, but its hours hold 11",
+        "lifetime total of flash_error: 12, but the sum of its hours is 11",
         "3 days: 2 agree, 1 differ.",
     ]
     assert last == "1 days differ from their events. 1 lifetime totals differ from their hours."
@@ -74,7 +74,7 @@ def test_days_that_differ_are_written_anew() -> None:
     right = hours()
     HourlyRollup.objects.filter(hour_ms=NOON_MS, event_type="flash_error").update(model="m9")
     HourlyRollup.objects.filter(hour_ms=NOON_MS + DAY_MS).delete()
-    assert "3 days: 1 agree, 2 differ, 2 written anew." in run()
+    assert "3 days: 1 agree, 2 differ, 2 rebuilt." in run()
     assert hours() == right
     assert run("--check") == "3 days: 3 agree, 0 differ.\n"
 
@@ -84,7 +84,7 @@ def test_a_day_whose_events_are_gone_is_left_as_it_is() -> None:
     Event.objects.filter(received_at_ms=NOON_MS).delete()
     HourlyRollup.objects.filter(hour_ms=NOON_MS + DAY_MS).update(model="m9")
     out, last = fail()
-    assert "left as it is: 2 of the events that were counted are gone" in out
+    assert "unchanged: 2 of the events that were counted are gone" in out
     assert last == "1 days differ from their events."
     assert hours() == right
 
@@ -130,7 +130,7 @@ def test_days_can_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "yesterday"], "'yesterday' is no date such as 2026-02-12"),
+        (["--from", "yesterday"], "'yesterday' is not a date such as 2026-02-12"),
         (["--from", "2026-02-13", "--to", "2026-02-13"], "--to must be after --from."),
     ],
 )

@@ -145,7 +145,7 @@ def test_counts_move_exactly_and_an_emptied_group_goes() -> None:
         "100 of 100 failures would move to another group.",
         "4 groups are of an older algorithm.",
     ]
-    assert last == "There is something to regroup."
+    assert last == "Failures must be regrouped."
     run()
     assert table() == right
     assert run("--check") == "0 of 100 failures would move to another group.\n"

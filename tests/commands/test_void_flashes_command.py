@@ -81,10 +81,10 @@ def test_a_dry_run_shows_figures_and_changes_nothing() -> None:
         ([*HOUR, "--reason", " \u200b"], "--reason: This field is required"),
         ([*HOUR, "--reason", "r" * 501], "at most 500 characters"),
         ([*HOUR, "--source", "mars", "--reason", "x"], "--source: Select a valid choice"),
-        ([*HOUR, "--model", "none", "--reason", "x"], "Nothing matches: no success that counts was received from"),
-        ([*HOUR, "--model", "none", "--dry-run"], "Nothing matches: no success that counts was received from"),
+        ([*HOUR, "--model", "none", "--reason", "x"], "Nothing matches: no counted success was received from"),
+        ([*HOUR, "--model", "none", "--dry-run"], "Nothing matches: no counted success was received from"),
         (["--undo", "99"], "--reason: This field is required"),
-        (["--undo", "99", "--reason", "x"], "There is no correction 99"),
+        (["--undo", "99", "--reason", "x"], "Correction 99 does not exist"),
         (["--undo", "99", "--reason", "x", "--model", "a"], "--undo takes --reason alone"),
     ],
 )

@@ -141,7 +141,7 @@ def test_the_bounds_are_half_open_and_names_are_exact(selection: Selection, expe
 
 
 def test_nothing_matches_is_said_and_keeps_nothing() -> None:
-    with pytest.raises(NothingMatches, match="Nothing matches: no success that counts was received from 2026-02-12T12"):
+    with pytest.raises(NothingMatches, match="Nothing matches: no counted success was received from 2026-02-12T12"):
         void()
     assert not Correction.objects.exists()
     assert not AuditEntry.objects.exists()

@@ -52,7 +52,7 @@ def at(days_ago: int) -> int:
     return clock.now_ms() - days_ago * DAY_MS
 
 
-NO_EVIDENCE = (2, "Parity: no evidence: nothing that arrived by an old route is expected at /event (tolerance 0.5%).")
+NO_EVIDENCE = (2, "Parity: no evidence: no arrival by an old route is expected at /event (tolerance 0.5%).")
 
 
 def test_days_are_told_with_their_states_and_figures() -> None:
@@ -81,11 +81,11 @@ def test_days_are_told_with_their_states_and_figures() -> None:
         "          0        0        0        0        0",
         "in all                           3        2        1        1        2"
         "          4        2        1        1        0",
-        "Refused by the contract of /event, so neither drift nor repaired: 1 failure (1 message, 1 occurred_at).",
+        "Refused by the contract of /event, so not drift and not repaired: 1 failure (1 message, 1 occurred_at).",
         "1 session in the last 7 days would be cut off by `gone`, and 1 failure:"
         " their clients know only the old routes.",
         "Refused at ingest: 0.0% (none).",
-        "Got 410 in the last 7 days: none.",
+        "Responses with 410 in the last 7 days: none.",
         "Public count: 3 by the old tables, 3 by the unified stream.",
         "Window: 0 of 7 proven days in a row.",
         "Parity: drift on 2 of 5 days (tolerance 0.5%).",
@@ -191,7 +191,7 @@ def test_what_a_client_is_refused_by_contract_is_no_drift() -> None:
         failure_arrived(1, message=message, sent_to_event=True, occurred_at=f"2026-02-1{len(message) % 9}T00:00:00Z")
     code, lines = check()
     assert (code, lines[-1]) == NO_EVIDENCE
-    said = "Refused by the contract of /event, so neither drift nor repaired: 3 failures (3 message)."
+    said = "Refused by the contract of /event, so not drift and not repaired: 3 failures (3 message)."
     assert said in lines
 
 
@@ -245,7 +245,7 @@ def test_what_event_alone_has_is_counted_and_named_and_not_judged() -> None:
     event = make_event(received_at_ms=at(1), message="new")
     code, lines = check()
     assert (code, lines[-1]) == NO_EVIDENCE
-    named = [line for line in lines if line.startswith("Arrived by /event alone")]
+    named = [line for line in lines if line.startswith("Arrived only by /event")]
     ids = [Event.objects.get(session_id="new").id, event.id]
     assert all(event_id in line for event_id, line in zip(ids, named, strict=True))
 
@@ -394,7 +394,7 @@ def test_a_prune_makes_no_more_of_the_requests_refused() -> None:
 
 @pytest.mark.parametrize("options", [("--days", "0"), ("--days", "401"), ("--tolerance", "-1"), ("--tolerance", "nan")])
 def test_what_makes_no_sense_is_refused(options: tuple[str, str]) -> None:
-    with pytest.raises(CommandError, match="--days is 1 to 400, --tolerance 0 to 1"):
+    with pytest.raises(CommandError, match="--days must be from 1 to 400, --tolerance from 0 to 1"):
         check(*options)
 
 
@@ -408,6 +408,6 @@ def test_a_410_is_told_by_route_and_is_no_refused_event(post: Callable[..., Any]
     rollups.add_tallies({(clock.today() - timedelta(days=7), modes.gone_outcome("/increment")): 1})
     writer.flush_refusals()
     lines = check()[1]
-    assert "Got 410 in the last 7 days: 1 /client-log, 3 /count, 1204 /recent." in lines
+    assert "Responses with 410 in the last 7 days: 1 /client-log, 3 /count, 1204 /recent." in lines
     assert "Refused at ingest: 0.0% (none)." in lines
     assert json.loads(check("--json")[1][0])["gone"] == {"/client-log": 1, "/count": 3, "/recent": 1204}

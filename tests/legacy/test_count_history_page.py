@@ -48,7 +48,7 @@ def test_a_new_site_says_what_would_change_its_count(client: Client) -> None:
     assert answer.context["made_of"] == (0, 0, 1, 0)
     text = text_of(answer)
     assert "Why is it 1?" in text
-    assert "every success was counted as it came" in text
+    assert "Every success was counted when it arrived" in text
     assert "manage.py import_d1" in text
 
 
@@ -64,7 +64,7 @@ def test_the_count_is_the_baseline_what_was_imported_and_what_came_live(client: 
     for part in ("<dd>40</dd>", "<dd>+ 2</dd>", "<dd>+ 1</dd>", "<dd>= 43</dd>"):
         assert part in text
     assert '<a href="/admin/events/counterbaseline/">Baseline</a>' in text
-    assert "tells the old tables' own figure: 42" in text  # the import began in `separate`
+    assert "returns the old tables' figure: 42" in text  # the import began in `separate`
 
 
 def test_each_import_is_told_with_what_became_of_its_rows(client: Client, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_each_import_is_told_with_what_became_of_its_rows(client: Client, tmp_pa
     assert imported.sums == [
         ("Read", 5),
         ("Added", 4),
-        ("Already there", 0),
+        ("Already stored", 0),
         ("Twins", 0),
         ("Repaired", 1),
         ("Refused", 1),

@@ -26,9 +26,9 @@ def nested(depth: int, text: str) -> str:
     return "replace(" * depth + f"'{text}'" + ",'b','b')" * depth
 
 
-GROWS = "it makes far more text than it holds"
+GROWS = "it produces far more text than it contains"
 LONG_PATTERN = "the function replace with a pattern of more than 16 characters"
-TOO_MUCH_CODE = "it has more than 8,192 bytes beside its texts"
+TOO_MUCH_CODE = "it has more than 8,192 bytes outside its texts"
 RETURNS = "it returns rows"
 BOMBS = {
     "replace that grows": (f"{INSERT}replace('{'a' * 1_000}','a','{'b' * 4_000}'));", GROWS),
@@ -162,7 +162,7 @@ def test_replace_in_a_statement_stores_what_sqlites_own_does(stage: Any) -> None
 
 
 def test_replace_of_what_is_no_text_is_refused(stage: Any) -> None:
-    with pytest.raises(RefusedFile, match="it gives the function replace what is no text"):
+    with pytest.raises(RefusedFile, match="it passes a value that is not text to the function replace"):
         stage(f"{TABLE}{INSERT}replace('a','a',char(55357)));\n")
 
 

@@ -75,8 +75,8 @@ def test_every_row_is_archived_and_the_tables_are_dropped(post: Callable[..., An
     said = run("drop_legacy")
     (path,) = backups()
     assert said == (
-        f"{path} holds 20 rows of client_logs, 4 rows of legacy_legacycount, and was read back."
-        " The tables are dropped.\n"
+        f"{path} contains 20 rows of client_logs, 4 rows of legacy_legacycount, and was verified."
+        " The tables were dropped.\n"
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
@@ -104,12 +104,12 @@ def test_what_needs_the_tables_is_refused_in_words(post: Callable[..., Any]) -> 
     fill(post)
     run("drop_legacy")
     refused = {
-        ("import_d1", str(EXPORT)): "nothing to import into",
-        ("check_parity",): "nothing to compare with",
-        ("drop_legacy",): "are dropped already",
+        ("import_d1", str(EXPORT)): "nothing can be imported",
+        ("check_parity",): "nothing can be compared",
+        ("drop_legacy",): "were dropped already",
         ("legacy_mode", "alias"): "the old routes stay gone",
         ("legacy_mode", "separate"): "the old routes stay gone",
-        ("legacy_mode", "gone"): "The old tables are dropped",
+        ("legacy_mode", "gone"): "The old tables were dropped",
     }
     for command, why in refused.items():
         with pytest.raises(CommandError, match=why):

@@ -27,8 +27,8 @@ from tests.fixtures.d1 import EXPORT, NOON_MS, baseline_row, event_row, export, 
 pytestmark = pytest.mark.django_db
 
 Import = Callable[..., str]
-PRUNED = "from which events are pruned: may have been counted already"
-GONE_NEARBY = "received within a day of events that were pruned or erased: may have been counted already"
+PRUNED = "older events are pruned, so it may have been counted already"
+GONE_NEARBY = "received within a day of pruned or erased events, so it may have been counted already"
 ERASED = "its session was erased here"
 
 
@@ -187,11 +187,11 @@ def test_a_pruned_import_run_again_says_what_became_of_each_row(import_rows: Imp
     said = import_rows(**ROWS)
     assert said == (
         "Read:\n          3  client_logs\n          5  telemetry_events\n"
-        "Already there:\n          2  telemetry_events\n"
+        "Already stored:\n          2  telemetry_events\n"
         "Refused:\n"
-        f"          3  client_logs: received before 2026-02-18, {PRUNED}"
+        f"          3  client_logs: received before 2026-02-18; {PRUNED}"
         f"  (such as {', '.join(row['id'] for row in ROWS['logs'])})\n"
-        f"          3  telemetry_events: received before 2026-02-18, {PRUNED}"
+        f"          3  telemetry_events: received before 2026-02-18; {PRUNED}"
         f"  (such as {', '.join(row['id'] for row in ROWS['events'][2:])})\n"
         "The public count is 2, the old counter's 2; the old routes are in separate.\n"
     )
@@ -211,7 +211,7 @@ def test_a_success_before_the_mark_is_new_unless_one_is_missing_around_its_day(
     make_event(received_at_ms=NOON_MS - counted_days_before * DAY_MS, **success())
     prune()
     said = import_rows(events=[success_row("from the old system")])
-    assert (f"telemetry_events: received before 2026-02-18, {PRUNED}" in said) is is_refused
+    assert (f"telemetry_events: received before 2026-02-18; {PRUNED}" in said) is is_refused
     assert metrics.flash_count().accepted == 2 - is_refused
     assert LegacyCount.objects.count() == 1 - is_refused
 
@@ -232,7 +232,7 @@ def test_where_every_counted_success_is_known_another_one_is_new(import_rows: Im
     prune(imported_too=True)
     said = import_rows(events=[success_row("new"), success_row("imported"), success_row("erased later")])
     assert "Added to the unified stream:\n          1  telemetry_events\n" in said
-    assert "Already there:\n          1  telemetry_events\n" in said
+    assert "Already stored:\n          1  telemetry_events\n" in said
     assert f"1  telemetry_events: {ERASED}" in said
     assert metrics.flash_count().accepted == 3
     assert old_tables.count() == 3
@@ -243,7 +243,7 @@ def test_a_failure_of_another_type_than_those_that_are_gone_is_new(import_rows: 
     prune()
     said = import_rows(events=[event_row(), event_row(event_type="window_error")], logs=[log_row()])
     assert "Added to the unified stream:\n          1  client_logs\n          1  telemetry_events\n" in said
-    assert f"1  telemetry_events: received before 2026-02-18, {PRUNED}" in said
+    assert f"1  telemetry_events: received before 2026-02-18; {PRUNED}" in said
 
 
 def test_the_twin_of_a_refused_failure_is_refused_however_late_it_came(import_rows: Import) -> None:
@@ -251,7 +251,7 @@ def test_the_twin_of_a_refused_failure_is_refused_however_late_it_came(import_ro
     prune()
     failure = event_row()
     said = import_rows(events=[failure], logs=[twin_of(failure, received_at_ms=NOON_MS + FAR)])
-    assert f"1  client_logs: received before 2026-02-18, {PRUNED}" in said
+    assert f"1  client_logs: received before 2026-02-18; {PRUNED}" in said
     assert not ClientLog.objects.exists()
 
 

@@ -66,36 +66,36 @@ Added to the unified stream:
           8  telemetry_events
 Added to the old log:
          17  client_logs
-Merged as twins of an event that is there:
+Merged as twins of a stored event:
           4  client_logs
           1  telemetry_events
 Repaired:
           1  client_logs: date in another form, rewritten  (such as l10)
-          1  client_logs: date that does not parse, the time received stands for it  (such as l11)
           1  client_logs: empty message, now (no message)  (such as l12)
-          2  client_logs: log lines that do not parse or are too long, left out  (such as l13, l14)
+          1  client_logs: invalid date, replaced by the time received  (such as l11)
+          2  client_logs: invalid or too long log lines, left out  (such as l13, l14)
           1  client_logs: no model, now unknown  (such as l16)
           1  client_logs: old name of a type, now connect_error  (such as l06)
           1  client_logs: old name of a type, now flash_error  (such as l05)
           1  client_logs: old name of a type, now unhandled_rejection  (such as l07)
           2  client_logs: old name of a type, now window_error  (such as l08, l09)
           1  client_logs: write_mode neither 0 nor 1, now 0  (such as l16)
-          1  telemetry_events: metadata that does not parse or is too large, left out  (such as s2)
+          1  telemetry_events: invalid or too large metadata, left out  (such as s2)
           1  telemetry_events: no model, now unknown  (such as s2)
           1  telemetry_events: old name of a type, now window_error  (such as f4)
-Values that identify people, not kept:
+Personal data, not stored:
           2  ip_hash
           2  origin
           2  page_url
           2  user_agent
 Refused:
-          1  client_logs: message is no text  (such as l17)
+          1  client_logs: message is not a text  (such as l17)
           1  telemetry_events: a second baseline  (such as f0000001)
           1  telemetry_events: a success without a session  (such as s4)
-          1  telemetry_events: the time received is no time in milliseconds  (such as f7)
+          1  telemetry_events: the time received is not a time in milliseconds  (such as f7)
 """
 NOTES = """\
-The site is new: its old routes begin in separate, beside the unified stream.
+The site is new, so its old routes begin in separate.
 The baseline is 40, from the row baseline-2026-02-10.
 """
 
@@ -267,13 +267,13 @@ def test_a_baseline_that_someone_has_set_stays(import_rows: Callable[..., str]) 
 
 
 BAD_ROWS = {
-    "client_logs: the id is no text of 1 to 128 characters": log_row(id=b"\x01"),
-    "client_logs: the time received is no time in milliseconds": log_row(received_at_ms=10**17),
-    "client_logs: event_type is no text": log_row(event_type=b"\x01"),
-    "telemetry_events: the id is no text of 1 to 128 characters": event_row(id="x" * 3_000),
-    "telemetry_events: the time received is no time in milliseconds": event_row(received_at_ms=-1),
-    "telemetry_events: message is no text": event_row(message=b"\x01"),
-    "telemetry_events: the session is no text of 1 to 128 characters": success_row("s" * 129),
+    "client_logs: the id is not a text of 1 to 128 characters": log_row(id=b"\x01"),
+    "client_logs: the time received is not a time in milliseconds": log_row(received_at_ms=10**17),
+    "client_logs: event_type is not a text": log_row(event_type=b"\x01"),
+    "telemetry_events: the id is not a text of 1 to 128 characters": event_row(id="x" * 3_000),
+    "telemetry_events: the time received is not a time in milliseconds": event_row(received_at_ms=-1),
+    "telemetry_events: message is not a text": event_row(message=b"\x01"),
+    "telemetry_events: the session is not a text of 1 to 128 characters": success_row("s" * 129),
     "telemetry_events: a success without a session": success_row(None),
 }
 
@@ -503,7 +503,7 @@ def test_a_disk_that_is_full_midway_is_told_and_the_next_run_goes_on(tmp_path: P
     call_command("flush", interactive=False, verbosity=0)
     with (
         no_room(after_events=1_200),
-        pytest.raises(CommandError, match=r"(?s)The database took no more: .*run the same"),
+        pytest.raises(CommandError, match=r"(?s)The database refused a write: .*run the same"),
     ):
         run_import(file)
     assert 0 < Event.objects.count() < len(undisturbed["events"])
@@ -513,7 +513,7 @@ def test_a_disk_that_is_full_midway_is_told_and_the_next_run_goes_on(tmp_path: P
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_takes_nothing_is_told_in_words() -> None:
-    with read_only_database(), pytest.raises(CommandError, match="The database took no more"):
+    with read_only_database(), pytest.raises(CommandError, match="The database refused a write"):
         run_import(EXPORT)
     run_import(EXPORT)
     assert metrics.flash_count() == (40, 3)
@@ -553,7 +553,7 @@ ATTACKS = {
     "ANALYZE;": "this statement",
     "CREATE TABLE one(x); CREATE TABLE two(x);": "one statement at a time",
     "CREATE TABLE client_logs(x);": "already exists",
-    "COMMIT; ATTACH DATABASE '{outside}' AS other;": "has no place",
+    "COMMIT; ATTACH DATABASE '{outside}' AS other;": "is not allowed",
     "INSERT INTO client_logs VALUES(1);": "16 columns",
     "INSERT INTO nowhere VALUES(1);": "no such table",
     "not SQL;": "syntax error",
@@ -580,7 +580,7 @@ def refuse(file: Path, why: str) -> None:
     before = sorted(settings.DATA_DIR.iterdir())
     with pytest.raises(CommandError) as refused:
         run_import(file)
-    assert str(refused.value).startswith(f"{file} is refused, and nothing was changed. ")
+    assert str(refused.value).startswith(f"{file} was refused, and nothing was changed. ")
     assert why in str(refused.value)
     assert dump() == {name: [] for name in dump()}
     assert not ImportRun.objects.exists()
@@ -625,12 +625,12 @@ def test_text_that_grows_without_end_is_refused(tmp_path: Path) -> None:
 
 VIEW = "CREATE VIEW client_logs AS SELECT 1 AS id"
 BAD_DATABASES = {
-    "a view": (VIEW, "client_logs is no plain table"),
-    "a virtual table": ("CREATE VIRTUAL TABLE client_logs USING fts5(id, message)", "client_logs is no plain table"),
+    "a view": (VIEW, "client_logs is not a plain table"),
+    "a virtual table": ("CREATE VIRTUAL TABLE client_logs USING fts5(id, message)", "client_logs is not a plain table"),
     "a column less": ("CREATE TABLE client_logs(id TEXT)", "no such column"),
     "a generated column": (
         d1.LOG_TABLE.replace("ip_hash TEXT", "ip_hash TEXT AS (id || id)"),
-        "A generated column has no place in an export",
+        "A generated column is not allowed in an export",
     ),
     "nothing of ours": ("CREATE TABLE users(id TEXT)", "neither client_logs nor telemetry_events"),
     "a value of 2 GB": (
@@ -653,7 +653,7 @@ def test_a_sqlite_file_that_is_truncated_is_refused_in_words(tmp_path: Path) -> 
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
-    with pytest.raises(CommandError, match=r"nowhere\.sql is no file"):
+    with pytest.raises(CommandError, match=r"nowhere\.sql is not a file"):
         run_import(Path("nowhere.sql"))
 
 
@@ -663,7 +663,7 @@ def test_the_sites_own_database_is_no_export(settings: Any, tmp_path: Path) -> N
     link = tmp_path / "export.sqlite3"
     link.symlink_to(settings.SQLITE_FILE)
     for file in (settings.SQLITE_FILE, link):
-        with pytest.raises(CommandError, match="is this site's own database, and no export"):
+        with pytest.raises(CommandError, match="is this site's own database, not an export"):
             run_import(file)
 
 

@@ -22,7 +22,7 @@ def test_open_old_routes_beside_tokens_are_warned_of(required: bool, mode: Mode 
     settings.INGEST_TOKEN_REQUIRED = required
     if mode is not None:
         ModeInForce.objects.create(id=1, mode=mode)
-    words = f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode or 'alias'} and take events without a token."
+    words = f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode or 'alias'} and accept events without a token."
     assert told() == ([words] if required and mode != Mode.GONE else [])
     assert told(deploy=False) == []
 

@@ -226,7 +226,7 @@ def test_after_a_finished_window_the_end_needs_no_force() -> None:
         success_arrived(days_ago)
     with override_settings(PARITY_DAYS=8), pytest.raises(CommandError) as refused:
         switch("gone")
-    assert str(refused.value).startswith("Parity is proven on 7 of 8 days in a row. To end the old routes all the same")
+    assert str(refused.value).startswith("Parity is proven on 7 of 8 days in a row. To end the old routes anyway")
     said = switch("gone")
     assert said.splitlines()[0] == str(parity.CutOff(sessions=6))
     assert modes.in_force().mode == Mode.GONE

@@ -66,7 +66,7 @@ def test_a_switch_needs_the_token_of_the_form() -> None:
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
-        ("separate", "The old routes write to the old tables alone, and read the old tables."),
+        ("separate", "The old routes write to the old tables only, and read the old tables."),
         ("alias", "The old routes write to the unified stream and the old tables, and read the unified stream."),
         ("gone", "The old routes write to nothing, and read nothing: each answers 410."),
     ],
@@ -91,8 +91,8 @@ def test_a_maintainer_is_told_first_what_will_happen(client: Client) -> None:
     sign_in(client, "Maintainers")
     text = text_of(client.post(PATH, WANTED))
     assert "Switch from alias to separate?" in text
-    assert "First each side is given what it lacks" in text
-    assert "Then the old routes write to the old tables alone" in text
+    assert "First, missing successes and failures are copied in both directions" in text
+    assert "Then, the old routes write only to the old tables" in text
     assert "<strong>1</strong> now" in text
     assert not Cutover.objects.exists()
 
@@ -138,7 +138,7 @@ def test_the_end_is_not_offered_before_the_window_is_over(client: Client) -> Non
     sign_in(client, "Maintainers")
     text = text_of(client.get(PATH))
     assert 'value="gone"' not in text
-    assert "once parity is proven on 7 days in a row. It is on 6: " in text
+    assert "after parity is proven on 7 days in a row. It is proven on 6: " in text
     assert "manage.py legacy_mode gone --force" in text
 
 
@@ -182,7 +182,7 @@ def test_requests_that_got_410_are_told_by_route(client: Client) -> None:
     sign_in(client, "Staff")
     assert "got 410" not in text_of(client.get(PATH))
     switch("gone")
-    said = "Requests that got 410 in the last 7 days: {}.</p>"
+    said = "Requests answered with 410 in the last 7 days: {}.</p>"
     assert said.format("none") in text_of(client.get(PATH))
     for path in ("/count", "/count", "/recent/"):
         client.get(path)
@@ -201,7 +201,7 @@ def test_after_the_tables_are_dropped_nothing_is_offered(client: Client, setting
     for asked in (WANTED, CONFIRMED):
         answer = client.post(PATH, asked)
         assert answer.status_code == 409
-        assert "The old tables are dropped, so the old routes stay gone." in text_of(answer)
+        assert "The old tables were dropped, so the old routes stay gone." in text_of(answer)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -212,7 +212,7 @@ def test_a_locked_database_is_told_in_words_and_changes_nothing(client: Client) 
     with locked_events():
         answer = client.post(PATH, CONFIRMED)
     assert answer.status_code == 503
-    assert "The database is busy or takes no writes, so the mode is as it was." in text_of(answer)
+    assert "The database is busy or refuses writes, so the mode did not change." in text_of(answer)
     assert "Switch from alias to separate?" in text_of(answer)  # the button to try again
     assert dump() == before
 

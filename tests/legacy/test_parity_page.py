@@ -126,7 +126,7 @@ def test_a_window_that_is_over_says_so(client: Client) -> None:
         success_arrived(days_ago, by_event=True)
     compare()
     sign_in(client, "Staff")
-    assert "The window: 7 of 7 days, so it is over" in text_of(client.get(PATH))
+    assert "The window: 7 of 7 days, complete" in text_of(client.get(PATH))
 
 
 def figures(answer: Any) -> list[list[int]]:
@@ -163,7 +163,7 @@ def test_nothing_expected_is_no_evidence(client: Client) -> None:
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
     assert "– No evidence<" in text
-    assert "Nothing that arrived by an old route in these days is expected at <code>/event</code>." in text
+    assert "No arrival by an old route in these days is expected at <code>/event</code>." in text
     assert "--repair" not in text
 
 
@@ -257,7 +257,7 @@ def test_a_database_that_takes_no_writes_is_told_in_words(client: Client) -> Non
     client.force_login(User.objects.create_superuser("root"))
     with read_only_database():
         text = text_of(client.post(CHECK, follow=True))
-    assert "takes no writes, so nothing was kept. Try again." in text
+    assert "refuses writes, so nothing was stored. Try again." in text
     assert not ParityRun.objects.exists()
 
 
@@ -272,9 +272,9 @@ def test_dropped_tables_leave_what_was_found_and_no_button(
     call_command("drop_legacy", stdout=io.StringIO())
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
-    assert ("– No evidence<" if was_compared else "nothing left to compare with") in text
+    assert ("– No evidence<" if was_compared else "nothing can be compared") in text
     assert "Check now" not in text
-    assert "The old tables are dropped" in text_of(client.post(CHECK, follow=True))
+    assert "The old tables were dropped" in text_of(client.post(CHECK, follow=True))
 
 
 def test_the_page_reads_what_was_kept_and_no_event(client: Client) -> None:

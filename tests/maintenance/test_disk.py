@@ -323,7 +323,7 @@ def test_each_change_is_logged_once(free: Callable[[int], None], caplog: pytest.
             disk.free_bytes = lambda number=number: number  # type: ignore[misc, assignment]
             disk.room()
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
-        "Little free disk: failures are stored without stack and log lines",
-        "Nearly no free disk: nothing is stored",
-        "There is enough free disk again",
+        "Disk space is low: failures are stored without stack and log lines",
+        "Disk is nearly full: nothing is stored",
+        "Enough disk space is free again",
     ]

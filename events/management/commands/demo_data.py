@@ -1,4 +1,4 @@
-"""Fill a database with made-up events, or take them away again."""
+"""Fill a database with demo data, or delete the demo data."""
 
 import random
 import sys
@@ -22,13 +22,13 @@ _CHUNK_EVENTS = 5_000
 
 
 class Command(BaseCommand):
-    help = "Fill a database that holds no real event with believable made-up ones; --clear takes them away again."
+    help = "Fill a database without real events with plausible demo data; --clear deletes it again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--days", type=int, default=30, help="how many UTC days, ending with today (default: 30)")
         parser.add_argument("--events", type=int, default=20_000, help="how many events (default: 20000)")
-        parser.add_argument("--seed", type=int, help="the same seed draws the same world (default: another each time)")
-        parser.add_argument("--clear", action="store_true", help="take every made-up event away, with its counts")
+        parser.add_argument("--seed", type=int, help="the same seed generates the same data (default: random)")
+        parser.add_argument("--clear", action="store_true", help="delete all demo events with their counts")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError(f"--events must be from 1 to {MAX_EVENTS:,}, not {count}.")
         if Event.objects.exclude(source=Source.DEMO).exists():
             raise CommandError(
-                "This database holds real events, and made-up ones would spoil their figures."
+                "This database contains real events, and demo data would distort their figures."
                 " Set DATA_DIR (or DATABASE_URL) to another place and try again."
             )
         if seed is None:
@@ -62,28 +62,28 @@ class Command(BaseCommand):
                 progress.add(len(chunk))
         except KeyboardInterrupt:
             progress.finish()
-            self.stderr.write("Interrupted: what was stored stays, and is counted right. --clear takes it away.")
+            self.stderr.write("Interrupted: the stored events stay, and the counts are correct. --clear deletes them.")
             sys.exit(130)
         progress.finish()
-        self.stdout.write(f"{stored:,} made-up events of {days} days are stored (--seed {seed}).")
+        self.stdout.write(f"{stored:,} demo events of {days} days were stored (--seed {seed}).")
         if stored < count:
-            self.stdout.write(f"{count - stored:,} were there already.")
+            self.stdout.write(f"{count - stored:,} existed already.")
 
     def _clear(self) -> None:
         progress = Progress(self.stderr, Event.objects.made_up().count())
         deleted = 0
         try:
-            for some in retention.delete_made_up():
-                deleted += some
-                progress.add(some)
+            for count in retention.delete_made_up():
+                deleted += count
+                progress.add(count)
             progress.finish()
             for _ in retention.free_pages():
                 pass
         except KeyboardInterrupt:
             progress.finish()
-            self.stderr.write("Interrupted: the rest is still there, and is counted right. --clear goes on.")
+            self.stderr.write("Interrupted: the other events stay, and the counts are correct. --clear continues.")
             sys.exit(130)
-        self.stdout.write(f"{deleted:,} made-up events are gone; nothing else was touched.")
+        self.stdout.write(f"{deleted:,} demo events were deleted; nothing else was changed.")
 
 
 def _chunks(events: Iterator[EventRow]) -> Iterator[list[EventRow]]:

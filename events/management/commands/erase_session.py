@@ -1,4 +1,4 @@
-"""Erase what is stored of one session."""
+"""Erase all stored data of one session."""
 
 import time
 from pathlib import Path
@@ -13,56 +13,56 @@ from events.maintenance import retention
 from events.management.account import login
 from events.management.file_search import holding
 
-# A shorter name stands in any file by chance.
+# A shorter name would match by chance.
 LEAST_TO_LOOK_FOR = 8
 PATIENCE_SECONDS = 5
 
 
 class Command(BaseCommand):
     help = (
-        "Erase what is stored of one session: its events, its rows of the old tables, and what SQLite's file still"
-        " holds of them. Every count stays. The site may run."
+        "Erase all data of one session: its events, its rows of the old tables, and their remains in SQLite's file."
+        " Every count stays. The site may run."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("session_id", help="as it stands on the page of an event")
-        parser.add_argument("--dry-run", action="store_true", help="only say what is stored of it")
-        parser.add_argument("--reason", default="", help="why; kept in the audit log, so it must not name the session")
+        parser.add_argument("session_id", help="as the page of an event shows it")
+        parser.add_argument("--dry-run", action="store_true", help="only report what is stored")
+        parser.add_argument("--reason", default="", help="why; stored in the audit log without the session id")
         parser.add_argument(
-            "--vacuum", action="store_true", help="write SQLite's file anew; clients get 503 meanwhile, and send again"
+            "--vacuum", action="store_true", help="rebuild SQLite's file; meanwhile clients get 503, and retry"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         session_id: str = options["session_id"]
         reason: str = options["reason"].strip()
         if not session_id or "\0" in session_id:
-            raise CommandError("A session has a name of at least one character.")
+            raise CommandError("A session id has at least one character.")
         if session_id in reason:
-            raise CommandError("The reason is kept in the audit log, so it must not name the session.")
+            raise CommandError("The reason is stored in the audit log, so it must not name the session.")
         try:
             if options["dry_run"]:
                 found = retention.trace(session_id)
-                self.stdout.write(f"Stored of it: {retention.in_words(found)}. Nothing was erased: --dry-run.")
+                self.stdout.write(f"Stored data: {retention.in_words(found)}. Nothing was erased: --dry-run.")
                 return
             is_imported = retention.was_imported(session_id)
             found = retention.erase(session_id, who=login(), at=clock.now(), why=reason)
             self.stdout.write(f"Erased: {retention.in_words(found)}. Every count stays.")
             if is_imported:
                 self.stdout.write(
-                    "Some of it came by an import. Another import refuses it, and counts nothing twice. The export"
-                    " itself still holds it: delete that file."
+                    "Some of it was imported. Another import refuses it, and counts nothing twice. The export file"
+                    " still contains it: delete that file."
                 )
             if connection.vendor == "sqlite":
                 self._clean_file(vacuum=options["vacuum"])
         except DatabaseError as error:
-            raise CommandError(f"The database took no more: {error}\nRun it again.") from None
+            raise CommandError(f"The database refused a write: {error}\nRun the command again.") from None
         is_mentioned = self._tell_mentions(session_id)
         if connection.vendor == "sqlite":
             self._look_for(session_id, is_mentioned=is_mentioned)
         else:
             self.stdout.write(
-                "PostgreSQL keeps what was deleted until it vacuums: `VACUUM` does it now. Its write-ahead log and your"
-                " backups keep it until they are recycled."
+                "PostgreSQL keeps deleted rows until the next `VACUUM`. Its write-ahead log and your backups keep them"
+                " until they are recycled."
             )
 
     def _clean_file(self, *, vacuum: bool) -> None:
@@ -73,40 +73,40 @@ class Command(BaseCommand):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not retention.empty_log():
             if time.monotonic() > deadline:
-                raise CommandError("A reader keeps SQLite's log from being emptied. Run it again when it has ended.")
+                raise CommandError("A reader blocks SQLite's log. Run the command again when it has ended.")
             time.sleep(0.1)
 
     def _tell_mentions(self, session_id: str) -> bool:
-        """Say which rows of others still name the session. They stay, so they are no failure of the erasure."""
+        """List the rows of other sessions that mention this session. They stay, and are no failure of the erasure."""
         if len(session_id) < LEAST_TO_LOOK_FOR:
             return False
         found = list(retention.mentions(session_id))
         for table, rows, keys in found:
-            self.stdout.write(f"{table}: its name stands in {rows:,} of the rows that stay: {', '.join(keys)}.")
+            self.stdout.write(f"{table}: {rows:,} of the remaining rows contain its id: {', '.join(keys)}.")
         if found:
-            self.stdout.write("These rows are not of this session. See docs/privacy.md: what it cannot erase.")
+            self.stdout.write("These rows do not belong to this session. See docs/privacy.md: what it cannot erase.")
         return bool(found)
 
     def _look_for(self, session_id: str, *, is_mentioned: bool) -> None:
-        """Say which files still hold the session's name; raises CommandError when only free space explains it."""
+        """List the files that still contain the session id. Raises CommandError if only free pages can explain it."""
         database = Path(connection.settings_dict["NAME"])
         files = [file for file in sorted(settings.DATA_DIR.rglob("*")) if file.is_file()]
         if len(session_id) < LEAST_TO_LOOK_FOR:
-            self.stdout.write("Its name is too short to look for it in files: --vacuum makes sure of the database.")
+            self.stdout.write("Its id is too short to search files for it. --vacuum clears it from the database file.")
             for file in files:
                 if file.suffix == ".gz" or file.parent.name == "backups":
-                    self.stdout.write(f"{file} is a copy, and was not looked into.")
+                    self.stdout.write(f"{file} is a copy, and was not searched.")
             return
         found = holding(files, session_id.encode())
         for file in found:
             if not file.name.startswith(database.name):
-                self.stdout.write(f"{file} still holds its name. It is a copy: delete it, or let it grow old.")
+                self.stdout.write(f"{file} still contains its id. It is a copy: delete it, or wait for its rotation.")
         for file in files:
             if file.suffix == ".gz":
-                self.stdout.write(f"{file} is compressed, and was not looked into.")
+                self.stdout.write(f"{file} is compressed, and was not searched.")
         if is_mentioned:
-            self.stdout.write("The rows above hold its name. Free space may hold it too: --vacuum clears that.")
+            self.stdout.write("The rows above contain its id. Free space may contain it too: --vacuum clears that.")
         elif any(file.name.startswith(database.name) for file in found):
-            raise CommandError("The database still holds its name in free space, which --vacuum clears.")
+            raise CommandError("The database file still contains its id in free space, which --vacuum clears.")
         else:
-            self.stdout.write("The database holds its name no more.")
+            self.stdout.write("The database file no longer contains its id.")

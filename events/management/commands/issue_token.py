@@ -19,15 +19,15 @@ _LONGEST = timedelta(days=3_650)
 
 
 class Command(BaseCommand):
-    help = "Issue a signed token that a front end sends when INGEST_TOKEN_REQUIRED=1. It is shown this once."
+    help = "Issue a signed token that a front end sends when INGEST_TOKEN_REQUIRED=1. It is shown only once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="whose token it is, such as web-v2; only the name is kept")
+        parser.add_argument("name", help="the name of the token, such as web-v2; only the name is stored")
         parser.add_argument("--expires", type=_span, required=True, help="such as 90d, 12h or 30m, or never")
 
     def handle(self, *args: Any, **options: Any) -> None:
         name: str = options["name"].strip()
-        # The token has the name in it, and goes in a header, which browsers fill with ASCII alone.
+        # The token contains the name and is sent in a header, where browsers allow only ASCII.
         if not name or len(name) > MAX_NAME or not (name.isascii() and name.isprintable()):
             raise CommandError(f"A name has 1 to {MAX_NAME} printable ASCII characters.")
         now = clock.now()
@@ -36,10 +36,10 @@ class Command(BaseCommand):
             token = tokens.issue(name, who=login(), now=now, expires_at=expires_at)
         except IntegrityError:
             raise CommandError(
-                f"There is, or was, a token named {name}. A name is given once, so choose another."
+                f"A token named {name} exists or existed. Names are unique, so choose another."
             ) from None
         until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until it is revoked"
-        self.stderr.write(f"{name} may send {until}. The token is shown this once:", style_func=str)
+        self.stderr.write(f"{name} may send {until}. The token is shown only once:", style_func=str)
         self.stdout.write(token)
 
 
@@ -49,5 +49,5 @@ def _span(raw: str) -> timedelta:
     match = re.fullmatch(r"([1-9][0-9]{0,6})([mhd])", raw)
     span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
     if span is None or span > _LONGEST:
-        raise ArgumentTypeError(f"{raw!r} is no duration such as 90d, 12h or 30m (at most 3650d), nor never")
+        raise ArgumentTypeError(f"{raw!r} is neither a duration such as 90d, 12h or 30m (at most 3650d) nor never")
     return span

@@ -1,4 +1,4 @@
-"""Delete events, and old log rows, that were received long ago."""
+"""Delete events, and rows of the old log, that were received long ago."""
 
 import sys
 import time
@@ -28,10 +28,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--older-than-days", type=int, required=True, metavar="N", help="such as 90")
-        parser.add_argument("--imported-too", action="store_true", help="also what an import brought")
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+        parser.add_argument("--imported-too", action="store_true", help="also delete imported events")
+        parser.add_argument("--dry-run", action="store_true", help="only report what would be deleted")
         parser.add_argument(
-            "--yes-i-mean-it", action="store_true", help="although nothing confirms that the clock is right"
+            "--yes-i-mean-it", action="store_true", help="prune even if nothing confirms that the clock is right"
         )
         parser.add_argument("--reason", default="", help="why; kept in the audit log")
 
@@ -47,12 +47,12 @@ class Command(BaseCommand):
             doubt = site_days.doubt_of(now) if found.total() and not options["yes_i_mean_it"] else None
             if doubt and not options["dry_run"]:
                 raise CommandError(
-                    f"Nothing was deleted: {doubt}. A clock that is ahead would delete too much.\n"
-                    "If the clock is right, say so: --yes-i-mean-it."
+                    f"Nothing was deleted: {doubt}. With a clock that is ahead, the prune would delete too much.\n"
+                    "If the clock is right, add --yes-i-mean-it."
                 )
             self.stdout.write(f"Received before {clock.iso(before_ms)[:10]}, UTC:")
             if options["dry_run"]:
-                self.stdout.write(f"  would be deleted: {retention.in_words(found)}. Nothing was: --dry-run.")
+                self.stdout.write(f"  would be deleted: {retention.in_words(found)}. Nothing was deleted: --dry-run.")
                 if doubt:
                     self.stdout.write(f"  would be refused without --yes-i-mean-it: {doubt}.")
             else:
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             self._tell_oldest()
         except DatabaseError as error:
             raise CommandError(
-                f"The database took no more: {error}\nWhat was deleted is deleted whole; run it again for the rest."
+                f"The database refused a write: {error}\nCompleted batches are deleted. Run it again for the rest."
             ) from None
 
     def _prune(self, pruning: Any, whole: int) -> Counter[str]:
@@ -74,10 +74,10 @@ class Command(BaseCommand):
         deleted: Counter[str] = Counter()
         try:
             began = time.monotonic()
-            for what, some in pruning:
-                deleted[what] += some
-                progress.add(some)
-                time.sleep(time.monotonic() - began)  # half of the time belongs to those who bring events
+            for kind, count in pruning:
+                deleted[kind] += count
+                progress.add(count)
+                time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
             progress.finish()
             for _ in retention.free_pages():
@@ -91,5 +91,7 @@ class Command(BaseCommand):
     def _tell_oldest(self) -> None:
         oldest_ms = Event.objects.order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
         self.stdout.write(
-            "No event is left." if oldest_ms is None else f"The oldest event left was received {clock.iso(oldest_ms)}."
+            "No event is left."
+            if oldest_ms is None
+            else f"The oldest remaining event was received {clock.iso(oldest_ms)}."
         )

@@ -1,4 +1,4 @@
-"""Prove the hourly rollups against the events, and write anew what does not agree."""
+"""Compare the hourly rollups with the events, and rebuild the days that differ."""
 
 from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime
@@ -15,10 +15,10 @@ _SHOWN_A_DAY = 10
 
 
 class Command(BaseCommand):
-    help = "Compare the hourly rollups with the events, day by day (UTC), and write anew the days that differ."
+    help = "Compare the hourly rollups with the events, day by day (UTC), and rebuild the days that differ."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--check", action="store_true", help="only compare; ends with 1 when something differs")
+        parser.add_argument("--check", action="store_true", help="only compare; exit with 1 if something differs")
         parser.add_argument("--from", dest="start", type=_day, help="the first day, such as 2026-02-12")
         parser.add_argument("--to", dest="end", type=_day, help="the day after the last one")
 
@@ -30,8 +30,8 @@ class Command(BaseCommand):
         whole_since_ms = retention.whole_since_ms()
         if whole_since_ms and not (start and metrics.day_start_ms(start) >= whole_since_ms):
             self.stdout.write(
-                f"What was received before {clock.iso(whole_since_ms)[:10]} may be pruned. Its counts are all that is"
-                " left of it: they stay as they are, and are not compared."
+                f"Events received before {clock.iso(whole_since_ms)[:10]} may be pruned. Their counts stay unchanged,"
+                " and are not compared."
             )
         days = differing = rewritten = 0
         for day_ms in rollups.days_in_use(
@@ -48,10 +48,10 @@ class Command(BaseCommand):
                 rewritten += self._rebuild(day_ms)
         totals = rollups.compare_totals()
         for event_type, total, in_hours in totals:
-            self.stdout.write(f"lifetime total of {event_type}: {total:,}, but its hours hold {in_hours:,}")
+            self.stdout.write(f"lifetime total of {event_type}: {total:,}, but the sum of its hours is {in_hours:,}")
         self.stdout.write(
             f"{days} days: {days - differing} agree, {differing} differ"
-            + ("." if options["check"] else f", {rewritten} written anew.")
+            + ("." if options["check"] else f", {rewritten} rebuilt.")
         )
         faults = [f"{differing - rewritten} days differ from their events."] if differing > rewritten else []
         faults += [f"{len(totals)} lifetime totals differ from their hours."] if totals else []
@@ -62,9 +62,9 @@ class Command(BaseCommand):
         try:
             rollups.rebuild(day_ms)
         except rollups.EventsAreGone as error:
-            self.stdout.write(f"  left as it is: {error}")
+            self.stdout.write(f"  unchanged: {error}")
             return False
-        self.stdout.write("  written anew")
+        self.stdout.write("  rebuilt")
         return True
 
     def _tell(self, day_ms: int, differences: list[rollups.Difference]) -> None:
@@ -81,4 +81,4 @@ def _day(raw: str) -> date:
     try:
         return date.fromisoformat(raw)
     except ValueError:
-        raise ArgumentTypeError(f"{raw!r} is no date such as 2026-02-12") from None
+        raise ArgumentTypeError(f"{raw!r} is not a date such as 2026-02-12") from None

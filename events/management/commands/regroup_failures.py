@@ -1,4 +1,4 @@
-"""Bring every stored failure to the group of its present fingerprint."""
+"""Move every stored failure to the group of its current fingerprint."""
 
 import sys
 import time
@@ -15,15 +15,15 @@ _SHOWN = 20
 
 class Command(BaseCommand):
     help = (
-        "Bring every stored failure to the group of its present fingerprint: for failures from before there were"
-        " groups, and after the rules have changed. What was decided about a group is kept. The site may run."
+        "Move every stored failure to the group of its current fingerprint: for failures from before groups existed,"
+        " and after the rules have changed. Decisions about groups are kept. The site may run."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--check",
             action="store_true",
-            help="change nothing; prove what the groups count, and end with 1 when something would move or differs",
+            help="change nothing; verify the counts of the groups, and exit with 1 if something would move or differs",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,11 +42,13 @@ class Command(BaseCommand):
                 moved += some
                 progress.add(looked_at)
                 if some:
-                    time.sleep(time.monotonic() - began)  # half of the time belongs to those who bring events
+                    time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
         except KeyboardInterrupt:
             progress.finish()
-            self.stderr.write("Interrupted: what was moved stays, and is counted right. Run it again for the rest.")
+            self.stderr.write(
+                "Interrupted: moved failures stay, and the counts are correct. Run it again for the rest."
+            )
             sys.exit(130)
         progress.finish()
         self.stdout.write(f"{moved:,} of {found.failures:,} failures moved to another group.")
@@ -58,15 +60,15 @@ class Command(BaseCommand):
             self.stdout.write(f"{found.old_groups:,} groups are of an older algorithm.")
         if whole_since_ms := retention.whole_since_ms():
             self.stdout.write(
-                f"What was received before {clock.iso(whole_since_ms)[:10]} may be pruned. Its counts are compared with"
-                " each other, and no further back with failures."
+                f"Events received before {clock.iso(whole_since_ms)[:10]} may be pruned. Earlier counts are compared"
+                " only with each other, not with failures."
             )
         differences = regrouping.compare()
         for found_one in differences[:_SHOWN]:
             self.stdout.write(
                 f"  {found_one.fingerprint}: {found_one.counted:,} counted, {found_one.found:,} in {found_one.what}"
             )
-        faults = ["There is something to regroup."] if would_move or found.old_groups else []
+        faults = ["Failures must be regrouped."] if would_move or found.old_groups else []
         faults += [f"{len(differences):,} counts of groups differ."] if differences else []
         if faults:
             raise CommandError(" ".join(faults))

@@ -1,4 +1,4 @@
-"""Set what the public count begins with."""
+"""Set the baseline of the public count."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from events.reports.forms import BaselineForm
 
 
 class Command(BaseCommand):
-    help = "Set what the public count begins with: successes from before this site. Every change is kept."
+    help = "Set the baseline of the public count: successes from before this site. Every change is recorded."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("value", help="what the old counter said, such as 412")
-        parser.add_argument("--note", required=True, help="why; it is kept with your name and the time")
+        parser.add_argument("value", help="the value of the old counter, such as 412")
+        parser.add_argument("--note", required=True, help="why; stored with your name and the time")
 
     def handle(self, *args: Any, **options: Any) -> None:
         form = BaselineForm({"value": options["value"], "note": options["note"]})

@@ -24,12 +24,12 @@ FILTERS = ("since", "until", "model", "version", "source")
 
 class Command(BaseCommand):
     help = (
-        "Make successes void, so that the public count falls by exactly these. The events stay, marked as void. The"
+        "Make successes void, so that the public count falls by their number. The events stay, marked as void. The"
         " site may run. --undo lets the successes of one correction count again."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Let our `--version` replace Django's, which every command has."""
+        """Let our `--version` option replace Django's standard option."""
         return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--model", default="", help="of exactly this model")
         parser.add_argument("--version", dest="app_version", default="", help="of exactly this version")
         parser.add_argument("--source", default="", help="by this route: event, client_log, increment, import or demo")
-        parser.add_argument("--reason", default="", help="why, at most 500 characters; kept in the audit log")
+        parser.add_argument("--reason", default="", help="why, at most 500 characters; stored in the audit log")
         parser.add_argument("--dry-run", action="store_true", help="only show the figures of what would be void")
         parser.add_argument("--undo", type=int, metavar="ID", help="let the successes of this correction count again")
         parser.add_argument("--list", action="store_true", help="show the newest corrections with their ids")
@@ -53,8 +53,8 @@ class Command(BaseCommand):
                 self._void(options)
         except (DatabaseError, StorageUnavailable) as error:
             raise CommandError(
-                f"The database took no more: {error}\nEach batch was complete: --list says how far it got. Run it again"
-                " for the rest."
+                f"The database refused a write: {error}\nCompleted batches stay: --list shows the progress. Run it"
+                " again for the rest."
             ) from None
 
     def _list(self) -> None:
@@ -106,7 +106,7 @@ class Command(BaseCommand):
         _expect_valid(form)
         correction = Correction.objects.filter(pk=options["undo"]).first()
         if correction is None:
-            raise CommandError(f"There is no correction {options['undo']}: --list shows those that there are.")
+            raise CommandError(f"Correction {options['undo']} does not exist: --list shows the existing ones.")
         before = metrics.flash_count().total
         restored = Counter[str]()
         try:
@@ -137,7 +137,7 @@ def _expect_valid(form: Any) -> None:
 def _lines(found: Preview) -> Iterator[str]:
     yield f"{found.total:,} successes would be void."
     if found.waiting:
-        yield f"{found.waiting:,} of them are known to the old counter alone; they are copied to the stream first."
+        yield f"Only the old counter knows {found.waiting:,} of them; they are copied to the stream first."
     hours = [(clock.iso(hour_ms), count) for hour_ms, count in found.by_hour]
     figures = (("model", found.by_model), ("version", found.by_version), ("source", found.by_source), ("hour", hours))
     for title, rows in figures:

@@ -1,4 +1,4 @@
-"""Compare what arrives by the old routes with what arrives by /event, and keep what was found."""
+"""Compare arrivals by the old routes with arrivals by /event, and store the finding."""
 
 import json
 from datetime import timedelta
@@ -19,27 +19,30 @@ EXIT_STATUS = {Verdict.PROVEN: 0, Verdict.DRIFT: 1, Verdict.NO_EVIDENCE: 2}
 
 class Command(BaseCommand):
     help = (
-        "Compare by UTC day what arrives by the old routes with what arrives by /event."
+        "Compare arrivals by the old routes with arrivals by /event, by UTC day."
         " Exit code: 0 proven, 1 drift, 2 no evidence."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--days", type=int, default=parity.days_to_compare(), help="UTC days that end with today")
         parser.add_argument(
-            "--tolerance", type=float, default=parity.TOLERANCE, help="the share of the expected that may be missing"
+            "--tolerance",
+            type=float,
+            default=parity.TOLERANCE,
+            help="the share of arrivals that may be missing",
         )
         parser.add_argument("--json", action="store_true", help="print the whole finding as JSON")
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="first copy what only the old side has to the unified stream; that proves no day",
+            help="first copy missing events from the old side to the unified stream; copies prove no day",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["days"] <= 400 or not 0 <= options["tolerance"] <= 1:
-            raise CommandError("--days is 1 to 400, --tolerance 0 to 1.")
+            raise CommandError("--days must be from 1 to 400, --tolerance from 0 to 1.")
         if modes.in_force().tables_dropped:
-            raise CommandError("The old tables are dropped; there is nothing to compare with.")
+            raise CommandError("The old tables were dropped, so nothing can be compared.")
         if options["repair"]:
             copied = copying.to_stream(writer.record_many, refused_too=False)
             self.stderr.write(f"Copied {copied} events to the unified stream.")
@@ -54,7 +57,7 @@ class Command(BaseCommand):
         else:
             self._print_days(finding, options["days"])
             self._print_examples(finding)
-            self.stdout.write(f"Got 410 in the last {modes.GONE_DAYS} days: {_by_name(gone) or 'none'}.")
+            self.stdout.write(f"Responses with 410 in the last {modes.GONE_DAYS} days: {_by_name(gone) or 'none'}.")
             self._print_hosts(hosts)
             self.stdout.write(
                 f"Public count: {finding.old_count} by the old tables, {finding.new_count} by the unified stream."
@@ -73,25 +76,25 @@ class Command(BaseCommand):
                 self.stdout.write(f"{day.day:10}  {day.state(finding.tolerance).value:11}  {_figures(day)}")
         self.stdout.write(f"{'in all':10}  {'':11}  {_figures(finding.total)}")
         if len(finding.days) < asked:
-            self.stdout.write("Days from which events were pruned are not compared.")
+            self.stdout.write("Days with pruned events are not compared.")
 
     def _print_examples(self, finding: Finding) -> None:
         for title, examples in (
             ("Missing at /event", finding.examples_missing),
-            ("Arrived by /event alone", finding.examples_event_only),
+            ("Arrived only by /event", finding.examples_event_only),
         ):
             for example in examples:
                 self.stdout.write(f"{title}: " + " ".join(example.values()))
         if fields := finding.total.refused_fields:
             self.stdout.write(
-                f"Refused by the contract of /event, so neither drift nor repaired:"
+                f"Refused by the contract of /event, so not drift and not repaired:"
                 f" {_counted(finding.total.failures.refused, 'failure')} ({_by_name(fields)})."
             )
         self.stdout.write(str(finding.cut_off))
         self.stdout.write(f"Refused at ingest: {finding.refused_share:.1%} ({_by_name(finding.refused) or 'none'}).")
 
     def _print_hosts(self, hosts: dict[str, int]) -> None:
-        """Name the refused hosts; what cannot be printed was taken out of the names."""
+        """List the refused hosts; their names contain printable characters only."""
         if hosts:
             named = ", ".join(f"{host} ({count:,})" for host, count in hosts.items())
             self.stdout.write(
@@ -102,7 +105,7 @@ class Command(BaseCommand):
 
 def _verdict(finding: Finding) -> str:
     if finding.verdict == Verdict.NO_EVIDENCE:
-        return "Parity: no evidence: nothing that arrived by an old route is expected at /event"
+        return "Parity: no evidence: no arrival by an old route is expected at /event"
     days = finding.count(finding.verdict)
     if finding.verdict == Verdict.DRIFT:
         return f"Parity: drift on {days} of {_counted(len(finding.days), 'day')}"

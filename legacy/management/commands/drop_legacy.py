@@ -1,4 +1,4 @@
-"""End the old tables: archive, verify, drop."""
+"""Remove the old tables: archive, verify, drop."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         in_force = modes.in_force()
         if in_force.tables_dropped:
-            raise CommandError("The old tables are dropped already.")
+            raise CommandError("The old tables were dropped already.")
         if in_force.mode != Mode.GONE:
             raise CommandError(f"The old routes are in {in_force.mode}; end them first: manage.py legacy_mode gone.")
         folder = settings.DATA_DIR / "backups"
@@ -28,4 +28,4 @@ class Command(BaseCommand):
         except (archive.NotVerified, OSError) as error:
             raise CommandError(f"{error} Nothing was dropped.") from None
         rows = ", ".join(f"{count} rows of {table}" for table, count in archived.rows.items())
-        self.stdout.write(f"{path} holds {rows}, and was read back. The tables are dropped.")
+        self.stdout.write(f"{path} contains {rows}, and was verified. The tables were dropped.")

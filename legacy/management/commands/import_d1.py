@@ -1,4 +1,4 @@
-"""Bring what `wrangler d1 export` wrote into this site."""
+"""Import the output of `wrangler d1 export`."""
 
 import fcntl
 import gc
@@ -30,24 +30,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--dry-run", action="store_true", help="look and report, write nothing")
+        parser.add_argument("--dry-run", action="store_true", help="only report, write nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
         if not file.is_file():
-            raise CommandError(f"{file} is no file.")
-        # Not even opened: to close it again would give up this process's locks on it.
+            raise CommandError(f"{file} is not a file.")
+        # Do not even open the database file: closing it again would release this process's POSIX locks.
         if settings.SQLITE_FILE.exists() and file.samefile(settings.SQLITE_FILE):
-            raise CommandError(f"{file} is this site's own database, and no export of the old system's.")
+            raise CommandError(f"{file} is this site's own database, not an export of the old system.")
         if modes.in_force().tables_dropped:
-            raise CommandError("The old tables are dropped; there is nothing to import into.")
+            raise CommandError("The old tables were dropped, so nothing can be imported.")
         with _no_collector(), self._scratch() as scratch:
             try:
                 staged = d1_staging.stage(file, scratch, self._bar("checked", file.stat().st_size))
             except d1_staging.RefusedFile as error:
-                raise CommandError(f"{file} is refused, and nothing was changed. {error}") from None
+                raise CommandError(f"{file} was refused, and nothing was changed. {error}") from None
             except OSError as error:
-                raise CommandError(f"{file} cannot be staged, and nothing was changed: {error}") from None
+                raise CommandError(f"{file} could not be staged, and nothing was changed: {error}") from None
             importing = Import(
                 staged, dry_run=options["dry_run"], progress=self._bar("merged", sum(staged.rows.values()))
             )
@@ -56,8 +56,8 @@ class Command(BaseCommand):
             except (StorageUnavailable, DatabaseError, sqlite3.Error) as error:
                 self._tell(importing.report)
                 raise CommandError(
-                    f"The database took no more: {error}. What is reported above is kept, except for the last"
-                    f" {CHUNK} rows; run the same command again, and it goes on from there."
+                    f"The database refused a write: {error}. The rows reported above are stored, except the last"
+                    f" {CHUNK}. Run the same command again to continue."
                 ) from None
             finally:
                 staged.connection.close()
@@ -76,12 +76,12 @@ class Command(BaseCommand):
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """Give the path of an empty scratch database; one import at a time has it, and nothing is left of it."""
+        """Yield the path of an empty scratch database. Allows one import at a time, and deletes the file afterwards."""
         scratch = settings.DATA_DIR / SCRATCH
-        folder = os.open(settings.DATA_DIR, os.O_RDONLY)  # locked itself, it needs no file that would be left
+        folder = os.open(settings.DATA_DIR, os.O_RDONLY)  # A lock on the folder needs no lock file.
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            scratch.unlink(missing_ok=True)  # of one that was killed
+            scratch.unlink(missing_ok=True)  # A killed import may have left it.
             try:
                 yield scratch
             finally:
@@ -100,10 +100,10 @@ class Command(BaseCommand):
         self._table("Read", report.read)
         self._table("Added to the unified stream", report.added)
         self._table("Added to the old log", Counter({"client_logs": report.log_rows_added}))
-        self._table("Already there", report.already_there)
-        self._table("Merged as twins of an event that is there", report.twins)
+        self._table("Already stored", report.already_there)
+        self._table("Merged as twins of a stored event", report.twins)
         self._table("Repaired", report.repaired, report.examples)
-        self._table("Values that identify people, not kept", report.not_kept)
+        self._table("Personal data, not stored", report.not_kept)
         self._table("Refused", report.refused, report.examples)
 
     def _table(self, title: str, counts: Counter[str], examples: dict[str, list[str]] | None = None) -> None:
@@ -111,13 +111,13 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"{title}:")
         for name, count in sorted(counts.items()):
-            some = (examples or {}).get(name)
-            self.stdout.write(f"  {count:>9,}  {name}" + (f"  (such as {', '.join(some)})" if some else ""))
+            ids = (examples or {}).get(name)
+            self.stdout.write(f"  {count:>9,}  {name}" + (f"  (such as {', '.join(ids)})" if ids else ""))
 
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Let nobody look for circles of garbage among a million rows that make none; it takes a twelfth of an import."""
+    """Disable the cyclic garbage collector: a million rows contain no cycles, and it takes a twelfth of an import."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -128,14 +128,14 @@ def _no_collector() -> Iterator[None]:
 
 
 class _Bar:
-    """A progress bar on a terminal, nothing elsewhere."""
+    """A progress bar on a terminal, no output elsewhere."""
 
     def __init__(self, what: str, total: int, *, to_terminal: bool) -> None:
         self.what, self.total, self.to_terminal = what, max(total, 1), to_terminal
         self.done = 0
 
     def __call__(self, amount: int) -> None:
-        # Staging tells where it is, merging how much more.
+        # Staging reports the position, merging reports the increment.
         self.done = amount if self.what == "checked" else self.done + amount
         if self.to_terminal:
             share = min(self.done / self.total, 1.0)

@@ -17,8 +17,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("mode", nargs="?", choices=Mode.values)
-        parser.add_argument("--reason", default="", help="why; kept with the switch")
-        parser.add_argument("--force", action="store_true", help="end the old routes before the parity window is over")
+        parser.add_argument("--reason", default="", help="why; stored with the switch")
+        parser.add_argument("--force", action="store_true", help="end the old routes before parity is proven")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["mode"] is None:
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             return
         mode = Mode(options["mode"])
         if options["force"] and not options["reason"].strip():
-            raise CommandError("--force wants a --reason: it is what the next maintainer will read.")
+            raise CommandError("--force requires a --reason for the next maintainer.")
         try:
             modes.refuse_without_tables(modes.in_force())
             if mode == Mode.GONE:
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         except modes.CannotSwitch as error:
             raise CommandError(str(error)) from None
         except (StorageUnavailable, DatabaseError) as error:
-            raise CommandError(f"Not switched, and it can be tried again: {error}") from None
+            raise CommandError(f"Not switched. Try again: {error}") from None
         self.stdout.write(
             f"The old routes are in {cutover.mode}.\n"
             f"  public count   {cutover.count_before} before, {cutover.count_after} after\n"
@@ -50,13 +50,13 @@ class Command(BaseCommand):
         )
 
     def _look_at_parity(self, *, is_forced: bool) -> None:
-        """Say what the end of the old routes would cut off; raise CommandError when the window is not over."""
+        """Print which clients `gone` would cut off; raise CommandError unless the parity window is complete."""
         today = clock.today()
         finding = parity.check_window(today)
         self.stdout.write(str(finding.cut_off))
         missing = parity.missing_from_window(finding, today)
         if missing and not is_forced:
-            raise CommandError(f"{missing} To end the old routes all the same: --force --reason '…'.")
+            raise CommandError(f"{missing} To end the old routes anyway: --force --reason '…'.")
 
     def _show(self) -> None:
         mode = Mode(modes.in_force().mode)
