@@ -178,10 +178,15 @@ def started_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.fixture(scope="session")
+def make_data_dir(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Make the data folder of a site that was started before: a server on it migrates nothing and makes nobody."""
+    return lambda: shutil.copytree(started_site, tmp_path_factory.mktemp("site") / "data")
+
+
 @pytest.fixture
-def data_dir(started_site: Path, tmp_path: Path) -> Path:
-    """Return the data folder of a site that was started before: a server on it migrates nothing and makes nobody."""
-    return shutil.copytree(started_site, tmp_path / "data")
+def data_dir(make_data_dir: Callable[[], Path]) -> Path:
+    return make_data_dir()
 
 
 # --- what some tests need beside Python ------------------------------------------------------------------------------

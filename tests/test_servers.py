@@ -65,7 +65,7 @@ def test_no_server_is_left(data_dir: Path, tmp_path: Path, body: str, options: l
     )
     try:
         assert ended.returncode in (1, 2, -signal.SIGKILL), ended.stdout + ended.stderr
-        assert (tmp_path / "data.log").exists(), f"no server was started:\n{ended.stdout}"
+        assert data_dir.with_name("data.log").exists(), f"no server was started:\n{ended.stdout}"
         wait_until(lambda: processes_on(data_dir) == [], f"a server is left:\n{ended.stdout}")
     finally:
         for process in processes_on(data_dir):

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -62,10 +62,11 @@ def database(migrated: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def sites(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Sites:
+def sites(make_data_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> Sites:
     """Make a site that has something in most tables, in each state."""
     folder = tmp_path_factory.mktemp("made")
-    with served(shutil.copytree(started_site, folder / "before")) as server:
+    before = make_data_dir()
+    with served(before) as server:
         expect_success(
             server,
             ("demo_data", "--events", "3000", "--days", "20", "--seed", "5"),
@@ -74,10 +75,10 @@ def sites(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Sites
             ("legacy_mode", "separate", "--reason", "a test"),
         )
         assert server.post("/increment", b'{"sessionId": "a session of the old counter"}')[0] == 200
-    dropped = Server(shutil.copytree(folder / "before", folder / "dropped"))
+    dropped = Server(shutil.copytree(before, folder / "dropped"))
     expect_success(dropped, ("legacy_mode", "gone", "--force", "--reason", "a test"), ("drop_legacy",))
     (folder / "project").mkdir()
-    return Sites(folder / "before", folder / "dropped", copy_without_legacy(folder / "project"))
+    return Sites(before, folder / "dropped", copy_without_legacy(folder / "project"))
 
 
 @pytest.fixture
@@ -441,11 +442,10 @@ def test_old_rows_in_the_target_are_not_dropped(dropped_dir: Path, database: str
 
 
 def test_an_empty_file_does_not_replace_a_filled_database(
-    data_dir: Path, database: str, started_site: Path, tmp_path: Path
+    data_dir: Path, database: str, make_data_dir: Callable[[], Path]
 ) -> None:
     assert copied(data_dir, database)[0] == 0
-    empty = shutil.copytree(started_site, tmp_path / "empty")
-    code, _, complaints = copied(empty, database)
+    code, _, complaints = copied(make_data_dir(), database)
     assert code == 1
     assert "telemetry_events (3,000 rows). Nothing was copied." in complaints
     assert rows(database, "telemetry_events") == 3_000

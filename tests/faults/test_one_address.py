@@ -4,9 +4,10 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from tests.faults.conftest import FULL, show
 from tests.faults.proofs import query
 from tests.servers import PATIENCE_SECONDS, Server, served
 
+pytestmark = pytest.mark.xdist_group("one_address")
+
 TOKEN = "the-token-of-these-tests-alone"
 BYTES_A_DAY = 33_554_432 if FULL else 1_000_000
 EVENTS_A_MINUTE = 300
@@ -24,7 +27,7 @@ OTHER = "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
     limits = {
         "INGEST_RATE": "off",
         "BATCH_RATE": "off",
@@ -33,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "DAILY_BYTES_PER_CLIENT": str(BYTES_A_DAY),
         "ADMIN_TOKEN": TOKEN,
     }
-    with served(tmp_path_factory.mktemp("one-address") / "data", **limits) as running:
+    with served(make_data_dir(), **limits) as running:
         yield running
 
 

@@ -109,9 +109,9 @@ def expect_refusals_counted(server: Server, crowd: Crowd) -> None:
     ids=["different-clients", "one-client-over-its-rate"],
 )
 def test_a_thousand_connections_leave_the_admin_open(
-    tmp_path: Path, request: pytest.FixtureRequest, limits: dict[str, str]
+    data_dir: Path, request: pytest.FixtureRequest, limits: dict[str, str]
 ) -> None:
-    with served(tmp_path / "data", **limits) as server:
+    with served(data_dir, **limits) as server:
         cookies = server.sign_in()
         crowd = Crowd(server.port, CONNECTIONS, seconds=15 if FULL else 3)
         before, slowest, most = server.worker_memory_bytes(), 0.0, 0

@@ -77,11 +77,11 @@ def latencies(server: Server, seconds: float) -> list[float]:
     "begin", [HEAD + b"X-Slow: ", HEAD + b"Content-Length: 1000\r\n\r\n"], ids=["of-the-head", "of-the-body"]
 )
 def test_who_sends_a_byte_a_second_holds_nobody_up_and_is_let_go(
-    tmp_path: Path, request: pytest.FixtureRequest, begin: bytes
+    data_dir: Path, request: pytest.FixtureRequest, begin: bytes
 ) -> None:
     """In short only that others do not notice: other tests wait for both deadlines, of one client each."""
     senders = SENDERS if FULL else 100
-    with served(tmp_path / "data", **NO_LIMITS) as server:
+    with served(data_dir, **NO_LIMITS) as server:
         wires = [server.raw(begin) for _ in range(senders)]
         with dribbling(wires, send_a_byte) as closed:
             took = latencies(server, 6 if FULL else 1)
@@ -111,11 +111,11 @@ def test_who_sends_nothing_more_on_a_kept_connection_is_let_go(server: Server, r
 
 @pytest.mark.fault("readers of a byte a second")
 def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
-    tmp_path: Path, request: pytest.FixtureRequest
+    data_dir: Path, request: pytest.FixtureRequest
 ) -> None:
     """Of a file larger than all buffers on its way. In short only that others do not notice: the deadline is long."""
     readers = READERS if FULL else 20
-    with served(tmp_path / "data", **NO_LIMITS) as server:
+    with served(data_dir, **NO_LIMITS) as server:
         assert server.command("demo_data", "--days", "5", "--events", "20000").returncode == 0
         cookies = server.sign_in()
         export = f"GET /admin/events/event/export/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"
@@ -146,10 +146,10 @@ def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
 @pytest.mark.parametrize(
     "begin", [b"", HEAD, HEALTH.replace(b"/health", b"/nowhere")], ids=["silent", "unfinished", "kept"]
 )
-def test_one_address_holds_no_more_than_its_share(tmp_path: Path, request: pytest.FixtureRequest, begin: bytes) -> None:
+def test_one_address_holds_no_more_than_its_share(data_dir: Path, request: pytest.FixtureRequest, begin: bytes) -> None:
     """In full, more than the server accepts: the rest waits in the queue. It needs `ulimit -n` over that number."""
     held = 4_150 if FULL else 300
-    with served(tmp_path / "data") as server, ExitStack() as stack:
+    with served(data_dir) as server, ExitStack() as stack:
         site = ("127.0.0.1", server.port)
         busy = stack.enter_context(socket.create_connection(site, PATIENCE_SECONDS, source_address=("127.0.0.2", 0)))
 
@@ -184,10 +184,10 @@ def test_one_address_holds_no_more_than_its_share(tmp_path: Path, request: pytes
 
 
 @pytest.mark.fault("unfinished heads")
-def test_unfinished_heads_fill_no_memory(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_unfinished_heads_fill_no_memory(data_dir: Path, request: pytest.FixtureRequest) -> None:
     """In short a hundred; each would take 400 kB with the server's own limit."""
     heads = 1_000 if FULL else 100
-    with served(tmp_path / "data", **NO_LIMITS) as server, ExitStack() as stack:
+    with served(data_dir, **NO_LIMITS) as server, ExitStack() as stack:
         before = server.worker_memory_bytes()
         for _ in range(heads):
             wire = stack.enter_context(server.raw(HEAD + b"X-Large: "))
@@ -205,9 +205,9 @@ def test_unfinished_heads_fill_no_memory(tmp_path: Path, request: pytest.Fixture
 @pytest.mark.fault("connections behind a proxy")
 @pytest.mark.parametrize("environment", [{"CONNECTIONS_PER_CLIENT": "0"}, {"TRUSTED_PROXY_COUNT": "1"}], ids=str)
 def test_an_address_may_hold_any_number_behind_a_proxy_or_by_choice(
-    tmp_path: Path, request: pytest.FixtureRequest, environment: dict[str, str]
+    data_dir: Path, request: pytest.FixtureRequest, environment: dict[str, str]
 ) -> None:
-    with served(tmp_path / "data", **environment) as server, ExitStack() as stack:
+    with served(data_dir, **environment) as server, ExitStack() as stack:
         wires = [stack.enter_context(server.raw(b"GET /health HTTP/1.1\r\n")) for _ in range(2 * SHARE)]
         time.sleep(1)  # several counts
         assert connections(server) == len(wires)

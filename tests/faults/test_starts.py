@@ -24,7 +24,8 @@ def _umask_that_withholds_nothing() -> Iterator[None]:
 
 @pytest.mark.fault("files that others may open, expired sessions")
 @pytest.mark.usefixtures("_umask_that_withholds_nothing")
-def test_a_start_after_an_earlier_release(data_dir: Path, request: pytest.FixtureRequest) -> None:
+def test_a_start_after_an_earlier_release(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    data_dir = tmp_path / "data"
     data_dir.mkdir(mode=0o755)
     assert Server(data_dir).command("migrate", "--verbosity=0").returncode == 0
     with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:

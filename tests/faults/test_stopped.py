@@ -1,6 +1,7 @@
 """Stopped under 32 writers, as a service manager stops it: whoever was heard gets an answer."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ SEED = 11
 
 
 @pytest.mark.fault("the site is stopped")
-def test_a_stop_under_load_answers_everything_that_it_stored(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_stop_under_load_answers_everything_that_it_stored(
+    make_data_dir: Callable[[], Path], request: pytest.FixtureRequest
+) -> None:
     stops = 10 if FULL else 1
     figures = {"stops": stops, "events acknowledged": 0, "stored, but never answered": 0, "connections closed": 0}
-    for stop in range(stops):
-        with served(tmp_path / f"data{stop}", **NO_LIMITS) as server:
+    for _ in range(stops):
+        with served(make_data_dir(), **NO_LIMITS) as server:
             writers = Writers(server.port, seed=SEED + figures["events acknowledged"], again=False)
             writers.start()
             writers.wait_for(50)

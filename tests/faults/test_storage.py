@@ -92,8 +92,6 @@ def test_a_locked_database_refuses_and_heals_when_it_is_free(server: Server, req
 
 @pytest.mark.fault("a file that can only be read")
 def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request: pytest.FixtureRequest) -> None:
-    with served(data_dir):
-        pass  # made by one who may
     files = [data_dir / f"telemetry.sqlite3{end}" for end in ("", "-wal", "-shm")]
     files[0].chmod(0o400)
     with Server(data_dir, **NO_LIMITS) as server:

@@ -1,7 +1,8 @@
 """Bytes on the wire, to a real server: what a client writes hides no address, and no connection gets out of step."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,15 @@ from hypothesis import strategies as st
 from tests.fuzz.judge import count, hold, share
 from tests.servers import Server, served
 
+pytestmark = pytest.mark.xdist_group("wire")
+
 CLIENT = b"192.0.2.1"  # whose only read of the hour is used up
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
     limits = {"TRUSTED_PROXY_COUNT": "1", "READ_RATE": "1/h", "INGEST_RATE": "off"}
-    with served(tmp_path_factory.mktemp("wire") / "data", **limits) as running:
+    with served(make_data_dir(), **limits) as running:
         assert running.get("/metrics/flash-count", **{"X-Forwarded-For": CLIENT.decode()})[0] == 200
         yield running
 

@@ -2,12 +2,11 @@
 
 import json
 import select
-import shutil
 import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,24 +23,21 @@ HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/js
 
 
 @pytest.fixture(scope="module")
-def server(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    data_dir = shutil.copytree(started_site, tmp_path_factory.mktemp("server") / "data")
-    with served(data_dir, INGEST_RATE="off", BATCH_RATE="off", READ_RATE="off") as running:
+def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
+    with served(make_data_dir(), INGEST_RATE="off", BATCH_RATE="off", READ_RATE="off") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def server_of_two_threads(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    data_dir = shutil.copytree(started_site, tmp_path_factory.mktemp("threads") / "data")
-    with served(data_dir, THREADS="2", INGEST_RATE="off", DATABASE_URL="") as running:
+def server_of_two_threads(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
+    with served(make_data_dir(), THREADS="2", INGEST_RATE="off", DATABASE_URL="") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def server_behind_a_proxy(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server_behind_a_proxy(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
     """Start a server that answers one read an hour to each address, as its proxy names it."""
-    data_dir = shutil.copytree(started_site, tmp_path_factory.mktemp("proxy") / "data")
-    with served(data_dir, TRUSTED_PROXY_COUNT="1", READ_RATE="1/h") as running:
+    with served(make_data_dir(), TRUSTED_PROXY_COUNT="1", READ_RATE="1/h") as running:
         yield running
 
 

@@ -1,8 +1,7 @@
 """What every answer bears, whoever made it: views, errors, files, redirects, streams, the adapter itself."""
 
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -127,8 +126,8 @@ def test_static_files(method: str, status: int, asked: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(started_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(shutil.copytree(started_site, tmp_path_factory.mktemp("headers") / "data")) as running:
+def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
+    with served(make_data_dir()) as running:
         yield running
 
 
