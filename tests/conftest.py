@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.cache import caches
 from django.db import connection, transaction
-from django.test import Client
+from django.test import Client, override_settings
 
 from events import clock
 from events.counting import buckets, releases
@@ -327,3 +329,18 @@ def stage(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
     yield stage_sql
     for one in staged:
         one.connection.close()
+
+
+@pytest.fixture(params=["in this process", pytest.param("in Redis", marks=pytest.mark.needs_redis)])
+def memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the counts in each of the two places, one after the other."""
+    backend: dict[str, Any] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "attempts"}
+    if request.param == "in Redis":
+        url = request.getfixturevalue("redis_url")
+        backend = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}
+    with override_settings(CACHES={"default": backend | {"KEY_PREFIX": uuid.uuid4().hex}}):
+        yield
+
+
+def turn_clock_to(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    monkeypatch.setattr("events.clock.now", lambda: datetime.fromtimestamp(seconds, UTC))

@@ -27,12 +27,6 @@ def page(client: Client, path: str = "/admin/") -> str:
     return " ".join(answer.content.decode().split())
 
 
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    answer = client.get("/admin/")
-    assert answer.status_code == 302
-    assert answer["Location"] == "/admin/login/?next=/admin/"
-
-
 def test_the_login_page_wears_the_theme(client: Client) -> None:
     assert "/static/events/site.css" in page(client, "/admin/login/")
 

@@ -31,10 +31,6 @@ def test_who_may_read_it(client: Client, role: str | None, status: int) -> None:
     assert (PATH in client.get("/admin/").content.decode()) == (status == 200)
 
 
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    assert client.get(PATH)["Location"].startswith("/admin/login/")
-
-
 def test_every_deed_stands_in_it_newest_first(client: Client) -> None:
     olga = User.objects.create_superuser("olga")
     client.force_login(olga)

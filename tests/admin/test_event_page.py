@@ -24,10 +24,6 @@ def test_staff_without_the_right_may_not(client: Client) -> None:
     assert client.get(path_of(make_event())).status_code == 403
 
 
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    assert client.get(path_of(make_event())).status_code == 302
-
-
 def test_an_event_that_is_gone_is_told_so(client: Client) -> None:
     sign_in(client, "Staff")
     answer = client.get("/admin/events/event/gone/")

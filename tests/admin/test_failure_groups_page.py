@@ -46,15 +46,6 @@ def reader(client: Client) -> Client:
 # --- who may, and the empty pages ------------------------------------------------------------------------------
 
 
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    assert client.get(PATH)["Location"] == f"/admin/login/?next={PATH}"
-
-
-def test_staff_without_the_right_may_not(client: Client) -> None:
-    sign_in(client)
-    assert client.get(PATH).status_code == 403
-
-
 def test_staff_look_and_export_but_have_nothing_to_decide_with(client: Client) -> None:
     make_event()
     sign_in(client, "Staff")

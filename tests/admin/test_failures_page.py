@@ -31,15 +31,6 @@ def messages(client: Client, **query: object) -> list[str]:
     return [event.message for event in answer.context["page"].events]
 
 
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    assert client.get(PATH)["Location"] == f"/admin/login/?next={PATH}"
-
-
-def test_a_user_who_is_no_staff_is_sent_to_the_login(client: Client) -> None:
-    client.force_login(User.objects.create_user("visitor"))
-    assert client.get(PATH).status_code == 302
-
-
 def test_staff_without_the_right_may_not(client: Client) -> None:
     sign_in(client)
     answer = client.get(PATH)

@@ -1,8 +1,6 @@
 """`ADMIN_TOKEN`: who guesses it waits, and keeps nobody else out."""
 
 import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from events import clock
 from events.api.views import WRONG_TOKENS
 from events.ingest import guards, writer
 from events.reports import metrics
-from tests.conftest import sign_in
+from tests.conftest import sign_in, turn_clock_to
 
 pytestmark = pytest.mark.django_db
 TOKEN = "the-token-of-these-tests-alone"
@@ -25,21 +23,6 @@ PATHS = ("/recent", "/failures", "/metrics/summary", "/metrics/timeseries")
 def _admin_token(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ADMIN_TOKEN = TOKEN
     turn_clock_to(monkeypatch, 1_800_000_000)
-
-
-@pytest.fixture(params=["in this process", pytest.param("in Redis", marks=pytest.mark.needs_redis)])
-def memory(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep the counts in each of the two places, one after the other."""
-    backend: dict[str, Any] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "tokens"}
-    if request.param == "in Redis":
-        url = request.getfixturevalue("redis_url")
-        backend = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}
-    with override_settings(CACHES={"default": backend | {"KEY_PREFIX": uuid.uuid4().hex}}):
-        yield
-
-
-def turn_clock_to(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    monkeypatch.setattr("events.clock.now", lambda: datetime.fromtimestamp(seconds, UTC))
 
 
 def read(token: str = "a wrong one", path: str = "/failures", *, address: str = GUESSER, method: str = "get") -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests import conftest
 from tests.fuzz.oracle import TYPES
 
 # Half pairs, NUL, right-to-left marks, line separators: what a browser may cut a text to.
@@ -95,21 +96,12 @@ FIELDS: dict[str, Any] = {
     "log_lines_json": JSON_TEXTS,
     "metadata_json": JSON_TEXTS,
 }
-VALID = {
-    "event_type": "flash_error",
-    "occurred_at": "2026-02-12T18:00:00.000Z",
-    "message": "No ACK for block 0x001f (got 0x15)",
-    "model": "UV-5RM",
-    "write_mode": 1,
-    "connected": 1,
-    "app_version": "19afc18",
-}
 
 
 @st.composite
 def payloads(draw: Any) -> dict[str, Any]:
     """Return a valid event with up to four things changed: a field to something near its limits, or to anything."""
-    payload: dict[str, Any] = dict(VALID)
+    payload: dict[str, Any] = conftest.payload()
     for name in draw(st.lists(st.sampled_from([*FIELDS, "else"]), max_size=4, unique=True)):
         if name == "else":
             payload |= draw(st.dictionaries(TEXT, ANYTHING, max_size=2))

@@ -31,16 +31,6 @@ def bring(folder: Path, name: str = "export.sql") -> None:
     call_command("import_d1", str(file), stdout=io.StringIO())
 
 
-@pytest.mark.parametrize(("role", "status"), [(None, 403), ("Staff", 200), ("Maintainers", 200)])
-def test_who_may_look(client: Client, role: str | None, status: int) -> None:
-    sign_in(client, role)
-    assert client.get(PATH).status_code == status
-
-
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    assert client.get(PATH)["Location"].startswith("/admin/login/")
-
-
 def test_a_new_site_says_what_would_change_its_count(client: Client) -> None:
     make_event(**success())
     sign_in(client, "Staff")

@@ -24,16 +24,6 @@ pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/clientlog/"
 
 
-@pytest.mark.parametrize(("role", "status"), [(None, 403), ("Staff", 200), ("Maintainers", 200)])
-def test_who_may_look(client: Client, role: str | None, status: int) -> None:
-    sign_in(client, role)
-    assert client.get(PATH).status_code == status
-
-
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    assert client.get(PATH)["Location"].startswith("/admin/login/")
-
-
 def test_an_empty_log_says_what_fills_it(client: Client) -> None:
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))

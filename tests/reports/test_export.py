@@ -27,10 +27,6 @@ def rows(answer: HttpResponseBase) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(answer.getvalue().decode("utf-8-sig"), newline="")))
 
 
-def test_a_stranger_is_sent_to_the_login(client: Client) -> None:
-    assert client.get(EVENTS).status_code == 302
-
-
 @pytest.mark.parametrize("codename", [None, "view_event", "export_event"])
 def test_it_takes_the_right_to_look_and_the_right_to_export(client: Client, codename: str | None) -> None:
     user = sign_in(client)

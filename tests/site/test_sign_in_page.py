@@ -2,8 +2,6 @@
 
 import re
 import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from django.test import Client, override_settings
 
 from events.ingest import guards
 from telemetry_site.sign_in import BY_ACCOUNT, BY_ACCOUNT_AND_ADDRESS, BY_ADDRESS, BY_BROWSER
-from tests.conftest import run_apart
+from tests.conftest import run_apart, turn_clock_to
 from tests.servers import served
 
 pytestmark = pytest.mark.django_db
@@ -29,24 +27,9 @@ def maintainer() -> User:
     return User.objects.create_superuser("maintainer", password=PASSWORD)
 
 
-@pytest.fixture(params=["in this process", pytest.param("in Redis", marks=pytest.mark.needs_redis)])
-def memory(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep the counts in each of the two places, one after the other."""
-    backend: dict[str, Any] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "sign-in"}
-    if request.param == "in Redis":
-        url = request.getfixturevalue("redis_url")
-        backend = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}
-    with override_settings(CACHES={"default": backend | {"KEY_PREFIX": uuid.uuid4().hex}}):
-        yield
-
-
 @pytest.fixture(autouse=True)
 def _one_window(monkeypatch: pytest.MonkeyPatch) -> None:
     turn_clock_to(monkeypatch, 1_800_000_000)
-
-
-def turn_clock_to(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    monkeypatch.setattr("events.clock.now", lambda: datetime.fromtimestamp(seconds, UTC))
 
 
 def attempt(
