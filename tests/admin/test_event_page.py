@@ -38,6 +38,16 @@ def test_a_success_is_no_recent_failure(client: Client) -> None:
     assert client.get(path_of(event, "recentfailure")).status_code == 404
 
 
+def test_a_failure_links_to_its_group_and_a_success_to_none(client: Client) -> None:
+    sign_in(client, "Staff")
+    make_event(message="No ACK for block 1")
+    failure = make_event(message="No ACK for block 2")
+    answer = client.get(path_of(failure))
+    assert answer.context["group"].pk == failure.fingerprint
+    assert f"group={failure.fingerprint}" in answer.content.decode()
+    assert client.get(path_of(make_event(**success()))).context["group"] is None
+
+
 def test_every_fact_is_there(client: Client) -> None:
     sign_in(client, "Staff")
     event = make_event(
