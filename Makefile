@@ -98,7 +98,7 @@ lock: $(python) ## turn requirements*.in into requirements*.txt; ARGS=--upgrade 
 install: $(development) ## set up .venv with what the tests and the gate need
 
 clean: ## take away the environment and every cache; the data stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A second start must not run pip, so each stamp is as old as the last installation.
