@@ -5,7 +5,7 @@ together or not at all.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
@@ -89,13 +89,19 @@ def add(events: Iterable[Counted]) -> None:
     upsert(_MODES, [(*bucket, count) for bucket, count in modes.items()])
 
 
-def hold(event_types: Iterable[str]) -> None:
+def hold(event_types: Iterable[str], *, adding: Collection[str] = ()) -> None:
     """Lock the totals of these types. Every writer that counts, moves or deletes events of a type waits for this lock.
 
-    It adds 0 instead of SELECT FOR UPDATE, because a total that does not exist yet must also be locked in order.
+    `adding` are the types that the caller adds events of. A total of these that does not exist yet is created, so that
+    it is locked in its place of the common order: another transaction may be creating it.
     """
-    if connection.features.has_select_for_update:  # a transaction of SQLite locks the whole database
-        upsert(_LIFETIME, [(name, 0, 0, 0) for name in set(event_types)])
+    if not connection.features.has_select_for_update:
+        return  # a transaction of SQLite locks the whole database
+    for event_type in sorted({*event_types, *adding}):
+        if event_type in adding:
+            upsert(_LIFETIME, [(event_type, 0, 0, 0)])
+        else:
+            list(LifetimeTotal.objects.select_for_update().filter(event_type=event_type))
 
 
 def mode_bucket_of(event: Counted) -> ModeBucket:

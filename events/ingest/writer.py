@@ -214,9 +214,9 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     moving |= {event.event_type for event in left_out.values()}
     news = releases.news(stored)
     if news or releases.news(completing):
-        rollups.hold(EventType.values)
+        rollups.hold(EventType.values, adding={event.event_type for event in stored})
     elif moving:
-        rollups.hold(moving.union(event.event_type for event in stored))
+        rollups.hold(moving, adding={event.event_type for event in stored})
     rollups.add(stored)
     completed = _complete(completing)
     _fill_in(left_out)
