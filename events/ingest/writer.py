@@ -295,8 +295,7 @@ def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
     whole = [event for event in duplicates if has_long_texts(event) and not is_left_out(event.log_lines_json)]
     if not whole:
         return {}
-    by_content = {content_id(event): event for event in whole}
-    found: dict[str, EventRow] = {}
+    stored: list[tuple[str, str]] = []
     with connection.cursor() as cursor:
         for start in range(0, len(whole), _ROWS_A_STATEMENT):
             some = whole[start : start + _ROWS_A_STATEMENT]
@@ -306,10 +305,12 @@ def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
                 f" AND (id IN ({marks}) OR event_type IN ({marks}) AND session_id IN ({marks}))",
                 [getattr(event, column) for column in ("id", "event_type", "session_id") for event in some],
             )
-            for event_id, log_lines_json in cursor.fetchall():
-                if event := by_content.get(left_out_content(log_lines_json) or ""):
-                    found[event_id] = event
-    return found
+            stored += cursor.fetchall()
+    if not stored:
+        return {}  # before any content is hashed
+    by_content = {content_id(event): event for event in whole}
+    contents = {event_id: left_out_content(log_lines_json) or "" for event_id, log_lines_json in stored}
+    return {event_id: by_content[content] for event_id, content in contents.items() if content in by_content}
 
 
 def _complete(duplicates: list[EventRow]) -> list[EventRow]:
