@@ -74,7 +74,7 @@ def test_a_longer_span_is_a_link_away(client: Client) -> None:
     assert answer.context["successes"] == 1
     assert answer.context["successes_change"] == (False, 0)
     assert answer.context["before_name"] == "the 7 days before"
-    assert client.get("/admin/?days=1").context["before_name"] == "yesterday by now"
+    assert client.get("/admin/?days=1").context["before_name"] == "yesterday by this time"
     assert client.get("/admin/?days=nonsense").context["days"] == 1
 
 

@@ -93,7 +93,7 @@ def test_too_many_for_a_request_are_left_to_the_command(client: Client, monkeypa
 def test_as_many_as_a_request_may_void_are_voided(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     sign_in(client, "Maintainers")
     store(2)
-    monkeypatch.setattr(corrections, "MOST_BY_PAGE", 2)
+    monkeypatch.setattr(corrections, "MAX_BY_PAGE", 2)
     assert "Void 2 successes?" in text_of(client.post(PATH, WANTED))
     assert "2 successes are void" in confirm(client, 2)
 

@@ -206,7 +206,7 @@ def test_a_dry_run_only_looks(client: Client) -> None:
     live(client)
     said = run(SESSION, "--dry-run")
     assert said == (
-        "Stored of it: events 3, rows of the old log 1, sessions of the old counter 1. Nothing was erased: --dry-run.\n"
+        "Stored data: events 3, rows of the old log 1, sessions of the old counter 1. Nothing was erased: --dry-run.\n"
     )
     assert Event.objects.count() == 3
     assert not AuditEntry.objects.exists()

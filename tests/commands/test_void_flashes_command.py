@@ -107,7 +107,7 @@ def test_a_correction_is_undone_once() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_locked_database_is_said_and_nothing_is_lost() -> None:
     store(2)
-    with locked_events(), pytest.raises(CommandError, match="Each batch was complete"):
+    with locked_events(), pytest.raises(CommandError, match="Completed batches stay"):
         run(*HOUR, "--reason", "forged")
     assert metrics.flash_count().total == 2
     run(*HOUR, "--reason", "forged")

@@ -50,7 +50,7 @@ def test_the_worst_cookies_that_are_let_in(request: pytest.FixtureRequest) -> No
     for name, cookie in cookie_parsers.SHAPES.items():
         assert request_head.refusal_of("GET", "/", "", [("cookie", cookie)]) is None, name
     most = (max(map(len, cookie_parsers.SHAPES.values())), max(c.count("\\") for c in cookie_parsers.SHAPES.values()))
-    assert most == (request_head.MOST_COOKIE_BYTES, request_head.MOST_COOKIE_BACKSLASHES)
+    assert most == (request_head.MAX_COOKIE_BYTES, request_head.MAX_COOKIE_BACKSLASHES)
     found = [measured(program, 15 if FULL else 1) for program in (pythons() if FULL else [sys.executable])]
     figures, slowest = {}, []
     for one in found:

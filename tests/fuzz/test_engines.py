@@ -23,6 +23,7 @@ from tests.server.test_hostile_requests import ROUTES
 SEND = """
 import base64, json, sys
 import django; django.setup()
+from django.conf import settings
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 from django.contrib.auth.models import User
@@ -33,7 +34,7 @@ from tests.server.test_hostile_requests import ask
 clock.now_ms = lambda: 1_800_000_000_000
 client = Client(raise_request_exception=False, headers={"host": "localhost", "origin": "http://localhost:5173"})
 client.force_login(User.objects.create_superuser("olga"))
-session = client.cookies.pop("sessionid").value
+session = f"{settings.SESSION_COOKIE_NAME}={client.cookies.pop(settings.SESSION_COOKIE_NAME).value}"
 for line in open(sys.argv[1]):
     path, body, query, environ = json.loads(line)
     if environ:
@@ -83,7 +84,7 @@ def test_both_engines_give_the_same_answer_to_the_same_bytes(tmp_path: Path, oth
     @share(2, short=60)
     @given(route=st.sampled_from(PAGES), part=PARTS.filter(lambda part: part.kind != "form"))
     def collect_page(route: str, part: Part) -> None:
-        _, path, query, _, environ = request_with(route, part, NO_THINGS, "sessionid=SESSION")
+        _, path, query, _, environ = request_with(route, part, NO_THINGS, "SESSION")
         requests.append((path, "", query, environ))
 
     collect()

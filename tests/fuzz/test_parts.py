@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, urlencode
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ TEXTS = st.lists(HOSTILE | st.binary(max_size=3) | st.sampled_from([b"a", b"1", 
 FIELDS = sorted({*NAMES, *(name for row in ROWS.values() for name in row.form)})
 PARAMETERS = st.dictionaries(st.sampled_from(FIELDS), TEXTS, max_size=6)
 HEADERS = ["ACCEPT", "AUTHORIZATION", "ORIGIN", "REFERER", "HOST", "RANGE", "IF_NONE_MATCH", "IF_MODIFIED_SINCE"]
-COOKIES = ["sessionid", "csrftoken", "known_browser", "messages", "a"]
+COOKIES = [settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, settings.KNOWN_BROWSER_COOKIE_NAME, "messages", "a"]
 CSRF = "c" * 32
 
 
@@ -62,7 +63,7 @@ class Request(NamedTuple):
 def request_with(route: str, part: Part, things: dict[str, Any], cookie: str) -> Request:
     """Return a request to a route, as it should be but for one part."""
     path, _, query = ROUTES[route].format_map(things).partition("?")
-    environ = {"HTTP_COOKIE": f"{cookie}; csrftoken={CSRF}"}
+    environ = {"HTTP_COOKIE": f"{cookie}; {settings.CSRF_COOKIE_NAME}={CSRF}"}
     match part.kind:
         case "segment":
             segments = path.strip("/").split("/")

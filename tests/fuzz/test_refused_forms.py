@@ -40,7 +40,7 @@ def test_a_form(
     headers = {name: value for name, value in sent.items() if value is not None}
     client = Client(enforce_csrf_checks=True, raise_request_exception=False, headers=headers)
     if cookie is not None:
-        client.cookies["csrftoken"] = cookie
+        client.cookies[settings.CSRF_COOKIE_NAME] = cookie
     form = {} if token is None else {"csrfmiddlewaretoken": token}
     with case():
         answer = client.post(path, form, secure=is_secure)

@@ -67,8 +67,8 @@ BOMBS = {
     "a generated column": ("CREATE TABLE x(id, more GENERATED ALWAYS AS (id || id) STORED);", "A generated column"),
     "a virtual generated column": ("CREATE TABLE x(id, more AS (id || id));", "A generated column"),
     "a default of many terms": (f"CREATE TABLE x(id DEFAULT ({tree(['(1=2)'] * 9_000, '|')}));", TOO_MUCH_CODE),
-    "tables": ("".join(f"CREATE TABLE x{n}(id);\n" for n in range(600)), "one more than 500 CREATE statements"),
-    "indexes": ("".join(f"CREATE INDEX x{n} ON client_logs(id);\n" for n in range(600)), "one more than 500"),
+    "tables": ("".join(f"CREATE TABLE x{n}(id);\n" for n in range(600)), "the limit of 500 CREATE statements"),
+    "indexes": ("".join(f"CREATE INDEX x{n} ON client_logs(id);\n" for n in range(600)), "limit of 500 CREATE"),
 }  # fmt: skip
 
 

@@ -214,7 +214,7 @@ def test_the_end_wants_a_finished_window() -> None:
 
 def test_the_end_may_be_forced_with_a_reason() -> None:
     for reason in ([], ["--reason", " "]):
-        with pytest.raises(CommandError, match="--force wants a --reason"):
+        with pytest.raises(CommandError, match="--force requires a --reason"):
             switch("gone", "--force", *reason)
     switch("gone", "--force", "--reason", "nobody is left")
     assert modes.in_force().mode == Mode.GONE
