@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
-from django.core.exceptions import DisallowedHost, MiddlewareNotUsed
+from django.contrib.admin.options import TO_FIELD_VAR
+from django.core.exceptions import DisallowedHost, FieldDoesNotExist, MiddlewareNotUsed
 from django.core.handlers.exception import convert_exception_to_response
 from django.db import DatabaseError
 from django.http import HttpRequest
@@ -131,10 +132,14 @@ class PageInput:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Answer 400 when the database or a parser failed on a request that contains NUL."""
-        is_fault = isinstance(exception, DatabaseError | ValueError) and any(
-            "\0" in text for text in _request_texts(request)
-        )
+        """Answer 400 when the database or a parser failed on NUL, or the admin on an empty `_to_field`."""
+        if isinstance(exception, FieldDoesNotExist):
+            # The admin checks a name in `_to_field`, but looks up an empty one unchecked.
+            is_fault = "" in (request.GET.get(TO_FIELD_VAR), request.POST.get(TO_FIELD_VAR))
+        else:
+            is_fault = isinstance(exception, DatabaseError | ValueError) and any(
+                "\0" in text for text in _request_texts(request)
+            )
         return refusal(400, "Bad request") if is_fault else None
 
 

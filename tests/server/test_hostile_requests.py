@@ -32,6 +32,7 @@ FORM = "application/x-www-form-urlencoded"
 
 # Percent-encoded values that some decoder, parser or database refuses.
 VALUES = {
+    "empty": "",
     "NUL": "%00",
     "NUL within": "a%00b",
     "line feed": "%0a",
