@@ -35,7 +35,7 @@ test: $(development) ## every test, on SQLite; ARGS="-k batch" for some
 
 coverage: $(development) ## every test, on SQLite, and the share of lines and branches that they run; fails under 95 %
 	@$(python) -m coverage erase
-	@env -u DATABASE_URL -u CACHE_URL $(python) -m coverage run -m pytest -n auto $(elsewhere) $(ARGS)
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m coverage run -m pytest -n auto --dist loadgroup $(elsewhere) $(ARGS)
 	@$(python) -m coverage combine --quiet
 	@$(python) -m coverage report
 	@$(python) -m coverage json --quiet -o - | $(python) .ci/covered.py
