@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 from django.db import connection, transaction
@@ -97,11 +98,11 @@ def hold(event_types: Iterable[str], *, adding: Collection[str] = ()) -> None:
     """
     if not connection.features.has_select_for_update:
         return  # a transaction of SQLite locks the whole database
-    for event_type in sorted({*event_types, *adding}):
-        if event_type in adding:
-            upsert(_LIFETIME, [(event_type, 0, 0, 0)])
+    for is_added, names in groupby(sorted({*event_types, *adding}), key=lambda name: name in adding):
+        if is_added:
+            upsert(_LIFETIME, [(name, 0, 0, 0) for name in names])
         else:
-            list(LifetimeTotal.objects.select_for_update().filter(event_type=event_type))
+            list(LifetimeTotal.objects.select_for_update().filter(event_type__in=list(names)).order_by("event_type"))
 
 
 def mode_bucket_of(event: Counted) -> ModeBucket:
