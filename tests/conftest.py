@@ -247,6 +247,11 @@ def find_faketime() -> str | None:
 
 
 @once
+def find_git() -> str | None:
+    return shutil.which("git")
+
+
+@once
 def find_small_disk() -> bool | None:
     return can_mount() or None
 
@@ -258,6 +263,7 @@ _FINDERS = {
     "needs_small_disk": ("the right to mount a disk", find_small_disk),
     "needs_chromium": ("Chromium", find_chromium),
     "needs_npm": ("npm", find_npm),
+    "needs_git": ("git", find_git),
     "needs_faketime": ("faketime", find_faketime),
 }
 

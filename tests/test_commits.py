@@ -51,6 +51,7 @@ def test_a_message_has_its_form(tmp_path: Path, message: str, faults: list[str])
 
 
 @pytest.mark.needs_git
+@pytest.mark.needs_git
 def test_only_the_commits_of_the_range_are_checked(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
         identity = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
