@@ -80,6 +80,7 @@ check: $(development) ## the whole gate beside the tests
 	env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -q tests/test_architecture.py tests/test_migrations.py \
 		tests/test_requirements.py tests/test_licences.py tests/test_schema_sql.py tests/test_client_size.py \
 		tests/test_frontend_examples.py tests/test_linters.py
+	env -u DATABASE_URL -u CACHE_URL FAULTS=full $(python) -m pytest -q --collect-only tests >/dev/null  # nightly ones import too
 	@$(audit)
 
 audit: $(python) ## what is known against the pinned versions; says so when nobody can be asked

@@ -12,7 +12,7 @@ from telemetry_site import expired_sessions
 from tests.faults.conftest import show
 from tests.servers import Server, served
 
-SESSIONS = expired_sessions.MOST_AT_ONCE
+SESSIONS = expired_sessions.MAX_PER_RUN
 
 
 @pytest.fixture
