@@ -22,7 +22,7 @@ class EventQuerySet(models.QuerySet[Row]):
         """Exclude void successes."""
         return self.filter(correction__isnull=True)
 
-    def made_up(self) -> Self:
+    def demo(self) -> Self:
         return self.filter(source="demo")
 
     def between(self, start_ms: int, end_ms: int) -> Self:
@@ -31,12 +31,6 @@ class EventQuerySet(models.QuerySet[Row]):
 
     def of_type(self, event_type: str) -> Self:
         return self.filter(event_type=event_type)
-
-    def for_model(self, model: str) -> Self:
-        return self.filter(model=model)
-
-    def of_version(self, app_version: str) -> Self:
-        return self.filter(app_version=app_version)
 
     def of_sessions(self, *session_ids: str) -> Self:
         return self.filter(self._sessions(*session_ids))

@@ -77,7 +77,7 @@ def cors_headers(path: str, origin: str | None) -> Headers:
     ]
 
 
-def note_refusal(method: str, path: str, outcome: refusals.Outcome) -> None:
+def note_refusal(method: str, path: str, outcome: refusals.RefusalReason) -> None:
     """Count a refused event."""
     if method == "POST" and not is_below(path, *PAGES):
         refusals.note(outcome, clock.now_ms())

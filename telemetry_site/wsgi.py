@@ -9,7 +9,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.wsgi import get_wsgi_application
 from whitenoise import WhiteNoise
 
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from telemetry_site import request_head
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
@@ -49,7 +49,7 @@ def with_limited_heads(site: Callable[..., Iterable[bytes]]) -> Callable[..., It
         if refusal is None:
             return site(environ, start_response)
         if refusal is request_head.MEDIA_TYPE:
-            request_head.note_refusal(method, path, Outcome.MEDIA_TYPE)
+            request_head.note_refusal(method, path, RefusalReason.MEDIA_TYPE)
         cors = request_head.cors_headers(path, environ.get("HTTP_ORIGIN"))
         start_response(f"{refusal.status} {refusal.reason}", [*request_head.JSON_HEADERS, *cors])
         return [] if method == "HEAD" else [refusal.body]

@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import apps
 
 from events.ingest import writer
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.models import Event, HourlyRollup, IngestTally, LifetimeTotal
 
 
@@ -25,7 +25,7 @@ def expect_answer(answer: Any, status: int, body: Mapping[str, Any]) -> None:
 
 
 def expect_refusal(
-    answer: Any, status: int, error: str, outcome: Outcome | None, fields: Mapping[str, list[str]] | None = None
+    answer: Any, status: int, error: str, outcome: RefusalReason | None, fields: Mapping[str, list[str]] | None = None
 ) -> None:
     """Look at the refusal of the only request of a test."""
     body: dict[str, Any] = {"ok": False, "error": error}

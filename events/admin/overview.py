@@ -12,7 +12,7 @@ from events.admin import charts
 from events.counting import site_days
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.ingest import refused_hosts
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.maintenance import disk
 from events.querysets import SUCCESS
 from events.reports import metrics, trends
@@ -148,7 +148,8 @@ def _ingest(span: Span, accepted: int) -> dict[str, Any]:
     """Return the ingest figures. They include all versions, because refusals have no version."""
     tomorrow = span.today + timedelta(days=1)
     tallies = metrics.tallies(span.today - timedelta(days=span.days - 1), tomorrow)
-    duplicates, left_out = (tallies.pop(outcome.value, 0) for outcome in (Outcome.DUPLICATE, Outcome.LEFT_OUT))
+    duplicates = tallies.pop(RefusalReason.DUPLICATE.value, 0)
+    left_out = tallies.pop(RefusalReason.LEFT_OUT.value, 0)
     all_versions = span._replace(released=False)
     return {
         "accepted": accepted,

@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthent
 
 from events.ingest.contract import InvalidFields, InvalidJson
 from events.ingest.guards import Refused
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.ingest.writer import UNAVAILABLE, StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -65,12 +65,12 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
     return None
 
 
-def outcome_of(error: Exception) -> Outcome | None:
+def outcome_of(error: Exception) -> RefusalReason | None:
     """Return the outcome to count for a refused ingest request, None for other errors."""
     if isinstance(error, InvalidFields):
-        return Outcome.INVALID_FIELDS
+        return RefusalReason.INVALID_FIELDS
     if isinstance(error, InvalidJson):
-        return Outcome.INVALID_JSON
+        return RefusalReason.INVALID_JSON
     if isinstance(error, (StorageUnavailable, *UNAVAILABLE)):
-        return Outcome.STORAGE
+        return RefusalReason.STORAGE
     return error.outcome if isinstance(error, Refused) else None

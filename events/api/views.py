@@ -71,7 +71,7 @@ class IngestViewSet(PublicViewSet):
 def note_refusal(outcome: str) -> None:
     """Count a refusal. Write the counts to the database when they are due, even without an event."""
     refusals.note(outcome, clock.now_ms())
-    if outcome != refusals.Outcome.STORAGE and refusals.are_due():  # a write would fail now
+    if outcome != refusals.RefusalReason.STORAGE and refusals.are_due():  # a write would fail now
         with suppress(writer.StorageUnavailable):  # the counts stay in memory until the next try
             writer.flush_refusals()
 
@@ -99,7 +99,7 @@ def count_stored(request: HttpRequest, stored: Sequence[EventRow]) -> None:
     quotas.count(request, sum(map(rows.size_of, stored)), received_at_ms)
     for row in stored:
         if rows.is_left_out(row.log_lines_json):
-            refusals.note(refusals.Outcome.LEFT_OUT, received_at_ms)
+            refusals.note(refusals.RefusalReason.LEFT_OUT, received_at_ms)
 
 
 class EventViewSet(IngestViewSet):
@@ -130,7 +130,7 @@ class EventViewSet(IngestViewSet):
                 events.append(contract.parse(item, received_at_ms=received_at_ms))
                 results.append(None)
             except contract.InvalidFields as error:
-                note_refusal(refusals.Outcome.INVALID_FIELDS)
+                note_refusal(refusals.RefusalReason.INVALID_FIELDS)
                 results.append({"ok": False, "fields": error.fields})
         events = fit_to_disk(events)
         outcomes = writer.record_many(events)
@@ -140,7 +140,7 @@ class EventViewSet(IngestViewSet):
         return answer(200, {"ok": True, "results": [result or _as_json(next(remaining)) for result in results]})
 
 
-def _as_json(outcome: writer.Outcome) -> dict[str, Any]:
+def _as_json(outcome: writer.Recorded) -> dict[str, Any]:
     if outcome.stored:
         return {"ok": True, "deduped": False, "id": outcome.id}
     return {"ok": True, "deduped": True}
@@ -178,12 +178,12 @@ def has_admin_token(request: HttpRequest) -> bool:
     counter = attempts.counter("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
     is_right = guards.is_admin_token(request)
     if not is_right:
-        note_refusal(refusals.Outcome.ADMIN_TOKEN)
+        note_refusal(refusals.RefusalReason.ADMIN_TOKEN)
     # Over the limit the response is the same for the right token, so it confirms no guess.
     previous = counter.read() if is_right else counter.add() - 1
     if previous >= WRONG_TOKENS.attempts:
         headers = {"Retry-After": str(counter.seconds_left)}
-        raise guards.Refused(429, "Too many wrong tokens", refusals.Outcome.ADMIN_TOKEN, headers)
+        raise guards.Refused(429, "Too many wrong tokens", refusals.RefusalReason.ADMIN_TOKEN, headers)
     return is_right
 
 

@@ -40,5 +40,5 @@ def repeated(counts: Mapping[str, int]) -> set[str]:
         # If two keys of one commit share a slot, count the more frequent one.
         if slot not in rows or rows[slot][2] < count:
             rows[slot] = (slot, key, min(count, REPEATED))
-    held = {key for key, count in upsert(_ARRIVALS, list(rows.values())) if count >= REPEATED}
-    return held & counts.keys()
+    frequent = {key for key, count in upsert(_ARRIVALS, list(rows.values())) if count >= REPEATED}
+    return frequent & counts.keys()

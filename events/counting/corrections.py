@@ -188,7 +188,7 @@ def selection_of(correction: Correction) -> Selection:
 
 
 def _void(correction_id: int, ids: list[str]) -> int:
-    rollups.hold([SUCCESS])
+    rollups.lock([SUCCESS])
     if Correction.objects.filter(pk=correction_id, undone_at__isnull=False).exists():
         return 0
     events = list(Event.objects.counted().filter(pk__in=ids).values_list(*_COLUMNS, named=True))
@@ -202,7 +202,7 @@ def _void(correction_id: int, ids: list[str]) -> int:
 
 
 def _finish(correction_id: int) -> None:
-    rollups.hold(EventType.values)
+    rollups.lock(EventType.values)
     releases.settle()
     Correction.objects.filter(pk=correction_id, undone_at__isnull=True).update(finished_at=clock.now())
 
@@ -222,7 +222,7 @@ def undo(correction: Correction, *, who: str, at: datetime, why: str) -> Iterato
 
 
 def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
-    rollups.hold([SUCCESS])
+    rollups.lock([SUCCESS])
     correction = Correction.objects.get(pk=correction_id)
     if correction.undone_at is not None and not correction.in_force:
         raise AlreadyUndone(f"Correction {correction_id} was undone already by {correction.undone_by_name}.")
@@ -232,7 +232,7 @@ def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
 
 
 def _restore(correction_id: int, ids: list[str]) -> int:
-    rollups.hold(EventType.values)  # a version may become a release, which reopens failure groups of any type
+    rollups.lock(EventType.values)  # a version may become a release, which reopens failure groups of any type
     events = list(Event.objects.filter(pk__in=ids, correction=correction_id).values_list(*_COLUMNS, named=True))
     Event.objects.filter(pk__in=[event.id for event in events]).update(correction=None)
     _count_again(correction_id, events, _shares_of(correction_id, events))
@@ -242,7 +242,7 @@ def _restore(correction_id: int, ids: list[str]) -> int:
 
 
 def _restore_gone(correction_id: int) -> int:
-    rollups.hold(EventType.values)  # a version may become a release, which reopens failure groups of any type
+    rollups.lock(EventType.values)  # a version may become a release, which reopens failure groups of any type
     rows = CorrectionShare.objects.filter(correction=correction_id, voided__gt=F("restored"))
     shares = {
         tuple(key): (first_ms, voided - restored)
@@ -271,7 +271,7 @@ class _Gone(NamedTuple):
     session_id: str | None = None
 
 
-def _count_again(correction_id: int, events: Sequence[releases.Told], shares: "_Shares") -> None:
+def _count_again(correction_id: int, events: Sequence[releases.ReleaseEvent], shares: "_Shares") -> None:
     rollups.add(events)
     releases.forget()  # This process may have cached a release that the correction deleted.
     releases.note(releases.news(events))

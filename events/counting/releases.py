@@ -31,7 +31,7 @@ MAX_REPEATED_A_DAY = 200
 _UNCOUNTED_MS = 7 * DAY_MS
 
 
-class Told(Counted, Protocol):
+class ReleaseEvent(Counted, Protocol):
     """The fields of an event that can change a release."""
 
     @property
@@ -62,7 +62,7 @@ _known_since = 0.0
 _waiting: set[str] = set()
 
 
-def news(events: Iterable[Told]) -> list[Told]:
+def news(events: Iterable[ReleaseEvent]) -> list[ReleaseEvent]:
     """Return the events that can change a release. If there are any, the caller must lock the totals of all types."""
     global _known_since
     if time.monotonic() - _known_since > _KNOWN_SECONDS:  # Another process may have deleted a release.
@@ -71,12 +71,12 @@ def news(events: Iterable[Told]) -> list[Told]:
     return [event for event in events if _is_news(event)]
 
 
-def note(news: Iterable[Told]) -> dict[str, int]:
+def note(news: Iterable[ReleaseEvent]) -> dict[str, int]:
     """Count these events inside the caller's transaction; return the versions that became releases.
 
     The value for each version is the start of the time range that can contain earlier events of it.
     """
-    received: defaultdict[str, list[Told]] = defaultdict(list)
+    received: defaultdict[str, list[ReleaseEvent]] = defaultdict(list)
     for event in news:
         received[event.app_version].append(event)
     if not received:
@@ -133,7 +133,7 @@ def settle() -> None:
     first_successes = dict(hours.filter(event_type=SUCCESS).annotate(Min("hour_ms")))
     for release in Release.objects.order_by("app_version"):
         version = release.app_version
-        events = Event.objects.of_version(version).filter(correction__isnull=True)
+        events = Event.objects.counted().filter(app_version=version)
         if version not in first_hours and not events.exists():
             release.delete()
             continue
@@ -159,7 +159,7 @@ def _releases() -> QuerySet[Release]:
     return Release.objects.filter(is_release=True)
 
 
-def _is_news(event: Told) -> bool:
+def _is_news(event: ReleaseEvent) -> bool:
     version = event.app_version
     known_ms = _known.get(version)
     if known_ms is not None:
@@ -195,7 +195,7 @@ def _stored(versions: Sequence[str]) -> dict[str, _Row]:
     return stored
 
 
-def _without_room(received: dict[str, list[Told]]) -> set[str]:
+def _without_room(received: dict[str, list[ReleaseEvent]]) -> set[str]:
     """Return the new versions that exceed the capacity of their day."""
     room: dict[int, int] = {}
     full: dict[str, int] = {}
@@ -216,7 +216,7 @@ def _without_room(received: dict[str, list[Told]]) -> set[str]:
     return set(full)
 
 
-def _after(before: _Row | None, events: Sequence[Told]) -> _Row:
+def _after(before: _Row | None, events: Sequence[ReleaseEvent]) -> _Row:
     """Return the row of a version, updated with these events."""
     successes = [event.received_at_ms for event in events if event.event_type == SUCCESS]
     if before and before.is_release:

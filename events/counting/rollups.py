@@ -83,14 +83,14 @@ def add(events: Iterable[Counted]) -> None:
         alike[received_at_ms - received_at_ms % HOUR_MS, event_type, model, app_version] += count
         modes[ModeBucket(received_at_ms - received_at_ms % DAY_MS, event_type, write_mode, connected)] += count
     buckets: Counter[Bucket] = Counter()
-    for told, count in alike.items():
-        buckets[bucket_of(*told)] += count
+    for fields, count in alike.items():
+        buckets[bucket_of(*fields)] += count
     upsert(_LIFETIME, [(name, count, 0, latest[name]) for name, count in types.items()])
     upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
     upsert(_MODES, [(*bucket, count) for bucket, count in modes.items()])
 
 
-def hold(event_types: Iterable[str], *, adding: Collection[str] = ()) -> None:
+def lock(event_types: Iterable[str], *, adding: Collection[str] = ()) -> None:
     """Lock the totals of these types. Every writer that counts, moves or deletes events of a type waits for this lock.
 
     `adding` are the types that the caller adds events of. A total of these that does not exist yet is created, so that
@@ -135,7 +135,7 @@ def void(events: Sequence[Counted]) -> None:
     _take_from_buckets(events)
 
 
-def subtract_made_up(events: Sequence[Counted], void: Sequence[Counted]) -> None:
+def subtract_demo(events: Sequence[Counted], void: Sequence[Counted]) -> None:
     """Subtract deleted demo events from every count. `void` are the void ones, which no count includes."""
     types = Counter(event.event_type for event in events)
     until_ms = max(event.received_at_ms for event in (*events, *void))
@@ -163,13 +163,13 @@ def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
         modes[mode_bucket_of(event)] += 1
     hours = {bucket.hour_ms for bucket in counted}
     rows = HourlyRollup.objects.filter(hour_ms__in=hours)
-    held = {Bucket(*key): count for *key, count in rows.values_list(*Bucket._fields, "accepted")}
+    stored = {Bucket(*key): count for *key, count in rows.values_list(*Bucket._fields, "accepted")}
     taken: Counter[Bucket] = Counter()
     for bucket, count in counted.items():
         for place in _places(bucket):
-            some = min(count, held.get(place, 0) - taken[place])
-            taken[place] += some
-            count -= some
+            part = min(count, stored.get(place, 0) - taken[place])
+            taken[place] += part
+            count -= part
     take(_HOURLY, taken)
     take(_MODES, modes)
     return hours, {bucket.day_ms for bucket in modes}
@@ -195,8 +195,8 @@ def days_in_use(start_ms: int, end_ms: int | None) -> Iterator[int]:
     rollups = HourlyRollup.objects.order_by("hour_ms").values_list("hour_ms", flat=True)
     events = Event.objects.order_by("received_at_ms").values_list("received_at_ms", flat=True)
     while True:
-        found = (rollups.filter(hour_ms__gte=start_ms).first(), events.filter(received_at_ms__gte=start_ms).first())
-        moment_ms = min((moment for moment in found if moment is not None), default=None)
+        moments = (rollups.filter(hour_ms__gte=start_ms).first(), events.filter(received_at_ms__gte=start_ms).first())
+        moment_ms = min((moment for moment in moments if moment is not None), default=None)
         if moment_ms is None or (end_ms is not None and moment_ms >= end_ms):
             return
         day_ms = moment_ms - moment_ms % DAY_MS
@@ -209,13 +209,13 @@ def compare(day_ms: int) -> list[Difference]:
 
     Compares by hour and type, and also by model and version if nothing of the day is counted under `(other)`.
     """
-    with held_still():
+    with writers_blocked():
         return _differences(day_ms)
 
 
 def compare_totals() -> list[tuple[str, int, int]]:
     """Return each type whose lifetime total differs from the sum of its hours: the type, the total, the sum."""
-    with held_still():
+    with writers_blocked():
         totals = dict(LifetimeTotal.objects.values_list("event_type", "accepted"))
         sums = _sums_by_type()
     return [
@@ -231,8 +231,9 @@ def rebuild(day_ms: int) -> None:
     Raises lifetime totals that are below the sum of their hours, and never lowers them.
     """
     try:
-        with held_still():
-            gone = sum(max(0, found.counted - found.events) for found in _differences(day_ms) if found.model is None)
+        with writers_blocked():
+            by_type = [difference for difference in _differences(day_ms) if difference.model is None]
+            gone = sum(max(0, difference.counted - difference.events) for difference in by_type)
             if gone:
                 raise EventsAreGone(f"{gone:,} of the events that were counted are gone, and their counts would go too")
             rollups_of_day(day_ms).delete()
@@ -267,7 +268,7 @@ def set_baseline(value: int, *, note: str, user: Any, user_name: str, at: dateti
 
 
 @contextmanager
-def held_still() -> Iterator[None]:
+def writers_blocked() -> Iterator[None]:
     """Block every writer of events, so that events and counts can be compared."""
     with transaction.atomic():  # On SQLite the transaction is enough, because it begins IMMEDIATE.
         if connection.vendor == "postgresql":
@@ -278,30 +279,30 @@ def held_still() -> Iterator[None]:
 
 
 def _differences(day_ms: int) -> list[Difference]:
-    held = {Bucket(*key): count for *key, count in rollups_of_day(day_ms).values_list(*Bucket._fields, "accepted")}
-    is_told_apart = not any(OTHER in (bucket.model, bucket.app_version) for bucket in held)
+    stored = {Bucket(*key): count for *key, count in rollups_of_day(day_ms).values_list(*Bucket._fields, "accepted")}
+    has_all_names = not any(OTHER in (bucket.model, bucket.app_version) for bucket in stored)
     counted: Counter[tuple[int, str]] = Counter()
-    for bucket, count in held.items():
+    for bucket, count in stored.items():
         counted[bucket.hour_ms, bucket.event_type] += count
     events: Counter[tuple[int, str]] = Counter()
     by_name: list[Difference] = []
     for bucket, count in _groups(day_ms):
         events[bucket.hour_ms, bucket.event_type] += count
-        held_count = held.pop(bucket, 0)
-        if held_count != count and len(by_name) < _MAX_DIFFERENCES:
-            by_name.append(Difference(*bucket, held_count, count))
-    by_name += [Difference(*bucket, count, 0) for bucket, count in held.items() if count]
+        stored_count = stored.pop(bucket, 0)
+        if stored_count != count and len(by_name) < _MAX_DIFFERENCES:
+            by_name.append(Difference(*bucket, stored_count, count))
+    by_name += [Difference(*bucket, count, 0) for bucket, count in stored.items() if count]
     by_type = [
         Difference(hour_ms, event_type, None, None, counted[hour_ms, event_type], events[hour_ms, event_type])
         for hour_ms, event_type in sorted(counted | events)
         if counted[hour_ms, event_type] != events[hour_ms, event_type]
     ]
-    return (by_type + (by_name if is_told_apart else []) + _mode_differences(day_ms))[:_MAX_DIFFERENCES]
+    return (by_type + (by_name if has_all_names else []) + _mode_differences(day_ms))[:_MAX_DIFFERENCES]
 
 
 def _mode_differences(day_ms: int) -> list[Difference]:
     rows = ModeRollup.objects.filter(day_ms=day_ms)
-    held = {ModeBucket(*key): count for *key, count in rows.values_list(*ModeBucket._fields, "accepted")}
+    stored = {ModeBucket(*key): count for *key, count in rows.values_list(*ModeBucket._fields, "accepted")}
     events = _modes(day_ms)
     return [
         Difference(
@@ -309,11 +310,11 @@ def _mode_differences(day_ms: int) -> list[Difference]:
             bucket.event_type,
             f"write_mode {bucket.write_mode}",
             f"connected {bucket.connected}",
-            held.get(bucket, 0),
+            stored.get(bucket, 0),
             events.get(bucket, 0),
         )
-        for bucket in sorted(held | events)
-        if held.get(bucket, 0) != events.get(bucket, 0)
+        for bucket in sorted(stored | events)
+        if stored.get(bucket, 0) != events.get(bucket, 0)
     ]
 
 

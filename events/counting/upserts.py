@@ -57,11 +57,11 @@ def change(table: str, key: Sequence[str], setting: str, rows: Sequence[tuple[An
     same = " AND ".join(f"kept.{name} = given.column{at}" for at, name in enumerate(key, start=1))
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_A_STATEMENT):
-            some = rows[start : start + ROWS_A_STATEMENT]
+            chunk = rows[start : start + ROWS_A_STATEMENT]
             cursor.execute(
                 f"UPDATE {table} AS kept SET {setting}"  # noqa: S608 (our own names)
-                f" FROM (VALUES {placeholders(len(some), len(some[0]))}) AS given WHERE {same}",
-                [value for values in some for value in values],
+                f" FROM (VALUES {placeholders(len(chunk), len(chunk[0]))}) AS given WHERE {same}",
+                [value for values in chunk for value in values],
             )
 
 
@@ -70,14 +70,14 @@ def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     if not rows:
         return []
     rows.sort()  # every process uses the same order, which avoids deadlocks
-    told: list[tuple[Any, ...]] = []
+    returned: list[tuple[Any, ...]] = []
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_A_STATEMENT):
-            some = rows[start : start + ROWS_A_STATEMENT]
-            cursor.execute(_upsert_of(what, len(some)), [value for values in some for value in values])
+            chunk = rows[start : start + ROWS_A_STATEMENT]
+            cursor.execute(_upsert_of(what, len(chunk)), [value for values in chunk for value in values])
             if what.returning:
-                told += cursor.fetchall()
-    return told
+                returned += cursor.fetchall()
+    return returned
 
 
 @lru_cache(256)

@@ -86,8 +86,8 @@ class Share(NamedTuple):
 class _Counts:
     """Failures of one group, with their counts by hour and share."""
 
-    def __init__(self, mark: Fingerprint, events: list[Failure]) -> None:
-        self.mark = mark
+    def __init__(self, fingerprint: Fingerprint, events: list[Failure]) -> None:
+        self.fingerprint = fingerprint
         self.events = events
         alike = Counter([
             (event.received_at_ms // HOUR_MS, event.model, event.app_version, event.write_mode, event.connected)
@@ -95,7 +95,7 @@ class _Counts:
         ])  # fmt: skip
         self.hours: Counter[int] = Counter()
         self.shares: Counter[Share] = Counter()
-        key, event_type = mark.key, events[0].event_type
+        key, event_type = fingerprint.key, events[0].event_type
         for (hour, model, version, write_mode, connected), n in alike.items():
             bucket = bucket_of(hour * HOUR_MS, event_type, model, version)
             self.hours[bucket.hour_ms] += n
@@ -106,12 +106,12 @@ class _Counts:
 
     def as_row(self) -> tuple[object, ...]:
         moments = [event.received_at_ms for event in self.events]
-        event, mark = self.events[0], self.mark
+        event, fingerprint = self.events[0], self.fingerprint
         facets = Counter(share.facet for share in self.shares)
         return (
-            mark.key, ALGORITHM, event.event_type, None if is_overflow(mark.key) else event.error_name, mark.title,
-            mark.frame, len(self.events), facets[_MODEL], facets[_VERSION], min(moments), max(moments),
-            GroupStatus.OPEN.value, "",
+            fingerprint.key, ALGORITHM, event.event_type, None if is_overflow(fingerprint.key) else event.error_name,
+            fingerprint.title, fingerprint.frame, len(self.events), facets[_MODEL], facets[_VERSION], min(moments),
+            max(moments), GroupStatus.OPEN.value, "",
         )  # fmt: skip
 
 
@@ -124,11 +124,11 @@ def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, 
     that the failure joined instead of its own group.
     """
     overflowed = overflowing(failures, arrivals.repeated)
-    joining = [(event, overflowed.get(event.id, mark)) for event, mark in failures] if overflowed else failures
+    joining = [(event, overflowed.get(event.id, fingerprint)) for event, fingerprint in failures]
     if released:
-        _find_regressions(released, {mark.key for _, mark in joining})
+        _find_regressions(released, {fingerprint.key for _, fingerprint in joining})
     join(joining)
-    return {event_id: mark.key for event_id, mark in overflowed.items()}
+    return {event_id: fingerprint.key for event_id, fingerprint in overflowed.items()}
 
 
 def overflowing(
@@ -144,8 +144,8 @@ def overflowing(
         return {}
     return {
         event.id: overflow_of(event.event_type)
-        for event, mark in failures
-        if (mark.key, event.received_at_ms // DAY_MS) in full
+        for event, fingerprint in failures
+        if (fingerprint.key, event.received_at_ms // DAY_MS) in full
     }
 
 
@@ -154,20 +154,20 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
 
     Without `reopening`, the failures are no new occurrences and cause no regressions.
     """
-    marks: dict[str, Fingerprint] = {}
+    fingerprints: dict[str, Fingerprint] = {}
     events: defaultdict[str, list[Failure]] = defaultdict(list)
-    for event, mark in failures:
-        marks[mark.key] = mark
-        events[mark.key].append(event)
-    if not marks:
+    for event, fingerprint in failures:
+        fingerprints[fingerprint.key] = fingerprint
+        events[fingerprint.key].append(event)
+    if not fingerprints:
         return
-    joined = {key: _Counts(mark, events[key]) for key, mark in marks.items()}
-    told = upsert(_GROUPS, [counts.as_row() for counts in joined.values()])
-    known_before = {key for key, accepted, *_ in told if accepted > len(joined[key].events)}
+    joined = {key: _Counts(fingerprint, events[key]) for key, fingerprint in fingerprints.items()}
+    rows = upsert(_GROUPS, [counts.as_row() for counts in joined.values()])
+    known_before = {key for key, accepted, *_ in rows if accepted > len(joined[key].events)}
     upsert(_HOURS, [(key, hour_ms, n) for key, counts in joined.items() for hour_ms, n in counts.hours.items()])
     _add_shares(joined, known_before)
     if reopening:
-        for key, _, status, fixed_in, decided_at_ms in told:
+        for key, _, status, fixed_in, decided_at_ms in rows:
             if status == GroupStatus.RESOLVED:
                 _reopen(joined[key].events, key, fixed_in, decided_at_ms or 0)
     keys = list(joined)
@@ -183,11 +183,11 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     for event, key in failures:
         events[key].append(event)
     keys = sorted(events)
-    hold(keys)
+    lock(keys)
     left = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in keys}
     take(_ACCEPTED, {(key,): len(events[key]) for key in keys})
     take(_HOURS, {(key, hour_ms): n for key in keys for hour_ms, n in left[key].hours.items()})
-    held = {
+    stored = {
         Share(*share): n for *share, n in GroupShare.objects.filter(fingerprint__in=keys).values_list(*_SHARES.columns)
     }
     taken: Counter[Share] = Counter()
@@ -195,9 +195,9 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
         for share, n in counts.shares.items():
             # On a day with too many names, the share may be under its own name or under OTHER.
             for place in (share, share._replace(name=OTHER)):
-                some = min(n, held.get(place, 0) - taken[place])
-                taken[place] += some
-                n -= some
+                part = min(n, stored.get(place, 0) - taken[place])
+                taken[place] += part
+                n -= part
     take(_SHARES, taken)
     for model in (GroupHour, GroupShare, FailureGroup):
         model.objects.filter(fingerprint__in=keys, accepted=0).delete()
@@ -219,12 +219,12 @@ def renew(limit: int) -> int:
     """Mark up to `limit` groups of an older algorithm as groups of the current one; return their number."""
     with transaction.atomic():
         old = FailureGroup.objects.exclude(algorithm=ALGORITHM).values_list("pk", flat=True)
-        held = hold(old[:limit])
-        FailureGroup.objects.filter(pk__in=[group.pk for group in held]).update(algorithm=ALGORITHM)
-    return len(held)
+        locked = lock(old[:limit])
+        FailureGroup.objects.filter(pk__in=[group.pk for group in locked]).update(algorithm=ALGORITHM)
+    return len(locked)
 
 
-def hold(keys: Iterable[str]) -> list[FailureGroup]:
+def lock(keys: Iterable[str]) -> list[FailureGroup]:
     """Lock the groups with these keys in the common lock order; return the existing ones."""
     return list(FailureGroup.objects.select_for_update().filter(pk__in=list(keys)).order_by("pk"))
 
@@ -254,27 +254,28 @@ def _without_room(
 
     Processes check the capacity without a lock, so a day can exceed it by a few groups.
     """
-    unknown = {mark.key for _, mark in failures} - _known
+    unknown = {fingerprint.key for _, fingerprint in failures} - _known
     if unknown:
-        unknown -= _there(list(unknown))
+        unknown -= _existing(list(unknown))
     full: set[tuple[str, int]] = set()
     room: dict[tuple[int, str], int] = {}
-    for event, mark in failures if unknown else ():
+    for event, fingerprint in failures if unknown else ():
         day = event.received_at_ms // DAY_MS
-        if mark.key not in unknown or (mark.key, day) in full:
+        if fingerprint.key not in unknown or (fingerprint.key, day) in full:
             continue
         born = (day, event.event_type)
         if born not in room:
             room[born] = MAX_NEW_A_DAY - _new_groups(*born)
         if room[born] > 0:
             room[born] -= 1
-            unknown.remove(mark.key)
+            unknown.remove(fingerprint.key)
         else:
-            full.add((mark.key, day))
+            full.add((fingerprint.key, day))
     if full:
         # A key contains its type, so each key of a day belongs to one capacity.
-        born_of = {(mark.key, event.received_at_ms // DAY_MS): event.event_type for event, mark in failures}
-        counts = Counter(mark.key for event, mark in failures if (mark.key, event.received_at_ms // DAY_MS) in full)
+        days = [(fingerprint.key, event.received_at_ms // DAY_MS) for event, fingerprint in failures]
+        born_of = {key_and_day: event.event_type for key_and_day, (event, _) in zip(days, failures, strict=True)}
+        counts = Counter(key for key, day in days if (key, day) in full)
         again = repeated(counts)
         for key, day in sorted(full):
             born = (day, born_of[key, day])
@@ -288,18 +289,18 @@ def _without_room(
 # to answer.
 
 
-def _there(keys: list[str]) -> set[str]:
-    there: set[str] = set()
+def _existing(keys: list[str]) -> set[str]:
+    existing: set[str] = set()
     with connection.cursor() as cursor:
         for start in range(0, len(keys), ROWS_A_STATEMENT):
-            some = keys[start : start + ROWS_A_STATEMENT]
+            chunk = keys[start : start + ROWS_A_STATEMENT]
             cursor.execute(
                 f"SELECT fingerprint FROM {FailureGroup._meta.db_table}"  # noqa: S608 (our own names)
-                f" WHERE fingerprint IN ({', '.join(['%s'] * len(some))})",
-                some,
+                f" WHERE fingerprint IN ({', '.join(['%s'] * len(chunk))})",
+                chunk,
             )
-            there.update(key for (key,) in cursor.fetchall())
-    return there
+            existing.update(key for (key,) in cursor.fetchall())
+    return existing
 
 
 def _new_groups(day: int, event_type: str) -> int:
@@ -384,16 +385,16 @@ def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
     )
     if not concerned:
         return
-    for group in hold(concerned | joining):
+    for group in lock(concerned | joining):
         if group.pk in concerned and group.status == GroupStatus.RESOLVED:
             since_ms = max(group.decided_at_ms or 0, min(released.values()))
             events = Event.objects.of_group(group.pk).filter(app_version__in=released, received_at_ms__gte=since_ms)
             firsts = events.order_by().values_list("app_version").annotate(Min("received_at_ms"))
-            found = [
+            earliest = [
                 events.filter(app_version=version, received_at_ms=first_ms).order_by("id")[0]
                 for version, first_ms in firsts
             ]
-            _reopen(found, group.pk, group.fixed_in, group.decided_at_ms or 0)
+            _reopen(earliest, group.pk, group.fixed_in, group.decided_at_ms or 0)
 
 
 def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:

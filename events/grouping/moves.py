@@ -4,7 +4,7 @@ Decisions are kept: a group without its own decision inherits the one of the gro
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -19,9 +19,14 @@ from events.models import Event, FailureGroup
 COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", *rollups.COUNTED)
 
 
-def mark_of(event: Any) -> Fingerprint:
+def fingerprint_of(event: Any) -> Fingerprint:
     """Return the current fingerprint of a failure that was read with COLUMNS."""
     return fingerprint(event.event_type, event.error_name, event.message, event.stack)
+
+
+def changed(events: Iterable[Any]) -> dict[str, Fingerprint]:
+    """Return the fingerprints of the failures that belong to another group now, by event id."""
+    return {event.id: new for event in events if (new := fingerprint_of(event)).key != event.fingerprint}
 
 
 def heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
@@ -39,38 +44,39 @@ def heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
     return {new: donor for new, (_, donor) in most.items() if donor is not None}
 
 
-def move(marks: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: Collection[str]) -> int:
+def move(fingerprints: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: Collection[str]) -> int:
     """Move failures, by id, to the groups of these fingerprints in one transaction; return how many moved.
 
     `heirs` is the result of `heirs()`. A group with one of the `repeated` keys can use the second capacity of its day.
     """
     with transaction.atomic():
-        types = Event.objects.filter(pk__in=list(marks)).values_list("event_type", flat=True)
-        rollups.hold(set(types))  # the lock that ingest takes: no other process moves or deletes these events
+        types = Event.objects.filter(pk__in=list(fingerprints)).values_list("event_type", flat=True)
+        rollups.lock(set(types))  # the lock that ingest takes: no other process moves or deletes these events
         batch = [
             event
-            for event in Event.objects.filter(pk__in=list(marks)).values_list(*COLUMNS, named=True)
-            if event.fingerprint != marks[event.id].key
+            for event in Event.objects.filter(pk__in=list(fingerprints)).values_list(*COLUMNS, named=True)
+            if event.fingerprint != fingerprints[event.id].key
         ]
-        donors = {heirs[mark.key] for mark in marks.values() if mark.key in heirs}
-        concerned = {event.fingerprint for event in batch if event.fingerprint} | {mark.key for mark in marks.values()}
-        before = {group.pk: group for group in groups.hold(concerned | donors)}
+        new_keys = {fingerprint.key for fingerprint in fingerprints.values()}
+        donors = {heirs[key] for key in new_keys if key in heirs}
+        concerned = {event.fingerprint for event in batch if event.fingerprint} | new_keys
+        before = {group.pk: group for group in groups.lock(concerned | donors)}
         # Failures of an overflow group stay in it if their day still has no room.
-        overflowed = groups.overflowing([(event, marks[event.id]) for event in batch], lambda _: repeated)
+        overflowed = groups.overflowing([(event, fingerprints[event.id]) for event in batch], lambda _: repeated)
         moving = [
-            (event, overflowed.get(event.id) or marks[event.id])
+            (event, overflowed.get(event.id) or fingerprints[event.id])
             for event in batch
             if event.id not in overflowed or event.fingerprint != overflowed[event.id].key
         ]
         groups.join(moving, reopening=False)
-        for key in sorted({mark.key for _, mark in moving} & heirs.keys()):
+        for key in sorted({fingerprint.key for _, fingerprint in moving} & heirs.keys()):
             if donor := before.get(heirs[key]):
                 groups.inherit(key, donor)
         change(
             Event._meta.db_table,
             ("id",),
             "fingerprint = given.column2",
-            sorted((event.id, mark.key) for event, mark in moving),
+            sorted((event.id, fingerprint.key) for event, fingerprint in moving),
         )
         groups.subtract((event, event.fingerprint) for event, _ in moving if event.fingerprint)
     return len(moving)
@@ -81,12 +87,7 @@ def rejoin(ids: Collection[str]) -> None:
 
     The caller has locked the totals of their types.
     """
-    marks: dict[str, Fingerprint] = {}
-    moves: Counter[tuple[str | None, str]] = Counter()
-    for event in Event.objects.filter(pk__in=ids).values_list(*COLUMNS, named=True):
-        mark = mark_of(event)
-        if mark.key != event.fingerprint:
-            marks[event.id] = mark
-            moves[event.fingerprint, mark.key] += 1
-    if marks:
-        move(marks, heirs(moves), ())
+    events = list(Event.objects.filter(pk__in=ids).values_list(*COLUMNS, named=True))
+    if fingerprints := changed(events):
+        moves = Counter((event.fingerprint, fingerprints[event.id].key) for event in events if event.id in fingerprints)
+        move(fingerprints, heirs(moves), ())

@@ -17,7 +17,7 @@ from django_ratelimit.core import get_usage
 from events import clock
 from events.ingest import media_types, tokens
 from events.ingest.addresses import client_network
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,7 +26,9 @@ T = TypeVar("T")
 class Refused(Exception):
     """A refused request: the response to send, and the outcome to count."""
 
-    def __init__(self, status: int, words: str, outcome: Outcome, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, words: str, outcome: RefusalReason, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(words)
         self.status = status
         self.words = words
@@ -46,13 +48,13 @@ def check_origin(request: HttpRequest) -> None:
         or origin == f"{request.scheme}://{request.get_host()}"
     ):
         return
-    raise Refused(403, "Origin not allowed", Outcome.ORIGIN)
+    raise Refused(403, "Origin not allowed", RefusalReason.ORIGIN)
 
 
 def check_media_type(request: HttpRequest) -> None:
     content_type = request.META.get("CONTENT_TYPE", "")
     if not media_types.is_accepted(content_type) or request.META.get("HTTP_CONTENT_ENCODING"):
-        raise Refused(415, "Unsupported media type", Outcome.MEDIA_TYPE)
+        raise Refused(415, "Unsupported media type", RefusalReason.MEDIA_TYPE)
 
 
 def check_token(request: HttpRequest) -> None:
@@ -61,7 +63,7 @@ def check_token(request: HttpRequest) -> None:
         return
     token = bearer(request) or request.GET.get("token", "")
     if not tokens.admit(token):
-        raise Refused(401, "Token required", Outcome.TOKEN, {"WWW-Authenticate": "Bearer"})
+        raise Refused(401, "Token required", RefusalReason.TOKEN, {"WWW-Authenticate": "Bearer"})
 
 
 def bearer(request: HttpRequest) -> str:
@@ -95,7 +97,7 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
 
 
 def _too_large() -> Refused:
-    return Refused(413, "Payload too large", Outcome.TOO_LARGE)
+    return Refused(413, "Payload too large", RefusalReason.TOO_LARGE)
 
 
 # --- the rate limit --------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ def check_batch_events(request: HttpRequest, count: int) -> None:
 
 
 def _too_many(retry_after: int) -> Refused:
-    return Refused(429, "Too many requests", Outcome.RATE_LIMITED, {"Retry-After": str(retry_after)})
+    return Refused(429, "Too many requests", RefusalReason.RATE_LIMITED, {"Retry-After": str(retry_after)})
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 
 from events.counting.buckets import DAY_MS
 from events.ingest import guards
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 
 # Bounds the memory: above this number of clients, the oldest entries are evicted first.
 MOST_CLIENTS = 100_000
@@ -34,7 +34,7 @@ def check(request: HttpRequest, now_ms: int) -> None:
     known, _ = _brought.get(guards.client_hash(request), (0, 0))
     if known >= limit:
         retry_after = str((DAY_MS - now_ms % DAY_MS) // 1000 + 1)
-        raise guards.Refused(429, "Too many requests", Outcome.QUOTA, {"Retry-After": retry_after})
+        raise guards.Refused(429, "Too many requests", RefusalReason.QUOTA, {"Retry-After": retry_after})
 
 
 def count(request: HttpRequest, size: int, now_ms: int) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class RefusalReason(StrEnum):
     DUPLICATE = "duplicate"
     INVALID_JSON = "invalid_json"
     INVALID_FIELDS = "invalid_fields"
@@ -31,9 +31,9 @@ class Outcome(StrEnum):
 
 
 # These outcomes did store an event: duplicates, and failures stored without long texts on a nearly full disk.
-STORED = frozenset({Outcome.DUPLICATE, Outcome.LEFT_OUT})
+STORED = frozenset({RefusalReason.DUPLICATE, RefusalReason.LEFT_OUT})
 # The outcomes that refuse an event. Any request can have a wrong host, and a wrong ADMIN_TOKEN belongs to a read.
-OF_EVENTS = frozenset(Outcome) - STORED - {Outcome.HOST, Outcome.ADMIN_TOKEN}
+OF_EVENTS = frozenset(RefusalReason) - STORED - {RefusalReason.HOST, RefusalReason.ADMIN_TOKEN}
 
 FLUSH_AFTER_SECONDS = 5.0
 
@@ -45,7 +45,7 @@ _waiting: Counter[tuple[date, str]] = Counter()
 def note(outcome: str, at_ms: int, count: int = 1) -> None:
     """Count a request or batch item that was not stored.
 
-    The outcome is one of Outcome, or a text that another app defines. An app must define few: each is one row per day.
+    The outcome is a RefusalReason, or a text that another app defines. An app must define few: each is one row per day.
     """
     day = datetime.fromtimestamp(at_ms / 1000, UTC).date()
     with _lock:

@@ -123,8 +123,8 @@ def taken() -> Iterator[dict[date, Taken]]:
         yield waiting
     except BaseException:
         with _lock:
-            for day, some in waiting.items():
-                _days.setdefault(day, _Day()).put_back(some)
+            for day, pending in waiting.items():
+                _days.setdefault(day, _Day()).put_back(pending)
         raise
 
 
@@ -136,17 +136,17 @@ def forget() -> None:
 
 def write(waiting: dict[date, Taken]) -> None:
     """Add the pending counts to the rows of their days, inside the caller's transaction."""
-    for day, some in sorted(waiting.items()):
-        _write_day(day, some)
+    for day, pending in sorted(waiting.items()):
+        _write_day(day, pending)
 
 
-def _write_day(day: date, some: Taken) -> None:
+def _write_day(day: date, pending: Taken) -> None:
     # This row is the lock of the day: another process waits for it, and then reads what this process wrote.
     upsert(_LOCK, [(day.isoformat(), OTHER, 0)])
     before = dict(RefusedHost.objects.filter(seen_on=day).values_list("host", "count"))
     rows = dict(before)
-    other = rows.pop(OTHER) + some.other
-    for host, (seen, waiting) in sorted(some.names.items(), key=lambda item: (-item[1][0], item[0])):
+    other = rows.pop(OTHER) + pending.other
+    for host, (seen, waiting) in sorted(pending.names.items(), key=lambda item: (-item[1][0], item[0])):
         if host in rows:
             rows[host] += waiting
             continue

@@ -34,13 +34,13 @@ def admit(token: str) -> bool:
         return False
     now = clock.now()
     known = IngestToken.objects.filter(name=name, revoked_at__isnull=True)
-    found = known.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now)).first()
-    if found is None:
+    valid = known.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now)).first()
+    if valid is None:
         return False
     # Also when it lies in the future, after a wrong clock.
-    if found.last_used_at is None or abs(now - found.last_used_at) >= USE_STEP:
+    if valid.last_used_at is None or abs(now - valid.last_used_at) >= USE_STEP:
         # Of several requests at once, only the first one writes.
-        IngestToken.objects.filter(pk=found.pk, last_used_at=found.last_used_at).update(last_used_at=now)
+        IngestToken.objects.filter(pk=valid.pk, last_used_at=valid.last_used_at).update(last_used_at=now)
     return True
 
 

@@ -21,7 +21,7 @@ from django.db.backends.utils import CursorWrapper
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.upserts import TRIES, change, may_be_retried, placeholders
 from events.grouping import groups, moves
-from events.grouping.fingerprints import Fingerprint, fingerprint
+from events.grouping.fingerprints import Fingerprint
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
@@ -43,7 +43,7 @@ class StorageUnavailable(Exception):
     """The database is locked, full or unavailable. Nothing of this call was stored, so the client may retry."""
 
 
-class Outcome(NamedTuple):
+class Recorded(NamedTuple):
     """The outcome of one event. `filled_in`: a duplicate that added long texts which were left out."""
 
     stored: bool
@@ -59,7 +59,7 @@ class _Submission:
     def __init__(self, events: Sequence[EventRow], alongside: Callable[[], object] | None) -> None:
         self.events = events
         self.alongside = alongside
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[Recorded] = []
         self.error: Exception | None = None
         self.is_leader = False
         self.woken = threading.Lock()
@@ -71,7 +71,7 @@ _line: list[_Submission] = []
 _has_leader = False
 
 
-def record(event: EventRow, *, alongside: Callable[[], object] | None = None) -> Outcome:
+def record(event: EventRow, *, alongside: Callable[[], object] | None = None) -> Recorded:
     """Store one event, or find the stored duplicate; returns after the commit.
 
     `alongside` runs in the same transaction, also when the event is a duplicate. Its writes are committed with the
@@ -80,7 +80,7 @@ def record(event: EventRow, *, alongside: Callable[[], object] | None = None) ->
     return record_many([event], alongside=alongside)[0]
 
 
-def record_many(events: Sequence[EventRow], *, alongside: Callable[[], object] | None = None) -> list[Outcome]:
+def record_many(events: Sequence[EventRow], *, alongside: Callable[[], object] | None = None) -> list[Recorded]:
     """Store events in one transaction; returns outcomes in the order of `events`. Raises StorageUnavailable."""
     global _has_leader
     submission = _Submission(events, alongside)
@@ -97,7 +97,7 @@ def record_many(events: Sequence[EventRow], *, alongside: Callable[[], object] |
     return submission.outcomes
 
 
-def record_within(events: Sequence[EventRow]) -> list[Outcome]:
+def record_within(events: Sequence[EventRow]) -> list[Recorded]:
     """Store events in the caller's transaction, which already holds the locks; returns outcomes in order."""
     submission = _Submission(events, None)
     _write([submission], {})
@@ -183,12 +183,8 @@ def _commit_together(batch: list[_Submission]) -> None:
 
 def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
     events = [event for submission in batch for event in submission.events]
-    marks = {
-        event.id: fingerprint(event.event_type, event.error_name, event.message, event.stack)
-        for event in events
-        if event.event_type != SUCCESS
-    }
-    inserted = _insert(events, marks)
+    fingerprints = {event.id: moves.fingerprint_of(event) for event in events if event.event_type != SUCCESS}
+    inserted = _insert(events, fingerprints)
     stored: list[EventRow] = []
     duplicates: list[EventRow] = []
     for submission in batch:
@@ -197,7 +193,7 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
             is_new = event.id in inserted
             inserted.discard(event.id)  # A second copy in the same commit is a duplicate.
             (stored if is_new else duplicates).append(event)
-            outcomes.append(Outcome(is_new, event.id))
+            outcomes.append(Recorded(is_new, event.id))
         submission.outcomes = outcomes
         if submission.alongside is not None:
             submission.alongside()
@@ -214,15 +210,15 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     moving |= {event.event_type for event in left_out.values()}
     news = releases.news(stored)
     if news or releases.news(completing):
-        rollups.hold(EventType.values, adding={event.event_type for event in stored})
+        rollups.lock(EventType.values, adding={event.event_type for event in stored})
     elif moving:
-        rollups.hold(moving, adding={event.event_type for event in stored})
+        rollups.lock(moving, adding={event.event_type for event in stored})
     rollups.add(stored)
     completed = _complete(completing)
     _fill_in(left_out)
     buckets.note([*stored, *completed])
     released = releases.note([*news, *releases.news(completed)])
-    overflowed = groups.add([(event, marks[event.id]) for event in stored if event.id in marks], released)
+    overflowed = groups.add([(event, fingerprints[event.id]) for event in stored if event.id in fingerprints], released)
     change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
     if left_out:
         moves.rejoin(left_out)
@@ -231,7 +227,7 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
         rollups.add_tallies(Counter(tallies) + _tallied(duplicates))
 
 
-def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str]:
+def _insert(events: list[EventRow], fingerprints: Mapping[str, Fingerprint]) -> set[str]:
     """Insert the new events and return their ids.
 
     `ON CONFLICT DO NOTHING` has no target, because two keys can conflict. NOT NULL and CHECK still raise.
@@ -242,13 +238,16 @@ def _insert(events: list[EventRow], marks: Mapping[str, Fingerprint]) -> set[str
     inserted: set[str] = set()
     with connection.cursor() as cursor:
         for start in range(0, len(ordered), _ROWS_A_STATEMENT):
-            inserted.update(_insert_some(cursor, ordered[start : start + _ROWS_A_STATEMENT], marks))
+            inserted.update(_insert_chunk(cursor, ordered[start : start + _ROWS_A_STATEMENT], fingerprints))
     return inserted
 
 
-def _insert_some(cursor: CursorWrapper, events: list[EventRow], marks: Mapping[str, Fingerprint]) -> Iterable[str]:
+def _insert_chunk(
+    cursor: CursorWrapper, events: list[EventRow], fingerprints: Mapping[str, Fingerprint]
+) -> Iterable[str]:
     ids = [event.id for event in events]
-    values = [value for event in events for value in (*event, marks[event.id].key if event.id in marks else None)]
+    rows = [(*event, fingerprints[event.id].key if event.id in fingerprints else None) for event in events]
+    values = [value for row in rows for value in row]
     # RETURNING makes SQLite write each row twice. Random ids cannot exist yet, so a SELECT afterwards proves the
     # insert. An id made from the content, or by another system, can exist already and needs RETURNING.
     is_returned = any(event.session_id is None or event.source == Source.IMPORT for event in events)
@@ -280,11 +279,11 @@ def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
     waiting: set[str] = set()
     with connection.cursor() as cursor:
         for start in range(0, len(sessions), _ROWS_A_STATEMENT):
-            some = sessions[start : start + _ROWS_A_STATEMENT]
+            chunk = sessions[start : start + _ROWS_A_STATEMENT]
             cursor.execute(
                 f'SELECT session_id FROM "{Event._meta.db_table}" WHERE event_type = %s AND source = %s'  # noqa: S608
-                f" AND session_id IN ({', '.join(['%s'] * len(some))})",
-                [SUCCESS, Source.INCREMENT.value, *some],
+                f" AND session_id IN ({', '.join(['%s'] * len(chunk))})",
+                [SUCCESS, Source.INCREMENT.value, *chunk],
             )
             waiting.update(session_id for (session_id,) in cursor.fetchall())
     return [event for event in duplicates if event.session_id is None or event.session_id in waiting]
@@ -298,12 +297,12 @@ def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
     stored: list[tuple[str, str]] = []
     with connection.cursor() as cursor:
         for start in range(0, len(whole), _ROWS_A_STATEMENT):
-            some = whole[start : start + _ROWS_A_STATEMENT]
-            marks = ", ".join(["%s"] * len(some))
+            chunk = whole[start : start + _ROWS_A_STATEMENT]
+            slots = ", ".join(["%s"] * len(chunk))
             cursor.execute(
                 f'SELECT id, log_lines_json FROM "{Event._meta.db_table}" WHERE SUBSTR(log_lines_json, 1, 1) = \'"\''  # noqa: S608
-                f" AND (id IN ({marks}) OR event_type IN ({marks}) AND session_id IN ({marks}))",
-                [getattr(event, column) for column in ("id", "event_type", "session_id") for event in some],
+                f" AND (id IN ({slots}) OR event_type IN ({slots}) AND session_id IN ({slots}))",
+                [getattr(event, column) for column in ("id", "event_type", "session_id") for event in chunk],
             )
             stored += cursor.fetchall()
     if not stored:
@@ -320,14 +319,14 @@ def _complete(duplicates: list[EventRow]) -> list[EventRow]:
     """
     by_session = {event.session_id: event for event in duplicates if event.event_type == SUCCESS}
     by_id = {event.id: event for event in duplicates if event.session_id is None}
-    told = _fill_placeholders(by_session) if by_session else []
+    filled = _fill_placeholders(by_session) if by_session else []
     if by_id:
         waiting = Event.objects.filter(id__in=by_id, source=Source.CLIENT_LOG)
         for event_id, stored in waiting.order_by("id").values_list("id", "metadata_json"):
             event = by_id[event_id]
             metadata = _with_all_of(stored, event.metadata_json)
             waiting.filter(id=event_id).update(metadata_json=metadata, source=event.source)
-    return told
+    return filled
 
 
 def _fill_in(left_out: Mapping[str, EventRow]) -> None:
@@ -337,10 +336,10 @@ def _fill_in(left_out: Mapping[str, EventRow]) -> None:
 
 
 def _note_filled_in(batch: list[_Submission], left_out: Mapping[str, EventRow]) -> None:
-    brought = {id(event) for event in left_out.values()}
+    sources = {id(event) for event in left_out.values()}
     for submission in batch:
         submission.outcomes = [
-            outcome._replace(filled_in=id(event) in brought)
+            outcome._replace(filled_in=id(event) in sources)
             for event, outcome in zip(submission.events, submission.outcomes, strict=True)
         ]
 
@@ -364,18 +363,18 @@ def _fill_placeholders(by_session: dict[str | None, EventRow]) -> list[EventRow]
         for kept in ("id", "received_at_ms", "event_type", "session_id"):
             del content[kept]
         if waiting.filter(pk=placeholder.pk).update(**content):  # No other process was faster.
-            told = event._replace(received_at_ms=placeholder.received_at_ms)
+            completed = event._replace(received_at_ms=placeholder.received_at_ms)
             if placeholder.correction is not None:  # No rollup counts it, but an undo needs the new names.
-                corrections.move(placeholder.correction, placeholder, told)
+                corrections.move(placeholder.correction, placeholder, completed)
                 continue
-            rollups.move(placeholder, told)
-            filled.append(told)
+            rollups.move(placeholder, completed)
+            filled.append(completed)
     return filled
 
 
 def _tallied(duplicates: list[EventRow]) -> Counter[tuple[date, str]]:
     return Counter(
-        (datetime.fromtimestamp(event.received_at_ms / 1000, UTC).date(), refusals.Outcome.DUPLICATE.value)
+        (datetime.fromtimestamp(event.received_at_ms / 1000, UTC).date(), refusals.RefusalReason.DUPLICATE.value)
         for event in duplicates
         if event.source not in (Source.IMPORT, Source.DEMO)
     )

@@ -203,7 +203,7 @@ def _event(rng: random.Random, scene: _Scene, tail: _Tail, received_at_ms: int) 
         EventRow(
             "",
             received_at_ms,
-            _told(received_at_ms - 30 - int(rng.expovariate(0.008))),
+            _iso(received_at_ms - 30 - int(rng.expovariate(0.008))),
             scene.event_type,
             _session(rng, received_at_ms) if scene.event_type == SUCCESS else None,
             scene.model,
@@ -226,7 +226,7 @@ def _session(rng: random.Random, at_ms: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-7{digits[12:15]}-a{digits[15:18]}-{digits[18:]}"
 
 
-def _told(at_ms: int) -> str:
+def _iso(at_ms: int) -> str:
     return f"{_minute(at_ms // 60_000)}{at_ms // 1_000 % 60:02d}.{at_ms % 1_000:03d}Z"
 
 
@@ -346,11 +346,11 @@ def _wordings(rng: random.Random) -> dict[str, list[Wording]]:
 def _tail(rng: random.Random, start_ms: int, days: int) -> _Tail:
     a_day = min(_TAIL_A_DAY, (_TAIL_MOST - _TAIL_AT_FIRST) / days)
     every = [(where, what, why) for where in _TAIL_WHERE for what in _TAIL_WHAT for why in _TAIL_WHY]
-    some = rng.sample(every, k=_TAIL_AT_FIRST + int(a_day * days))
+    chosen = rng.sample(every, k=_TAIL_AT_FIRST + int(a_day * days))
     types = [EventType.FLASH_ERROR, EventType.CONNECT_ERROR, EventType.WINDOW_ERROR, EventType.UNHANDLED_REJECTION]
     names = ["Error", "ProtocolError", "NetworkError", "TypeError", "RangeError", "TimeoutError"]
     wordings = []
-    for number, ((where, frame), what, why) in enumerate(some):
+    for number, ((where, frame), what, why) in enumerate(chosen):
         connected = int(why not in ("locked by another tab", "file is truncated"))
         fault = Fault(
             types[number % len(types)], 1, int("read" not in where), connected, rng.choice(names),

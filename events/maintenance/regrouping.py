@@ -35,13 +35,13 @@ class Survey(NamedTuple):
     old_groups: int
 
 
-class Difference(NamedTuple):
+class GroupDifference(NamedTuple):
     """A group with two different counts; `what` names the second count."""
 
     fingerprint: str
     what: str
     counted: int
-    found: int
+    actual: int
 
 
 def is_due() -> bool:
@@ -53,33 +53,34 @@ def is_due() -> bool:
 def survey() -> Survey:
     """Count the pending moves of all stored failures; changes nothing."""
     failures = 0
-    found: Counter[tuple[str | None, str]] = Counter()
+    moves_due: Counter[tuple[str | None, str]] = Counter()
     for batch in _batches():
         failures += len(batch)
-        found.update(
-            (event.fingerprint, mark.key) for event in batch if (mark := moves.mark_of(event)).key != event.fingerprint
-        )
+        pairs = ((event.fingerprint, moves.fingerprint_of(event).key) for event in batch)
+        moves_due.update((old, new) for old, new in pairs if old != new)
     # A failure in the overflow group of a full day stays there, unless its own group exists now.
-    there = set(FailureGroup.objects.filter(pk__in={new for _, new in found}).values_list("pk", flat=True))
+    existing = set(FailureGroup.objects.filter(pk__in={new for _, new in moves_due}).values_list("pk", flat=True))
     due = {
-        (old, new): n for (old, new), n in found.items() if new in there or old is None or not groups.is_overflow(old)
+        (old, new): n
+        for (old, new), n in moves_due.items()
+        if new in existing or old is None or not groups.is_overflow(old)
     }
     return Survey(failures, due, FailureGroup.objects.exclude(algorithm=ALGORITHM).count())
 
 
-def regroup(found: Survey) -> Iterator[tuple[int, int]]:
+def regroup(pending: Survey) -> Iterator[tuple[int, int]]:
     """Move every failure to its group, oldest first.
 
     Yields after each batch the number of failures that it checked and the number that it moved.
     """
-    heirs = moves.heirs(found.moves)
+    heirs = moves.heirs(pending.moves)
     belonging = Counter[str]()
-    for (_, new), n in found.moves.items():
+    for (_, new), n in pending.moves.items():
         belonging[new] += n
     repeated = {key for key, n in belonging.items() if n >= arrivals.REPEATED}
     for batch in _batches():
-        marks = {event.id: mark for event in batch if (mark := moves.mark_of(event)).key != event.fingerprint}
-        yield len(batch), moves.move(marks, heirs, repeated) if marks else 0
+        fingerprints = moves.changed(batch)
+        yield len(batch), moves.move(fingerprints, heirs, repeated) if fingerprints else 0
     # The remaining old groups contain only events that are no longer stored, or fingerprints that did not change.
     while groups.renew(BATCH_EVENTS):
         pass
@@ -105,19 +106,19 @@ def _batches() -> Iterator[list[Any]]:
 # --- verification ------------------------------------------------------------------------------------------------
 
 
-def compare() -> list[Difference]:
+def compare() -> list[GroupDifference]:
     """Return the differences between the counts of groups, their parts and the stored events.
 
     Stored events are counted from the hour of the oldest one, because earlier ones may have been pruned.
     """
-    found = _compare_sums()
+    differences = _compare_sums()
     oldest_ms = Event.objects.failures().order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
     if oldest_ms is not None:
         # A prune may keep imported events and delete the others of the same time.
         start_ms = max(oldest_ms - oldest_ms % HOUR_MS, retention.whole_since_ms())
         for day_ms, _ in groupby(_hours_from(start_ms), lambda hour_ms: hour_ms - hour_ms % DAY_MS):
-            found += _compare_hours(max(day_ms, start_ms), day_ms + DAY_MS)
-    return found
+            differences += _compare_hours(max(day_ms, start_ms), day_ms + DAY_MS)
+    return differences
 
 
 def _hours_from(start_ms: int) -> Iterable[int]:
@@ -128,9 +129,9 @@ def _hours_from(start_ms: int) -> Iterable[int]:
     return sorted({*counted, *stored.annotate(hour_ms=hour).values_list("hour_ms", flat=True).distinct()})
 
 
-def _compare_sums() -> list[Difference]:
-    with rollups.held_still():
-        held = {row.pop("pk"): row for row in FailureGroup.objects.values("pk", *_COUNTS)}
+def _compare_sums() -> list[GroupDifference]:
+    with rollups.writers_blocked():
+        groups_by_key = {row.pop("pk"): row for row in FailureGroup.objects.values("pk", *_COUNTS)}
         hours = dict(GroupHour.objects.values_list("fingerprint").annotate(counted=Sum("accepted")))
         shares = {
             (key, facet): (n, names)
@@ -138,20 +139,21 @@ def _compare_sums() -> list[Difference]:
                 counted=Sum("accepted"), names=Count("*")
             )
         }
-    found = [Difference(key, "hours without a group", 0, n) for key, n in sorted(hours.items()) if key not in held]
-    for key, row in sorted(held.items()):
+    orphans = sorted(hours.keys() - groups_by_key.keys())
+    differences = [GroupDifference(key, "hours without a group", 0, hours[key]) for key in orphans]
+    for key, row in sorted(groups_by_key.items()):
         pairs = [("its hours", row["accepted"], hours.get(key, 0))]
         for facet in ("model", "version", "mode", "connected"):
             n, names = shares.get((key, facet), (0, 0))
             pairs.append((f"its shares by {facet}", row["accepted"], n))
             if f"{facet}_count" in row:
                 pairs.append((f"its {facet}s", row[f"{facet}_count"], names))
-        found += [Difference(key, what, counted, sum_) for what, counted, sum_ in pairs if counted != sum_]
-    return found
+        differences += [GroupDifference(key, what, counted, sum_) for what, counted, sum_ in pairs if counted != sum_]
+    return differences
 
 
-def _compare_hours(start_ms: int, end_ms: int) -> list[Difference]:
-    with rollups.held_still():
+def _compare_hours(start_ms: int, end_ms: int) -> list[GroupDifference]:
+    with rollups.writers_blocked():
         stored = (
             Event.objects.between(start_ms, end_ms)
             .filter(fingerprint__isnull=False)
@@ -164,7 +166,7 @@ def _compare_hours(start_ms: int, end_ms: int) -> list[Difference]:
         hours = GroupHour.objects.filter(Q(hour_ms__gte=start_ms) & Q(hour_ms__lt=end_ms))
         counts = {(key, hour_ms): n for key, hour_ms, n in hours.values_list("fingerprint", "hour_ms", "accepted")}
     return [
-        Difference(
+        GroupDifference(
             key, f"its events of {clock.iso(hour_ms)}", counts.get((key, hour_ms), 0), events.get((key, hour_ms), 0)
         )
         for key, hour_ms in sorted(counts.keys() | events.keys())

@@ -42,7 +42,7 @@ class Adjunct(Protocol):
     def ids_of(self, session_id: str) -> list[str]: ...
     def trace(self, session_id: str, ids: Collection[str]) -> Counter[str]: ...
     def erase(self, session_id: str, ids: Collection[str]) -> None: ...
-    def forget_made_up(self, sessions: Collection[str], ids: Collection[str]) -> None: ...
+    def forget_demo(self, sessions: Collection[str], ids: Collection[str]) -> None: ...
 
 
 def _adjuncts() -> list[Adjunct]:
@@ -53,7 +53,7 @@ def _adjuncts() -> list[Adjunct]:
 # --- demo data -------------------------------------------------------------------------------------------------
 
 
-def delete_made_up() -> Iterator[int]:
+def delete_demo() -> Iterator[int]:
     """Delete all demo events with their counts, oldest first; yields the size of each batch.
 
     Each batch is one transaction, so events and counts agree after an interruption.
@@ -62,10 +62,10 @@ def delete_made_up() -> Iterator[int]:
     columns = ("id", "session_id", "error_name", "fingerprint", "source", "correction", *rollups.COUNTED)
     while True:
         with transaction.atomic():
-            rollups.hold(EventType.values)  # before the events, in the lock order of regrouping
+            rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
             # Continue after the last batch. Otherwise every batch would scan all real events again.
             batch = list(
-                Event.objects.made_up()
+                Event.objects.demo()
                 .filter(received_at_ms__gte=after[0])
                 .exclude(received_at_ms=after[0], id__lte=after[1])
                 .order_by("received_at_ms", "id")
@@ -77,10 +77,10 @@ def delete_made_up() -> Iterator[int]:
                 break
             ids = [event.id for event in batch]
             for adjunct in _adjuncts():
-                adjunct.forget_made_up([event.session_id for event in batch if event.session_id is not None], ids)
+                adjunct.forget_demo([event.session_id for event in batch if event.session_id is not None], ids)
             Event.objects.filter(id__in=ids).delete()
             void = [event for event in batch if event.correction is not None]
-            rollups.subtract_made_up([event for event in batch if event.correction is None], void)
+            rollups.subtract_demo([event for event in batch if event.correction is None], void)
             corrections.forget(void)
             groups.subtract((event, event.fingerprint) for event in batch if event.fingerprint is not None)
         buckets.forget_names()
@@ -113,10 +113,10 @@ def mend_mark() -> None:
 
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
     """Return the number of rows that a prune would delete, by kind."""
-    found = Counter({EVENTS: _old(before_ms, imported_too=imported_too).count()})
+    counts = Counter({EVENTS: _old(before_ms, imported_too=imported_too).count()})
     for adjunct in _adjuncts():
-        found += adjunct.count_old(before_ms, imported_too=imported_too)
-    return found
+        counts += adjunct.count_old(before_ms, imported_too=imported_too)
+    return counts
 
 
 def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
@@ -134,11 +134,11 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
     """Delete events received before a time (the start of a UTC day), oldest first; every count stays.
 
     Yields the kind and the number of deleted rows of each batch. Each batch is a short transaction, so a prune can be
-    stopped at any time and repeated. Demo events stay, because `delete_made_up` deletes them with their counts.
+    stopped at any time and repeated. Demo events stay, because `delete_demo` deletes them with their counts.
     """
     mend_mark()
-    found = count_old(before_ms, imported_too=imported_too)
-    if not found.total():
+    counts = count_old(before_ms, imported_too=imported_too)
+    if not counts.total():
         return
     day = f"{datetime.fromtimestamp(before_ms / 1000, UTC):%Y-%m-%d}"
     words = f"Pruned events received before {day}, {'including' if imported_too else 'except'} imported ones"
@@ -147,12 +147,12 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
         RetentionMark.objects.get_or_create(id=1, defaults={"whole_since_ms": 0})
         before_ms = min(before_ms, _start_of_today_ms())
         RetentionMark.objects.filter(whole_since_ms__lt=before_ms).update(whole_since_ms=before_ms)
-        audit.note(AuditKind.PRUNE, f"{words}: {in_words(found)}.", who=who, at=at, why=why)
+        audit.note(AuditKind.PRUNE, f"{words}: {in_words(counts)}.", who=who, at=at, why=why)
     for adjunct in _adjuncts():
         yield from adjunct.prune(before_ms, imported_too=imported_too, at_once=PRUNED_AT_ONCE)
     for ids in batches(_old(before_ms, imported_too=imported_too), PRUNED_AT_ONCE):
         with transaction.atomic():
-            rollups.hold(EventType.values)  # before the events, in the lock order of regrouping
+            rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
             deleted, _ = Event.objects.filter(id__in=ids).delete()
         yield EVENTS, deleted
 
@@ -172,7 +172,7 @@ def _old(before_ms: int, *, imported_too: bool) -> EventQuerySet[Event]:
 
 def trace(session_id: str) -> Counter[str]:
     """Return the number of stored rows of a session, by kind; changes nothing."""
-    return _found(session_id, *_ids_of(session_id))
+    return _stored_rows(session_id, *_ids_of(session_id))
 
 
 def was_imported(session_id: str) -> bool:
@@ -186,15 +186,15 @@ def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
     Every count stays, and the audit log does not name the session.
     """
     with _overwriting(), transaction.atomic(durable=True):
-        rollups.hold(EventType.values)
+        rollups.lock(EventType.values)
         ids, names = _ids_of(session_id)
-        found = _found(session_id, ids, names)
-        if found.total():
+        counts = _stored_rows(session_id, ids, names)
+        if counts.total():
             for adjunct in _adjuncts():
                 adjunct.erase(session_id, names)
             Event.objects.filter(id__in=ids).delete()
-            audit.note(AuditKind.ERASURE, f"Erased a session: {in_words(found)}.", who=who, at=at, why=why)
-    return found
+            audit.note(AuditKind.ERASURE, f"Erased a session: {in_words(counts)}.", who=who, at=at, why=why)
+    return counts
 
 
 class Mention(NamedTuple):
@@ -214,10 +214,10 @@ def mentions(words: str) -> Iterator[Mention]:
         if model._meta.proxy or model._meta.db_table not in tables or not texts:
             continue
         places = [StrIndex(Cast(name, TextField()), Value(words)) for name in texts]
-        found = model._base_manager.filter(reduce(or_, (Q(GreaterThan(place, 0)) for place in places)))
-        if rows := found.count():
-            keys = found.order_by("pk").values_list("pk", flat=True)[:KEYS_SHOWN]
-            yield Mention(model._meta.db_table, rows, [str(key) for key in keys])
+        rows = model._base_manager.filter(reduce(or_, (Q(GreaterThan(place, 0)) for place in places)))
+        if count := rows.count():
+            keys = rows.order_by("pk").values_list("pk", flat=True)[:KEYS_SHOWN]
+            yield Mention(model._meta.db_table, count, [str(key) for key in keys])
     if connection.vendor == "sqlite":  # A session id may equal the name of a column.
         with connection.cursor() as cursor:
             cursor.execute("SELECT name FROM sqlite_master WHERE instr(sql, %s) ORDER BY name", [words])
@@ -225,11 +225,11 @@ def mentions(words: str) -> Iterator[Mention]:
                 yield Mention("sqlite_master", len(names), names[:KEYS_SHOWN])
 
 
-def _found(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:
-    found = Counter({EVENTS: len(ids)})
+def _stored_rows(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:
+    counts = Counter({EVENTS: len(ids)})
     for adjunct in _adjuncts():
-        found += adjunct.trace(session_id, names)
-    return found
+        counts += adjunct.trace(session_id, names)
+    return counts
 
 
 def _ids_of(session_id: str) -> tuple[list[str], list[str]]:

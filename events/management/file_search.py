@@ -18,8 +18,8 @@ def holding(files: Iterable[Path], words: bytes) -> list[Path]:
     asked = json.dumps({"words": words.hex(), "files": [str(file) for file in files]})
     # The words go to standard input, because every user can see the arguments of a process.
     command = [sys.executable, __file__]
-    told = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 (our own)
-    return [Path(name) for name in json.loads(told.stdout)]
+    result = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 (our own)
+    return [Path(name) for name in json.loads(result.stdout)]
 
 
 def _holds(name: str, words: bytes) -> bool:

@@ -78,7 +78,7 @@ class ModeRollup(models.Model):
 class IngestTally(models.Model):
     """The number of requests or batch items that stored no event, by UTC day and outcome.
 
-    The outcomes are those of `refusals.Outcome`, and those that other apps define.
+    The outcomes are those of `refusals.RefusalReason`, and those that other apps define.
     """
 
     seen_on = models.DateField()

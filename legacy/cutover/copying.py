@@ -16,7 +16,7 @@ from legacy.models import ClientLog, LegacyCount
 
 CHUNK = 500
 
-Record = Callable[[Sequence[EventRow]], list[writer.Outcome]]
+Record = Callable[[Sequence[EventRow]], list[writer.Recorded]]
 
 
 def to_stream(record: Record, *, refused_too: bool = True) -> int:

@@ -135,7 +135,7 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
         ModeInForce.objects.select_for_update().get(id=1)
         to_stream += copying.to_stream(writer.record_within)
         # The lock blocks new successes, which the old tables would lack.
-        rollups.hold([SUCCESS])
+        rollups.lock([SUCCESS])
         to_legacy += copying.to_legacy(since_ms=began_ms, texts_too=texts_too)
         if texts_too:
             old_tables.fill_in_texts(since_ms=began_ms, at_once=copying.CHUNK)

@@ -72,7 +72,7 @@ def erase(session_id: str, ids: Collection[str]) -> None:
         old_tables.forget_session(session_id)
 
 
-def forget_made_up(sessions: Collection[str], ids: Collection[str]) -> None:
+def forget_demo(sessions: Collection[str], ids: Collection[str]) -> None:
     """Delete the rows that a switch copied from demo events."""
     if not _are_gone():
         LegacyCount.objects.filter(pk__in=sessions).delete()

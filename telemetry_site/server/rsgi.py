@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from events import clock
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from telemetry_site import request_head
 from telemetry_site.request_head import JSON_HEADERS, PAGES, Headers, Refusal, is_below
 from telemetry_site.server import environ, listener, lock, streaming
@@ -230,13 +230,13 @@ async def _discard(protocol: HTTPProtocol, most: int, limit: int) -> tuple[bytes
 
 def _refuse_head(scope: Scope, protocol: HTTPProtocol, refusal: Refusal, *more: tuple[str, str]) -> None:
     if refusal is request_head.MEDIA_TYPE:
-        request_head.note_refusal(scope.method, scope.path, Outcome.MEDIA_TYPE)
+        request_head.note_refusal(scope.method, scope.path, RefusalReason.MEDIA_TYPE)
     protocol.response_bytes(refusal.status, [*JSON_HEADERS, *more, *_cors(scope)], refusal.body)
 
 
 def _refuse(scope: Scope, protocol: HTTPProtocol, *more: tuple[str, str]) -> None:
     """Load shedding: answer 503 from the event loop, without a thread."""
-    request_head.note_refusal(scope.method, scope.path, Outcome.OVERLOADED)
+    request_head.note_refusal(scope.method, scope.path, RefusalReason.OVERLOADED)
     retry = ("retry-after", str(RETRY_SECONDS))
     protocol.response_bytes(503, [*JSON_HEADERS, retry, *more, *_cors(scope)], _BUSY)
 

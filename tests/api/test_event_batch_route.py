@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client, override_settings
 
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.models import Event
 from tests.api.test_event_route import hand_over
 from tests.conftest import make_event, payload, success
@@ -107,12 +107,12 @@ def test_it_takes_one_to_a_hundred_events(client: Client, post: Callable[..., An
 )
 def test_no_list_an_empty_one_and_a_long_one_are_refused(post: Callable[..., Any], body: Any) -> None:
     fields = {"events": ["Must be a list of 1 to 100 events."]}
-    expect_refusal(post("/event/batch", body), 400, "Invalid payload fields", Outcome.INVALID_FIELDS, fields)
+    expect_refusal(post("/event/batch", body), 400, "Invalid payload fields", RefusalReason.INVALID_FIELDS, fields)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"events": [1e999]}', b'{"events":' + b"[" * 10_000])
 def test_what_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
-    expect_refusal(post("/event/batch", body), 400, "Invalid JSON", Outcome.INVALID_JSON)
+    expect_refusal(post("/event/batch", body), 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
 def padded(size: int) -> str:
@@ -136,13 +136,13 @@ def test_a_batch_without_content_length_has_the_limit_of_a_batch(client: Client)
 @pytest.mark.parametrize(
     ("headers", "status", "error", "outcome"),
     [
-        ({"origin": "https://evil.example"}, 403, "Origin not allowed", Outcome.ORIGIN),
-        ({"content_type": "text/html"}, 415, "Unsupported media type", Outcome.MEDIA_TYPE),
-        ({"content-encoding": "gzip"}, 415, "Unsupported media type", Outcome.MEDIA_TYPE),
+        ({"origin": "https://evil.example"}, 403, "Origin not allowed", RefusalReason.ORIGIN),
+        ({"content_type": "text/html"}, 415, "Unsupported media type", RefusalReason.MEDIA_TYPE),
+        ({"content-encoding": "gzip"}, 415, "Unsupported media type", RefusalReason.MEDIA_TYPE),
     ],
 )
 def test_the_guards_stand_before_it(
-    post: Callable[..., Any], headers: dict[str, str], status: int, error: str, outcome: Outcome
+    post: Callable[..., Any], headers: dict[str, str], status: int, error: str, outcome: RefusalReason
 ) -> None:
     expect_refusal(post("/event/batch", {"events": [payload()]}, **headers), status, error, outcome)
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
 from events.ingest import contract
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.models import Event, LifetimeTotal
 from tests.conftest import make_event, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
@@ -317,14 +317,14 @@ def test_a_bad_value_is_named_in_words_and_nothing_is_stored(
     post: Callable[..., Any], field: str, sent: Any, words: list[str]
 ) -> None:
     answer = post("/event", payload(**{field: sent}))
-    expect_refusal(answer, 400, "Invalid payload fields", Outcome.INVALID_FIELDS, {field: words})
+    expect_refusal(answer, 400, "Invalid payload fields", RefusalReason.INVALID_FIELDS, {field: words})
 
 
 @pytest.mark.parametrize("sent", [..., None])
 def test_a_success_needs_a_session(post: Callable[..., Any], sent: Any) -> None:
     answer = post("/event", success(session_id=sent))
     words = {"session_id": ["Required for flash_success."]}
-    expect_refusal(answer, 400, "Invalid payload fields", Outcome.INVALID_FIELDS, words)
+    expect_refusal(answer, 400, "Invalid payload fields", RefusalReason.INVALID_FIELDS, words)
 
 
 def test_every_wrong_field_is_named_at_once(post: Callable[..., Any]) -> None:
@@ -355,13 +355,13 @@ def test_every_wrong_field_is_named_at_once(post: Callable[..., Any]) -> None:
         "metadata_json": TEXT,
         "session_id": ["Required for flash_success."],
     }
-    expect_refusal(answer, 400, "Invalid payload fields", Outcome.INVALID_FIELDS, fields)
+    expect_refusal(answer, 400, "Invalid payload fields", RefusalReason.INVALID_FIELDS, fields)
 
 
 def test_an_empty_object_lacks_every_required_field(post: Callable[..., Any]) -> None:
     names = ("event_type", "occurred_at", "message", "model", "write_mode", "connected", "app_version")
     fields = dict.fromkeys(names, REQUIRED)
-    expect_refusal(post("/event", {}), 400, "Invalid payload fields", Outcome.INVALID_FIELDS, fields)
+    expect_refusal(post("/event", {}), 400, "Invalid payload fields", RefusalReason.INVALID_FIELDS, fields)
 
 
 # --- no JSON --------------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_an_empty_object_lacks_every_required_field(post: Callable[..., Any]) ->
     ids=lambda body: repr(body[:20]),
 )
 def test_what_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
-    expect_refusal(post("/event", body), 400, "Invalid JSON", Outcome.INVALID_JSON)
+    expect_refusal(post("/event", body), 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
 # --- how it is sent -------------------------------------------------------------------------------------------
@@ -410,13 +410,13 @@ def test_what_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes
 )
 def test_another_media_type_is_refused(post: Callable[..., Any], media_type: str) -> None:
     answer = post("/event", json.dumps(payload()), content_type=media_type)
-    expect_refusal(answer, 415, "Unsupported media type", Outcome.MEDIA_TYPE)
+    expect_refusal(answer, 415, "Unsupported media type", RefusalReason.MEDIA_TYPE)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity", "x"])
 def test_an_encoded_body_is_refused(post: Callable[..., Any], coding: str) -> None:
     answer = post("/event", payload(), **{"content-encoding": coding})
-    expect_refusal(answer, 415, "Unsupported media type", Outcome.MEDIA_TYPE)
+    expect_refusal(answer, 415, "Unsupported media type", RefusalReason.MEDIA_TYPE)
 
 
 def padded(size: int) -> str:
@@ -431,7 +431,7 @@ def test_a_body_of_the_most_bytes_is_taken(post: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("size", [131_073, 200 * 1024])
 def test_a_larger_body_is_refused(post: Callable[..., Any], size: int) -> None:
-    expect_refusal(post("/event", padded(size)), 413, "Payload too large", Outcome.TOO_LARGE)
+    expect_refusal(post("/event", padded(size)), 413, "Payload too large", RefusalReason.TOO_LARGE)
 
 
 @override_settings(MAX_BODY_BYTES=2_048)
@@ -458,7 +458,7 @@ def hand_over(client: Client, stream: BytesIO, content_length: str, **environ: A
 
 
 def test_an_empty_body_is_no_json(client: Client) -> None:
-    expect_refusal(hand_over(client, BytesIO(), "0"), 400, "Invalid JSON", Outcome.INVALID_JSON)
+    expect_refusal(hand_over(client, BytesIO(), "0"), 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
 def test_a_body_without_content_length_is_taken(client: Client) -> None:
@@ -469,19 +469,19 @@ def test_a_body_without_content_length_is_taken(client: Client) -> None:
 def test_a_body_without_content_length_is_read_no_further_than_the_limit(client: Client) -> None:
     body = CountedBody(b"x" * 1_000_000)
     answer = hand_over(client, body, "", **{"wsgi.input_terminated": True})
-    expect_refusal(answer, 413, "Payload too large", Outcome.TOO_LARGE)
+    expect_refusal(answer, 413, "Payload too large", RefusalReason.TOO_LARGE)
     assert body.taken == 131_073
 
 
 def test_a_declared_body_over_the_limit_is_not_read_at_all(client: Client) -> None:
     body = CountedBody(b"x" * 1_000_000)
-    expect_refusal(hand_over(client, body, "1000000"), 413, "Payload too large", Outcome.TOO_LARGE)
+    expect_refusal(hand_over(client, body, "1000000"), 413, "Payload too large", RefusalReason.TOO_LARGE)
     assert body.taken == 0
 
 
 def test_a_body_cut_off_on_its_way_is_no_json(client: Client) -> None:
     cut = BytesIO(json.dumps(payload()).encode()[:-9])
-    expect_refusal(hand_over(client, cut, "400"), 400, "Invalid JSON", Outcome.INVALID_JSON)
+    expect_refusal(hand_over(client, cut, "400"), 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,7 @@ def test_a_signed_in_maintainer_needs_no_csrf_token_and_gets_no_cookie(django_us
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "a b", "localhost:99999x"])
 def test_a_wrong_host_gets_the_contract_s_shape(post: Callable[..., Any], host: str) -> None:
-    expect_refusal(post("/event", payload(), host=host), 400, "Host not allowed", Outcome.HOST)
+    expect_refusal(post("/event", payload(), host=host), 400, "Host not allowed", RefusalReason.HOST)
 
 
 # --- storage --------------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_the_old_counter_and_the_public_count_stay(client: Client) -> None:
 def test_made_up_events_stay_as_they_go_with_their_counts() -> None:
     writer.record_many(list(demo.happen(20, days=1, now_ms=days_ago(100), seed=1)))
     run()
-    assert Event.objects.made_up().count() == 20
+    assert Event.objects.demo().count() == 20
 
 
 def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,7 +289,7 @@ def test_a_made_up_void_success_goes_with_its_record() -> None:
     before = counts()
     writer.record_many(list(demo.happen(60, days=1, now_ms=NOON_MS + HOUR_MS, seed=1)))
     correction = void(Selection(0, NOON_MS + DAY_MS))
-    list(retention.delete_made_up())
+    list(retention.delete_demo())
     groups.forget()
     assert undo(correction) == {"events": 2, "events that are no longer stored": 0}
     assert counts()["hours"] == before["hours"]

@@ -71,7 +71,7 @@ def test_a_total_that_does_not_exist_yet_is_locked_in_its_place_of_the_order() -
 
     def lock_all() -> None:
         with transaction.atomic():
-            rollups.hold(EventType.values, adding=[first_of_its_type.event_type])
+            rollups.lock(EventType.values, adding=[first_of_its_type.event_type])
             is_locked.set()
             wait_until(is_somebody_waiting, "nobody waits for the totals")
             rollups.add([first_of_its_type])

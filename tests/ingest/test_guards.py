@@ -16,7 +16,7 @@ from django.test import Client, override_settings
 
 from events import clock
 from events.ingest import guards, tokens
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.models import Event, IngestToken
 from tests.conftest import find_redis, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
@@ -53,7 +53,7 @@ def test_an_allowed_origin_is_let_in(post: Callable[..., Any], origin: str) -> N
     ],
 )
 def test_another_origin_is_refused(post: Callable[..., Any], path: str, origin: str) -> None:
-    expect_refusal(post(path, payload(), origin=origin), 403, "Origin not allowed", Outcome.ORIGIN)
+    expect_refusal(post(path, payload(), origin=origin), 403, "Origin not allowed", RefusalReason.ORIGIN)
 
 
 # --- rate limits ----------------------------------------------------------------------------------------------
@@ -262,41 +262,41 @@ def forged(token: str) -> dict[str, str]:
 @pytest.mark.parametrize("kind", forged("web:x"))
 def test_a_forged_token_is_refused(post: Callable[..., Any], token: str, path: str, kind: str) -> None:
     answer = post(path, payload(), authorization=f"Bearer {forged(token)[kind]}")
-    expect_refusal(answer, 401, "Token required", Outcome.TOKEN)
+    expect_refusal(answer, 401, "Token required", RefusalReason.TOKEN)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=web", "?token=%00", "?token=%ff", "?Token=x"])
 def test_a_forged_token_in_the_query_is_refused(post: Callable[..., Any], token: str, query: str) -> None:
-    expect_refusal(post(f"/event{query}", payload()), 401, "Token required", Outcome.TOKEN)
+    expect_refusal(post(f"/event{query}", payload()), 401, "Token required", RefusalReason.TOKEN)
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Token", "", "Bearer:"])
 def test_a_token_under_another_scheme_is_refused(post: Callable[..., Any], token: str, scheme: str) -> None:
     answer = post("/event", payload(), authorization=f"{scheme} {token}")
-    expect_refusal(answer, 401, "Token required", Outcome.TOKEN)
+    expect_refusal(answer, 401, "Token required", RefusalReason.TOKEN)
 
 
 @pytest.mark.parametrize("end", ["expires_at", "revoked_at"])
 def test_an_expired_or_revoked_token_is_refused(post: Callable[..., Any], token: str, end: str) -> None:
     IngestToken.objects.update(**{end: clock.now()})
     answer = post("/event", payload(), authorization=f"Bearer {token}")
-    expect_refusal(answer, 401, "Token required", Outcome.TOKEN)
+    expect_refusal(answer, 401, "Token required", RefusalReason.TOKEN)
 
 
 def test_a_token_signed_with_another_key_is_refused(post: Callable[..., Any], token: str) -> None:
     stranger = Signer(key="another key", salt="events.ingest-token").sign("web")
-    expect_refusal(post(f"/event?token={stranger}", payload()), 401, "Token required", Outcome.TOKEN)
+    expect_refusal(post(f"/event?token={stranger}", payload()), 401, "Token required", RefusalReason.TOKEN)
 
 
 def test_a_signature_made_for_something_else_is_no_token(post: Callable[..., Any], token: str) -> None:
-    expect_refusal(post(f"/event?token={Signer().sign('web')}", payload()), 401, "Token required", Outcome.TOKEN)
+    expect_refusal(post(f"/event?token={Signer().sign('web')}", payload()), 401, "Token required", RefusalReason.TOKEN)
 
 
 def test_the_admin_token_is_no_ingest_token(post: Callable[..., Any], token: str) -> None:
     with override_settings(ADMIN_TOKEN="for-tests"):
         answer = post("/event", payload(), authorization="Bearer for-tests")
-    expect_refusal(answer, 401, "Token required", Outcome.TOKEN)
+    expect_refusal(answer, 401, "Token required", RefusalReason.TOKEN)
 
 
 def test_the_old_routes_never_ask_for_a_token(post: Callable[..., Any], token: str) -> None:

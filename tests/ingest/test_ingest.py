@@ -241,16 +241,16 @@ def test_what_is_written_alongside_goes_when_the_event_cannot_be_stored() -> Non
 
 
 def test_refusals_go_to_disk_with_the_next_event() -> None:
-    refusals.note(refusals.Outcome.ORIGIN, NOON_MS, 3)
+    refusals.note(refusals.RefusalReason.ORIGIN, NOON_MS, 3)
     assert tallies() == {}
     writer.record(row(payload()))
-    refusals.note(refusals.Outcome.ORIGIN, NOON_MS)
+    refusals.note(refusals.RefusalReason.ORIGIN, NOON_MS)
     writer.flush_refusals()
     assert tallies() == {"origin": 4}
 
 
 def test_refusals_are_put_back_when_a_commit_fails() -> None:
-    refusals.note(refusals.Outcome.ORIGIN, NOON_MS, 3)
+    refusals.note(refusals.RefusalReason.ORIGIN, NOON_MS, 3)
     with pytest.raises(IntegrityError):
         writer.record(with_wrong_mode(payload()))
     assert tallies() == {}
@@ -269,7 +269,7 @@ def in_one_commit(jobs: list[Callable[[], Any]]) -> list[Any]:
         while len(writer._line) < len(jobs) and time.monotonic() < deadline:
             time.sleep(0.001)
 
-    def lead() -> writer.Outcome:
+    def lead() -> writer.Recorded:
         return writer.record(row(success()), alongside=until_all_wait)
 
     def follow(job: Callable[[], Any]) -> Callable[[], Any]:
@@ -376,7 +376,7 @@ def locked_database() -> Iterator[None]:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_locked_database_stores_nothing_and_says_so() -> None:
-    refusals.note(refusals.Outcome.ORIGIN, NOON_MS, 2)
+    refusals.note(refusals.RefusalReason.ORIGIN, NOON_MS, 2)
     event = row(payload())
     with locked_database(), pytest.raises(writer.StorageUnavailable):
         writer.record(event, alongside=write_alongside)

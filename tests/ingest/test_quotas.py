@@ -12,7 +12,7 @@ from django.test import Client, override_settings
 
 from events import clock, rows
 from events.ingest import guards, quotas
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.models import Event
 from legacy.models import ModeInForce
 from tests.conftest import payload, success
@@ -213,7 +213,7 @@ def test_a_batch_over_the_rate_of_events_is_refused_whole(
     expect_answer(answer, 429, {"ok": False, "error": "Too many requests"})
     assert answer.headers["Retry-After"] == "50"
     assert Event.objects.count() == 200
-    assert counted() == {Outcome.RATE_LIMITED: 1}
+    assert counted() == {RefusalReason.RATE_LIMITED: 1}
     assert post("/event/batch", batch(*(success() for _ in range(50)))).status_code == 200
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.models import Event, FailureGroup
 from events.reports import metrics
 from legacy.models import ClientLog
@@ -127,7 +127,7 @@ def test_failures_that_differ_are_two(post: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b'{"a":', b"\xff", b'{"a": 1e999}', b"[" * 10_000])
 def test_what_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
     answer = post("/client-log", body or b" ")
-    expect_refusal(answer, 400, "Invalid JSON", Outcome.INVALID_JSON)
+    expect_refusal(answer, 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
 def test_the_three_texts_are_needed(post: Callable[..., Any]) -> None:
@@ -137,7 +137,7 @@ def test_the_three_texts_are_needed(post: Callable[..., Any]) -> None:
         "message": ["Must be a string."],
         "occurred_at": ["Must be a date and time."],
     }
-    expect_refusal(answer, 400, "Invalid payload fields", Outcome.INVALID_FIELDS, fields)
+    expect_refusal(answer, 400, "Invalid payload fields", RefusalReason.INVALID_FIELDS, fields)
 
 
 def test_a_bare_report_is_enough(post: Callable[..., Any]) -> None:
@@ -155,7 +155,7 @@ def test_a_bare_report_is_enough(post: Callable[..., Any]) -> None:
 
 def test_the_body_has_the_limit_of_an_event(post: Callable[..., Any]) -> None:
     answer = post("/client-log", old_payload(padding="x" * 140_000))
-    expect_refusal(answer, 413, "Payload too large", Outcome.TOO_LARGE)
+    expect_refusal(answer, 413, "Payload too large", RefusalReason.TOO_LARGE)
 
 
 def test_it_takes_posts_alone(client: Client) -> None:

@@ -133,5 +133,5 @@ def test_what_was_copied_of_made_up_failures_goes_with_them(session: dict[str, s
     make_event(**session)
     Event.objects.update(source="demo")
     assert copying.to_legacy(since_ms=0) == 1
-    list(retention.delete_made_up())
+    list(retention.delete_demo())
     assert not ClientLog.objects.exists()

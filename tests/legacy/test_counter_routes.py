@@ -8,7 +8,7 @@ from django.test import Client
 
 from events import clock
 from events.counting import rollups
-from events.ingest.refusals import Outcome
+from events.ingest.refusals import RefusalReason
 from events.models import Event
 from events.reports import metrics
 from legacy.models import LegacyCount
@@ -108,12 +108,12 @@ def test_what_no_database_can_store_is_replaced(post: Callable[..., Any]) -> Non
 )
 def test_a_bad_session_is_refused(post: Callable[..., Any], body: Any) -> None:
     fields = {"sessionId": ["Must be a string of 1 to 128 characters, not a baseline."]}
-    expect_refusal(post("/increment", body), 400, "Invalid payload fields", Outcome.INVALID_FIELDS, fields)
+    expect_refusal(post("/increment", body), 400, "Invalid payload fields", RefusalReason.INVALID_FIELDS, fields)
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"a"', b'{"sessionId":', b"sessionId=a", b"\xff"])
 def test_what_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
-    expect_refusal(post("/increment", body), 400, "Invalid JSON", Outcome.INVALID_JSON)
+    expect_refusal(post("/increment", body), 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/count"), ("GET", "/increment"), ("DELETE", "/count")])

@@ -36,7 +36,7 @@ def test_real_events_and_their_counts_stay_as_they_are(monkeypatch: pytest.Monke
     before = counts()
     make_up(450)
     assert counts() != before
-    assert list(retention.delete_made_up()) == [100, 100, 100, 100, 50]
+    assert list(retention.delete_demo()) == [100, 100, 100, 100, 50]
     assert counts() == before
     assert set(Event.objects.all()) == set(made)
 
@@ -48,7 +48,7 @@ def test_what_went_to_other_is_taken_from_other() -> None:
     many = [event._replace(model=f"m{number}", app_version=f"v{number}") for number, event in enumerate(rows)]
     writer.record_many(many)
     assert HourlyRollup.objects.filter(model=buckets.OTHER, app_version=buckets.OTHER).exists()
-    assert list(retention.delete_made_up()) == [260]
+    assert list(retention.delete_demo()) == [260]
     assert counts() == before
 
 
@@ -56,7 +56,7 @@ def test_real_ones_under_other_stay_there() -> None:
     rows = list(demo.happen(60, days=1, now_ms=NOON_MS, seed=1))
     writer.record_many([event._replace(model=f"m{number}") for number, event in enumerate(rows)])
     make_event(**payload(model="real"), received_at_ms=NOON_MS - 60_000)
-    list(retention.delete_made_up())
+    list(retention.delete_demo())
     left = HourlyRollup.objects.get()
     assert (left.event_type, left.model, left.accepted) == ("flash_error", buckets.OTHER, 1)
     assert set(LifetimeTotal.objects.filter(accepted__gt=0).values_list("event_type", "accepted")) == {
@@ -69,14 +69,14 @@ def test_the_last_event_is_a_real_one_again() -> None:
     rows = list(demo.happen(50, days=1, now_ms=NOON_MS, seed=1))
     writer.record_many([event._replace(event_type="flash_error") for event in rows])
     assert LifetimeTotal.objects.get().last_received_at_ms == rows[-1].received_at_ms
-    list(retention.delete_made_up())
+    list(retention.delete_demo())
     assert LifetimeTotal.objects.get().last_received_at_ms == NOON_MS - 7_200_000
 
 
 def test_stopping_between_batches_leaves_events_and_counts_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH_EVENTS", 100)
     make_up(450)
-    assert next(retention.delete_made_up()) == 100
+    assert next(retention.delete_demo()) == 100
     assert Event.objects.count() == 350
     assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
     assert rollups.compare_totals() == []
@@ -84,7 +84,7 @@ def test_stopping_between_batches_leaves_events_and_counts_agreed(monkeypatch: p
 
 def test_nothing_made_up_is_nothing_to_do() -> None:
     make_event(**payload())
-    assert list(retention.delete_made_up()) == []
+    assert list(retention.delete_demo()) == []
 
 
 def pragma(name: str) -> int:
@@ -99,7 +99,7 @@ def test_a_file_shrinks_again() -> None:
         return
     make_up(3_000)
     full = pragma("page_count")
-    list(retention.delete_made_up())
+    list(retention.delete_demo())
     assert pragma("freelist_count") > full / 2
     assert list(retention.free_pages()) == [0]  # in one step, not page by page
     assert pragma("page_count") < full / 2
@@ -108,7 +108,7 @@ def test_a_file_shrinks_again() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_freeing_pages_does_not_commit_what_a_caller_has_begun() -> None:
     make_up(300)
-    list(retention.delete_made_up())
+    list(retention.delete_demo())
     with transaction.atomic():
         LifetimeTotal.objects.update(baseline=7)
         assert list(retention.free_pages()) == []
@@ -120,5 +120,5 @@ def test_sources_other_than_demo_are_never_deleted() -> None:
     for source in Source:
         row = next(iter(demo.happen(1, days=1, now_ms=NOON_MS, seed=len(source))))
         writer.record(row._replace(source=source.value))
-    list(retention.delete_made_up())
+    list(retention.delete_demo())
     assert set(Event.objects.values_list("source", flat=True)) == set(Source.values) - {"demo"}

@@ -168,7 +168,7 @@ def test_the_days_of_the_site_are_kept_by_their_number(monkeypatch: pytest.Monke
 def test_made_up_events_go_by_what_they_are_and_not_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     receive(TODAY)
     set_clock(monkeypatch, FAR_AHEAD)
-    assert list(retention.delete_made_up()) == []
+    assert list(retention.delete_demo()) == []
     assert Event.objects.count() == 1
 
 

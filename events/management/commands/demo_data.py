@@ -70,10 +70,10 @@ class Command(BaseCommand):
             self.stdout.write(f"{count - stored:,} existed already.")
 
     def _clear(self) -> None:
-        progress = Progress(self.stderr, Event.objects.made_up().count())
+        progress = Progress(self.stderr, Event.objects.demo().count())
         deleted = 0
         try:
-            for count in retention.delete_made_up():
+            for count in retention.delete_demo():
                 deleted += count
                 progress.add(count)
             progress.finish()

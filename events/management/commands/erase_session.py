@@ -41,12 +41,12 @@ class Command(BaseCommand):
             raise CommandError("The reason is stored in the audit log, so it must not name the session.")
         try:
             if options["dry_run"]:
-                found = retention.trace(session_id)
-                self.stdout.write(f"Stored data: {retention.in_words(found)}. Nothing was erased: --dry-run.")
+                counts = retention.trace(session_id)
+                self.stdout.write(f"Stored data: {retention.in_words(counts)}. Nothing was erased: --dry-run.")
                 return
             is_imported = retention.was_imported(session_id)
-            found = retention.erase(session_id, who=login(), at=clock.now(), why=reason)
-            self.stdout.write(f"Erased: {retention.in_words(found)}. Every count stays.")
+            counts = retention.erase(session_id, who=login(), at=clock.now(), why=reason)
+            self.stdout.write(f"Erased: {retention.in_words(counts)}. Every count stays.")
             if is_imported:
                 self.stdout.write(
                     "Some of it was imported. Another import refuses it, and counts nothing twice. The export file"
@@ -80,12 +80,12 @@ class Command(BaseCommand):
         """List the rows of other sessions that mention this session. They stay, and are no failure of the erasure."""
         if len(session_id) < LEAST_TO_LOOK_FOR:
             return False
-        found = list(retention.mentions(session_id))
-        for table, rows, keys in found:
+        mentions = list(retention.mentions(session_id))
+        for table, rows, keys in mentions:
             self.stdout.write(f"{table}: {rows:,} of the remaining rows contain its id: {', '.join(keys)}.")
-        if found:
+        if mentions:
             self.stdout.write("These rows do not belong to this session. See docs/privacy.md: what it cannot erase.")
-        return bool(found)
+        return bool(mentions)
 
     def _look_for(self, session_id: str, *, is_mentioned: bool) -> None:
         """List the files that still contain the session id. Raises CommandError if only free pages can explain it."""
@@ -97,8 +97,8 @@ class Command(BaseCommand):
                 if file.suffix == ".gz" or file.parent.name == "backups":
                     self.stdout.write(f"{file} is a copy, and was not searched.")
             return
-        found = holding(files, session_id.encode())
-        for file in found:
+        matches = holding(files, session_id.encode())
+        for file in matches:
             if not file.name.startswith(database.name):
                 self.stdout.write(f"{file} still contains its id. It is a copy: delete it, or wait for its rotation.")
         for file in files:
@@ -106,7 +106,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{file} is compressed, and was not searched.")
         if is_mentioned:
             self.stdout.write("The rows above contain its id. Free space may contain it too: --vacuum clears that.")
-        elif any(file.name.startswith(database.name) for file in found):
+        elif any(file.name.startswith(database.name) for file in matches):
             raise CommandError("The database file still contains its id in free space, which --vacuum clears.")
         else:
             self.stdout.write("The database file no longer contains its id.")

@@ -43,8 +43,8 @@ class Command(BaseCommand):
         before_ms = max(metrics.day_start_ms(now.date() - timedelta(days=days)), 0)
         imported_too: bool = options["imported_too"]
         try:
-            found = retention.count_old(before_ms, imported_too=imported_too)
-            doubt = site_days.doubt_of(now) if found.total() and not options["yes_i_mean_it"] else None
+            counts = retention.count_old(before_ms, imported_too=imported_too)
+            doubt = site_days.doubt_of(now) if counts.total() and not options["yes_i_mean_it"] else None
             if doubt and not options["dry_run"]:
                 raise CommandError(
                     f"Nothing was deleted: {doubt}. With a clock that is ahead, the prune would delete too much.\n"
@@ -52,14 +52,15 @@ class Command(BaseCommand):
                 )
             self.stdout.write(f"Received before {clock.iso(before_ms)[:10]}, UTC:")
             if options["dry_run"]:
-                self.stdout.write(f"  would be deleted: {retention.in_words(found)}. Nothing was deleted: --dry-run.")
+                self.stdout.write(f"  would be deleted: {retention.in_words(counts)}. Nothing was deleted: --dry-run.")
                 if doubt:
                     self.stdout.write(f"  would be refused without --yes-i-mean-it: {doubt}.")
             else:
                 pruning = retention.prune(
                     before_ms, imported_too=imported_too, who=login(), at=now, why=options["reason"].strip()
                 )
-                self.stdout.write(f"  deleted: {retention.in_words(self._prune(pruning, found.total()))}. Counts stay.")
+                deleted = self._prune(pruning, counts.total())
+                self.stdout.write(f"  deleted: {retention.in_words(deleted)}. Counts stay.")
             kept = retention.count_kept(before_ms, imported_too=imported_too)
             if kept.total():
                 self.stdout.write(f"  kept: {retention.in_words(kept)}.")

@@ -27,21 +27,21 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = regrouping.survey()
+        pending = regrouping.survey()
         if options["check"]:
-            self._check(found)
+            self._check(pending)
         else:
-            self._regroup(found)
+            self._regroup(pending)
 
-    def _regroup(self, found: regrouping.Survey) -> None:
-        progress = Progress(self.stderr, found.failures)
+    def _regroup(self, pending: regrouping.Survey) -> None:
+        progress = Progress(self.stderr, pending.failures)
         moved = 0
         try:
             began = time.monotonic()
-            for looked_at, some in regrouping.regroup(found):
-                moved += some
-                progress.add(looked_at)
-                if some:
+            for checked, count in regrouping.regroup(pending):
+                moved += count
+                progress.add(checked)
+                if count:
                     time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
         except KeyboardInterrupt:
@@ -51,24 +51,22 @@ class Command(BaseCommand):
             )
             sys.exit(130)
         progress.finish()
-        self.stdout.write(f"{moved:,} of {found.failures:,} failures moved to another group.")
+        self.stdout.write(f"{moved:,} of {pending.failures:,} failures moved to another group.")
 
-    def _check(self, found: regrouping.Survey) -> None:
-        would_move = sum(found.moves.values())
-        self.stdout.write(f"{would_move:,} of {found.failures:,} failures would move to another group.")
-        if found.old_groups:
-            self.stdout.write(f"{found.old_groups:,} groups are of an older algorithm.")
+    def _check(self, pending: regrouping.Survey) -> None:
+        would_move = sum(pending.moves.values())
+        self.stdout.write(f"{would_move:,} of {pending.failures:,} failures would move to another group.")
+        if pending.old_groups:
+            self.stdout.write(f"{pending.old_groups:,} groups are of an older algorithm.")
         if whole_since_ms := retention.whole_since_ms():
             self.stdout.write(
                 f"Events received before {clock.iso(whole_since_ms)[:10]} may be pruned. Earlier counts are compared"
                 " only with each other, not with failures."
             )
         differences = regrouping.compare()
-        for found_one in differences[:_SHOWN]:
-            self.stdout.write(
-                f"  {found_one.fingerprint}: {found_one.counted:,} counted, {found_one.found:,} in {found_one.what}"
-            )
-        faults = ["Failures must be regrouped."] if would_move or found.old_groups else []
+        for key, what, counted, actual in differences[:_SHOWN]:
+            self.stdout.write(f"  {key}: {counted:,} counted, {actual:,} in {what}")
+        faults = ["Failures must be regrouped."] if would_move or pending.old_groups else []
         faults += [f"{len(differences):,} counts of groups differ."] if differences else []
         if faults:
             raise CommandError(" ".join(faults))

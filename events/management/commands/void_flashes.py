@@ -92,10 +92,10 @@ class Command(BaseCommand):
         self.stdout.write(f'To undo it: manage.py void_flashes --undo {correction.pk} --reason "…"')
 
     def _show(self, selection: Selection) -> None:
-        found = corrections.preview(selection)
-        if not found.total:
+        preview = corrections.preview(selection)
+        if not preview.total:
             raise corrections.NothingMatches(corrections.nothing(selection))
-        for line in _lines(found):
+        for line in _lines(preview):
             self.stdout.write(line)
         self.stdout.write("Nothing was changed: --dry-run.")
 
@@ -134,16 +134,20 @@ def _expect_valid(form: Any) -> None:
         raise CommandError("\n".join(faults))
 
 
-def _lines(found: Preview) -> Iterator[str]:
-    yield f"{found.total:,} successes would be void."
-    if found.waiting:
-        yield f"Only the old counter knows {found.waiting:,} of them; they are copied to the stream first."
-    hours = [(clock.iso(hour_ms), count) for hour_ms, count in found.by_hour]
-    figures = (("model", found.by_model), ("version", found.by_version), ("source", found.by_source), ("hour", hours))
-    for title, rows in figures:
+def _lines(preview: Preview) -> Iterator[str]:
+    yield f"{preview.total:,} successes would be void."
+    if preview.waiting:
+        yield f"Only the old counter knows {preview.waiting:,} of them; they are copied to the stream first."
+    figures = {
+        "model": preview.by_model,
+        "version": preview.by_version,
+        "source": preview.by_source,
+        "hour": [(clock.iso(hour_ms), count) for hour_ms, count in preview.by_hour],
+    }
+    for title, rows in figures.items():
         for name, count in rows[:SHOWN]:
             yield f"  {title} {name}: {count:,}"
         if len(rows) > SHOWN:
             yield f"  and {len(rows) - SHOWN:,} more"
-    for event in found.examples:
+    for event in preview.examples:
         yield f"  for example {event.id}, session {event.session_id}, received {clock.iso(event.received_at_ms)}"
