@@ -19,18 +19,14 @@ from typing import Any
 import psycopg
 import pytest
 import redis
-from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.cache import caches
 from django.db import connection, transaction
 from django.test import Client, override_settings
 
-from events import clock
-from events.counting import buckets, releases
-from events.grouping import groups
-from events.ingest import contract, quotas, refusals, refused_hosts, writer
-from events.maintenance import disk
+from events import clock, process_memory
+from events.ingest import contract, writer
 from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
@@ -81,17 +77,7 @@ def rolled_back() -> Iterator[None]:
 
 
 def forget_everything() -> None:
-    buckets.forget_names()
-    groups.forget()
-    releases.forget()
-    refusals.forget()
-    refused_hosts.forget()
-    quotas.forget()
-    disk.forget()
-    if apps.is_installed("legacy"):
-        from legacy.cutover import modes
-
-        modes.forget()
+    process_memory.clear()
     for cache in caches.all():
         cache.clear()
 

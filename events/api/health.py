@@ -6,6 +6,7 @@ import time
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from events import process_memory
 from events.maintenance import disk
 from events.models import ReadinessProbe
 
@@ -49,7 +50,8 @@ def _reason(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
+@process_memory.register
 def forget() -> None:
-    """Clear the cached result. For tests, which replace the database."""
+    """Check again at the next request."""
     global _result
     _result = (float("-inf"), None)

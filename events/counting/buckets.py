@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import BooleanField, Case, QuerySet, When
 
-from events import clock
+from events import clock, process_memory
 from events.counting.upserts import Upsert, upsert
 from events.models import Facet, HourlyRollup, KnownName
 
@@ -191,6 +191,7 @@ def _counted_names(column: str) -> QuerySet[HourlyRollup, str]:
     return HourlyRollup.objects.filter(accepted__gt=0).values_list(column, flat=True)
 
 
+@process_memory.register
 def forget_names() -> None:
     """Clear the cache of names; the next event reads them again from the table."""
     with _names_lock:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from django.db import connection, transaction
 from django.db.models import Count, Min, QuerySet
 
+from events import process_memory
 from events.counting import arrivals
 from events.counting.buckets import DAY_MS, OTHER, UNKNOWN
 from events.counting.rollups import Counted
@@ -149,6 +150,7 @@ def settle() -> None:
     forget()
 
 
+@process_memory.register
 def forget() -> None:
     """Clear the cache of releases; the next event reads its own release again."""
     _known.clear()

@@ -13,6 +13,7 @@ from django.db.models import BigIntegerField, Case, Count, Exists, F, Min, Outer
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
+from events import process_memory
 from events.counting import arrivals, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
@@ -202,7 +203,7 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     for model in (GroupHour, GroupShare, FailureGroup):
         model.objects.filter(fingerprint__in=keys, accepted=0).delete()
     _settle(keys)
-    forget()
+    _known.clear()
 
 
 def inherit(key: str, donor: FailureGroup) -> None:
@@ -237,14 +238,11 @@ def overflow_of(event_type: str) -> Fingerprint:
     return Fingerprint(_OVERFLOW + event_type, OVERFLOW_TITLE, "")
 
 
-def forget() -> None:
-    """Clear the cache of known groups; the next failure reads its group from the table again."""
-    _known.clear()
-
-
 # --- new groups ------------------------------------------------------------------------------------------------
 
+# Keys of existing groups. Other failures read the table.
 _known: set[str] = set()
+process_memory.register(_known.clear)
 
 
 def _without_room(

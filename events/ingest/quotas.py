@@ -11,6 +11,7 @@ import threading
 from django.conf import settings
 from django.http import HttpRequest
 
+from events import process_memory
 from events.counting.buckets import DAY_MS
 from events.ingest import guards
 from events.ingest.refusals import RefusalReason
@@ -24,6 +25,7 @@ _lock = threading.Lock()
 _day = 0
 # By client: the bytes that this process knows of, and how many of them are not yet in the shared count.
 _brought: dict[str, tuple[int, int]] = {}
+process_memory.register(_brought.clear)
 
 
 def check(request: HttpRequest, now_ms: int) -> None:
@@ -68,9 +70,3 @@ def _share(client: str, day: int) -> None:
             _brought[client] = (known, unshared + meanwhile)
         else:
             _brought[client] = (max(known, total + meanwhile), meanwhile)
-
-
-def forget() -> None:
-    """Clear all counts. For tests, whose database begins empty."""
-    with _lock:
-        _brought.clear()

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
+from events import process_memory
+
 
 class RefusalReason(StrEnum):
     DUPLICATE = "duplicate"
@@ -40,6 +42,7 @@ FLUSH_AFTER_SECONDS = 5.0
 _lock = threading.Lock()
 _last_taken = time.monotonic()
 _waiting: Counter[tuple[date, str]] = Counter()
+process_memory.register(_waiting.clear)
 
 
 def note(outcome: str, at_ms: int, count: int = 1) -> None:
@@ -71,9 +74,3 @@ def taken() -> Iterator[dict[tuple[date, str], int]]:
 def are_due() -> bool:
     """Return whether pending counts have waited long enough to be written without an event."""
     return bool(_waiting) and time.monotonic() - _last_taken >= FLUSH_AFTER_SECONDS
-
-
-def forget() -> None:
-    """Clear the pending counts. For tests, whose database begins empty."""
-    with _lock:
-        _waiting.clear()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from django.db.models import Sum
 from django.http.request import split_domain_port
 
-from events import clock
+from events import clock, process_memory
 from events.counting import site_days
 from events.counting.buckets import OTHER
 from events.counting.upserts import Upsert, upsert
@@ -91,6 +91,7 @@ class Taken(NamedTuple):
 
 _lock = threading.Lock()
 _days: dict[date, _Day] = {}
+process_memory.register(_days.clear)
 
 
 def note(host: str, at_ms: int) -> None:
@@ -126,12 +127,6 @@ def taken() -> Iterator[dict[date, Taken]]:
             for day, pending in waiting.items():
                 _days.setdefault(day, _Day()).put_back(pending)
         raise
-
-
-def forget() -> None:
-    """Clear all counts. For tests, whose database begins empty."""
-    with _lock:
-        _days.clear()
 
 
 def write(waiting: dict[date, Taken]) -> None:

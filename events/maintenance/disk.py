@@ -12,6 +12,8 @@ from enum import Enum
 
 from django.conf import settings
 
+from events import process_memory
+
 logger = logging.getLogger(__name__)
 
 # The check is one system call of a few microseconds, so it needs no background thread.
@@ -62,7 +64,8 @@ def _room_in(free: int, least: int) -> Room:
     return Room.ENOUGH if free >= least else Room.LITTLE if FULL_PART * free >= least else Room.NONE
 
 
+@process_memory.register
 def forget() -> None:
-    """Check again at the next request; for tests."""
+    """Check again at the next request."""
     global _looked_at, _room
     _looked_at, _room = float("-inf"), Room.ENOUGH

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 
-from events import audit, clock
+from events import audit, clock, process_memory
 from events.counting import rollups
 from events.ingest import writer
 from events.models import AuditKind
@@ -56,6 +56,7 @@ def in_force() -> ModeInForce:
     return ModeInForce.objects.filter(id=1).first() or ModeInForce(id=1, mode=Mode.ALIAS)
 
 
+@process_memory.register
 def forget() -> None:
     """Read the mode again at the next request of this process."""
     global _remembered

@@ -14,11 +14,6 @@ from tests.storage import locked_events, read_only_database
 HEALTHY = {"ok": True, "service": "telemetry-site"}
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> None:
-    health.forget()
-
-
 @pytest.mark.parametrize("path", ["/health", "/health/"])
 def test_health_touches_no_database(client: Client, path: str) -> None:
     expect_answer(client.get(path), 200, HEALTHY)  # this test has no right to the database

@@ -12,10 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import clock
+from events import clock, process_memory
 from events.counting import site_days
 from events.counting.buckets import DAY_MS
-from events.grouping import groups
 from events.ingest import contract, writer
 from events.maintenance import demo, regrouping, retention
 from events.models import (
@@ -257,7 +256,7 @@ def test_nobody_waits_in_a_circle_beside_it(monkeypatch: pytest.MonkeyPatch) -> 
     Event.objects.update(fingerprint=None)
     for model in (FailureGroup, GroupHour, GroupShare):
         model.objects.all().delete()
-    groups.forget()
+    process_memory.clear()
 
     def bring(worker: int) -> Callable[[], None]:
         def bring_both() -> None:

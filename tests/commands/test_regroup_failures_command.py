@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from events import process_memory
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import fingerprints, groups, triage
@@ -70,7 +71,7 @@ def without_groups() -> None:
     Event.objects.update(fingerprint=None)
     for model in (FailureGroup, GroupHour, GroupShare):
         model.objects.all().delete()
-    groups.forget()
+    process_memory.clear()
 
 
 def many() -> None:

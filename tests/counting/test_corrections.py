@@ -11,11 +11,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from events import clock
+from events import clock, process_memory
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.counting.corrections import AlreadyUndone, NothingMatches, Selection
-from events.grouping import groups
 from events.ingest import contract, writer
 from events.maintenance import demo, retention
 from events.models import (
@@ -290,7 +289,7 @@ def test_a_made_up_void_success_goes_with_its_record() -> None:
     writer.record_many(list(demo.happen(60, days=1, now_ms=NOON_MS + HOUR_MS, seed=1)))
     correction = void(Selection(0, NOON_MS + DAY_MS))
     list(retention.delete_demo())
-    groups.forget()
+    process_memory.clear()
     assert undo(correction) == {"events": 2, "events that are no longer stored": 0}
     assert counts()["hours"] == before["hours"]
     assert counts()["days"] == before["days"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from events import process_memory
 from events.counting import arrivals, buckets, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
@@ -40,12 +41,6 @@ def flash(number: int, *, at_ms: int, **changes: Any) -> EventRow:
     return contract.parse(success(**changes), received_at_ms=at_ms)
 
 
-def forget() -> None:
-    buckets.forget_names()
-    releases.forget()
-    groups.forget()
-
-
 def flood(count: int, *, at_ms: int = MIDNIGHT_MS, make: Any = failure, **columns: Callable[[int], str]) -> None:
     """Store events with invented values in these columns, a batch to each commit."""
     rows = [
@@ -67,7 +62,7 @@ def counted(column: str, at_ms: int = MIDNIGHT_MS) -> set[str]:
 
 @pytest.fixture(params=[False, True], ids=["one process", "a new process after the flood"])
 def after_flood(request: pytest.FixtureRequest) -> Callable[[], None]:
-    return forget if request.param else lambda: None
+    return process_memory.clear if request.param else lambda: None
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from django.test import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events import clock
-from events.counting import buckets, corrections, releases, rollups
+from events import clock, process_memory
+from events.counting import corrections, rollups
 from events.counting.buckets import HOUR_MS
 from events.counting.corrections import AlreadyUndone, NothingMatches, Selection
 from events.ingest import contract, writer
@@ -107,8 +107,7 @@ class Model:
 @share(1, short=10)
 @given(steps=st.lists(SENDS | VOIDS | UNDOS, max_size=10))
 def test_any_order_of_corrections(steps: list[tuple[str, Any]]) -> None:
-    buckets.forget_names()
-    releases.forget()
+    process_memory.clear()
     model = Model()
     with undone():
         with case():

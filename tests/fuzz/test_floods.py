@@ -10,6 +10,7 @@ from django.test import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events import process_memory
 from events.counting import buckets, releases, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
@@ -75,12 +76,6 @@ def user(db: None) -> User:
     return User.objects.create_user("olga")
 
 
-def forget() -> None:
-    buckets.forget_names()
-    releases.forget()
-    groups.forget()
-
-
 def store(batch: list[dict[str, Any]], *, at_ms: int) -> None:
     rows = [contract.parse(payload(**event), received_at_ms=at_ms + number) for number, event in enumerate(batch)]
     with TestCase.captureOnCommitCallbacks(execute=True):
@@ -96,14 +91,14 @@ def resolve_all(user: User, at_ms: int) -> None:
 @share(1, short=10)
 @given(days=st.lists(BATCHES, min_size=1, max_size=3))
 def test_a_flood(days: list[Any], user: User) -> None:
-    forget()
+    process_memory.clear()
     with undone():
         with case():
             for number, batches in enumerate(days):
                 for hour, (batch, is_new_process, is_resolved) in enumerate(batches):
                     at_ms = MIDNIGHT_MS + number * DAY_MS + hour * HOUR_MS
                     if is_new_process:
-                        forget()
+                        process_memory.clear()
                     if is_resolved:
                         resolve_all(user, at_ms - 1)
                     store(batch, at_ms=at_ms)

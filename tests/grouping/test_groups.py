@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from events import process_memory
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
 from events.grouping.fingerprints import fingerprint
@@ -186,7 +187,7 @@ def test_past_two_hundred_new_groups_the_rest_of_a_day_shares_one() -> None:
 def test_what_has_a_group_still_joins_it_on_a_full_day() -> None:
     writer.record_many(distinct(201))
     assert fail(words(7)).fingerprint == fingerprint("flash_error", None, words(7), None).key
-    groups.forget()
+    process_memory.clear()
     assert fail(words(8)).fingerprint == fingerprint("flash_error", None, words(8), None).key
 
 
@@ -221,7 +222,7 @@ def test_groups_of_an_older_algorithm_take_no_room() -> None:
 def test_a_group_that_another_process_made_is_known() -> None:
     writer.record_many(distinct(200))
     FailureGroup.objects.filter(title=words(3)).update(first_seen_ms=NOON_MS - DAY_MS)  # and so there is room for one
-    groups.forget()
+    process_memory.clear()
     assert not groups.is_overflow(fail(words(3)).fingerprint or "")
     assert FailureGroup.objects.count() == 200
 
@@ -398,7 +399,7 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
     Event.objects.update(fingerprint=None)
     for model in (FailureGroup, GroupHour, GroupShare):
         model.objects.all().delete()
-    groups.forget()
+    process_memory.clear()
     user = User.objects.create_user("olga")
 
     def bring(worker: int) -> Callable[[], None]:

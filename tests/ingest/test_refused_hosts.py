@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client, override_settings
 
-from events import clock
+from events import clock, process_memory
 from events.counting import site_days
 from events.counting.buckets import DAY_MS, OTHER
 from events.ingest import refused_hosts, writer
@@ -127,7 +127,7 @@ def test_a_day_in_memory_ends_with_the_day_after() -> None:
 def test_a_name_that_is_stored_goes_on_after_a_restart() -> None:
     refuse(OLD, 5)
     assert rows()[OLD] == 5
-    refused_hosts.forget()
+    process_memory.clear()
     refuse(OLD, 2)
     assert rows() == {OLD: 7, OTHER: 0}
 

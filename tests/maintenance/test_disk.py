@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
 from events import clock, rows
-from events.api import health
 from events.counting import rollups
 from events.grouping import triage
 from events.grouping.fingerprints import fingerprint
@@ -37,11 +36,9 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
         monkeypatch.setattr(disk, "free_bytes", lambda: number)
         disk.forget()
 
-    health.forget()
     set_free(LEAST)
     with override_settings(MIN_FREE_BYTES=LEAST):
         yield set_free
-    health.forget()
 
 
 def failure(**changes: Any) -> dict[str, Any]:
