@@ -5,7 +5,6 @@ export, through a link, and the title of a failure group. The log records valida
 contain a session id. Every text has a maximum length.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -13,6 +12,8 @@ from urllib.parse import urlencode
 
 from django.db.models import Q
 
+from events import keyset
+from events.keyset import Cursor
 from events.models import AuditEntry, AuditKind, Event, HourlyRollup
 
 # Forms accept at most 2,000 characters, for a note.
@@ -60,41 +61,22 @@ def _bounded(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
-class AuditCursor(NamedTuple):
-    """Keyset cursor of the log, newest first: the page starts after this entry."""
-
-    at_ms: int
-    id: int
-
-    def __str__(self) -> str:
-        return f"{self.at_ms}.{self.id}"
-
-    @classmethod
-    def parse(cls, raw: str) -> "AuditCursor":
-        """Parse the output of `str()`. Raises ValueError."""
-        match = re.fullmatch(r"([0-9]{1,15})\.([0-9]{1,15})", raw)
-        if match is None:
-            raise ValueError("not a cursor")
-        return cls(int(match[1]), int(match[2]))
-
-
 class AuditPage(NamedTuple):
     """`older` is the cursor of the next page, None at the end."""
 
     entries: list[AuditEntry]
-    older: AuditCursor | None
+    older: Cursor | None
 
 
-def page(*, kind: str = "", who: str = "", limit: int, after: AuditCursor | None = None) -> AuditPage:
+def page(*, kind: str = "", who: str = "", limit: int, after: Cursor | None = None) -> AuditPage:
     """Return up to `limit` entries, newest first, after a cursor. "" as `kind` or `who` means any."""
     entries = AuditEntry.objects.order_by("-at_ms", "-id")
     if kind:
         entries = entries.filter(kind=kind)
     if who:
         entries = entries.filter(who=who)
-    if after is not None:
-        # The plain bound uses the index. The pair orders entries of the same millisecond.
-        entries = entries.filter(Q(at_ms__lte=after.at_ms) & (Q(at_ms__lt=after.at_ms) | Q(id__lt=after.id)))
-    rows = list(entries[: limit + 1])
-    older = AuditCursor(rows[limit - 1].at_ms, rows[limit - 1].id) if len(rows) > limit else None
-    return AuditPage(rows[:limit], older)
+    return AuditPage(*keyset.page(entries, limit, after))
+
+
+def parse_cursor(raw: str) -> Cursor:
+    return Cursor.parse(raw, r"([0-9]{1,15})\.([0-9]{1,15})")

@@ -5,6 +5,8 @@ from typing import Any, Self, TypeVar
 
 from django.db import models
 
+from events import keyset
+
 SUCCESS = "flash_success"
 
 # The models import this module, so it cannot import them.
@@ -59,32 +61,6 @@ class EventQuerySet(models.QuerySet[Row]):
     def newest_first(self) -> Self:
         return self.order_by("-received_at_ms", "-id")
 
-    def older_than(self, received_at_ms: int, event_id: str) -> Self:
-        """Keep the events after this one in `newest_first()`: keyset pagination."""
-        return self.filter(_before(received_at_ms, event_id))
-
-    def newer_than(self, received_at_ms: int, event_id: str) -> Self:
-        """Keep the events before this one in `newest_first()`."""
-        return self.filter(_after(received_at_ms, event_id, strictly=True))
-
-    def down_to(self, received_at_ms: int, event_id: str) -> Self:
-        """Keep this event and the events before it in `newest_first()`."""
-        return self.filter(_after(received_at_ms, event_id, strictly=False))
-
-
-# The index can use the plain bound on the time. The second condition breaks ties of equal milliseconds.
-
-
-def _before(received_at_ms: int, event_id: str) -> models.Q:
-    return models.Q(received_at_ms__lte=received_at_ms) & (
-        models.Q(received_at_ms__lt=received_at_ms) | models.Q(id__lt=event_id)
-    )
-
-
-def _after(received_at_ms: int, event_id: str, *, strictly: bool) -> models.Q:
-    same = models.Q(id__gt=event_id) if strictly else models.Q(id__gte=event_id)
-    return models.Q(received_at_ms__gte=received_at_ms) & (models.Q(received_at_ms__gt=received_at_ms) | same)
-
 
 class FailureGroupQuerySet(models.QuerySet[Row]):
     def mentioning(self, text: str) -> Self:
@@ -99,24 +75,6 @@ def batches(rows: models.QuerySet[Any], at_once: int) -> Iterator[list[str]]:
 
     Each batch is selected before the caller takes its locks, because the query may skip many rows. No row repeats.
     """
-    after = (0, "")
     ordered = rows.order_by("received_at_ms", "id").values_list("received_at_ms", "id")
-    while True:
-        rest = ordered.filter(received_at_ms__gte=after[0]).exclude(received_at_ms=after[0], id__lte=after[1])
-        batch = list(rest[:at_once])
-        if not batch:
-            return
+    for batch in keyset.in_batches(ordered, at_once):
         yield [row_id for _, row_id in batch]
-        after = batch[-1]
-
-
-def in_pages(rows: models.QuerySet[Any], size: int) -> Iterator[list[Any]]:
-    """Yield the rows in lists of `size`; the last one may be shorter. Only one list is in memory."""
-    page: list[Any] = []
-    for row in rows.iterator(size):
-        page.append(row)
-        if len(page) == size:
-            yield page
-            page = []
-    if page:
-        yield page

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 
 from events.counting.buckets import DAY_MS
 from events.ingest import guards
+from events.keyset import in_batches
 from events.models import Event
 from events.querysets import batches
 from events.reports import metrics
@@ -212,12 +213,8 @@ def log_chunks(columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[An
     Each step is a separate query, so that a slow reader does not keep a snapshot open.
     """
     rows = whole(ClientLog.objects.order_by("-received_at_ms", "-id"), ("received_at_ms", "id", *columns))
-    found = list(rows[:size])
-    while found:
-        yield [row[2:] for row in found]
-        received_at_ms, row_id = found[-1][:2]
-        after = Q(received_at_ms__lte=received_at_ms) & (Q(received_at_ms__lt=received_at_ms) | Q(id__lt=row_id))
-        found = list(rows.filter(after)[:size])
+    for chunk in in_batches(rows, size):
+        yield [row[2:] for row in chunk]
 
 
 def recent(limit: int) -> list[ClientLog]:

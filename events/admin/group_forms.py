@@ -10,7 +10,7 @@ from events.ingest.contract import MAX_NAME
 from events.models import EventType
 from events.querysets import SUCCESS
 from events.reports.forms import WINDOWS, CursorField, ListFilter
-from events.reports.ranking import COLUMNS, GroupCursor, Ranking
+from events.reports.ranking import COLUMNS, Ranking, parse_cursor
 
 STATUSES = [
     ("open", "open"),
@@ -49,7 +49,7 @@ class GroupFilter(ListFilter):
         widget=forms.SearchInput({"placeholder": "Message, error or function", "data-key": "/"}),
     )
     sort = forms.ChoiceField(required=False, choices=[("", "last seen"), *((name, name) for name in SORTS)])
-    cursor = CursorField(GroupCursor.parse, max_length=400)
+    cursor = CursorField(parse_cursor, max_length=400)
 
     @property
     def narrowed_by(self) -> int:

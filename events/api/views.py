@@ -16,10 +16,10 @@ from events import clock, rows
 from events.api import attempts, health, schema
 from events.api.answers import answer, exception_handler, outcome_of, refusal
 from events.ingest import contract, guards, quotas, refusals, writer
+from events.keyset import Cursor
 from events.maintenance import disk
 from events.maintenance.disk import Room
 from events.reports import failures, metrics
-from events.reports.failures import EventCursor
 from events.reports.forms import EventFilter, SummaryQuery, TimeseriesQuery
 from events.rows import EventRow
 
@@ -264,7 +264,7 @@ class FailureViewSet(StaffViewSet):
         )
 
 
-def _next_url(request: Request, older: EventCursor) -> str:
+def _next_url(request: Request, older: Cursor) -> str:
     query = request.query_params.copy()
     query["cursor"] = str(older)
     return f"/failures?{query.urlencode()}"

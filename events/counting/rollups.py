@@ -138,7 +138,7 @@ def void(events: Sequence[Counted]) -> None:
 def subtract_demo(events: Sequence[Counted], void: Sequence[Counted]) -> None:
     """Subtract deleted demo events from every count. `void` are the void ones, which no count includes."""
     types = Counter(event.event_type for event in events)
-    until_ms = max(event.received_at_ms for event in (*events, *void))
+    until_ms = max((event.received_at_ms for event in (*events, *void)), default=0)
     for event_type in sorted({event.event_type for event in (*events, *void)}):
         total = LifetimeTotal.objects.filter(event_type=event_type)
         total.update(accepted=F("accepted") - types[event_type])

@@ -8,7 +8,7 @@ column of a frame, the hash in a bundle's name. A change of these rules needs a 
 import hashlib
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ALGORITHM = 1
 MASK = "…"
@@ -61,6 +61,11 @@ class Fingerprint(NamedTuple):
 def fingerprint(event_type: str, error_name: str | None, message: str, stack: str | None) -> Fingerprint:
     """Return the group key (16 hex digits), the masked message, and the masked top frame or ""."""
     return _fingerprint(event_type, error_name, message, _top(stack) if stack else "")
+
+
+def fingerprint_of(event: Any) -> Fingerprint:
+    """Return the fingerprint of a failure with the columns of `Event`."""
+    return fingerprint(event.event_type, event.error_name, event.message, event.stack)
 
 
 # Most failures repeat an earlier one, or differ from it only in a number of the message.

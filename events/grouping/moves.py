@@ -12,16 +12,11 @@ from django.db import transaction
 from events.counting import rollups
 from events.counting.upserts import change
 from events.grouping import groups
-from events.grouping.fingerprints import Fingerprint, fingerprint
+from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.models import Event, FailureGroup
 
 # The columns that a move needs.
 COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", *rollups.COUNTED)
-
-
-def fingerprint_of(event: Any) -> Fingerprint:
-    """Return the current fingerprint of a failure that was read with COLUMNS."""
-    return fingerprint(event.event_type, event.error_name, event.message, event.stack)
 
 
 def changed(events: Iterable[Any]) -> dict[str, Fingerprint]:

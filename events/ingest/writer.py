@@ -21,7 +21,7 @@ from django.db.backends.utils import CursorWrapper
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.upserts import TRIES, change, may_be_retried, placeholders
 from events.grouping import groups, moves
-from events.grouping.fingerprints import Fingerprint
+from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
@@ -183,7 +183,7 @@ def _commit_together(batch: list[_Submission]) -> None:
 
 def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
     events = [event for submission in batch for event in submission.events]
-    fingerprints = {event.id: moves.fingerprint_of(event) for event in events if event.event_type != SUCCESS}
+    fingerprints = {event.id: fingerprint_of(event) for event in events if event.event_type != SUCCESS}
     inserted = _insert(events, fingerprints)
     stored: list[EventRow] = []
     duplicates: list[EventRow] = []

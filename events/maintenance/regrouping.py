@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, F, Q, Sum
 
-from events import clock
+from events import clock, keyset
 from events.counting import arrivals, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import groups, moves
-from events.grouping.fingerprints import ALGORITHM
+from events.grouping.fingerprints import ALGORITHM, fingerprint_of
 from events.maintenance import retention
 from events.models import Event, FailureGroup, GroupHour, GroupShare
 
@@ -56,7 +56,7 @@ def survey() -> Survey:
     moves_due: Counter[tuple[str | None, str]] = Counter()
     for batch in _batches():
         failures += len(batch)
-        pairs = ((event.fingerprint, moves.fingerprint_of(event).key) for event in batch)
+        pairs = ((event.fingerprint, fingerprint_of(event).key) for event in batch)
         moves_due.update((old, new) for old, new in pairs if old != new)
     # A failure in the overflow group of a full day stays there, unless its own group exists now.
     existing = set(FailureGroup.objects.filter(pk__in={new for _, new in moves_due}).values_list("pk", flat=True))
@@ -87,20 +87,9 @@ def regroup(pending: Survey) -> Iterator[tuple[int, int]]:
 
 
 def _batches() -> Iterator[list[Any]]:
-    """Yield all stored failures in batches, oldest first."""
-    after = (0, "")
-    while True:
-        batch = list(
-            Event.objects.failures()
-            .filter(received_at_ms__gte=after[0])
-            .exclude(received_at_ms=after[0], id__lte=after[1])
-            .order_by("received_at_ms", "id")
-            .values_list(*moves.COLUMNS, named=True)[:BATCH_EVENTS]
-        )
-        if not batch:
-            return
-        after = (batch[-1].received_at_ms, batch[-1].id)
-        yield batch
+    """Return all stored failures in batches, oldest first."""
+    ordered = Event.objects.failures().order_by("received_at_ms", "id")
+    return keyset.in_batches(ordered.values_list(*moves.COLUMNS, named=True), BATCH_EVENTS)
 
 
 # --- verification ------------------------------------------------------------------------------------------------

@@ -58,24 +58,11 @@ def delete_demo() -> Iterator[int]:
 
     Each batch is one transaction, so events and counts agree after an interruption.
     """
-    after = (0, "")
     columns = ("id", "session_id", "error_name", "fingerprint", "source", "correction", *rollups.COUNTED)
-    while True:
+    for ids in batches(Event.objects.demo(), BATCH_EVENTS):
         with transaction.atomic():
             rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
-            # Continue after the last batch. Otherwise every batch would scan all real events again.
-            batch = list(
-                Event.objects.demo()
-                .filter(received_at_ms__gte=after[0])
-                .exclude(received_at_ms=after[0], id__lte=after[1])
-                .order_by("received_at_ms", "id")
-                .values_list(*columns, named=True)[:BATCH_EVENTS]
-            )
-            if not batch:
-                releases.settle()
-                buckets.settle()
-                break
-            ids = [event.id for event in batch]
+            batch = list(Event.objects.filter(id__in=ids).values_list(*columns, named=True))
             for adjunct in _adjuncts():
                 adjunct.forget_demo([event.session_id for event in batch if event.session_id is not None], ids)
             Event.objects.filter(id__in=ids).delete()
@@ -84,8 +71,11 @@ def delete_demo() -> Iterator[int]:
             corrections.forget(void)
             groups.subtract((event, event.fingerprint) for event in batch if event.fingerprint is not None)
         buckets.forget_names()
-        after = (batch[-1].received_at_ms, batch[-1].id)
         yield len(batch)
+    with transaction.atomic():
+        rollups.lock(EventType.values)
+        releases.settle()
+        buckets.settle()
 
 
 # --- old events ------------------------------------------------------------------------------------------------

@@ -5,30 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from events import keyset
 from events.counting.releases import NO_RELEASES
+from events.keyset import Cursor
 from events.models import Event
 from events.querysets import EventQuerySet
 
 # The most rows that one request scans for a filter without an index. The page then shows how far it searched.
 SEARCH_ROWS = 20_000
-
-
-class EventCursor(NamedTuple):
-    """Keyset cursor of `newest_first()`: the page starts after this event."""
-
-    received_at_ms: int
-    event_id: str
-
-    def __str__(self) -> str:
-        return f"{self.received_at_ms}.{self.event_id}"
-
-    @classmethod
-    def parse(cls, raw: str) -> "EventCursor":
-        """Parse the output of `str()`. Raises ValueError."""
-        received_at_ms, _, event_id = raw.partition(".")
-        if not received_at_ms.isascii() or not received_at_ms.isdigit() or len(received_at_ms) > 15 or not event_id:
-            raise ValueError("not a cursor")
-        return cls(int(received_at_ms), event_id)
 
 
 @dataclass(frozen=True)
@@ -97,22 +81,19 @@ class EventPage(NamedTuple):
     """
 
     events: list[Event]
-    older: EventCursor | None
+    older: Cursor | None
     searched_to_ms: int | None
 
 
-def page(criteria: Criteria, *, limit: int, after: EventCursor | None = None) -> EventPage:
+def page(criteria: Criteria, *, limit: int, after: Cursor | None = None) -> EventPage:
     """Return up to `limit` events that match the criteria, newest first, after a cursor.
 
     A page may have fewer events and still a next page: without an index, each request scans SEARCH_ROWS rows.
     """
     criteria = criteria.resolved()
     selected, bound = _bounded(criteria, after)
-    events = list(selected[: limit + 1])
-    if len(events) > limit:
-        last = events[limit - 1]
-        return EventPage(events[:limit], EventCursor(last.received_at_ms, last.id), None)
-    return EventPage(events, bound, bound.received_at_ms if bound else None)
+    events, older = keyset.page(selected, limit)
+    return EventPage(events, older or bound, bound.value if bound and not older else None)
 
 
 def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -121,13 +102,13 @@ def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator
     Each chunk is a separate query, so that a slow reader keeps no transaction open.
     """
     criteria = criteria.resolved()
-    after: EventCursor | None = None
+    after: Cursor | None = None
     while True:
         selected, bound = _bounded(criteria, after)
         chunk = list(selected.values_list("received_at_ms", "id", *columns)[:size])
         if chunk:
             yield [row[2:] for row in chunk]
-        after = EventCursor(*chunk[-1][:2]) if len(chunk) == size else bound
+        after = Cursor(*chunk[-1][:2]) if len(chunk) == size else bound
         if after is None:
             return
 
@@ -140,8 +121,8 @@ def named(text: str) -> list[Event]:
 def neighbours(event: Event) -> tuple[Event | None, Event | None]:
     """Return the next newer and the next older event. For a failure, return failures only."""
     events = Event.objects.all() if event.event_type == "flash_success" else Event.objects.failures()
-    newer = events.newer_than(event.received_at_ms, event.id).order_by("received_at_ms", "id").first()
-    return newer, events.newest_first().older_than(event.received_at_ms, event.id).first()
+    ordered, cursor = events.newest_first(), Cursor(event.received_at_ms, event.id)
+    return keyset.before(ordered, cursor).first(), keyset.after(ordered, cursor).first()
 
 
 def as_json(event: Event) -> dict[str, Any]:
@@ -162,18 +143,18 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _bounded(criteria: Criteria, after: EventCursor | None) -> tuple[EventQuerySet[Event], EventCursor | None]:
+def _bounded(criteria: Criteria, after: Cursor | None) -> tuple[EventQuerySet[Event], Cursor | None]:
     """Return the matching events after a cursor, and the bound of the search if no index serves it."""
     events = criteria.select()
     if after is not None:
-        events = events.older_than(*after)
+        events = keyset.after(events, after)
     bound = None if criteria.is_indexed else _search_bound(criteria, after)
     if bound is not None:
-        events = events.down_to(*bound)
+        events = keyset.until(events, bound)
     return events, bound
 
 
-def _search_bound(criteria: Criteria, after: EventCursor | None) -> EventCursor | None:
+def _search_bound(criteria: Criteria, after: Cursor | None) -> Cursor | None:
     """Return the cursor of the last of the next SEARCH_ROWS rows that an index selects, None if there are fewer."""
     indexed = Criteria(
         failures_only=criteria.failures_only,
@@ -183,6 +164,6 @@ def _search_bound(criteria: Criteria, after: EventCursor | None) -> EventCursor 
         until_ms=criteria.until_ms,
     ).select()
     if after is not None:
-        indexed = indexed.older_than(*after)
+        indexed = keyset.after(indexed, after)
     last = indexed.values_list("received_at_ms", "id")[SEARCH_ROWS - 1 : SEARCH_ROWS]
-    return EventCursor(*last[0]) if last else None
+    return Cursor(*last[0]) if last else None

@@ -8,9 +8,10 @@ from django import forms
 
 from events import audit
 from events.counting.corrections import Selection
+from events.keyset import Cursor
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
-from events.reports.failures import Criteria, EventCursor
+from events.reports.failures import Criteria
 from events.visible_text import is_visible
 
 WINDOWS = {
@@ -27,7 +28,7 @@ YES_OR_NO = [("", "any"), ("1", "yes"), ("0", "no")]
 class CursorField(forms.CharField):
     """A keyset cursor, None for the first page. `parse` converts its text, or raises ValueError."""
 
-    def __init__(self, parse: Callable[[str], Any], *, max_length: int) -> None:
+    def __init__(self, parse: Callable[[str], Cursor], *, max_length: int) -> None:
         super().__init__(required=False, max_length=max_length)
         self._parse = parse
 
@@ -78,7 +79,7 @@ class EventFilter(ListFilter):
     )
     since = forms.DateTimeField(required=False, help_text="ISO 8601, UTC")
     until = forms.DateTimeField(required=False, help_text="ISO 8601, UTC; exclusive")
-    cursor = CursorField(EventCursor.parse, max_length=300)
+    cursor = CursorField(Cursor.parse, max_length=300)
     limit = forms.IntegerField(required=False, min_value=1, max_value=200)
 
     def __init__(self, *args: Any, failures_only: bool = True, **kwargs: Any) -> None:
@@ -223,7 +224,7 @@ class AuditFilter(forms.Form):
 
     kind = forms.ChoiceField(required=False, choices=[("", "any"), *((kind, kind) for kind in AuditKind.values)])
     who = forms.CharField(required=False, strip=False, max_length=150)
-    cursor = CursorField(audit.AuditCursor.parse, max_length=40)
+    cursor = CursorField(audit.parse_cursor, max_length=40)
 
     @property
     def shown_filters(self) -> list[forms.BoundField]:

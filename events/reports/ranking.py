@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from django.db.models import BigIntegerField, Case, Expression, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 
+from events import keyset
 from events.counting.buckets import DAY_MS, HOUR_MS
+from events.keyset import Cursor
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 from events.querysets import FailureGroupQuerySet
 
@@ -30,24 +32,6 @@ TEXT_COLUMNS = ("title", "type", "status")
 MOMENTS = {"first_seen_ms": "first_ms", "last_seen_ms": "last_ms", "regressed_at_ms": "regressed_ms"}
 LINE_DAYS = 30
 NAMES_SHOWN = 3
-
-
-class GroupCursor(NamedTuple):
-    """Keyset cursor of a sorted list: the page starts after this value and group."""
-
-    value: str
-    fingerprint: str
-
-    def __str__(self) -> str:
-        return f"{self.value}.{self.fingerprint}"
-
-    @classmethod
-    def parse(cls, raw: str) -> "GroupCursor":
-        """Parse the output of `str()`. Raises ValueError."""
-        value, _, fingerprint = raw.rpartition(".")
-        if not fingerprint or not raw.partition(".")[1]:
-            raise ValueError("not a cursor")
-        return cls(value, fingerprint)
 
 
 @dataclass(frozen=True)
@@ -83,27 +67,8 @@ class Ranking:
             groups = groups.mentioning(self.text)
         if self._column == "last_day":
             groups = groups.annotate(last_day=_last_day(self.now_ms))
-        sign = "-" if self._is_descending else ""
+        sign = "-" if self.sort.startswith("-") else ""
         return groups.order_by(f"{sign}{self._column}", f"{sign}fingerprint")
-
-    def after(self, cursor: GroupCursor) -> QuerySet[FailureGroup]:
-        """Return the groups after a cursor. Raises ValueError for a cursor of another order."""
-        return self.select().filter(
-            _beyond(self._column, self._value(cursor), cursor.fingerprint, is_descending=self._is_descending)
-        )
-
-    def before(self, cursor: GroupCursor) -> QuerySet[FailureGroup]:
-        """Return the groups before a cursor, the nearest first."""
-        beyond = _beyond(self._column, self._value(cursor), cursor.fingerprint, is_descending=not self._is_descending)
-        return self.select().filter(beyond).reverse()
-
-    def cursor_of(self, group: Any) -> GroupCursor:
-        """Return the cursor whose page starts after this group."""
-        return GroupCursor(str(getattr(group, self._column)), group.fingerprint)
-
-    @property
-    def _is_descending(self) -> bool:
-        return self.sort.startswith("-")
 
     @cached_property
     def _column(self) -> str:
@@ -112,9 +77,6 @@ class Ranking:
         if column in MOMENTS and FailureGroup.objects.filter(**{f"{column}__gt": self.now_ms}).exists():
             return MOMENTS[column]
         return column
-
-    def _value(self, cursor: GroupCursor) -> str | int:
-        return cursor.value if self.sort.lstrip("-") in TEXT_COLUMNS else int(cursor.value)
 
 
 class Row(NamedTuple):
@@ -130,23 +92,27 @@ class Row(NamedTuple):
 
 class GroupPage(NamedTuple):
     rows: list[Row]
-    next: GroupCursor | None
+    next: Cursor | None
 
 
-def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None) -> GroupPage:
+def page(ranking: Ranking, *, limit: int, after: Cursor | None = None) -> GroupPage:
     """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another order."""
-    selected = ranking.after(after) if after else ranking.select()
-    groups = list(selected[: limit + 1])
-    more = len(groups) > limit
-    groups = groups[:limit]
-    return GroupPage(list(_rows(groups, ranking.now_ms)), ranking.cursor_of(groups[-1]) if more else None)
+    if after and ranking.sort.lstrip("-") not in TEXT_COLUMNS:
+        after = after._replace(value=int(after.value))
+    groups, following = keyset.page(ranking.select(), limit, after)
+    return GroupPage(list(_rows(groups, ranking.now_ms)), following)
+
+
+def parse_cursor(raw: str) -> Cursor:
+    return Cursor.parse(raw, r"(?s)(.*)\.([^.]+)")
 
 
 def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
     """Return the groups before and after this one in the list, even when the filters exclude this one."""
     annotated = seen_until(ranking.now_ms).annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
-    cursor = ranking.cursor_of(annotated)
-    return ranking.before(cursor).first(), ranking.after(cursor).first()
+    groups = ranking.select()
+    cursor = keyset.cursor_of(groups, annotated)
+    return keyset.before(groups, cursor).first(), keyset.after(groups, cursor).first()
 
 
 def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -222,11 +188,6 @@ def is_status(status: str | None, now_ms: int) -> Q:
         "resolved": Q(status=GroupStatus.RESOLVED),
         "muted": muted,
     }[status]
-
-
-def _beyond(column: str, value: Any, fingerprint: str, *, is_descending: bool) -> Q:
-    over = "lt" if is_descending else "gt"
-    return Q(**{f"{column}__{over}": value}) | Q(**{column: value, f"fingerprint__{over}": fingerprint})
 
 
 def failures_between(start_ms: int, end_ms: int) -> Coalesce:

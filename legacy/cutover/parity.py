@@ -24,9 +24,10 @@ from django.conf import settings
 
 from events.counting.buckets import DAY_MS
 from events.ingest import refusals
+from events.keyset import in_batches
 from events.maintenance import retention
 from events.models import Event, Source
-from events.querysets import SUCCESS, in_pages
+from events.querysets import SUCCESS
 from events.reports import failures, metrics
 from events.reports.failures import Criteria
 from events.rows import EventRow, content_id
@@ -300,7 +301,7 @@ class _Comparison:
 
     def _arrivals(self, table: Any, column: str) -> Iterator[list[Any]]:
         within = {f"{column}__gte": self.start_ms, f"{column}__lt": self.end_ms}
-        return in_pages(table.objects.filter(arrived=True, **within).order_by(f"-{column}", "-pk"), CHUNK)
+        return in_batches(table.objects.filter(arrived=True, **within).order_by(f"-{column}", "-pk"), CHUNK)
 
     def _pages(self, criteria: Criteria, columns: tuple[str, ...]) -> Iterator[list[tuple[Any, ...]]]:
         within = replace(criteria, since_ms=self.start_ms, until_ms=self.end_ms)
