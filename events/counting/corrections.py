@@ -29,7 +29,7 @@ from events import audit, clock
 from events.counting import releases, rollups
 from events.counting.buckets import HOUR_MS
 from events.counting.rollups import Counted
-from events.counting.upserts import TRIES, Upsert, change, may_be_retried, upsert
+from events.counting.upserts import TRIES, Upsert, may_be_retried, upsert
 from events.models import AuditKind, Correction, CorrectionShare, Event, EventType
 from events.querysets import SUCCESS, EventQuerySet, batches
 
@@ -194,7 +194,7 @@ def _void(correction_id: int, ids: list[str]) -> int:
     events = list(Event.objects.counted().filter(pk__in=ids).values_list(*_COLUMNS, named=True))
     Event.objects.filter(pk__in=[event.id for event in events]).update(correction=correction_id)
     rollups.void(events)
-    upsert(_SHARES, [(*key, *figures, 0) for key, figures in _shares_of(correction_id, events).items()])
+    upsert(_SHARES, _rows(_shares_of(correction_id, events)))
     Correction.objects.filter(pk=correction_id).update(voided=F("voided") + len(events))
     for adjunct in _adjuncts():
         adjunct.void(correction_id, [(event.session_id, event.received_at_ms) for event in events])
@@ -275,7 +275,7 @@ def _count_again(correction_id: int, events: Sequence[releases.ReleaseEvent], sh
     rollups.add(events)
     releases.forget()  # This process may have cached a release that the correction deleted.
     releases.note(releases.news(events))
-    _change_shares("restored = kept.restored + given.column8", shares)
+    upsert(_RESTORED, _rows(shares, restored=True))
     Correction.objects.filter(pk=correction_id).update(restored=F("restored") + len(events))
 
 
@@ -293,8 +293,8 @@ class _Void(Counted, Protocol):
 
 def move(correction_id: int, old: Any, new: Any) -> None:
     """Move a void placeholder to the model and version of its `/event`. The caller has locked the total."""
-    _change_shares("voided = kept.voided - given.column8", _shares_of(correction_id, [old]))
-    upsert(_SHARES, [(*key, *figures, 0) for key, figures in _shares_of(correction_id, [new]).items()])
+    upsert(_LOWERED, _rows(_shares_of(correction_id, [old])))
+    upsert(_SHARES, _rows(_shares_of(correction_id, [new])))
 
 
 def forget(events: Iterable[_Void]) -> None:
@@ -304,7 +304,7 @@ def forget(events: Iterable[_Void]) -> None:
         if event.correction is not None:
             by_correction.setdefault(event.correction, []).append(event)
     for correction_id, void in by_correction.items():
-        _change_shares("voided = kept.voided - given.column8", _shares_of(correction_id, void))
+        upsert(_LOWERED, _rows(_shares_of(correction_id, void)))
         Correction.objects.filter(pk=correction_id).update(voided=F("voided") - len(void))
 
 
@@ -325,9 +325,8 @@ def _shares_of(correction_id: int, events: Iterable[Any]) -> _Shares:
     return shares
 
 
-def _change_shares(setting: str, shares: _Shares) -> None:
-    rows = sorted((*key, count) for key, (_, count) in shares.items())
-    change(CorrectionShare._meta.db_table, _KEY, setting, rows)
+def _rows(shares: _Shares, *, restored: bool = False) -> list[tuple[Any, ...]]:
+    return [(*key, first_ms, count, count if restored else 0) for key, (first_ms, count) in shares.items()]
 
 
 def _retried(step: Callable[[], _Result]) -> _Result:
@@ -353,3 +352,6 @@ _SHARES = Upsert(
     "voided = kept.voided + excluded.voided, first_ms = CASE WHEN excluded.first_ms < kept.first_ms"
     " THEN excluded.first_ms ELSE kept.first_ms END",
 )
+# The rows exist, because the transaction that voided the events created them.
+_LOWERED = _SHARES._replace(update="voided = kept.voided - excluded.voided")
+_RESTORED = _SHARES._replace(update="restored = kept.restored + excluded.restored")

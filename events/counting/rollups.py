@@ -16,7 +16,7 @@ from django.db.models import Count, F, Min, Sum
 
 from events import audit
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Named, bucket_of, forget_names, rollups_of_day
-from events.counting.upserts import Upsert, take, upsert
+from events.counting.upserts import Upsert, lower, upsert
 from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
 
@@ -116,11 +116,11 @@ def move(old: Counted, new: Counted) -> None:
         bucket_of(event.received_at_ms, event.event_type, event.model, event.app_version) for event in (old, new)
     )
     if before != after:
-        take(_HOURLY, {before: 1})
+        lower(_HOURLY, [(*before, 1)])
         upsert(_HOURLY, [(*after, 1)])
     mode_before, mode_after = mode_bucket_of(old), mode_bucket_of(new)
     if mode_before != mode_after:
-        take(_MODES, {mode_before: 1})
+        lower(_MODES, [(*mode_before, 1)])
         upsert(_MODES, [(*mode_after, 1)])
 
 
@@ -170,8 +170,8 @@ def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
             part = min(count, stored.get(place, 0) - taken[place])
             taken[place] += part
             count -= part
-    take(_HOURLY, taken)
-    take(_MODES, modes)
+    lower(_HOURLY, [(*bucket, count) for bucket, count in taken.items() if count])
+    lower(_MODES, [(*bucket, count) for bucket, count in modes.items()])
     return hours, {bucket.day_ms for bucket in modes}
 
 

@@ -1,6 +1,5 @@
 """Adds to rows of counts or creates them: one upsert statement for many rows, the same on both databases."""
 
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -36,35 +35,6 @@ class Upsert(NamedTuple):
     returning: str = ""
 
 
-def take(what: Upsert, counted: Mapping[Any, int]) -> None:
-    """Lower the `accepted` of the rows with these keys, each a tuple in the order of the columns.
-
-    This cannot be a negative upsert, because CHECK tests the new row before ON CONFLICT finds the existing one.
-    """
-    *key, _ = what.columns
-    rows = sorted((*values, count) for values, count in counted.items() if count)
-    change(what.table, key, f"accepted = kept.accepted - given.column{len(what.columns)}", rows)
-
-
-def change(table: str, key: Sequence[str], setting: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Update the rows with these keys inside the caller's transaction. Each of `rows` begins with its key.
-
-    In `setting`, `kept` is the existing row, and `given` the new values by number: `given.column2`. The caller must
-    already have locked rows that other transactions change too, because PostgreSQL locks them in no defined order.
-    """
-    if not rows:  # Opening a cursor costs a fifth of a statement.
-        return
-    same = " AND ".join(f"kept.{name} = given.column{at}" for at, name in enumerate(key, start=1))
-    with connection.cursor() as cursor:
-        for start in range(0, len(rows), ROWS_A_STATEMENT):
-            chunk = rows[start : start + ROWS_A_STATEMENT]
-            cursor.execute(
-                f"UPDATE {table} AS kept SET {setting}"  # noqa: S608 (our own names)
-                f" FROM (VALUES {placeholders(len(chunk), len(chunk[0]))}) AS given WHERE {same}",
-                [value for values in chunk for value in values],
-            )
-
-
 def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Upsert the rows inside the caller's transaction, sorted by their columns; return the `returning` columns."""
     if not rows:
@@ -78,6 +48,14 @@ def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
             if what.returning:
                 returned += cursor.fetchall()
     return returned
+
+
+def lower(what: Upsert, rows: list[tuple[Any, ...]]) -> None:
+    """Subtract the `accepted` of these rows from the existing ones, which the caller has locked.
+
+    The counts are positive, because CHECK tests a row before ON CONFLICT finds the existing one.
+    """
+    upsert(what._replace(update="accepted = kept.accepted - excluded.accepted", returning=""), rows)
 
 
 @lru_cache(256)

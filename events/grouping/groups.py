@@ -17,7 +17,7 @@ from events import process_memory
 from events.counting import arrivals, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
-from events.counting.upserts import ROWS_A_STATEMENT, Upsert, change, take, upsert
+from events.counting.upserts import ROWS_A_STATEMENT, Upsert, lower, upsert
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 
@@ -43,7 +43,6 @@ _GROUPS = Upsert(
     " THEN excluded.last_seen_ms ELSE kept.last_seen_ms END",
     "fingerprint, accepted, status, fixed_in, decided_at_ms",
 )  # fmt: skip
-_ACCEPTED = Upsert(FailureGroup._meta.db_table, ("fingerprint", "accepted"), "fingerprint", "")
 _HOURS = Upsert(
     GroupHour._meta.db_table,
     ("fingerprint", "hour_ms", "accepted"),
@@ -186,11 +185,10 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     keys = sorted(events)
     lock(keys)
     left = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in keys}
-    take(_ACCEPTED, {(key,): len(events[key]) for key in keys})
-    take(_HOURS, {(key, hour_ms): n for key in keys for hour_ms, n in left[key].hours.items()})
-    stored = {
-        Share(*share): n for *share, n in GroupShare.objects.filter(fingerprint__in=keys).values_list(*_SHARES.columns)
-    }
+    lower(_GROUPS, [counts.as_row() for counts in left.values()])
+    lower(_HOURS, [(key, hour_ms, n) for key, counts in left.items() for hour_ms, n in counts.hours.items()])
+    shares = GroupShare.objects.filter(fingerprint__in=keys).values_list(*_SHARES.columns)
+    stored = {Share(*share): n for *share, n in shares}
     taken: Counter[Share] = Counter()
     for counts in left.values():
         for share, n in counts.shares.items():
@@ -199,7 +197,7 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
                 part = min(n, stored.get(place, 0) - taken[place])
                 taken[place] += part
                 n -= part
-    take(_SHARES, taken)
+    lower(_SHARES, [(*share, n) for share, n in taken.items() if n])
     for model in (GroupHour, GroupShare, FailureGroup):
         model.objects.filter(fingerprint__in=keys, accepted=0).delete()
     _settle(keys)
@@ -328,12 +326,10 @@ def _add_shares(joined: Mapping[str, _Counts], known_before: set[str]) -> None:
         # The row is new if its count equals what was just added. New groups have counted their names already.
         if key in known_before and facet in (_MODEL, _VERSION) and n == added[Share(key, facet, name)]:
             new[key][facet] += 1
-    change(
-        FailureGroup._meta.db_table,
-        ("fingerprint",),
-        "model_count = kept.model_count + given.column2, version_count = kept.version_count + given.column3",
-        [(key, counts[_MODEL], counts[_VERSION]) for key, counts in sorted(new.items())],
-    )
+    for key, names in sorted(new.items()):
+        FailureGroup.objects.filter(pk=key).update(
+            model_count=F("model_count") + names[_MODEL], version_count=F("version_count") + names[_VERSION]
+        )
 
 
 def _settle(keys: Iterable[str]) -> None:

@@ -3,14 +3,13 @@
 Decisions are kept: a group without its own decision inherits the one of the group that most of its events come from.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
 
 from events.counting import rollups
-from events.counting.upserts import change
 from events.grouping import groups
 from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.models import Event, FailureGroup
@@ -67,14 +66,18 @@ def move(fingerprints: Mapping[str, Fingerprint], heirs: Mapping[str, str], repe
         for key in sorted({fingerprint.key for _, fingerprint in moving} & heirs.keys()):
             if donor := before.get(heirs[key]):
                 groups.inherit(key, donor)
-        change(
-            Event._meta.db_table,
-            ("id",),
-            "fingerprint = given.column2",
-            sorted((event.id, fingerprint.key) for event, fingerprint in moving),
-        )
+        set_groups({event.id: fingerprint.key for event, fingerprint in moving})
         groups.subtract((event, event.fingerprint) for event, _ in moving if event.fingerprint)
     return len(moving)
+
+
+def set_groups(keys: Mapping[str, str]) -> None:
+    """Write the group of stored failures, by event id, in the caller's transaction."""
+    ids: defaultdict[str, list[str]] = defaultdict(list)
+    for event_id, key in keys.items():
+        ids[key].append(event_id)
+    for key in sorted(ids):
+        Event.objects.filter(pk__in=ids[key]).update(fingerprint=key)
 
 
 def rejoin(ids: Collection[str]) -> None:

@@ -19,7 +19,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.db.backends.utils import CursorWrapper
 
 from events.counting import buckets, corrections, releases, rollups
-from events.counting.upserts import TRIES, change, may_be_retried, placeholders
+from events.counting.upserts import TRIES, may_be_retried, placeholders
 from events.grouping import groups, moves
 from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.ingest import refusals, refused_hosts
@@ -219,7 +219,8 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     buckets.note([*stored, *completed])
     released = releases.note([*news, *releases.news(completed)])
     overflowed = groups.add([(event, fingerprints[event.id]) for event in stored if event.id in fingerprints], released)
-    change(Event._meta.db_table, ("id",), "fingerprint = given.column2", sorted(overflowed.items()))
+    if overflowed:
+        moves.set_groups(overflowed)
     if left_out:
         moves.rejoin(left_out)
         _note_filled_in(batch, left_out)
