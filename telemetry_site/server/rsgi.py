@@ -24,7 +24,6 @@ from events.ingest.refusals import RefusalReason
 from telemetry_site import request_head
 from telemetry_site.request_head import JSON_HEADERS, PAGES, Headers, Refusal, is_below
 from telemetry_site.server import environ, listener, lock, streaming
-from telemetry_site.server.deadlines import Deadlines
 from telemetry_site.server.streaming import Chunks
 from telemetry_site.server.threads import ThreadPool
 from telemetry_site.sqlite.base import DatabaseWrapper
@@ -33,8 +32,6 @@ from telemetry_site.wsgi import site
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS = 15.0
-# Threads send most responses themselves. Completions are batched, to save event-loop wake-ups.
-LATE_SECONDS = 0.05
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 DAY_POLL_SECONDS = 300.0
@@ -68,11 +65,10 @@ class Application:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
         DatabaseWrapper.may_create = False
-        self._bodies = Deadlines(BODY_SECONDS, loop)
         # Separate pools: events, reads, pages and long responses do not queue behind each other.
         self._pools = {
-            "events": ThreadPool(settings.THREADS, loop, late_seconds=LATE_SECONDS),
-            "reads": ThreadPool(READ_THREADS, loop, late_seconds=LATE_SECONDS),
+            "events": ThreadPool(settings.THREADS, loop),
+            "reads": ThreadPool(READ_THREADS, loop),
             "health": ThreadPool(SPARE_THREADS, loop),
             "pages": ThreadPool(PAGE_THREADS, loop),
         }
@@ -111,7 +107,8 @@ class Application:
         try:
             reading = _read(protocol, declared, limit, claim) if refusal is None else _discard(protocol, most, limit)
             try:
-                body, length = await self._bodies.within(reading)
+                async with asyncio.timeout(BODY_SECONDS):
+                    body, length = await reading
             except (TimeoutError, ProtocolClosed) as error:  # a closed client rarely reads the response
                 status, words = (408, _TOO_SLOW) if isinstance(error, TimeoutError) else (400, _CUT_OFF)
                 protocol.response_bytes(status, [*JSON_HEADERS, _CLOSE, *_cors(scope)], words)
