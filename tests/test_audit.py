@@ -46,7 +46,7 @@ def stand_in() -> Iterator[str]:
 
 
 def audit(url: str, **environment: str) -> tuple[int, str]:
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, ".ci/audit.py", *FILES],
         cwd=settings.BASE_DIR,
         env={"PATH": os.environ["PATH"], "AUDIT_URL": url} | environment,
@@ -54,37 +54,37 @@ def audit(url: str, **environment: str) -> tuple[int, str]:
         text=True,
         check=False,
     )
-    return told.returncode, told.stdout + told.stderr
+    return process.returncode, process.stdout + process.stderr
 
 
 def test_every_pinned_version_is_asked_about(stand_in: str) -> None:
-    code, told = audit(stand_in)
+    code, output = audit(stand_in)
     wanted = {(name, version) for file in FILES for name, versions in pins(file).items() for version in versions}
     assert set(StandIn.asked) == wanted
-    assert (code, told) == (0, f"audit: {len(wanted)} versions checked, 0 with a known vulnerability.\n")
+    assert (code, output) == (0, f"audit: {len(wanted)} versions checked, 0 with a known vulnerability.\n")
 
 
 def test_a_known_vulnerability_fails_the_gate(stand_in: str) -> None:
     (version,) = pins("requirements.txt")["django"]
     StandIn.bad = ("django", version)
-    code, told = audit(stand_in)
+    code, output = audit(stand_in)
     assert code == 1
-    assert f"audit: django=={version}: GHSA-x" in told
+    assert f"audit: django=={version}: GHSA-x" in output
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"results": []}', b'{"results": 1}', b"<html>"])
 def test_an_answer_that_is_none_is_not_taken_for_a_check(stand_in: str, answer: bytes) -> None:
     StandIn.answer = answer
-    code, told = audit(stand_in)
+    code, output = audit(stand_in)
     assert code == 0
-    assert told.startswith("audit: NOT CHECKED: ")
-    assert "checked," not in told
+    assert output.startswith("audit: NOT CHECKED: ")
+    assert "checked," not in output
 
 
 def test_without_a_network_it_says_that_it_could_not_check() -> None:
-    code, told = audit(f"http://127.0.0.1:{free_port()}/")
+    code, output = audit(f"http://127.0.0.1:{free_port()}/")
     assert code == 0
-    assert told.startswith("audit: NOT CHECKED: the database of vulnerabilities gave no answer")
+    assert output.startswith("audit: NOT CHECKED: the database of vulnerabilities gave no answer")
 
 
 def test_ci_asks_nobody(stand_in: str) -> None:

@@ -133,9 +133,9 @@ def change(database: str, *statements: str) -> None:
 
 def rows(database: str, table: str) -> int:
     with closing(psycopg.connect(database)) as server:
-        found = server.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
-        assert found
-        return int(found[0])
+        result = server.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
+        assert result
+        return int(result[0])
 
 
 def tables_in(database: str) -> set[str]:
@@ -259,11 +259,11 @@ def test_a_row_that_leaves_its_texts_to_its_event_is_copied_with_it(data_dir: Pa
     code, _, complaints = copied(data_dir, database)
     assert code == 0, complaints
     with psycopg.connect(database) as connection:
-        found = connection.execute(
+        result = connection.execute(
             "SELECT text_in_stream, logged.stack, event.stack, event.log_lines_json FROM client_logs AS logged"
             " JOIN telemetry_events AS event USING (id) WHERE logged.message = 'by the old route'"
         )
-        assert found.fetchall() == [(True, None, "at flash", '["open"]')]
+        assert result.fetchall() == [(True, None, "at flash", '["open"]')]
 
 
 def test_what_only_the_write_ahead_log_has_is_copied(data_dir: Path, database: str) -> None:
@@ -343,13 +343,13 @@ def test_a_table_that_no_app_has_is_copied_by_the_types_of_postgresql(data_dir: 
     assert "their own: rows 2, big 18,446,744,073,709,551,614\n" in said
     with closing(psycopg.connect(database)) as server:
         server.execute("SET TIME ZONE 'UTC'")
-        found = server.execute(
+        result = server.execute(
             'SELECT id, yes, at::text, doc::text, big, part, exact::text, raw, "a ""name""", empty FROM "their own"'
         ).fetchall()
         new = server.execute('INSERT INTO "their own" (yes) VALUES (true) RETURNING id').fetchone()
     largest = 9223372036854775807
     name = "tab\t \\N line\n 📻"
-    assert found == [
+    assert result == [
         (7, True, "2026-02-12 18:00:00.123456+00", '{"a": [1]}', largest, 0.1, "12.5", b"\x00\xff", name, None),
         (8, False, None, "[]", largest, -2.0, "1", b"", "", ""),
     ]

@@ -43,7 +43,7 @@ def test_it_fills_an_empty_site() -> None:
     assert err == "100 %: 2,000 of 2,000\n"
     assert Event.objects.demo().count() == 2000
     assert sum(LifetimeTotal.objects.values_list("accepted", flat=True)) == 2000
-    assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
+    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     newest = Event.objects.newest_first()[0].received_at_ms
     oldest = Event.objects.newest_first().reverse()[0].received_at_ms
     assert newest <= clock.now_ms()
@@ -117,8 +117,8 @@ def test_events_come_in_the_order_of_their_time(month: list[demo.EventRow]) -> N
 
 def test_every_event_is_one_that_the_contract_takes(month: list[demo.EventRow]) -> None:
     for event in month[::50]:
-        told = {name: value for name, value in event._asdict().items() if name in payload() or value is not None}
-        taken = contract.parse(told, received_at_ms=event.received_at_ms)
+        fields = {name: value for name, value in event._asdict().items() if name in payload() or value is not None}
+        taken = contract.parse(fields, received_at_ms=event.received_at_ms)
         assert taken._replace(id=event.id, source="demo") == event
 
 
@@ -229,9 +229,9 @@ def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) ->
         assert filling.stderr is not None
         assert filling.stderr.readline() == "10 %: 20,000 of 200,000\n"
         filling.send_signal(signal.SIGINT)
-        told = filling.stderr.read()
+        errors = filling.stderr.read()
     assert filling.returncode == 130
-    assert "Interrupted: the stored events stay" in told
+    assert "Interrupted: the stored events stay" in errors
     proof = subprocess.run(manage("rebuild_rollups", "--check"), env=environment, capture_output=True, text=True)
     assert (proof.returncode, proof.stderr) == (0, "")
     assert " 0 differ." in proof.stdout

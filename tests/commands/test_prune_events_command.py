@@ -55,7 +55,7 @@ def run(*args: str, days: int = 90) -> str:
     return out.getvalue()
 
 
-def told(command: str, *args: str) -> str:
+def output_of(command: str, *args: str) -> str:
     out = io.StringIO()
     call_command(command, *args, stdout=out)
     return out.getvalue()
@@ -238,7 +238,7 @@ def test_nobody_waits_in_a_circle_beside_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(regrouping, "BATCH_EVENTS", 20)
     types = ["flash_error", "connect_error", "window_error"]
 
-    def some(count: int, at_ms: int, **changes: Any) -> list[EventRow]:
+    def events(count: int, at_ms: int, **changes: Any) -> list[EventRow]:
         return [
             contract.parse(
                 payload(
@@ -252,7 +252,7 @@ def test_nobody_waits_in_a_circle_beside_it(monkeypatch: pytest.MonkeyPatch) -> 
             for number in range(count)
         ]
 
-    writer.record_many(some(400, days_ago(100)))
+    writer.record_many(events(400, days_ago(100)))
     Event.objects.update(fingerprint=None)
     for model in (FailureGroup, GroupHour, GroupShare):
         model.objects.all().delete()
@@ -261,8 +261,8 @@ def test_nobody_waits_in_a_circle_beside_it(monkeypatch: pytest.MonkeyPatch) -> 
     def bring(worker: int) -> Callable[[], None]:
         def bring_both() -> None:
             for number in range(15):
-                old = some(12, days_ago(101) + number, app_version=f"v{worker}")
-                new = some(12, days_ago(1) + number, app_version=f"v{worker}")
+                old = events(12, days_ago(101) + number, app_version=f"v{worker}")
+                new = events(12, days_ago(1) + number, app_version=f"v{worker}")
                 with transaction.atomic():
                     writer.record_within([*old, *new] if (worker + number) % 2 else [*new, *old][::-1])
 
@@ -333,16 +333,16 @@ def test_counts_are_still_proved_and_pruned_days_are_told_in_words() -> None:
     for number in range(4):
         make_event(message=f"a {number}", received_at_ms=days_ago(89 + number))
     run()
-    said = told("rebuild_rollups", "--check")
+    said = output_of("rebuild_rollups", "--check")
     assert said.splitlines()[0].startswith(f"Events received before {day(90)} may be pruned.")
     assert said.splitlines()[-1] == "2 days: 2 agree, 0 differ."
     before = counts()
-    told("rebuild_rollups")
+    output_of("rebuild_rollups")
     assert counts() == before
-    assert "may be pruned" not in told("rebuild_rollups", "--check", "--from", day(90))
+    assert "may be pruned" not in output_of("rebuild_rollups", "--check", "--from", day(90))
     HourlyRollup.objects.filter(hour_ms__gte=days_ago(90)).update(model="m9")
     with pytest.raises(CommandError, match="2 days differ"):
-        told("rebuild_rollups", "--check")
+        output_of("rebuild_rollups", "--check")
 
 
 def test_groups_are_still_proved_beside_imported_failures_that_stayed() -> None:
@@ -353,7 +353,7 @@ def test_groups_are_still_proved_beside_imported_failures_that_stayed() -> None:
     make_event(message="No ACK", occurred_at="2026-02-13T18:00:00Z", received_at_ms=days_ago(1))
     run()
     assert Event.objects.count() == 2
-    assert told("regroup_failures", "--check").splitlines() == [
+    assert output_of("regroup_failures", "--check").splitlines() == [
         "0 of 2 failures would move to another group.",
         f"Events received before {day(90)} may be pruned. Earlier counts are compared only with each other, not"
         " with failures.",
@@ -365,7 +365,7 @@ def test_parity_leaves_the_pruned_days_out(client: Client) -> None:
         success_arrived(days, by_event=True)
         failure_arrived(days, by_event=True)
     run(days=5)
-    said = told("check_parity", "--days", "14")
+    said = output_of("check_parity", "--days", "14")
     assert "Parity: proven on 2 days" in said
     assert "Days with pruned events are not compared." in said
     finding = parity.check(14, clock.today())

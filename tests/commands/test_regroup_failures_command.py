@@ -302,7 +302,7 @@ def test_what_overflowed_joins_its_own_group_of_another_day(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("break_it", "told"),
+    ("break_it", "expected"),
     [
         (lambda: FailureGroup.objects.update(accepted=9), "9 counted, 1 in its hours"),
         (lambda: GroupHour.objects.update(accepted=9), "9 counted, 1 in its events of 2026-02-12T12:00:00.000Z"),
@@ -312,11 +312,11 @@ def test_what_overflowed_joins_its_own_group_of_another_day(monkeypatch: pytest.
         (lambda: FailureGroup.objects.all().delete(), "0 counted, 1 in hours without a group"),
     ],
 )
-def test_a_wrong_count_is_told(break_it: Any, told: str) -> None:
+def test_a_wrong_count_is_told(break_it: Any, expected: str) -> None:
     fail("one")
     break_it()
     out, last = check_fails()
-    assert told in out
+    assert expected in out
     assert "counts of groups differ." in last
 
 

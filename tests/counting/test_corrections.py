@@ -82,7 +82,7 @@ def counts() -> dict[str, Any]:
 
 def assert_counts_are_rows() -> None:
     """Every rollup says exactly what the events say that are not void."""
-    assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
+    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     assert rollups.compare_totals() == []
 
 
@@ -210,9 +210,9 @@ def test_an_undo_ends_the_operation_that_still_runs(monkeypatch: pytest.MonkeyPa
 
 
 def attempts(*jobs: Callable[[], Any]) -> list[Any]:
-    found = in_threads(list(jobs))
-    assert [one for one in found if isinstance(one, Exception) and not isinstance(one, NothingMatches)] == []
-    return found
+    results = in_threads(list(jobs))
+    assert [one for one in results if isinstance(one, Exception) and not isinstance(one, NothingMatches)] == []
+    return results
 
 
 @pytest.mark.django_db(transaction=True)
@@ -252,8 +252,8 @@ def test_all_writers_at_once_leave_counts_and_rows_agreed(monkeypatch: pytest.Mo
 def assert_recent_counts_are_rows() -> None:
     """As `rebuild_rollups --check`, which leaves out the days that may be pruned; one success was erased."""
     days = rollups.days_in_use(retention.whole_since_ms(), None)
-    found = [one for day in days for one in rollups.compare(day) if one.model is None]
-    assert sum(one.counted - one.events for one in found) in (0, 1)
+    differences = [one for day in days for one in rollups.compare(day) if one.model is None]
+    assert sum(one.counted - one.events for one in differences) in (0, 1)
     assert rollups.compare_totals() == []
 
 
@@ -459,8 +459,8 @@ def test_each_count_falls_by_the_sessions_that_it_counted(post: Callable[..., An
     post("/event", success(session_id="stream alone"))
     post("/increment", {"sessionId": "old counter alone"})
     assert both_counts() == (1, 1)
-    found = corrections.preview(Selection(0, clock.now_ms() + 1))
-    assert (found.events, found.waiting, found.total) == (1, 1, 2)
+    preview = corrections.preview(Selection(0, clock.now_ms() + 1))
+    assert (preview.events, preview.waiting, preview.total) == (1, 1, 2)
     correction = void(Selection(0, clock.now_ms() + 1))
     assert (correction.voided, *both_counts()) == (2, 0, 0)
     undo(correction)

@@ -344,7 +344,7 @@ def test_messages_that_come_three_times_have_a_bound_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("came", "repeated"),
+    ("arriving", "repeated"),
     [
         ("aaa", "..a"),
         ("abaa", "...."),
@@ -354,9 +354,9 @@ def test_messages_that_come_three_times_have_a_bound_too() -> None:
         ("aaabbaaa", "..a...aa"),
     ],
 )
-def test_keys_of_one_slot_compete_for_it(monkeypatch: pytest.MonkeyPatch, came: str, repeated: str) -> None:
+def test_keys_of_one_slot_compete_for_it(monkeypatch: pytest.MonkeyPatch, arriving: str, repeated: str) -> None:
     monkeypatch.setattr(arrivals, "SLOTS", 1)
-    assert "".join("".join(arrivals.repeated({key: 1})) or "." for key in came) == repeated
+    assert "".join("".join(arrivals.repeated({key: 1})) or "." for key in arriving) == repeated
 
 
 def test_a_commit_counts_the_most_frequent_key_of_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:

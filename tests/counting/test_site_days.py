@@ -128,8 +128,8 @@ def test_the_server_notes_the_size_when_a_day_begins(monkeypatch: pytest.MonkeyP
             while not await pool.run(known):
                 await asyncio.sleep(0.01)
         task.cancel()
-        found = await pool.run(known)
+        result = await pool.run(known)
         await pool.run(connections.close_all)
-        return found
+        return result
 
     assert asyncio.run(run()) == [(today, None)]

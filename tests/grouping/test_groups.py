@@ -409,21 +409,21 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
                     row(words(other), session_id=f"{worker} {number} {other}", event_type=types[other % 3])
                     for other in range(40)
                 ]
-                told = [
+                failures = [
                     row("Flash complete", event_type="flash_success", session_id=f"{number} {at}", app_version=f"v{at}")
                     for at in range(9)
                 ]
                 waiting = [
                     event._replace(source=Source.INCREMENT.value, model="unknown", app_version="unknown")
-                    for event in told
+                    for event in failures
                 ]
                 if (worker + number) % 2:
                     rows.reverse()
-                    told.reverse()
+                    failures.reverse()
                 with transaction.atomic():
                     writer.record_within([*waiting, *rows[:20]])
                 with transaction.atomic():
-                    writer.record_within([*rows[20:], *told])
+                    writer.record_within([*rows[20:], *failures])
 
         return run
 

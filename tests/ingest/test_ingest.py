@@ -62,7 +62,7 @@ def assert_counts_are_rows() -> None:
     for event_type in Event.objects.values_list("event_type", flat=True):
         rows[event_type] = rows.get(event_type, 0) + 1
     assert {name: count for name, count in totals().items() if count} == rows
-    assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
+    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
 
 
 # --- what is the same event --------------------------------------------------------------------------------------
@@ -182,8 +182,8 @@ def test_an_old_log_takes_nothing_from_its_event() -> None:
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "in one commit"])
 def test_the_event_of_a_placeholder_fills_it_in(together: bool) -> None:
     waiting = placeholder("s")
-    told = row(success(session_id="s", log_lines_json='["verify ok"]'), received_at_ms=NOON_MS + 5_400_000)
-    for batch in [[waiting, told]] if together else [[waiting], [told]]:
+    complete = row(success(session_id="s", log_lines_json='["verify ok"]'), received_at_ms=NOON_MS + 5_400_000)
+    for batch in [[waiting, complete]] if together else [[waiting], [complete]]:
         writer.record_many(batch)
     event = Event.objects.get()
     assert (event.id, event.received_at_ms) == (waiting.id, NOON_MS)

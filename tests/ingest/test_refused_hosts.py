@@ -29,8 +29,8 @@ ADVICE = "Add them to ALLOWED_HOSTS if they are yours."
 def rows(day: date | None = None) -> dict[str, int]:
     """Return the rows of a day, today unless told otherwise, after what waits was written."""
     writer.flush_refusals()
-    found = RefusedHost.objects.filter(seen_on=day or clock.today()).order_by("-count", "host")
-    return dict(found.values_list("host", "count"))
+    stored = RefusedHost.objects.filter(seen_on=day or clock.today()).order_by("-count", "host")
+    return dict(stored.values_list("host", "count"))
 
 
 def refuse(host: str, times: int = 1, *, at_ms: int | None = None) -> None:

@@ -139,7 +139,7 @@ def test_with_room_again_the_whole_failure_fills_in_what_was_left_out(
     assert (event.stack, json.loads(event.log_lines_json)) == (failure()["stack"], LINES)
     assert (event.id, event.received_at_ms, event.session_id) == (before.id, before.received_at_ms, before.session_id)
     assert counts() == counted_before
-    assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
+    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     assert rollups.compare_totals() == []
     # A stack tells where a failure is from, so it has a group of its own.
     mark = fingerprint(event.event_type, event.error_name, event.message, event.stack)
@@ -221,8 +221,8 @@ def test_the_id_of_the_whole_content_is_that_of_the_twin_without_a_session(
     with_session = rows.EventRow(*Event.objects.filter(session_id="s").values_list(*rows.EventRow._fields).get())
     assert rows.content_id(with_session) == twin.event_id
     assert copying.to_legacy(since_ms=0) == 0
-    found = retention.erase("s", who="olga", at=clock.now(), why="")
-    assert found == {"events": 2, "rows of the old log": 1}
+    counts = retention.erase("s", who="olga", at=clock.now(), why="")
+    assert counts == {"events": 2, "rows of the old log": 1}
     assert not Event.objects.exists()
     assert not ClientLog.objects.exists()
 

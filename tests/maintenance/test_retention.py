@@ -78,7 +78,7 @@ def test_stopping_between_batches_leaves_events_and_counts_agreed(monkeypatch: p
     make_up(450)
     assert next(retention.delete_demo()) == 100
     assert Event.objects.count() == 350
-    assert [found for day in rollups.days_in_use(0, None) for found in rollups.compare(day)] == []
+    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     assert rollups.compare_totals() == []
 
 

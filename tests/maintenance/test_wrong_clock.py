@@ -306,9 +306,9 @@ def test_a_group_is_never_seen_in_the_future(
     happen()
     set_clock(monkeypatch, TODAY)
     sign_in(client, "Maintainers")
-    found = READERS[reader](client, FailureGroup.objects.get().pk)
+    shown = READERS[reader](client, FailureGroup.objects.get().pk)
     expected = ([clock.iso(ms(first))], [clock.iso(ms(last))])
-    assert found == tuple(None if got is None else wanted for got, wanted in zip(found, expected, strict=True))
+    assert shown == tuple(None if got is None else wanted for got, wanted in zip(shown, expected, strict=True))
 
 
 def test_no_page_shows_a_moment_of_a_group_as_it_is_stored() -> None:
@@ -326,13 +326,13 @@ def test_groups_are_sorted_by_what_is_shown(client: Client, monkeypatch: pytest.
     monkeypatch.setattr("events.admin.groups.PAGE_ROWS", 1)
     set_clock(monkeypatch, TODAY)
     sign_in(client, "Staff")
-    found: list[str] = []
+    titles: list[str] = []
     cursor = ""
-    while len(found) < 4:
+    while len(titles) < 4:
         context = client.get(GROUPS, {"sort": sort, "cursor": cursor} if cursor else {"sort": sort}).context
-        found += [row.group.title[-1] for row, _ in context["rows"]]
+        titles += [row.group.title[-1] for row, _ in context["rows"]]
         cursor = context["next"]
-    assert "".join(found) == {"last": "zxyw", "-last": "wyxz", "first": "wxyz", "-first": "zyxw"}[sort]
+    assert "".join(titles) == {"last": "zxyw", "-last": "wyxz", "first": "wxyz", "-first": "zyxw"}[sort]
     assert not cursor
 
 

@@ -38,11 +38,11 @@ def sheets(file: bytes) -> list[list[list[Any]]]:
 
 
 def _rows(sheet: ElementTree.Element) -> list[list[Any]]:
-    found = []
+    rows = []
     for row in sheet.iterfind("x:sheetData/x:row", _NAMES):
         cells = {_column(cell): _value(cell) for cell in row.iterfind("x:c", _NAMES)}
-        found.append([cells.get(column) for column in range(max(cells, default=-1) + 1)])
-    return found
+        rows.append([cells.get(column) for column in range(max(cells, default=-1) + 1)])
+    return rows
 
 
 def _column(cell: ElementTree.Element) -> int:
@@ -54,7 +54,7 @@ def _column(cell: ElementTree.Element) -> int:
 def _value(cell: ElementTree.Element) -> Any:
     if cell.get("t") == "inlineStr":
         text = cell.findtext("x:is/x:t", namespaces=_NAMES) or ""
-        return re.sub(r"_x([0-9A-F]{4})_", lambda found: chr(int(found[1], 16)), text)
+        return re.sub(r"_x([0-9A-F]{4})_", lambda match: chr(int(match[1], 16)), text)
     number = cell.findtext("x:v", namespaces=_NAMES)
     assert cell.find("x:f", _NAMES) is None, "a formula"
     return None if number is None else float(number)
@@ -123,8 +123,8 @@ def test_a_time_is_a_date_where_spreadsheets_have_it(told: str, cell: Any) -> No
 
 def test_rows_over_a_sheet_go_to_the_next_with_a_header_of_its_own() -> None:
     assert spreadsheets.ROWS_A_SHEET + 1 == 1_048_576
-    found = sheets(written(*((f"row {n}", AT_MS, "", n) for n in range(7)), rows_a_sheet=3))
-    assert [[row[0] for row in sheet] for sheet in found] == [
+    written_sheets = sheets(written(*((f"row {n}", AT_MS, "", n) for n in range(7)), rows_a_sheet=3))
+    assert [[row[0] for row in sheet] for sheet in written_sheets] == [
         ["format_v1_name", "row 0", "row 1", "row 2"],
         ["format_v1_name", "row 3", "row 4", "row 5"],
         ["format_v1_name", "row 6"],

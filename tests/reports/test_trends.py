@@ -53,8 +53,8 @@ def test_growth_is_measured_against_as_much_of_the_day_before() -> None:
     happened("shrinks", *([yesterday_by_now] * 5), HOUR_MS)
     happened("hardly grows", yesterday_by_now, *([HOUR_MS] * 3))
     happened("was as many later", *([yesterday_later] * 5), *([HOUR_MS] * 5))
-    found = [(trend.group.title, trend.events, trend.before, trend.more) for trend in attention().growing]
-    assert found == [("grows more …", 9, 2, 7), ("was as many later …", 5, 0, 5), ("grows …", 5, 1, 4)]
+    growing = [(trend.group.title, trend.events, trend.before, trend.more) for trend in attention().growing]
+    assert growing == [("grows more …", 9, 2, 7), ("was as many later …", 5, 0, 5), ("grows …", 5, 1, 4)]
     assert len(attention(limit=2).growing) == 2
 
 
@@ -66,9 +66,9 @@ def test_what_came_back_stays_until_it_is_decided_about(kim: User) -> None:
         triage.resolve([FailureGroup.objects.get(title=message).pk], fixed_in="19afc18", user=kim, at=decided_at)
     make_event(message="again", write_mode=0, received_at_ms=NOW_MS - 50 * DAY_MS)
     make_event(message="back", write_mode=0, received_at_ms=NOW_MS - 40 * DAY_MS)
-    found = attention()
-    assert titles(found.regressed) == ["back", "again"]
-    assert (found.new, found.growing) == ([], [])
+    shown = attention()
+    assert titles(shown.regressed) == ["back", "again"]
+    assert (shown.new, shown.growing) == ([], [])
     triage.reopen([FailureGroup.objects.get(title="back").pk], user=kim, at=clock.now())
     assert titles(attention().regressed) == ["again"]
 
@@ -80,8 +80,8 @@ def test_what_came_back_is_neither_new_nor_growing(kim: User) -> None:
     triage.resolve([FailureGroup.objects.get().pk], fixed_in="19afc18", user=kim, at=at)
     happened("back", *([HOUR_MS] * 9), write_mode=0)
     for days in (1, 7):
-        found = attention(days)
-        assert (titles(found.regressed), found.new, found.growing) == (["back …"], [], [])
+        shown = attention(days)
+        assert (titles(shown.regressed), shown.new, shown.growing) == (["back …"], [], [])
 
 
 def test_what_came_back_takes_no_place_of_what_is_new_or_grows(kim: User) -> None:
@@ -90,9 +90,9 @@ def test_what_came_back_takes_no_place_of_what_is_new_or_grows(kim: User) -> Non
     for message, ages_ms in (("known and back", [3 * DAY_MS]), ("new and back", [])):
         happened(message, *ages_ms, *([HOUR_MS] * 20))
         FailureGroup.objects.filter(title=f"{message} …").update(regressed_at_ms=NOW_MS)
-    found = attention(limit=1)
-    assert titles(found.new) == ["new …"]
-    assert titles([trend.group for trend in found.growing]) == ["known …"]
+    shown = attention(limit=1)
+    assert titles(shown.new) == ["new …"]
+    assert titles([trend.group for trend in shown.growing]) == ["known …"]
 
 
 def test_what_is_muted_or_resolved_asks_for_nothing(kim: User) -> None:
@@ -104,5 +104,5 @@ def test_what_is_muted_or_resolved_asks_for_nothing(kim: User) -> None:
     triage.resolve([FailureGroup.objects.get(title="grows and is resolved …").pk], fixed_in="x", user=kim, at=at)
     awake = FailureGroup.objects.get(title="was muted until yesterday …").pk
     triage.mute([awake], until_ms=NOW_MS - DAY_MS, user=kim, at=at)
-    found = attention()
-    assert (titles(found.new), found.growing, found.regressed) == (["was muted until yesterday …"], [], [])
+    shown = attention()
+    assert (titles(shown.new), shown.growing, shown.regressed) == (["was muted until yesterday …"], [], [])

@@ -57,14 +57,14 @@ def test_as_many_calls_as_threads_run_at_once() -> None:
 def test_calls_past_the_threads_wait_in_line_and_are_told_as_waiting() -> None:
     async def work(pool: ThreadPool) -> tuple[int, list[int]]:
         gate = threading.Event()
-        held = [pool.run(gate.wait, ENOUGH_SECONDS) for _ in range(SIZE)]
+        blocked = [pool.run(gate.wait, ENOUGH_SECONDS) for _ in range(SIZE)]
         done: list[int] = []
         more = [pool.run(done.append, number) for number in range(5)]
         while pool.waiting > len(more):
             await asyncio.sleep(0.001)
         waiting = pool.waiting
         gate.set()
-        await asyncio.gather(*held, *more)
+        await asyncio.gather(*blocked, *more)
         return waiting, done
 
     waiting, done = with_pool(work)
