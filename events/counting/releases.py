@@ -17,7 +17,7 @@ from events import process_memory
 from events.counting import arrivals
 from events.counting.buckets import DAY_MS, OTHER, UNKNOWN
 from events.counting.rollups import Counted
-from events.counting.upserts import ROWS_A_STATEMENT, Upsert, placeholders, upsert
+from events.counting.upserts import Upsert, select_in, upsert
 from events.models import Event, HourlyRollup, Release
 from events.querysets import SUCCESS
 
@@ -183,18 +183,11 @@ def _new_versions(day_ms: int) -> int:
 
 
 def _stored(versions: Sequence[str]) -> dict[str, _Row]:
-    stored: dict[str, _Row] = {}
-    with connection.cursor() as cursor:
-        for start in range(0, len(versions), ROWS_A_STATEMENT):
-            chunk = versions[start : start + ROWS_A_STATEMENT]
-            cursor.execute(
-                f"SELECT {', '.join(_Row._fields)} FROM {Release._meta.db_table}"  # noqa: S608 (our own names)
-                f" WHERE app_version IN {placeholders(1, len(chunk))}",
-                chunk,
-            )
-            for version, first_seen_ms, is_release, *progress in cursor.fetchall():
-                stored[version] = _Row(version, first_seen_ms, bool(is_release), *progress)
-    return stored
+    query = f"SELECT {', '.join(_Row._fields)} FROM {Release._meta.db_table} WHERE app_version"  # noqa: S608
+    return {
+        version: _Row(version, first_seen_ms, bool(is_release), *progress)
+        for version, first_seen_ms, is_release, *progress in select_in(query, versions)
+    }
 
 
 def _without_room(received: dict[str, list[ReleaseEvent]]) -> set[str]:

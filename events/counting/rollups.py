@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from django.db import connection, transaction
@@ -31,6 +32,7 @@ class Counted(Named, Protocol):
 
 
 COUNTED = ("received_at_ms", "event_type", "model", "app_version", "write_mode", "connected")
+_fields = attrgetter(*COUNTED)
 
 
 class ModeBucket(NamedTuple):
@@ -62,17 +64,7 @@ class EventsAreGone(Exception):
 
 def add(events: Iterable[Counted]) -> None:
     """Count newly inserted events: lifetime totals by type, hours by model and version, days by mode."""
-    counted = Counter(
-        (
-            event.received_at_ms,
-            event.event_type,
-            event.model,
-            event.app_version,
-            event.write_mode,
-            event.connected,
-        )
-        for event in events
-    )
+    counted = Counter(map(_fields, events))
     types: Counter[str] = Counter()
     latest: dict[str, int] = {}
     alike: Counter[tuple[int, str, str, str]] = Counter()

@@ -17,7 +17,7 @@ from events import process_memory
 from events.counting import arrivals, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
-from events.counting.upserts import ROWS_A_STATEMENT, Upsert, lower, upsert
+from events.counting.upserts import Upsert, lower, select_in, upsert
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 
@@ -286,17 +286,8 @@ def _without_room(
 
 
 def _existing(keys: list[str]) -> set[str]:
-    existing: set[str] = set()
-    with connection.cursor() as cursor:
-        for start in range(0, len(keys), ROWS_A_STATEMENT):
-            chunk = keys[start : start + ROWS_A_STATEMENT]
-            cursor.execute(
-                f"SELECT fingerprint FROM {FailureGroup._meta.db_table}"  # noqa: S608 (our own names)
-                f" WHERE fingerprint IN ({', '.join(['%s'] * len(chunk))})",
-                chunk,
-            )
-            existing.update(key for (key,) in cursor.fetchall())
-    return existing
+    query = f"SELECT fingerprint FROM {FailureGroup._meta.db_table} WHERE fingerprint"  # noqa: S608 (our own names)
+    return {key for (key,) in select_in(query, keys)}
 
 
 def _new_groups(day: int, event_type: str) -> int:

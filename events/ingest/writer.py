@@ -19,7 +19,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.db.backends.utils import CursorWrapper
 
 from events.counting import buckets, corrections, releases, rollups
-from events.counting.upserts import TRIES, may_be_retried, placeholders
+from events.counting.upserts import TRIES, may_be_retried, placeholders, select_in
 from events.grouping import groups, moves
 from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.ingest import refusals, refused_hosts
@@ -270,23 +270,10 @@ def _insert_of(count: int, is_returned: bool) -> str:
 
 
 def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
-    """Return the duplicates whose stored event may be incomplete, because an old route sent it. Rarely any.
-
-    Runs for every duplicate, so it avoids the ORM, which needs ten times as long to build the query.
-    """
-    if not duplicates:
-        return []
+    """Return the duplicates whose stored event may be incomplete, because an old route sent it. Rarely any."""
     sessions = [event.session_id for event in duplicates if event.event_type == SUCCESS]
-    waiting: set[str] = set()
-    with connection.cursor() as cursor:
-        for start in range(0, len(sessions), _ROWS_A_STATEMENT):
-            chunk = sessions[start : start + _ROWS_A_STATEMENT]
-            cursor.execute(
-                f'SELECT session_id FROM "{Event._meta.db_table}" WHERE event_type = %s AND source = %s'  # noqa: S608
-                f" AND session_id IN ({', '.join(['%s'] * len(chunk))})",
-                [SUCCESS, Source.INCREMENT.value, *chunk],
-            )
-            waiting.update(session_id for (session_id,) in cursor.fetchall())
+    query = f"SELECT session_id FROM {Event._meta.db_table} WHERE event_type = %s AND source = %s AND session_id"  # noqa: S608
+    waiting = {session_id for (session_id,) in select_in(query, sessions, SUCCESS, Source.INCREMENT.value)}
     return [event for event in duplicates if event.session_id is None or event.session_id in waiting]
 
 
