@@ -1,5 +1,9 @@
 """Shows the progress of a long command: a bar on a terminal, otherwise a line for every tenth."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from django.core.management.base import OutputWrapper
 
 _BAR_CELLS = 30
@@ -23,6 +27,17 @@ class Progress:
     def finish(self) -> None:
         if self._out.isatty() and self._shown:
             self._write("\n")
+
+    @contextmanager
+    def until_interrupted(self, words: Callable[[], str]) -> Iterator[None]:
+        """Finish the progress after the block. After Ctrl-C, write these words and end the command with 130."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.finish()
+            self._out.write(f"Interrupted{words()}")
+            sys.exit(130)
+        self.finish()
 
     def _show(self, percent: int) -> None:
         if self._out.isatty():

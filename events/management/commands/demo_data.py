@@ -1,8 +1,6 @@
 """Fill a database with demo data, or delete the demo data."""
 
 import random
-import sys
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -14,7 +12,6 @@ from events.ingest import writer
 from events.maintenance import demo, retention
 from events.management.progress import Progress
 from events.models import Event, Source
-from events.rows import EventRow
 
 MAX_DAYS = 730
 MAX_EVENTS = 10_000_000
@@ -56,15 +53,11 @@ class Command(BaseCommand):
         events = demo.happen(count, days=days, now_ms=clock.now_ms(), seed=seed)
         progress = Progress(self.stderr, count)
         stored = 0
-        try:
-            for chunk in _chunks(events):
+        words = ": the stored events stay, and the counts are correct. --clear deletes them."
+        with progress.until_interrupted(lambda: words):
+            while chunk := list(islice(events, _CHUNK_EVENTS)):
                 stored += sum(outcome.stored for outcome in writer.record_many(chunk))
                 progress.add(len(chunk))
-        except KeyboardInterrupt:
-            progress.finish()
-            self.stderr.write("Interrupted: the stored events stay, and the counts are correct. --clear deletes them.")
-            sys.exit(130)
-        progress.finish()
         self.stdout.write(f"{stored:,} demo events of {days} days were stored (--seed {seed}).")
         if stored < count:
             self.stdout.write(f"{count - stored:,} existed already.")
@@ -72,20 +65,11 @@ class Command(BaseCommand):
     def _clear(self) -> None:
         progress = Progress(self.stderr, Event.objects.demo().count())
         deleted = 0
-        try:
+        words = ": the other events stay, and the counts are correct. --clear continues."
+        with progress.until_interrupted(lambda: words):
             for count in retention.delete_demo():
                 deleted += count
                 progress.add(count)
-            progress.finish()
             for _ in retention.free_pages():
                 pass
-        except KeyboardInterrupt:
-            progress.finish()
-            self.stderr.write("Interrupted: the other events stay, and the counts are correct. --clear continues.")
-            sys.exit(130)
         self.stdout.write(f"{deleted:,} demo events were deleted; nothing else was changed.")
-
-
-def _chunks(events: Iterator[EventRow]) -> Iterator[list[EventRow]]:
-    while chunk := list(islice(events, _CHUNK_EVENTS)):
-        yield chunk

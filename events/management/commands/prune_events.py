@@ -1,6 +1,5 @@
 """Delete events, and rows of the old log, that were received long ago."""
 
-import sys
 import time
 from collections import Counter
 from datetime import timedelta
@@ -73,20 +72,17 @@ class Command(BaseCommand):
     def _prune(self, pruning: Any, whole: int) -> Counter[str]:
         progress = Progress(self.stderr, whole)
         deleted: Counter[str] = Counter()
-        try:
+        with progress.until_interrupted(
+            lambda: f". Deleted: {retention.in_words(deleted)}. Run it again for the rest."
+        ):
             began = time.monotonic()
             for kind, count in pruning:
                 deleted[kind] += count
                 progress.add(count)
                 time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
-            progress.finish()
             for _ in retention.free_pages():
                 pass
-        except KeyboardInterrupt:
-            progress.finish()
-            self.stderr.write(f"Interrupted. Deleted: {retention.in_words(deleted)}. Run it again for the rest.")
-            sys.exit(130)
         return deleted
 
     def _tell_oldest(self) -> None:

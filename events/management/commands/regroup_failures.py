@@ -1,6 +1,5 @@
 """Move every stored failure to the group of its current fingerprint."""
 
-import sys
 import time
 from typing import Any
 
@@ -36,7 +35,8 @@ class Command(BaseCommand):
     def _regroup(self, pending: regrouping.Survey) -> None:
         progress = Progress(self.stderr, pending.failures)
         moved = 0
-        try:
+        words = ": moved failures stay, and the counts are correct. Run it again for the rest."
+        with progress.until_interrupted(lambda: words):
             began = time.monotonic()
             for checked, count in regrouping.regroup(pending):
                 moved += count
@@ -44,13 +44,6 @@ class Command(BaseCommand):
                 if count:
                     time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
-        except KeyboardInterrupt:
-            progress.finish()
-            self.stderr.write(
-                "Interrupted: moved failures stay, and the counts are correct. Run it again for the rest."
-            )
-            sys.exit(130)
-        progress.finish()
         self.stdout.write(f"{moved:,} of {pending.failures:,} failures moved to another group.")
 
     def _check(self, pending: regrouping.Survey) -> None:
