@@ -199,25 +199,13 @@ def _event(rng: random.Random, scene: _Scene, tail: _Tail, received_at_ms: int) 
         scene = scene._replace(
             event_type=fault.event_type.value, write_mode=fault.write_mode, connected=fault.connected
         )
-    return identified(
-        EventRow(
-            "",
-            received_at_ms,
-            _iso(received_at_ms - 30 - int(rng.expovariate(0.008))),
-            scene.event_type,
-            _session(rng, received_at_ms) if scene.event_type == SUCCESS else None,
-            scene.model,
-            scene.write_mode,
-            scene.connected,
-            scene.app_version,
-            wording.message,
-            wording.error_name,
-            wording.stack,
-            wording.log_lines_json,
-            _METADATA,
-            Source.DEMO.value,
-        )
-    )
+    occurred_at = _iso(received_at_ms - 30 - int(rng.expovariate(0.008)))
+    session = _session(rng, received_at_ms) if scene.event_type == SUCCESS else None
+    row = EventRow(
+        "", received_at_ms, occurred_at, scene.event_type, session, scene.model, scene.write_mode, scene.connected,
+        scene.app_version, *wording, _METADATA, Source.DEMO.value,
+    )  # fmt: skip
+    return identified(row)
 
 
 def _session(rng: random.Random, at_ms: int) -> str:
@@ -312,16 +300,8 @@ def _scenes(
             faults = [fault for fault in common if model != UNKNOWN or not fault.connected]
             weights = [common[fault] * (40 if is_broken and fault is _NO_ACK else 1) for fault in faults]
             for fault, weight in zip(faults, weights, strict=True):
-                scenes.append(
-                    _Scene(
-                        fault.event_type.value,
-                        model,
-                        version,
-                        fault.write_mode,
-                        fault.connected,
-                        wordings[fault.message],
-                    )
-                )
+                fields = fault.event_type.value, model, version, fault.write_mode, fault.connected
+                scenes.append(_Scene(*fields, wordings[fault.message]))
                 odds.append(users * owners * failing * (1 - _TAIL_SHARE) * weight / sum(weights))
             scenes.append(_Scene("", model, version, 0, 0, []))
             odds.append(users * owners * failing * _TAIL_SHARE)

@@ -22,22 +22,9 @@ logger = logging.getLogger(__name__)
 
 ROWS_A_CHUNK = 1_000
 COLUMNS = (
-    "id",
-    "received_at_ms",
-    "occurred_at",
-    "event_type",
-    "session_id",
-    "model",
-    "app_version",
-    "write_mode",
-    "connected",
-    "message",
-    "error_name",
-    "stack",
-    "log_lines_json",
-    "metadata_json",
-    "correction",
-)
+    "id", "received_at_ms", "occurred_at", "event_type", "session_id", "model", "app_version", "write_mode",
+    "connected", "message", "error_name", "stack", "log_lines_json", "metadata_json", "correction",
+)  # fmt: skip
 ENDED_EARLY = "(the export ended early: the database did not answer; export again)"
 _FORMULA_STARTS = frozenset("=+-@\t\r\n")
 

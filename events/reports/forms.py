@@ -55,12 +55,18 @@ class ListFilter(forms.Form):
         }
 
 
+def _name_field(names: str, *, help_text: str = "") -> forms.CharField:
+    """Return the field of a model or a version. The page has a `datalist` with the known names."""
+    widget = forms.TextInput({"list": names})
+    return forms.CharField(required=False, strip=False, max_length=64, help_text=help_text, widget=widget)
+
+
 class EventFilter(ListFilter):
     """The filters of every list of events. They come from the URL, and all of them apply."""
 
     type = forms.ChoiceField(required=False)
-    model = forms.CharField(required=False, strip=False, max_length=64, widget=forms.TextInput({"list": "models"}))
-    version = forms.CharField(required=False, strip=False, max_length=64, widget=forms.TextInput({"list": "versions"}))
+    model = _name_field("models")
+    version = _name_field("versions")
     mode = forms.ChoiceField(required=False, choices=[("", "any"), ("1", "write"), ("0", "no write")])
     connected = forms.ChoiceField(required=False, choices=YES_OR_NO)
     window = forms.ChoiceField(
@@ -169,20 +175,8 @@ class CorrectionForm(forms.Form):
 
     since = forms.DateTimeField(label="Received from", help_text=MOMENT_HELP)
     until = forms.DateTimeField(label="Received before", help_text="Same format. Exclusive.")
-    model = forms.CharField(
-        required=False,
-        strip=False,
-        max_length=64,
-        help_text="Exact match. Empty for any.",
-        widget=forms.TextInput({"list": "models"}),
-    )
-    version = forms.CharField(
-        required=False,
-        strip=False,
-        max_length=64,
-        help_text="Exact match. Empty for any.",
-        widget=forms.TextInput({"list": "versions"}),
-    )
+    model = _name_field("models", help_text="Exact match. Empty for any.")
+    version = _name_field("versions", help_text="Exact match. Empty for any.")
     source = forms.ChoiceField(
         required=False,
         choices=[("", "any"), *((source, source) for source in Source.values)],
