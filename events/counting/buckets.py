@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import BooleanField, Case, QuerySet, When
 
 from events import clock, process_memory
-from events.counting.upserts import Upsert, upsert
+from events.counting.upserts import Upsert, earliest, latest, upsert
 from events.models import Facet, HourlyRollup, KnownName
 
 HOUR_MS = 3_600_000
@@ -35,10 +35,7 @@ _KNOWN_NAMES = Upsert(
     KnownName._meta.db_table,
     ("facet", "name", "first_day_ms", "last_day_ms"),
     "facet, name",
-    "first_day_ms = CASE WHEN excluded.first_day_ms < kept.first_day_ms"
-    " THEN excluded.first_day_ms ELSE kept.first_day_ms END,"
-    " last_day_ms = CASE WHEN excluded.last_day_ms > kept.last_day_ms"
-    " THEN excluded.last_day_ms ELSE kept.last_day_ms END",
+    f"{earliest('first_day_ms')}, {latest('last_day_ms')}",
 )
 
 

@@ -29,7 +29,7 @@ from events import audit, clock
 from events.counting import releases, rollups
 from events.counting.buckets import HOUR_MS
 from events.counting.rollups import Counted
-from events.counting.upserts import TRIES, Upsert, may_be_retried, upsert
+from events.counting.upserts import TRIES, Upsert, added, earliest, may_be_retried, upsert
 from events.models import AuditKind, Correction, CorrectionShare, Event, EventType
 from events.querysets import SUCCESS, EventQuerySet, batches
 
@@ -349,9 +349,8 @@ _SHARES = Upsert(
     CorrectionShare._meta.db_table,
     (*_KEY, "first_ms", "voided", "restored"),
     ", ".join(_KEY),
-    "voided = kept.voided + excluded.voided, first_ms = CASE WHEN excluded.first_ms < kept.first_ms"
-    " THEN excluded.first_ms ELSE kept.first_ms END",
+    f"{added('voided')}, {earliest('first_ms')}",
 )
 # The rows exist, because the transaction that voided the events created them.
 _LOWERED = _SHARES._replace(update="voided = kept.voided - excluded.voided")
-_RESTORED = _SHARES._replace(update="restored = kept.restored + excluded.restored")
+_RESTORED = _SHARES._replace(update=added("restored"))

@@ -17,7 +17,7 @@ from django.db.models import Count, F, Min, Sum
 
 from events import audit
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Named, bucket_of, forget_names, rollups_of_day
-from events.counting.upserts import Upsert, lower, upsert
+from events.counting.upserts import Upsert, added, latest, lower, upsert
 from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
 
@@ -338,25 +338,23 @@ _LIFETIME = Upsert(
     LifetimeTotal._meta.db_table,
     ("event_type", "accepted", "baseline", "last_received_at_ms"),
     "event_type",
-    "accepted = kept.accepted + excluded.accepted, last_received_at_ms = CASE WHEN"
-    " excluded.last_received_at_ms > kept.last_received_at_ms THEN excluded.last_received_at_ms"
-    " ELSE kept.last_received_at_ms END",
+    f"{added('accepted')}, {latest('last_received_at_ms')}",
 )
 _HOURLY = Upsert(
     HourlyRollup._meta.db_table,
     (*Bucket._fields, "accepted"),
     ", ".join(Bucket._fields),
-    "accepted = kept.accepted + excluded.accepted",
+    added("accepted"),
 )
 _MODES = Upsert(
     ModeRollup._meta.db_table,
     (*ModeBucket._fields, "accepted"),
     ", ".join(ModeBucket._fields),
-    "accepted = kept.accepted + excluded.accepted",
+    added("accepted"),
 )
 _TALLY = Upsert(
     IngestTally._meta.db_table,
     ("seen_on", "outcome", "count"),
     "seen_on, outcome",
-    "count = kept.count + excluded.count",
+    added("count"),
 )

@@ -52,6 +52,19 @@ class Upsert(NamedTuple):
     returning: str = ""
 
 
+def added(column: str) -> str:
+    """Return the update that adds the new count to the existing one."""
+    return f"{column} = kept.{column} + excluded.{column}"
+
+
+def earliest(column: str) -> str:
+    return f"{column} = CASE WHEN excluded.{column} < kept.{column} THEN excluded.{column} ELSE kept.{column} END"
+
+
+def latest(column: str) -> str:
+    return f"{column} = CASE WHEN excluded.{column} > kept.{column} THEN excluded.{column} ELSE kept.{column} END"
+
+
 def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Upsert the rows inside the caller's transaction, sorted by their columns; return the `returning` columns."""
     if not rows:

@@ -17,7 +17,7 @@ from events import process_memory
 from events.counting import arrivals, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
-from events.counting.upserts import Upsert, lower, select_in, upsert
+from events.counting.upserts import Upsert, added, earliest, latest, lower, select_in, upsert
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 
@@ -36,24 +36,20 @@ _GROUPS = Upsert(
         "version_count", "first_seen_ms", "last_seen_ms", "status", "note",
     ),
     "fingerprint",
-    "accepted = kept.accepted + excluded.accepted,"
-    " first_seen_ms = CASE WHEN excluded.first_seen_ms < kept.first_seen_ms"
-    " THEN excluded.first_seen_ms ELSE kept.first_seen_ms END,"
-    " last_seen_ms = CASE WHEN excluded.last_seen_ms > kept.last_seen_ms"
-    " THEN excluded.last_seen_ms ELSE kept.last_seen_ms END",
+    f"{added('accepted')}, {earliest('first_seen_ms')}, {latest('last_seen_ms')}",
     "fingerprint, accepted, status, fixed_in, decided_at_ms",
 )  # fmt: skip
 _HOURS = Upsert(
     GroupHour._meta.db_table,
     ("fingerprint", "hour_ms", "accepted"),
     "fingerprint, hour_ms",
-    "accepted = kept.accepted + excluded.accepted",
+    added("accepted"),
 )
 _SHARES = Upsert(
     GroupShare._meta.db_table,
     ("fingerprint", "facet", "name", "accepted"),
     "fingerprint, facet, name",
-    "accepted = kept.accepted + excluded.accepted",
+    added("accepted"),
     "fingerprint, facet, name, accepted",
 )
 _MODEL, _VERSION, _MODE, _CONNECTED = (
