@@ -104,9 +104,7 @@ def mend_mark() -> None:
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
     """Return the number of rows that a prune would delete, by kind."""
     counts = Counter({EVENTS: _old(before_ms, imported_too=imported_too).count()})
-    for adjunct in _adjuncts():
-        counts += adjunct.count_old(before_ms, imported_too=imported_too)
-    return counts
+    return sum((adjunct.count_old(before_ms, imported_too=imported_too) for adjunct in _adjuncts()), counts)
 
 
 def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
@@ -115,9 +113,7 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
     if not imported_too:
         imported = Event.objects.filter(received_at_ms__lt=before_ms, source=Source.IMPORT)
         kept["imported events"] = imported.count()
-    for adjunct in _adjuncts():
-        kept += adjunct.count_kept(before_ms, imported_too=imported_too)
-    return kept
+    return sum((adjunct.count_kept(before_ms, imported_too=imported_too) for adjunct in _adjuncts()), kept)
 
 
 def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: str) -> Iterator[tuple[str, int]]:
@@ -216,10 +212,7 @@ def mentions(words: str) -> Iterator[Mention]:
 
 
 def _stored_rows(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:
-    counts = Counter({EVENTS: len(ids)})
-    for adjunct in _adjuncts():
-        counts += adjunct.trace(session_id, names)
-    return counts
+    return sum((adjunct.trace(session_id, names) for adjunct in _adjuncts()), Counter({EVENTS: len(ids)}))
 
 
 def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
