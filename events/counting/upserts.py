@@ -83,7 +83,8 @@ def upsert(what: Upsert, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 def lower(what: Upsert, rows: list[tuple[Any, ...]]) -> None:
     """Subtract the `accepted` of these rows from the existing ones, which the caller has locked.
 
-    The counts are positive, because CHECK tests a row before ON CONFLICT finds the existing one.
+    Each row must exist: otherwise it would be inserted. The counts are positive, because CHECK tests a row before
+    ON CONFLICT finds the existing one.
     """
     upsert(what._replace(update="accepted = kept.accepted - excluded.accepted", returning=""), rows)
 

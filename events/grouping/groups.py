@@ -178,8 +178,7 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     events: defaultdict[str, list[Failure]] = defaultdict(list)
     for event, key in failures:
         events[key].append(event)
-    keys = sorted(events)
-    lock(keys)
+    keys = [group.pk for group in lock(events)]
     left = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in keys}
     lower(_GROUPS, [counts.as_row() for counts in left.values()])
     lower(_HOURS, [(key, hour_ms, n) for key, counts in left.items() for hour_ms, n in counts.hours.items()])
