@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from granian.rsgi import Scope
 
-from telemetry_site.request_head import UNREADABLE, Headers
+from telemetry_site.server.request_head import UNREADABLE, Headers
 
 logger = logging.getLogger(__name__)
 

@@ -16,18 +16,19 @@ from django.conf import settings
 from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, reset_queries
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from events import clock
 from events.ingest.refusals import RefusalReason
-from telemetry_site import request_head
-from telemetry_site.request_head import JSON_HEADERS, PAGES, Headers, Refusal, is_below
-from telemetry_site.server import environ, listener, lock, streaming
+from telemetry_site.server import environ, listener, lock, request_head, streaming
+from telemetry_site.server.lanes import POOLS, Lane, lane_of
+from telemetry_site.server.request_head import JSON_HEADERS, Headers, Refusal
+from telemetry_site.server.static_files import with_static_files
 from telemetry_site.server.streaming import Chunks
 from telemetry_site.server.threads import ThreadPool
 from telemetry_site.sqlite.base import DatabaseWrapper
-from telemetry_site.wsgi import site
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +36,7 @@ BODY_SECONDS = 15.0
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 DAY_POLL_SECONDS = 300.0
-SPARE_THREADS = 2
-PAGE_THREADS = 4
-# Reads do not wait for a commit. More threads would only contend for the GIL.
-READ_THREADS = 3
 STREAM_THREADS = 2
-# Health checks have their own threads: a watchdog must get a response while the other pools are busy.
-HEALTH_PATHS = frozenset({"/health", "/health/", "/health/ready", "/health/ready/"})
 # Load shedding: with this many requests queued, answer 503. The short delay slows down clients that retry at once.
 MAX_WAITING = 256
 REFUSAL_SECONDS = 0.25
@@ -57,21 +52,17 @@ _BODILESS = ("GET", "HEAD", "OPTIONS")
 _Stream = tuple[int, Headers, Chunks]
 
 
+site = with_static_files(get_wsgi_application())
+
+
 class Application:
     def __init__(self) -> None:
-        self._limits = {"/event/batch": settings.MAX_BATCH_BODY_BYTES, "/admin": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
         self.large_bytes = 0  # see _Claim
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
         DatabaseWrapper.may_create = False
-        # Separate pools: events, reads, pages and long responses do not queue behind each other.
-        self._pools = {
-            "events": ThreadPool(settings.THREADS, loop),
-            "reads": ThreadPool(READ_THREADS, loop),
-            "health": ThreadPool(SPARE_THREADS, loop),
-            "pages": ThreadPool(PAGE_THREADS, loop),
-        }
+        self._pools = {name: ThreadPool(threads, loop) for name, threads in POOLS.items()}
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._parent_watch = loop.create_task(_end_with_parent(os.getppid()))
         self._days = loop.create_task(note_days(self._pools["health"]))
@@ -93,15 +84,16 @@ class Application:
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         if scope.proto != "http":
             return
+        lane = lane_of(scope.path)
         headers = environ.headers_of(scope)
         refusal = request_head.refusal_of(scope.method, scope.path, scope.query_string, headers)
         if scope.method in _BODILESS and "content-length" not in scope.headers:
             if refusal is None:
-                await self._serve(scope, headers, protocol, b"", 0)
+                await self._serve(lane, scope, headers, protocol, b"", 0)
             else:
                 _refuse_head(scope, protocol, refusal)
             return
-        limit, declared = self._limit_of(scope.path), _declared_length(scope)
+        limit, declared = lane.max_body_bytes, _declared_length(scope)
         most = limit if declared is None else declared
         claim = _Claim(self) if settings.MAX_BODY_BYTES < most <= limit else None
         try:
@@ -117,15 +109,17 @@ class Application:
                 _refuse(scope, protocol, _CLOSE)
             else:
                 if refusal is None:
-                    await self._serve(scope, headers, protocol, body, length)
+                    await self._serve(lane, scope, headers, protocol, body, length)
                 else:
                     _refuse_head(scope, protocol, refusal, *([_CLOSE] if length else []))
         finally:
             if claim is not None:
                 claim.release()
 
-    async def _serve(self, scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes, length: int) -> None:
-        pool = self._pools[pool_name(scope.method, scope.path)]
+    async def _serve(
+        self, lane: Lane, scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes, length: int
+    ) -> None:
+        pool = self._pools[lane.pool(scope.method)]
         if pool.waiting >= MAX_WAITING:
             await asyncio.sleep(REFUSAL_SECONDS)
             _refuse(scope, protocol)
@@ -133,21 +127,6 @@ class Application:
         stream: _Stream | None = await pool.run(_answer, scope, headers, protocol, body, length)
         if stream is not None:
             await streaming.send(protocol, *stream, self._streams)
-
-    def _limit_of(self, path: str) -> int:
-        for prefix, limit in self._limits.items():
-            if is_below(path, prefix):
-                return limit
-        return settings.MAX_BODY_BYTES
-
-
-def pool_name(method: str, path: str) -> str:
-    """Return the name of the thread pool that answers a request."""
-    if path in HEALTH_PATHS:
-        return "health"
-    if is_below(path, *PAGES):
-        return "pages"
-    return "events" if method == "POST" else "reads"
 
 
 class _OverBudgetError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 import django
 import pytest
 
-from telemetry_site import request_head
+from telemetry_site.server import request_head
 from tests.faults import cookie_parsers
 from tests.faults.conftest import FULL, show
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_site.server.rsgi import pool_name
+from telemetry_site.server.lanes import lane_of
 from tests.conftest import payload, success
 from tests.servers import Server, served, wait_until
 
@@ -292,7 +292,7 @@ def test_a_watchdog_does_not_wait_behind_a_locked_database(server_of_two_threads
     ],
 )
 def test_a_pool_is_for_its_own_paths_alone(method: str, path: str, pool: str) -> None:
-    assert pool_name(method, path) == pool
+    assert lane_of(path).pool(method) == pool
 
 
 @pytest.mark.parametrize(("path", "limit"), [("/event/batchx", 131_072), ("/adminx", 131_072), ("/admin/x", 1_048_576)])

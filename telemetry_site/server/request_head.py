@@ -7,6 +7,7 @@ from django.conf import settings
 
 from events import clock
 from events.ingest import media_types, refusals
+from telemetry_site.server.lanes import lane_of
 
 MAX_BYTES = 16_384
 MAX_COOKIE_BYTES = 8_192
@@ -16,7 +17,6 @@ MAX_COOKIE_BACKSLASHES = 512
 # with other non-Latin-1 characters.
 UNREADABLE = "\ufffd".encode().decode("latin-1")
 
-PAGES = ("/admin", "/static")
 JSON_HEADERS = [
     ("content-type", "application/json"),
     ("cache-control", "no-store"),
@@ -60,14 +60,9 @@ def refusal_of(method: str, path: str, query: str, headers: Iterable[tuple[str, 
     return refusal
 
 
-def is_below(path: str, *prefixes: str) -> bool:
-    """Return whether a path equals a prefix or is below it: `/admin/x` is below `/admin`, `/adminx` is not."""
-    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
-
-
 def cors_headers(path: str, origin: str | None) -> Headers:
-    """Return the CORS headers of a response that bypasses Django. Paths of the admin get none."""
-    if origin is None or origin not in settings.CORS_ALLOWED_ORIGINS or is_below(path, "/admin"):
+    """Return the CORS headers of a response that bypasses Django."""
+    if origin is None or origin not in settings.CORS_ALLOWED_ORIGINS or not lane_of(path).has_cors:
         return []
     return [
         ("vary", "origin"),
@@ -79,5 +74,5 @@ def cors_headers(path: str, origin: str | None) -> Headers:
 
 def note_refusal(method: str, path: str, outcome: refusals.RefusalReason) -> None:
     """Count a refused event."""
-    if method == "POST" and not is_below(path, *PAGES):
+    if method == "POST" and lane_of(path).is_api:
         refusals.note(outcome, clock.now_ms())

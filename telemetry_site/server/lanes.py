@@ -1,0 +1,42 @@
+"""The one table of what the server must know of a path before Django routes it."""
+
+import re
+from typing import NamedTuple
+
+from django.conf import settings
+
+# The threads of each pool. Pools are separate, so that events, reads, pages and health checks do not queue behind each
+# other: a watchdog gets an answer while the other pools are busy. Reads do not wait for a commit, so more threads
+# would only contend for the GIL.
+POOLS = {"events": settings.THREADS, "reads": 3, "pages": 4, "health": 2}
+
+
+class Lane(NamedTuple):
+    """Which pools answer POST and every other method, the largest body, and whether it is the API or a page."""
+
+    writes: str
+    reads: str
+    max_body_bytes: int
+    is_api: bool = True
+    has_cors: bool = True
+
+    def pool(self, method: str) -> str:
+        return self.writes if method == "POST" else self.reads
+
+
+_LIMIT = settings.MAX_BODY_BYTES
+# The first match counts.
+LANES = [
+    (re.compile(pattern, re.DOTALL).fullmatch, lane)
+    for pattern, lane in {
+        r"/health(/ready)?/?": Lane("health", "health", _LIMIT),
+        r"/event/batch(/.*)?": Lane("events", "reads", settings.MAX_BATCH_BODY_BYTES),
+        r"/admin(/.*)?": Lane("pages", "pages", settings.DATA_UPLOAD_MAX_MEMORY_SIZE, is_api=False, has_cors=False),
+        r"/static(/.*)?": Lane("pages", "pages", _LIMIT, is_api=False),
+        r".*": Lane("events", "reads", _LIMIT),
+    }.items()
+]
+
+
+def lane_of(path: str) -> Lane:
+    return next(lane for matches, lane in LANES if matches(path))
