@@ -1,10 +1,10 @@
-from django.urls import re_path
+from events.api.urls import SiteRouter
+from legacy.routes.views import ClientLogViewSet, CountViewSet, IncrementViewSet, RecentViewSet
 
-from legacy.routes.views import ClientLogViewSet, CounterViewSet, RecentViewSet
+router = SiteRouter()
+router.register("client-log", ClientLogViewSet, "client-log")
+router.register("count", CountViewSet, "count")
+router.register("increment", IncrementViewSet, "increment")
+router.register("recent", RecentViewSet, "recent")
 
-urlpatterns = [
-    re_path(r"^client-log/?$", ClientLogViewSet.as_view({"post": "create"}), name="client-log"),
-    re_path(r"^count/?$", CounterViewSet.as_view({"get": "count"}), name="count"),
-    re_path(r"^increment/?$", CounterViewSet.as_view({"post": "increment"}), name="increment"),
-    re_path(r"^recent/?$", RecentViewSet.as_view({"get": "newest"}), name="recent"),
-]
+urlpatterns = router.urls

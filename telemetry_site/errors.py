@@ -7,8 +7,7 @@ from django.views import defaults
 
 from events import clock
 from events.api.answers import refusal
-from events.api.views import note_refusal
-from events.ingest import refused_hosts
+from events.ingest import refused_hosts, writer
 from events.ingest.refusals import RefusalReason
 from telemetry_site import refused_forms
 
@@ -20,7 +19,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def host_refusal(request: HttpRequest) -> HttpResponse:
     """Refuse a request whose host is not in ALLOWED_HOSTS, and count the refusal per host name."""
     refused_hosts.note(request.META.get("HTTP_HOST", ""), clock.now_ms())
-    note_refusal(RefusalReason.HOST)
+    writer.note_refusal(RefusalReason.HOST)
     return refusal(400, "Host not allowed")
 
 

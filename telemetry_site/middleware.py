@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
+from rest_framework.response import Response
 
 from events.api.answers import HEADERS, refusal
 from telemetry_site.errors import host_refusal
@@ -92,7 +93,9 @@ class PublicRoutes:
         except DisallowedHost:
             return host_refusal(request)
         match = cast(ResolverMatch, request.resolver_match)
-        return cast(HttpResponseBase, match.func(request))
+        response = match.func(request)
+        # Django renders a DRF `Response` after the middleware, which this class skips.
+        return response.render() if isinstance(response, Response) else cast(HttpResponseBase, response)
 
 
 class _Headers(Mapping[str, str]):

@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from events.api.urls import public_urlpatterns
+from events.api import urls
 
 urlpatterns = [
-    *public_urlpatterns,
+    *urls.public.urls,
     *import_module("legacy.urls").urlpatterns,  # the old routes; remove this line with the app `legacy`
 ]

@@ -1,18 +1,30 @@
-from django.urls import re_path
+"""The routes of the API. The public ones skip the middleware of pages (`middleware.PublicRoutes`)."""
 
-from events.api.views import EventViewSet, FailureViewSet, FlashCountViewSet, HealthViewSet, MetricsViewSet
+from rest_framework.routers import DynamicRoute, Route, SimpleRouter
 
-# Public routes. Each accepts a trailing slash: a redirect would lose the body of a request.
-public_urlpatterns = [
-    re_path(r"^event/?$", EventViewSet.as_view({"post": "create"}), name="event"),
-    re_path(r"^event/batch/?$", EventViewSet.as_view({"post": "batch"}), name="event-batch"),
-    re_path(r"^metrics/flash-count/?$", FlashCountViewSet.as_view({"get": "retrieve"}), name="flash-count"),
-    re_path(r"^health/?$", HealthViewSet.as_view({"get": "live"}), name="health"),
-    re_path(r"^health/ready/?$", HealthViewSet.as_view({"get": "ready"}), name="health-ready"),
-]
+from events.api.views import EventViewSet, FailureViewSet, HealthViewSet, MetricsViewSet, PublicMetricsViewSet
 
-urlpatterns = [
-    re_path(r"^metrics/summary/?$", MetricsViewSet.as_view({"get": "summary"}), name="metrics-summary"),
-    re_path(r"^metrics/timeseries/?$", MetricsViewSet.as_view({"get": "timeseries"}), name="metrics-timeseries"),
-    re_path(r"^failures/?$", FailureViewSet.as_view({"get": "newest"}), name="failures"),
-]
+
+class SiteRouter(SimpleRouter):
+    """Routes without parameters. Each accepts a trailing slash: a redirect would lose the body of a request."""
+
+    routes = [
+        Route(r"^{prefix}{trailing_slash}$", {"get": "retrieve", "post": "create"}, "{basename}", False, {}),
+        DynamicRoute(r"^{prefix}/{url_path}{trailing_slash}$", "{basename}-{url_name}", False, {}),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trailing_slash = "/?"
+
+
+public = SiteRouter()
+public.register("event", EventViewSet, "event")
+public.register("metrics", PublicMetricsViewSet, "metrics")
+public.register("health", HealthViewSet, "health")
+
+staff = SiteRouter()
+staff.register("metrics", MetricsViewSet, "metrics")
+staff.register("failures", FailureViewSet, "failures")
+
+urlpatterns = staff.urls

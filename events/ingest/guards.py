@@ -1,10 +1,10 @@
-"""The checks before ingest: origin, media type, rate, token, body size. Each check passes or raises Refused."""
+"""The rules before ingest: allowed origins, rate limits, ADMIN_TOKEN, and the keyed hash of a client."""
 
 import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache as once
 from typing import NamedTuple, TypeVar
@@ -15,55 +15,23 @@ from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
 from events import clock
-from events.ingest import media_types, tokens
 from events.ingest.addresses import client_network
-from events.ingest.refusals import RefusalReason
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Refused(Exception):
-    """A refused request: the response to send, and the outcome to count."""
-
-    def __init__(
-        self, status: int, words: str, outcome: RefusalReason, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(words)
-        self.status = status
-        self.words = words
-        self.outcome = outcome
-        self.headers = headers or {}
-
-
-def check_origin(request: HttpRequest) -> None:
-    """Refuse an `Origin` outside the allowed list. A request without the header is not from a browser, and passes.
+def is_origin_allowed(request: HttpRequest) -> bool:
+    """Return whether the `Origin` is on the allowed list. A request without the header is not from a browser.
 
     The site's own origin is always allowed, because the API page sends requests to the host that serves it.
     """
     origin = request.META.get("HTTP_ORIGIN")
-    if (
+    return (
         origin is None
         or origin in settings.CORS_ALLOWED_ORIGINS
         or origin == f"{request.scheme}://{request.get_host()}"
-    ):
-        return
-    raise Refused(403, "Origin not allowed", RefusalReason.ORIGIN)
-
-
-def check_media_type(request: HttpRequest) -> None:
-    content_type = request.META.get("CONTENT_TYPE", "")
-    if not media_types.is_accepted(content_type) or request.META.get("HTTP_CONTENT_ENCODING"):
-        raise Refused(415, "Unsupported media type", RefusalReason.MEDIA_TYPE)
-
-
-def check_token(request: HttpRequest) -> None:
-    """Require a signed ingest token if the setting is on: in the header, or in the query string for a beacon."""
-    if not settings.INGEST_TOKEN_REQUIRED:
-        return
-    token = bearer(request) or request.GET.get("token", "")
-    if not tokens.admit(token):
-        raise Refused(401, "Token required", RefusalReason.TOKEN, {"WWW-Authenticate": "Bearer"})
+    )
 
 
 def bearer(request: HttpRequest) -> str:
@@ -75,29 +43,6 @@ def is_admin_token(request: HttpRequest) -> bool:
     """Return whether the request carries ADMIN_TOKEN; always False when none is configured."""
     expected = settings.ADMIN_TOKEN
     return bool(expected) and hmac.compare_digest(bearer(request).encode(), expected.encode())
-
-
-# Python converts at most 4,300 digits to an integer, and no body is that long.
-_LENGTH_DIGITS = 18
-
-
-def read_body(request: HttpRequest, limit: int) -> bytes:
-    """Return the body. Reads at most one byte more than `limit`."""
-    declared = request.META.get("CONTENT_LENGTH") or ""
-    if declared.isascii() and declared.isdigit():
-        if len(declared) > _LENGTH_DIGITS or int(declared) > limit:
-            raise _too_large()
-        return bytes(request.read(int(declared)))
-    if request.META.get("wsgi.input_terminated"):
-        body = bytes(request.META["wsgi.input"].read(limit + 1))
-        if len(body) > limit:
-            raise _too_large()
-        return body
-    return b""
-
-
-def _too_large() -> Refused:
-    return Refused(413, "Payload too large", RefusalReason.TOO_LARGE)
 
 
 # --- the rate limit --------------------------------------------------------------------------------------------
@@ -144,36 +89,38 @@ def add_up(key: str, count: int, seconds: int) -> int | None:
     return ask_memory(add)
 
 
-def check_rate(request: HttpRequest, rate: Rate) -> None:
-    """Refuse a client that is over the limit. While the cache is unavailable, every request passes."""
+def seconds_over_rate(request: HttpRequest, rate: Rate) -> int | None:
+    """Count a request. Return the seconds until its client may send again, None while it is within the limit.
+
+    While the cache is unavailable, every client is within the limit.
+    """
     limit = getattr(settings, rate.setting)
     if limit is None:
-        return
+        return None
     usage = ask_memory(lambda: get_usage(request, group=rate.group, key=_client_key, rate=limit, increment=True))
-    if usage is not None and usage["should_limit"]:
-        # `time_left` excludes the last second of the window, so the next window begins one second later.
-        raise _too_many(usage["time_left"] + 1)
+    if usage is None or not usage["should_limit"]:
+        return None
+    # `time_left` excludes the last second of the window, so the next window begins one second later.
+    return int(usage["time_left"]) + 1
 
 
-def check_batch_events(request: HttpRequest, count: int) -> None:
-    """Refuse a batch when its client exceeds the limit of events in batches. A refused batch is not counted.
+def seconds_over_batch_events(request: HttpRequest, count: int) -> int | None:
+    """Count the events of a batch. Return the seconds until its client may send again, None within the limit.
 
-    The first batch of a window always passes. So a client can send a batch above the limit after Retry-After.
+    A batch over the limit is not counted. The first batch of a window always passes, so a client can send a batch
+    above the limit after Retry-After.
     """
     limit = settings.BATCH_EVENTS_RATE
     if limit is None:
-        return
+        return None
     most, seconds = split_rate(limit)
     now = clock.now_ms() // 1000
     key = f"batch-events:{client_hash(request)}:{now // seconds}"
     total = add_up(key, count, 2 * seconds)
-    if total is not None and total > most and total > count:
-        add_up(key, -count, 2 * seconds)
-        raise _too_many(seconds - now % seconds)
-
-
-def _too_many(retry_after: int) -> Refused:
-    return Refused(429, "Too many requests", RefusalReason.RATE_LIMITED, {"Retry-After": str(retry_after)})
+    if total is None or total <= max(most, count):
+        return None
+    add_up(key, -count, 2 * seconds)
+    return seconds - now % seconds
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -14,7 +14,6 @@ from django.http import HttpRequest
 from events import process_memory
 from events.counting.buckets import DAY_MS
 from events.ingest import guards
-from events.ingest.refusals import RefusalReason
 
 # Bounds the memory: above this number of clients, the oldest entries are evicted first.
 MOST_CLIENTS = 100_000
@@ -28,15 +27,13 @@ _brought: dict[str, tuple[int, int]] = {}
 process_memory.register(_brought.clear)
 
 
-def check(request: HttpRequest, now_ms: int) -> None:
-    """Refuse a client that has used up its quota of this UTC day, before any other work."""
+def seconds_over(request: HttpRequest, now_ms: int) -> int | None:
+    """Return the seconds until the next UTC day if the client has used up its quota of this day, else None."""
     limit = settings.DAILY_BYTES_PER_CLIENT
     if limit is None or not _brought or now_ms // DAY_MS != _day:
-        return
+        return None
     known, _ = _brought.get(guards.client_hash(request), (0, 0))
-    if known >= limit:
-        retry_after = str((DAY_MS - now_ms % DAY_MS) // 1000 + 1)
-        raise guards.Refused(429, "Too many requests", RefusalReason.QUOTA, {"Retry-After": retry_after})
+    return (DAY_MS - now_ms % DAY_MS) // 1000 + 1 if known >= limit else None
 
 
 def count(request: HttpRequest, size: int, now_ms: int) -> None:

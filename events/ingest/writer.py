@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from events import clock
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.upserts import TRIES, may_be_retried, placeholders, select_in
 from events.grouping import groups, moves
@@ -102,6 +104,14 @@ def record_within(events: Sequence[EventRow]) -> list[Recorded]:
     submission = _Submission(events, None)
     _write([submission], {})
     return submission.outcomes
+
+
+def note_refusal(outcome: str) -> None:
+    """Count a refusal. Write the counts to the database when they are due, even without an event."""
+    refusals.note(outcome, clock.now_ms())
+    if outcome != refusals.RefusalReason.STORAGE and refusals.are_due():  # a write would fail now
+        with suppress(StorageUnavailable):  # the counts stay in memory until the next try
+            flush_refusals()
 
 
 def flush_refusals() -> None:

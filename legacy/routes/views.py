@@ -1,26 +1,23 @@
-"""The views of the old Workers' routes. They give the old responses and read the side that the mode selects."""
+"""The viewsets of the old Workers' routes. They give the old answers and read the side that the mode selects."""
 
 from datetime import UTC, datetime, time
 from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
-from django.urls import ResolverMatch
+from django.http import HttpResponse
 from django.utils.http import http_date
+from rest_framework.exceptions import APIException, NotAuthenticated
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from events import clock
-from events.api.answers import answer, refusal
-from events.api.views import (
-    IngestViewSet,
-    PublicViewSet,
-    check_ingest,
-    count_stored,
-    fit_to_disk,
-    has_admin_token,
-    note_refusal,
-)
-from events.ingest import contract, guards, writer
+from events.api.access import ADMIN_TOKEN, AdminTokenAuthentication
+from events.api.answers import rendered
+from events.api.throttles import ReadRate
+from events.api.views import IngestViewSet, SiteViewSet, count_stored, fit_to_disk, refuse_without_room
+from events.ingest import writer
 from events.models import Event
 from events.reports import failures
 from events.reports.failures import Criteria
@@ -38,59 +35,59 @@ class Gone(Exception):
     """The old routes are gone."""
 
 
-class OldRoute(PublicViewSet):
-    """A view whose responses name its successor, and that answers 410 once the old routes are gone."""
+class OldRoute(SiteViewSet):
+    """A route whose answers name its successor, and that answers 410 once the old routes are gone."""
 
-    def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        if modes.current() == Mode.GONE:
-            route = cast(ResolverMatch, request.resolver_match).url_name
-            note_refusal(modes.gone_outcome(f"/{route}"))
-            raise Gone
-
-    def handle_exception(self, error: Exception) -> Any:
-        if isinstance(error, Gone):
-            return answer(410, {"ok": False, "error": "Gone", "successor": "/event"})
-        return super().handle_exception(error)
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        response = super().dispatch(request, *args, **kwargs)
-        response["Deprecation"] = DEPRECATED_SINCE
-        response["Link"] = '</event>; rel="successor-version"'
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        headers = {"Deprecation": DEPRECATED_SINCE, "Link": '</event>; rel="successor-version"'}
         if settings.SUNSET:
-            response["Sunset"] = http_date(datetime.combine(settings.SUNSET, time(), UTC).timestamp())
-        return response
+            headers["Sunset"] = http_date(datetime.combine(settings.SUNSET, time(), UTC).timestamp())
+        return super().default_response_headers | headers
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if modes.current() == Mode.GONE:
+            writer.note_refusal(modes.gone_outcome(f"/{self.basename}"))
+            raise Gone
+        super().initial(request, *args, **kwargs)
+
+    def handle_exception(self, error: Exception) -> Response:
+        if isinstance(error, Gone):
+            return Response({"ok": False, "error": "Gone", "successor": "/event"}, 410)
+        return super().handle_exception(error)
 
 
 class ClientLogViewSet(OldRoute, IngestViewSet):
     @schema.CLIENT_LOG
-    def create(self, request: HttpRequest) -> HttpResponse:
-        check_ingest(request, guards.INGEST)
-        payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
+    def create(self, request: Request) -> HttpResponse:
+        refuse_without_room()
+        payload = cast(dict[str, Any], request.data)
         (event,) = fit_to_disk([translate.event_from_client_log(payload, clock.now_ms())])
         row = translate.arrived_log_row(payload, event)
         is_new = kept_apart(row)
         count_stored(request, kept_on_both_sides(event, row) if is_new is None else [event] * is_new)
-        return answer(200, {"ok": True})
+        return rendered({"ok": True})
 
 
-class CounterViewSet(OldRoute, IngestViewSet):
+class CountViewSet(OldRoute):
+    throttle_classes = [ReadRate]
+
     @schema.COUNTER
-    def count(self, request: HttpRequest) -> HttpResponse:
-        guards.check_rate(request, guards.READ)
-        return answer(200, {"ok": True, "total": modes.count_now()})
+    def retrieve(self, request: Request) -> HttpResponse:
+        return rendered({"ok": True, "total": modes.count_now()})
 
+
+class IncrementViewSet(OldRoute, IngestViewSet):
     @schema.INCREMENT
-    def increment(self, request: HttpRequest) -> HttpResponse:
-        check_ingest(request, guards.INGEST)
-        payload = contract.read_object(guards.read_body(request, settings.MAX_BODY_BYTES))
-        row = translate.arrived_session(payload, clock.now_ms())
+    def create(self, request: Request) -> HttpResponse:
+        refuse_without_room()
+        row = translate.arrived_session(cast(dict[str, Any], request.data), clock.now_ms())
         is_new = kept_apart(row)
         if is_new is None:
             row.in_stream = True
             is_new = writer.record(translate.success_from_row(row), alongside=lambda: old_tables.keep(row)).stored
         count_stored(request, [translate.success_from_row(row)] if is_new else [])
-        total = modes.count_now()
-        return answer(200, {"ok": True, "total": total, "deduped": not is_new})
+        return rendered({"ok": True, "total": modes.count_now(), "deduped": not is_new})
 
 
 def kept_apart(row: ClientLog | LegacyCount) -> bool | None:
@@ -122,19 +119,30 @@ def kept_beside_event(row: ClientLog) -> ClientLog | None:
     return row if old_tables.keep(row) else None
 
 
+class NotConfigured(APIException):
+    status_code = 503
+    default_detail = "ADMIN_TOKEN is not configured"
+
+
+class HasAdminToken(BasePermission):
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if view.action == "metadata" or request.auth == ADMIN_TOKEN:
+            return True
+        raise NotAuthenticated("Unauthorized") if settings.ADMIN_TOKEN else NotConfigured
+
+
 class RecentViewSet(OldRoute):
+    authentication_classes = [AdminTokenAuthentication]
+    permission_classes = [HasAdminToken]
+    throttle_classes = [ReadRate]
+
     @schema.RECENT
-    def newest(self, request: HttpRequest) -> HttpResponse:
-        guards.check_rate(request, guards.READ)
-        if not settings.ADMIN_TOKEN:
-            return refusal(503, "ADMIN_TOKEN is not configured")
-        if not has_admin_token(request):
-            return refusal(401, "Unauthorized", headers={"WWW-Authenticate": "Bearer"})
-        limit = translate.recent_limit(request.GET.get("limit", ""))
-        found: list[Event] | list[ClientLog]
+    def retrieve(self, request: Request) -> Response:
+        limit = translate.recent_limit(request.query_params.get("limit", ""))
+        newest: list[Event] | list[ClientLog]
         if modes.current() == Mode.SEPARATE:
-            found = old_tables.recent(limit)
+            newest = old_tables.recent(limit)
         else:
-            found = failures.page(Criteria(), limit=limit).events
-        rows = [translate.recent_row(row) for row in found]
-        return answer(200, {"ok": True, "count": len(rows), "rows": rows})
+            newest = failures.page(Criteria(), limit=limit).events
+        rows = [translate.recent_row(row) for row in newest]
+        return Response({"ok": True, "count": len(rows), "rows": rows})

@@ -8,7 +8,7 @@ from django.core.cache import caches
 from django.test import Client, override_settings
 
 from events import clock
-from events.api.views import WRONG_TOKENS
+from events.api.access import WRONG_TOKENS
 from events.ingest import guards, writer
 from events.reports import metrics
 from tests.conftest import sign_in, turn_clock_to

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from events.api.views import WRONG_TOKENS
+from events.api.access import WRONG_TOKENS
 from tests.conftest import payload, success
 from tests.faults.conftest import FULL, show
 from tests.faults.proofs import query

@@ -1,0 +1,69 @@
+"""Content negotiation and parsers of the API: JSON in strict UTF-8 with a size limit, whatever `Accept` says."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from events.api.answers import CONTENT_TYPE, PayloadTooLarge
+from events.ingest import contract, media_types
+
+# Python converts at most 4,300 digits to an integer, and no body is that long.
+_LENGTH_DIGITS = 18
+
+
+class JsonOnly(BaseContentNegotiation):
+    """Every answer is JSON. A body needs an accepted media type and no content encoding."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        (renderer,) = renderers
+        return renderer, CONTENT_TYPE
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        meta = request._request.META
+        is_readable = media_types.is_accepted(meta.get("CONTENT_TYPE", "")) and not meta.get("HTTP_CONTENT_ENCODING")
+        return next(iter(parsers)) if is_readable else None
+
+
+class BodyParser(BaseParser):
+    """Reads a body up to the limit in a setting, and parses it by the contract."""
+
+    setting: ClassVar[str]
+    parse_bytes: ClassVar[Callable[[bytes], Any]]
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        return type(self).parse_bytes(read_body(stream, getattr(settings, self.setting)))
+
+
+class EventParser(BodyParser):
+    media_type = CONTENT_TYPE
+    setting = "MAX_BODY_BYTES"
+    parse_bytes = contract.read_object
+
+
+class BatchParser(BodyParser):
+    media_type = CONTENT_TYPE
+    setting = "MAX_BATCH_BODY_BYTES"
+    parse_bytes = contract.read_batch
+
+
+def read_body(request: HttpRequest, limit: int) -> bytes:
+    """Return the body. Reads at most one byte more than `limit`. Raises PayloadTooLarge."""
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    if declared.isascii() and declared.isdigit():
+        if len(declared) > _LENGTH_DIGITS or int(declared) > limit:
+            raise PayloadTooLarge
+        return bytes(request.read(int(declared)))
+    if request.META.get("wsgi.input_terminated"):
+        body = bytes(request.META["wsgi.input"].read(limit + 1))
+        if len(body) > limit:
+            raise PayloadTooLarge
+        return body
+    return b""
