@@ -1,4 +1,4 @@
-"""The AppConfig of the adapter to the old system. To remove the adapter, delete its lines in settings and URLs."""
+"""The AppConfig of the adapter to the old system."""
 
 from datetime import datetime
 from typing import Any
@@ -12,22 +12,22 @@ class OldSystem(AppConfig):
     verbose_name = "The old system"
 
     def ready(self) -> None:
-        from legacy import checks  # noqa: F401  (registers it)
+        from legacy import checks  # noqa: F401  (registers the checks)
 
     def retention(self) -> Any:
-        """Return this app's part in a prune or an erasure: its `events.maintenance.retention.Adjunct`."""
+        """Return the module that applies a prune or an erasure: an `events.maintenance.retention.Adjunct`."""
         from legacy.cutover import retention
 
         return retention
 
     def corrections(self) -> Any:
-        """Return this app's part in a correction of the count: its `events.counting.corrections.Adjunct`."""
+        """Return the module that applies a correction of the count: an `events.counting.corrections.Adjunct`."""
         from legacy.cutover import corrections
 
         return corrections
 
     def overview_panel(self, request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
-        """Return the template and the context of this app's panel on the admin's index; None without the permission."""
+        """Return the template and the context of the panel on the admin's index, or None without the permission."""
         from legacy.admin import pages  # Models cannot be imported while app configs load.
 
         return pages.overview_panel(request)

@@ -13,10 +13,10 @@ from legacy.models import Mode
 
 @register(deploy=True)
 def old_routes_beside_tokens(**kwargs: Any) -> list[CheckMessage]:
-    """Warn if /event requires a token while the old routes, which never require one, accept events."""
+    """Warn if /event requires a token while the old routes accept events without one."""
     if not settings.INGEST_TOKEN_REQUIRED:
         return []
-    # A query would create a missing SQLite file.
+    # A query would create a missing SQLite file, and a check must not write.
     if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
         return []
     try:
@@ -28,7 +28,7 @@ def old_routes_beside_tokens(**kwargs: Any) -> list[CheckMessage]:
     return [
         Warning(
             f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode} and accept events without a token.",
-            hint="End them when their clients have moved: manage.py legacy_mode gone. See docs/legacy-migration.md.",
+            hint="When no client needs them, run `manage.py legacy_mode gone`. See docs/legacy-migration.md.",
             id="legacy.W001",
         )
     ]

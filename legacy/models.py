@@ -11,11 +11,10 @@ class ClientLog(models.Model):
     """One row of the old Worker's `client_logs`, column for column, plus its relation to the unified stream.
 
     The columns with personal data stay empty: `user_agent` and `page_url` contain `''`, `origin` and `ip_hash` NULL.
-    `event_id` is the content id of the event in the unified stream. `in_stream` says that the stream has the event, or
-    had it until retention deleted it.
-
-    `arrived`: the row arrived by `/client-log`. An import or a switch of the mode writes rows that did not arrive, and
-    such a row does not change when the same failure arrives later.
+    `event_id`: the content id of the event in the unified stream.
+    `in_stream`: the stream has the event, or had it until retention deleted it.
+    `arrived`: the row arrived by `/client-log`. It stays False for a row that an import or a switch of the mode wrote,
+    even if the same failure arrives later.
     `sent_to_event`: the client said that it sends the same failure to `/event`.
     `refused_fields`: the fields for which `/event` refuses this payload, sorted and separated by commas.
     `session_key`: a keyed hash of the type and the session, if the payload names a session; else empty.
@@ -41,14 +40,14 @@ class ClientLog(models.Model):
     ip_hash = models.TextField(null=True)
     event_id = models.TextField()
     in_stream = models.BooleanField()
-    # An import wrote the row, so a prune keeps it by default. The default is for code of the previous release.
+    # An import wrote the row, so a prune keeps it by default. This column and the columns below have database defaults,
+    # because code of the previous release inserts rows without them.
     imported = models.BooleanField(default=False, db_default=False)
-    # The input of parity. The database defaults are for code of the previous release, as above.
+    # Parity reads these columns.
     arrived = models.BooleanField(default=False, db_default=False)
     sent_to_event = models.BooleanField(default=False, db_default=False)
     refused_fields = models.TextField(default="", db_default="")
     session_key = models.TextField(default="", db_default="")
-    # Long texts are stored once. The database default is for code of the previous release, as above.
     text_in_stream = models.BooleanField(default=False, db_default=False)
 
     class Meta:
@@ -60,7 +59,7 @@ class ClientLog(models.Model):
                 condition=Q(user_agent="", page_url="", origin__isnull=True, ip_hash__isnull=True),
                 name="client_logs_nobody_is_identified",
             ),
-            # A prune deletes such a row before its event. It may keep imported rows, so these must have their texts.
+            # A prune may keep an imported row and delete its event, so an imported row must have its texts.
             models.CheckConstraint(
                 condition=Q(text_in_stream=False)
                 | Q(in_stream=True, imported=False, stack__isnull=True, log_lines_json="[]"),
@@ -68,13 +67,13 @@ class ClientLog(models.Model):
             ),
         ]
         indexes = [
-            # `GET /recent`, newest first, and parity by day; from the old Worker.
+            # `GET /recent`, newest first, and parity by day. The old Worker's table had this index.
             models.Index(F("received_at_ms").desc(), name="idx_client_logs_received_at"),
-            # From the old Worker.
+            # No query of this site. The old Worker's table had this index.
             models.Index(fields=["event_type"], name="idx_client_logs_event_type"),
-            # Finds the failures of the stream that the log contains too.
+            # Parity and the copy to the old log: which failures of the stream are in the old log.
             models.Index(fields=["event_id"], name="client_logs_event_id"),
-            # The rows that the stream lacks.
+            # The copy to the stream: the rows that the stream lacks.
             models.Index(fields=["id"], condition=Q(in_stream=False), name="client_logs_not_in_stream"),
         ]
 
@@ -85,8 +84,8 @@ class ClientLog(models.Model):
 class LegacyCount(models.Model):
     """One session of the old counter; `in_stream`, `arrived` and `sent_to_event` as in ClientLog.
 
-    `correction` is the `events.Correction` that made the session void, so that the old counter does not count it.
-    `added_by_correction`: the correction created the row. An undo deletes it.
+    `correction`: the id of the `events.Correction` that made the session void. The old counter does not count it.
+    `added_by_correction`: the correction created the row, so an undo deletes it.
     """
 
     session_id = models.TextField(primary_key=True)
@@ -100,11 +99,11 @@ class LegacyCount(models.Model):
     class Meta:
         default_permissions = ()
         indexes = [
-            # Void sessions, which `/count` subtracts.
+            # `/count` subtracts the void sessions.
             models.Index(fields=["correction"], condition=Q(correction__isnull=False), name="legacy_count_void"),
             # Parity by day.
             models.Index(fields=["counted_at_ms"], name="legacy_count_counted_at"),
-            # The sessions that the stream lacks.
+            # The copy to the stream: the sessions that the stream lacks.
             models.Index(fields=["session_id"], condition=Q(in_stream=False), name="legacy_count_not_in_stream"),
         ]
 
@@ -119,7 +118,7 @@ class Mode(models.TextChoices):
 
 
 class ModeInForce(models.Model):
-    """The only row contains the current mode of the old routes; it is locked while a switch takes effect."""
+    """The current mode of the old routes, in one row. A switch locks the row."""
 
     id = models.SmallIntegerField(primary_key=True)
     mode = models.TextField(choices=Mode.choices)
@@ -167,10 +166,10 @@ class Verdict(models.TextChoices):
 
 
 class ParityRun(models.Model):
-    """One comparison by entry route: the whole finding, as `parity.Finding.as_json` writes it.
+    """One comparison: `finding` is the output of `parity.Finding.as_json`.
 
-    `verdict` is empty for comparisons by the rule of earlier releases, which compared the rows of both sides. Their
-    finding has another form, and `holds` is their verdict. `days_held` is the number of consecutive proven days.
+    `days_held` is the number of consecutive proven days. `verdict` is empty for comparisons by the rule of earlier
+    releases, which compared the rows of both sides. `holds` is their verdict, and their finding has other keys.
     """
 
     checked_at = models.DateTimeField("checked")

@@ -2,7 +2,7 @@
 
 import copy
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import connection, transaction
@@ -18,7 +18,8 @@ from events.reports import metrics
 from events.rows import is_left_out
 from legacy.models import ClientLog, LegacyCount
 
-NOBODY = "erased-"
+# The names of erased, pruned and otherwise anonymous sessions begin with it.
+ANONYMOUS_PREFIX = "erased-"
 
 
 def count() -> int:
@@ -43,36 +44,37 @@ def stream_count() -> int:
     return metrics.flash_count().total
 
 
-def nobody() -> str:
+def anonymous_name() -> str:
     """Return a random session id for a counted session that was erased or pruned."""
-    return f"{NOBODY}{secrets.token_hex(12)}"
+    return f"{ANONYMOUS_PREFIX}{secrets.token_hex(12)}"
 
 
-def erased(session_id: str) -> str:
-    """Return the name of an erased session: a keyed hash, so that an import can recognise the session."""
+def erased_name(session_id: str) -> str:
+    """Return the name under which an erased session counts: a keyed hash, so that an import recognises the session."""
     return erased_prefix() + guards.keyed_hash(f"erased session {session_id}")
 
 
 def erased_prefix() -> str:
-    """Return the prefix of these names. It changes with the site's secret key."""
-    return f"{NOBODY}{guards.keyed_hash('erased sessions')[:8]}-"
+    """Return the prefix of `erased_name`. It changes with the site's secret key."""
+    return f"{ANONYMOUS_PREFIX}{guards.keyed_hash('erased sessions')[:8]}-"
 
 
-def forget_session(session_id: str) -> None:
-    """Rename an erased session, in the caller's transaction and before its events are deleted, so that it still counts.
+def anonymise_session(session_id: str) -> None:
+    """Rename a session that is being erased, so that it still counts.
 
-    A success that arrived only by `/event` gets a row too, so that an import can recognise it.
+    The caller has opened a transaction, and deletes the events of the session afterwards. A success that arrived only
+    by `/event` gets a row too, so that an import recognises it.
     """
     row = LegacyCount.objects.filter(pk=session_id).first()
     success = Event.objects.successes().filter(session_id=session_id).first()
-    name = erased(session_id)
-    if LegacyCount.objects.filter(pk=name).exists():  # The session was erased, sent again and counted again.
-        name = nobody()
+    name = erased_name(session_id)
+    if LegacyCount.objects.filter(pk=name).exists():  # The session was erased before, and then sent and counted again.
+        name = anonymous_name()
     if row is not None:
-        # If the stream has the event, the row must not be copied. A renamed session has not arrived, so parity does not
-        # miss its event.
+        # `in_stream`: a switch must not copy the row if the stream has the event.
+        # `arrived`: parity must not expect the event of a renamed session.
+        # `added_by_correction`: an undo of a correction must not delete the row.
         in_stream = row.in_stream or success is not None
-        # An undo of a correction must not delete the name by which an import recognises the session.
         LegacyCount.objects.filter(pk=session_id).update(
             session_id=name, in_stream=in_stream, arrived=False, added_by_correction=False
         )
@@ -80,52 +82,38 @@ def forget_session(session_id: str) -> None:
         keep(LegacyCount(session_id=name, counted_at_ms=success.received_at_ms, in_stream=True))
 
 
-def erased_sessions() -> frozenset[str]:
-    """Return the names of erased sessions."""
+def erased_names() -> frozenset[str]:
+    """Return the `erased_name` of every erased session."""
     return frozenset(LegacyCount.objects.filter(pk__startswith=erased_prefix()).values_list("pk", flat=True))
 
 
-def known_without_event(start_ms: int, end_ms: int) -> int:
-    """Return how many sessions of [start_ms, end_ms) are known here, and counted but no longer stored by the stream.
-    Sessions with random names are not known."""
+def count_recognisable_without_event(start_ms: int, end_ms: int) -> int:
+    """Return how many sessions of [start_ms, end_ms) the stream counted but no longer stores, and an import recognises.
+
+    An import does not recognise sessions with random names.
+    """
     rows = LegacyCount.objects.filter(
         counted_at_ms__gte=start_ms, counted_at_ms__lt=end_ms, in_stream=True, correction__isnull=True
     )
     events = Event.objects.successes().filter(session_id=OuterRef("pk"))
-    is_known = Q(pk__startswith=erased_prefix()) | ~Q(pk__startswith=NOBODY)
-    return rows.filter(is_known).exclude(Exists(events)).count()
+    is_recognisable = Q(pk__startswith=erased_prefix()) | ~Q(pk__startswith=ANONYMOUS_PREFIX)
+    return rows.filter(is_recognisable).exclude(Exists(events)).count()
 
 
-def note_what_is_in_stream(*, at_once: int) -> None:
-    """Mark rows as copied if the stream already has their events. After a prune of these, nothing would show that.
+def mark_rows_in_stream(*, at_once: int) -> None:
+    """Set `in_stream` of the rows whose events the stream has. Call it before a prune deletes these events.
 
-    In `separate`, a client may send the same event by `/event` and by an old route.
+    In `separate`, a client may send the same event by `/event` and by an old route. `in_stream` of its row is False.
     """
-    _note_waiting(LegacyCount, "session_id", _sessions_in_stream, at_once)
-    _note_waiting(ClientLog, "event_id", _ids_in_stream, at_once)
-
-
-def _note_waiting(
-    table: type[ClientLog | LegacyCount],
-    name: str,
-    in_stream: Callable[[Collection[str]], Iterable[str | None]],
-    at_once: int,
-) -> None:
-    after = ""
-    rows = table._default_manager.filter(in_stream=False).order_by("pk").values_list("pk", name)
-    while some := dict(rows.filter(pk__gt=after)[:at_once]):
-        there = set(in_stream(some.values()))
-        keys = [key for key, value in some.items() if value in there]
-        table._default_manager.filter(pk__in=keys).update(in_stream=True)
-        after = list(some)[-1]
-
-
-def _sessions_in_stream(sessions: Collection[str]) -> Iterable[str | None]:
-    return Event.objects.successes().filter(session_id__in=sessions).values_list("session_id", flat=True)
-
-
-def _ids_in_stream(ids: Collection[str]) -> Iterable[str]:
-    return Event.objects.filter(pk__in=ids).values_list("pk", flat=True)
+    events = Event.objects.all()
+    for rows, event in (
+        (LegacyCount.objects.filter(in_stream=False), events.successes().filter(session_id=OuterRef("session_id"))),
+        (ClientLog.objects.filter(in_stream=False), events.filter(pk=OuterRef("event_id"))),
+    ):
+        after = ""
+        while chunk := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:at_once]):
+            rows.filter(Exists(event), pk__in=chunk).update(in_stream=True)
+            after = chunk[-1]
 
 
 def keep(row: ClientLog | LegacyCount) -> bool:
@@ -135,12 +123,11 @@ def keep(row: ClientLog | LegacyCount) -> bool:
 
 def keep_all(rows: Iterable[ClientLog | LegacyCount]) -> int:
     """Insert the rows of one table whose keys do not exist yet; return their number."""
-    rows = sorted(rows, key=lambda row: row.pk)  # every process uses the same order, which avoids deadlocks
-    return _insert(type(rows[0]), rows) if rows else 0
-
-
-def _insert(table: type[ClientLog | LegacyCount], rows: list[ClientLog | LegacyCount]) -> int:
+    rows = sorted(rows, key=lambda row: row.pk)  # All processes use the same order, which avoids deadlocks.
+    if not rows:
+        return 0
     # bulk_create would take more time per row than the rest of an import.
+    table = type(rows[0])
     columns = [field.attname for field in table._meta.concrete_fields]
     marks = "(" + ", ".join(["%s"] * len(columns)) + ")"
     with connection.cursor() as cursor:
@@ -152,34 +139,35 @@ def _insert(table: type[ClientLog | LegacyCount], rows: list[ClientLog | LegacyC
         return int(cursor.rowcount)
 
 
-# --- texts that the stream holds -----------------------------------------------------------------------------------
+# --- texts that are stored only in the events ----------------------------------------------------------------------
 
 
 def without_texts_of_event(row: ClientLog) -> ClientLog:
-    """Return the row to store beside its event: without the texts, if the event has them.
+    """Return the row without its texts if its event has them, else unchanged.
 
-    The event of an earlier day may be pruned before the row, so such a row keeps its texts. A prune deletes whole days.
+    A row whose event arrived on an earlier day keeps its texts. A prune deletes whole days, so it could delete that
+    event before the row.
     """
     if row.stack is None and row.log_lines_json == "[]":
         return row
     day_ms = row.received_at_ms - row.received_at_ms % DAY_MS
     events = Event.objects.filter(pk=row.pk, received_at_ms__gte=day_ms)
     for texts in events.values_list("stack", "log_lines_json"):
-        # The content is the same, so the event has more text than a row whose texts were left out on a full disk.
+        # If the row left out its texts on a full disk, the event has at least as much text: both have one content id.
         if texts == (row.stack, row.log_lines_json) or is_left_out(row.log_lines_json):
             return without_texts(row)
     return row
 
 
 def without_texts(row: ClientLog) -> ClientLog:
-    """Return a copy of the row that leaves its texts to the event with its id."""
+    """Return a copy of the row without texts, which refers to the event with its id."""
     row = copy.copy(row)
     row.stack, row.log_lines_json, row.text_in_stream = None, "[]", True
     return row
 
 
 def fill_in_texts(*, since_ms: int, at_once: int) -> None:
-    """Write the texts into the rows received since then that leave them to their events."""
+    """Copy the texts of events into the rows without texts, of those received since `since_ms`."""
     rows = ClientLog.objects.filter(text_in_stream=True)
     for ids in batches(rows.filter(received_at_ms__gte=since_ms), at_once):
         with transaction.atomic():
@@ -208,9 +196,9 @@ _LOG_COLUMNS = [field.attname for field in ClientLog._meta.concrete_fields]
 
 
 def log_chunks(columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the whole old log as tuples of columns, newest first, `size` at a time.
+    """Yield the whole old log as tuples of columns, newest first, in chunks of `size`.
 
-    Each step is a separate query, so that a slow reader does not keep a snapshot open.
+    Each chunk is a separate query, so that a slow reader keeps no transaction open.
     """
     rows = whole(ClientLog.objects.order_by("-received_at_ms", "-id"), ("received_at_ms", "id", *columns))
     for chunk in in_batches(rows, size):

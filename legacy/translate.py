@@ -17,7 +17,7 @@ from events.querysets import SUCCESS
 from events.rows import EventRow, content_id, identified, is_left_out
 from legacy.models import ClientLog, LegacyCount
 
-TODAYS_NAMES = {
+CURRENT_NAMES = {
     "flash_fail": EventType.FLASH_ERROR,
     "connect_fail": EventType.CONNECT_ERROR,
     "unhandledrejection": EventType.UNHANDLED_REJECTION,
@@ -28,7 +28,7 @@ NO_MESSAGE = "(no message)"
 UNKNOWN = "unknown"
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-# The patterns below take quadratic time.
+# Longer texts are no dates. The patterns below take quadratic time.
 MAX_DATE = 100
 MAX_LOG_LINES = 200
 MAX_LOG_LINES_CHARACTERS = 65_536
@@ -49,9 +49,9 @@ _ZONE_HOURS = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6,
 
 
 def parse_date(raw: str) -> str:
-    """Return a date that JavaScript's `Date.parse` accepts as `YYYY-MM-DDTHH:MM:SS.mmmZ`; raises ValueError.
+    """Convert a date that JavaScript's `Date.parse` accepts to `YYYY-MM-DDTHH:MM:SS.mmmZ`; raises ValueError.
 
-    No offset means UTC, as in the old Worker.
+    A date without an offset is in UTC, as in the old Worker.
     """
     raw = raw.strip()
     if len(raw) > MAX_DATE:
@@ -68,7 +68,7 @@ def parse_date(raw: str) -> str:
 
 
 def _as_iso(raw: str) -> str:
-    """Convert variants to ISO 8601: a blank for the `T`, a blank before the offset, or no day or month."""
+    """Convert variants of ISO 8601: a space instead of `T`, a space before the offset, a missing month or day."""
     if re.fullmatch(r"\d{4}(-\d\d)?", raw, re.ASCII):
         return f"{raw}-01-01"[:10]
     return re.sub(r" (?=[+-]\d\d:?\d\d$)", "", re.sub(r"(?<=\d) (?=\d\d:)", "T", raw, count=1))
@@ -76,7 +76,7 @@ def _as_iso(raw: str) -> str:
 
 def _from_words(match: re.Match[str]) -> str:
     try:
-        # Without a zone, or isoformat() would write one.
+        # No time zone, because isoformat() would print it.
         moment = datetime(  # noqa: DTZ001
             int(match["year"]),
             _MONTHS.index(match["month"].lower()) + 1,
@@ -94,10 +94,10 @@ def _from_words(match: re.Match[str]) -> str:
 
 
 def event_from_client_log(payload: dict[str, Any], received_at_ms: int) -> EventRow:
-    """Return the event of an old log payload; raises contract.InvalidFields.
+    """Return the event of a `/client-log` payload; raises contract.InvalidFields.
 
-    Three texts are required; other fields are coerced. Texts are cut at `/event`'s own limits, never shorter. So the
-    copy that a dual-writing client sends to `/event` has the same content id.
+    Three texts are required; other fields are coerced. Texts are cut at the limits of `/event`. So the copy that a
+    dual-writing client sends to `/event` has the same content id.
     """
     faults = {
         name: ["Must be a string."]
@@ -119,12 +119,12 @@ def event_from_client_log(payload: dict[str, Any], received_at_ms: int) -> Event
 def event_from_stored(
     columns: Mapping[str, Any], source: Source, known: Collection[str] = FAILURES
 ) -> tuple[EventRow, list[str]]:
-    """Return the event of an old row, and the list of repairs.
+    """Return the event of a stored row, and the list of repairs.
 
-    Nothing is refused: an invalid date is replaced by the time received. A row with a session keeps its id.
+    It refuses no row: it replaces an invalid date by the time received. A row with a session keeps its id.
     """
-    whole = "".join(value for value in columns.values() if isinstance(value, str))
-    if not whole.isascii() or "\0" in whole:  # Most rows need no check of each column.
+    texts = "".join(value for value in columns.values() if isinstance(value, str))
+    if not texts.isascii() or "\0" in texts:  # Skips this for most rows, because it takes time.
         columns = {name: contract.clean(value) for name, value in columns.items()}
     received_at_ms = columns["received_at_ms"]
     repairs = []
@@ -144,13 +144,32 @@ def event_from_stored(
 
 def event_from_row(row: ClientLog) -> EventRow:
     event = event_from_stored(_columns(row), Source.CLIENT_LOG)[0]
-    if is_left_out(row.log_lines_json) and not row.imported:  # An imported row may contain any text.
+    if is_left_out(row.log_lines_json) and not row.imported:  # In an imported row, the placeholder may be forged.
         return event._replace(id=row.event_id, log_lines_json=row.log_lines_json)
     return event
 
 
 def success_from_row(row: LegacyCount) -> EventRow:
-    return success_from_increment(row.session_id, row.counted_at_ms, clock.iso(row.counted_at_ms))
+    """Return a success of which only the session is known. If `/event` receives the session too, it adds the rest."""
+    return identified(
+        EventRow(
+            id="",
+            received_at_ms=row.counted_at_ms,
+            occurred_at=clock.iso(row.counted_at_ms),
+            event_type=SUCCESS,
+            session_id=row.session_id,
+            model=UNKNOWN,
+            write_mode=1,
+            connected=1,
+            app_version=UNKNOWN,
+            message="Flash complete",
+            error_name=None,
+            stack=None,
+            log_lines_json="[]",
+            metadata_json="{}",
+            source=Source.INCREMENT.value,
+        )
+    )
 
 
 def _coerced(
@@ -161,7 +180,7 @@ def _coerced(
     known: Collection[str] = FAILURES,
 ) -> tuple[EventRow, list[str]]:
     repairs = []
-    event_type, metadata = todays_type(columns["event_type"], known)
+    event_type, metadata = current_type(columns["event_type"], known)
     if metadata != "{}":
         repairs.append(f"old name of a type, now {event_type}")
     message = columns["message"][: contract.MAX_MESSAGE]
@@ -200,39 +219,16 @@ def _coerced(
     return event, repairs
 
 
-def _is_cut(came: Any, kept: str | None) -> bool:
-    return isinstance(came, str) and kept is not None and len(came) > len(kept) > 0
+def _is_cut(original: Any, stored: str | None) -> bool:
+    return isinstance(original, str) and stored is not None and len(original) > len(stored) > 0
 
 
-def todays_type(name: str, known: Collection[str] = FAILURES) -> tuple[str, str]:
-    """Return today's event type for an old one, and metadata with the old name if they differ."""
+def current_type(name: str, known: Collection[str] = FAILURES) -> tuple[str, str]:
+    """Return the current event type for an old name, and metadata with the old name if they differ."""
     if name in known:
         return name, "{}"
-    kept = contract.compact_json({"legacy_event_type": name[: contract.MAX_NAME]})
-    return TODAYS_NAMES.get(name, EventType.WINDOW_ERROR).value, kept
-
-
-def success_from_increment(session_id: str, received_at_ms: int, occurred_at: str) -> EventRow:
-    """Return a placeholder for a success with only a session; its `/event` completes it."""
-    return identified(
-        EventRow(
-            id="",
-            received_at_ms=received_at_ms,
-            occurred_at=occurred_at,
-            event_type=SUCCESS,
-            session_id=session_id,
-            model=UNKNOWN,
-            write_mode=1,
-            connected=1,
-            app_version=UNKNOWN,
-            message="Flash complete",
-            error_name=None,
-            stack=None,
-            log_lines_json="[]",
-            metadata_json="{}",
-            source=Source.INCREMENT.value,
-        )
-    )
+    metadata = contract.compact_json({"legacy_event_type": name[: contract.MAX_NAME]})
+    return CURRENT_NAMES.get(name, EventType.WINDOW_ERROR).value, metadata
 
 
 def client_log_row(event: EventRow, event_type: str, *, in_stream: bool) -> ClientLog:
@@ -258,12 +254,12 @@ def client_log_row(event: EventRow, event_type: str, *, in_stream: bool) -> Clie
 
 
 def arrived_log_row(payload: dict[str, Any], event: EventRow) -> ClientLog:
-    """Return the row of a failure that arrived by `/client-log` and that the stream does not have yet."""
+    """Return the row of a failure that arrived by `/client-log`, marked as missing from the stream."""
     row = client_log_row(event, payload["event_type"], in_stream=False)
     row.arrived = True
     row.sent_to_event = is_sent_to_event(payload)
     try:
-        twin = _as_event_takes_it(payload, event.received_at_ms)
+        twin = _as_parsed_by_event(payload, event.received_at_ms)
         row.session_key = session_key(twin.event_type, twin.session_id)
     except contract.InvalidFields as error:
         row.refused_fields = ",".join(sorted(error.fields))
@@ -282,13 +278,13 @@ def arrived_session(payload: dict[str, Any], received_at_ms: int) -> LegacyCount
 
 
 def is_sent_to_event(payload: dict[str, Any]) -> bool:
-    """Return whether the client said that it sends the same to `/event`; any value except true means no."""
+    """Return whether the client said that it sends the same event to `/event`. Only the JSON value `true` means yes."""
     return payload.get("sentToEvent") is True
 
 
-def _as_event_takes_it(payload: dict[str, Any], received_at_ms: int) -> EventRow:
-    """Return the event that `/event` would make of this `/client-log` payload; raises contract.InvalidFields."""
-    if payload["event_type"] == SUCCESS:  # `/event` accepts a success, but not as this failure.
+def _as_parsed_by_event(payload: dict[str, Any], received_at_ms: int) -> EventRow:
+    """Return the event that `/event` would store for this payload; raises contract.InvalidFields."""
+    if payload["event_type"] == SUCCESS:  # `/event` accepts it, but as a success; the old log stores a failure.
         raise contract.InvalidFields({"event_type": ["Must be a failure."]})
     return contract.parse(payload, received_at_ms=received_at_ms)
 
@@ -327,7 +323,7 @@ def recent_limit(raw: str) -> int:
 
 def recent_row(event: Event | ClientLog) -> dict[str, Any]:
     """Return a failure in the format of the old `/recent`."""
-    lines = json.loads(_log_lines(event.log_lines_json))  # An imported row contains what the old Worker accepted.
+    lines = json.loads(_log_lines(event.log_lines_json))  # The log lines of an imported row can be invalid.
     return {
         "id": event.id,
         "receivedAtMs": event.received_at_ms,
@@ -356,7 +352,7 @@ def _text(value: Any, longest: int) -> str | None:
 
 
 def _bit(value: Any) -> int:
-    # True == 1 in Python, but the old Worker did not accept true as 1.
+    # True == 1 in Python, but the old Worker read true as 0.
     return 1 if value == 1 and not isinstance(value, bool) else 0
 
 

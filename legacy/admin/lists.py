@@ -167,11 +167,11 @@ class ParityAdmin(OldSystemAdmin):
         if run:
             context |= {
                 "finding": run.finding,
-                "told": pages.told(run),
+                "told": pages.summary_of(run),
                 "days": pages.compared_days(run),
                 "total": pages.total(run),
                 "refused": [
-                    (name.replace("_", " "), count) for name, count in pages.most_first(run.finding["refused"])
+                    (name.replace("_", " "), count) for name, count in pages.largest_first(run.finding["refused"])
                 ],
                 "missing": pages.examples_missing(run),
                 "event_only": pages.examples_event_only(run),
@@ -238,5 +238,5 @@ class OldLogAdmin(OldSystemAdmin):
         return export_response(chunks, OLD_LOG_FORMAT, f"old-log-{now:%Y-%m-%d}", is_spreadsheet=is_spreadsheet)
 
 
-def _in_words(mode: Mode) -> pages.InWords:
+def _in_words(mode: Mode) -> pages.ModeDescription:
     return next(words for words in pages.MODES if words.mode == mode)

@@ -30,8 +30,8 @@ OLD_LOG_COLUMNS = (
 _LISTED = ("received_at_ms", "event_type", "message", "error_name", "model", "app_version", "event_id", "in_stream")
 
 
-class InWords(NamedTuple):
-    """A mode: what the old routes write and read in it, and the effect of a switch to it."""
+class ModeDescription(NamedTuple):
+    """Texts of the page about one mode: what the old routes write and read, and the effect of a switch."""
 
     mode: str
     writes: str
@@ -40,20 +40,20 @@ class InWords(NamedTuple):
 
 
 MODES = [
-    InWords(
+    ModeDescription(
         Mode.SEPARATE.value,
         "the old tables only",
         "the old tables",
         "the old routes write only to the old tables, and read from them. Events that clients send to /event go only"
         " to the unified stream.",
     ),
-    InWords(
+    ModeDescription(
         Mode.ALIAS.value,
         "the unified stream and the old tables",
         "the unified stream",
         "the old routes write to the unified stream and to the old tables, and read from the unified stream.",
     ),
-    InWords(
+    ModeDescription(
         Mode.GONE.value,
         "nothing",
         "nothing: each answers 410",
@@ -64,7 +64,7 @@ MODES = [
 
 
 class Window(NamedTuple):
-    """The progress of the parity window at the newest comparison; `proven` and `asked` are consecutive days."""
+    """The parity window at the newest comparison: `proven` of the required `asked` consecutive days."""
 
     proven: int
     asked: int
@@ -78,7 +78,7 @@ class Window(NamedTuple):
 
 
 def window() -> Window | None:
-    """Return the parity window, or None before the first comparison by the current rule. Compares nothing."""
+    """Return the parity window at the stored newest comparison, or None before the first one by the current rule."""
     run = ParityRun.objects.exclude(verdict="").defer("finding").first()
     if run is None:
         return None
@@ -103,8 +103,8 @@ def overview_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
 # --- parity ----------------------------------------------------------------------------------------------------------
 
 
-class Cell(NamedTuple):
-    """One figure of a day."""
+class Figure(NamedTuple):
+    """One count of a day; `is_bad` marks lost events."""
 
     label: str
     figure: int
@@ -115,7 +115,7 @@ class DaySide(NamedTuple):
     """The figures of a day's successes or failures."""
 
     name: str
-    cells: list[Cell]
+    cells: list[Figure]
 
     @property
     def is_idle(self) -> bool:
@@ -132,7 +132,7 @@ class ComparedDay(NamedTuple):
     counts: bool
 
 
-# The figures of a side, and their labels on the page.
+# The counts of successes or failures of a day, and their labels on the page.
 FIGURES = {
     "arrived": "arrived",
     "expected": "expected",
@@ -142,8 +142,8 @@ FIGURES = {
 }
 OLDER_FIGURES = {"old": "old", "new": "new", "only_old": "only old", "only_new": "only new"}
 LOSSES = ("missing", "only_old")
-HELD, QUIET = "held", "no traffic"  # the states of the rule of earlier releases, besides drift
-MARKS = {Verdict.PROVEN: "✓", HELD: "✓", Verdict.DRIFT: "✕", Verdict.NO_EVIDENCE: "–", QUIET: "–"}
+OLDER_PROVEN, OLDER_IDLE = "held", "no traffic"  # states of a day by the rule of earlier releases, besides drift
+MARKS = {Verdict.PROVEN: "✓", OLDER_PROVEN: "✓", Verdict.DRIFT: "✕", Verdict.NO_EVIDENCE: "–", OLDER_IDLE: "–"}
 
 
 def compared_days(run: ParityRun) -> list[ComparedDay]:
@@ -156,7 +156,7 @@ def compared_days(run: ParityRun) -> list[ComparedDay]:
         is_over = day["day"] < run.checked_at.date().isoformat()
         if not is_over:
             state, mark = ("drift so far", mark) if state == Verdict.DRIFT else ("not over", "…")
-        counts = state in (Verdict.PROVEN, HELD) and in_a_row > 0
+        counts = state in (Verdict.PROVEN, OLDER_PROVEN) and in_a_row > 0
         in_a_row -= counts
         compared.append(ComparedDay(date.fromisoformat(day["day"]), _sides(run, day), str(state), mark, counts))
     return compared[::-1]
@@ -171,7 +171,7 @@ def _sides(run: ParityRun, day: dict[str, Any]) -> list[DaySide]:
     return [
         DaySide(
             side,
-            [Cell(label, day[side][name], name in LOSSES and day[side][name] > 0) for name, label in figures.items()],
+            [Figure(label, day[side][name], name in LOSSES and day[side][name] > 0) for name, label in figures.items()],
         )
         for side in ("successes", "failures")
     ]
@@ -181,10 +181,10 @@ def _older_state(day: dict[str, Any], tolerance: float) -> str:
     sides = day["successes"], day["failures"]
     if any(side["only_old"] > side["old"] * tolerance for side in sides):
         return Verdict.DRIFT
-    return HELD if any(side["old"] for side in sides) else QUIET
+    return OLDER_PROVEN if any(side["old"] for side in sides) else OLDER_IDLE
 
 
-class Told(NamedTuple):
+class ParitySummary(NamedTuple):
     """The summary of a stored comparison."""
 
     words: str
@@ -195,13 +195,13 @@ class Told(NamedTuple):
     refused_fields: list[tuple[str, int]]
 
 
-def told(run: ParityRun) -> Told:
+def summary_of(run: ParityRun) -> ParitySummary:
     total = run.finding["total"]
     sides = total["successes"], total["failures"]
     if not run.verdict:
         words, mark = ("Held", "✓") if run.holds else ("Drift", "✕")
         old, only_old = (sum(side[name] for side in sides) for name in ("old", "only_old"))
-        return Told(words, mark, old, only_old, 0, [])
+        return ParitySummary(words, mark, old, only_old, 0, [])
     states = [day["state"] for day in run.finding["days"]]
     days = states.count(run.verdict)
     words = {
@@ -210,8 +210,8 @@ def told(run: ParityRun) -> Told:
         Verdict.NO_EVIDENCE: "No evidence",
     }[Verdict(run.verdict)]
     expected, missing = (sum(side[name] for side in sides) for name in ("expected", "missing"))
-    fields = most_first(total["refused_fields"])
-    return Told(words, MARKS[Verdict(run.verdict)], expected, missing, total["failures"]["refused"], fields)
+    fields = largest_first(total["refused_fields"])
+    return ParitySummary(words, MARKS[Verdict(run.verdict)], expected, missing, total["failures"]["refused"], fields)
 
 
 class Example(NamedTuple):
@@ -226,31 +226,38 @@ class Example(NamedTuple):
 
 def examples_missing(run: ParityRun) -> list[Example]:
     """Return examples that only the old routes received; for older comparisons, that only the old tables contained."""
-    found = run.finding["examples_missing" if run.verdict else "examples_only_old"]
-    return _newest_first(_example(kept, None) for kept in found)
+    return _examples(run, "examples_missing" if run.verdict else "examples_only_old", stored=set())
 
 
 def examples_event_only(run: ParityRun) -> list[Example]:
     """Return examples that only `/event` received; for older comparisons, that only the stream contained."""
-    found = run.finding["examples_event_only" if run.verdict else "examples_only_new"]
-    there = set(Event.objects.filter(pk__in=[kept["id"] for kept in found]).values_list("pk", flat=True))
-    return _newest_first(_example(kept, event_url(kept["id"]) if kept["id"] in there else None) for kept in found)
+    name = "examples_event_only" if run.verdict else "examples_only_new"
+    return _examples(run, name, stored=_stored(example["id"] for example in run.finding[name]))
 
 
-def _newest_first(examples: Iterable[Example]) -> list[Example]:
+def _examples(run: ParityRun, name: str, *, stored: set[str]) -> list[Example]:
+    examples = [
+        Example(
+            example["received"],
+            translate.current_type(example["type"], EventType.values)[0],
+            example["id"],
+            example["message"],
+            event_url(example["id"]) if example["id"] in stored else None,
+        )
+        for example in run.finding[name]
+    ]
     return sorted(examples, key=lambda example: example.received, reverse=True)
 
 
-def _example(kept: dict[str, str], url: str | None) -> Example:
-    event_type, _ = translate.todays_type(kept["type"], EventType.values)
-    return Example(kept["received"], event_type, kept["id"], kept["message"], url)
+def _stored(ids: Iterable[str]) -> set[str]:
+    return set(Event.objects.filter(pk__in=list(ids)).values_list("pk", flat=True))
 
 
 # --- the count's history -------------------------------------------------------------------------------------------
 
 
-class Made(NamedTuple):
-    """The parts of the unified stream's count. Void successes are subtracted from the sum of the others."""
+class CountParts(NamedTuple):
+    """The parts of the unified stream's count: `total` is `baseline + imported + live - void`."""
 
     baseline: int
     imported: int
@@ -262,8 +269,12 @@ class Made(NamedTuple):
         return self.baseline + self.imported + self.live - self.void
 
 
-class Change(NamedTuple):
-    """One line of the count's history; `before` and `after` are baselines or counts, None if unknown."""
+class CountChange(NamedTuple):
+    """One line of the count's history.
+
+    For a switch, `before` and `after` are public counts; for a baseline, baselines. For the other changes, `before` is
+    None, and `after` is the number of added or subtracted successes.
+    """
 
     at: datetime
     what: str
@@ -274,12 +285,12 @@ class Change(NamedTuple):
     after: int
 
 
-def made_of() -> Made:
+def made_of() -> CountParts:
     """Return the current parts of the count. Source: LifetimeTotal, Correction and the imports' reports."""
     count = metrics.flash_count()
     imported = ImportRun.objects.aggregate(sum=Sum("successes_added"))["sum"] or 0
     void = corrections.void_now()
-    return Made(count.baseline, imported, count.accepted + void - imported, void)
+    return CountParts(count.baseline, imported, count.accepted + void - imported, void)
 
 
 def old_count(mode: Mode) -> int | None:
@@ -287,7 +298,7 @@ def old_count(mode: Mode) -> int | None:
     return old_tables.count() if mode == Mode.SEPARATE else None
 
 
-def count_changes() -> list[Change]:
+def count_changes() -> list[CountChange]:
     """Return every switch, baseline, import, correction and undo, newest first, at most TIMELINE."""
     baselines = metrics.baseline_history(limit=TIMELINE + 1)
     earlier: list[CounterBaseline | None] = [*baselines, None][1:]
@@ -301,32 +312,32 @@ def count_changes() -> list[Change]:
     return sorted(changes, key=lambda change: change.at, reverse=True)[:TIMELINE]
 
 
-def _import(run: ImportRun) -> Change:
-    return Change(run.finished_at, "import", run.file_name, "import_d1", "", None, run.successes_added)
+def _import(run: ImportRun) -> CountChange:
+    return CountChange(run.finished_at, "import", run.file_name, "import_d1", "", None, run.successes_added)
 
 
-def _baseline(row: CounterBaseline, before: CounterBaseline | None) -> Change:
+def _baseline(row: CounterBaseline, before: CounterBaseline | None) -> CountChange:
     was = before.value if before else 0
-    return Change(row.set_at, "baseline", "", row.set_by_name, row.note, was, row.value)
+    return CountChange(row.set_at, "baseline", "", row.set_by_name, row.note, was, row.value)
 
 
-def _correction(row: Correction) -> Iterable[Change]:
+def _correction(row: Correction) -> Iterable[CountChange]:
     if row.undone_at:
-        yield Change(row.undone_at, "undo", str(row.pk), row.undone_by_name, row.undo_reason, None, row.restored)
-    yield Change(row.made_at, "correction", str(row.pk), row.made_by_name, row.reason, None, row.voided)
+        yield CountChange(row.undone_at, "undo", str(row.pk), row.undone_by_name, row.undo_reason, None, row.restored)
+    yield CountChange(row.made_at, "correction", str(row.pk), row.made_by_name, row.reason, None, row.voided)
 
 
-def _switch(cutover: Cutover) -> Change:
+def _switch(cutover: Cutover) -> CountChange:
     why, who = cutover.reason, cutover.switched_by_name
-    return Change(cutover.switched_at, "switch", cutover.mode, who, why, cutover.count_before, cutover.count_after)
+    return CountChange(cutover.switched_at, "switch", cutover.mode, who, why, cutover.count_before, cutover.count_after)
 
 
-def most_first(counts: dict[str, int]) -> list[tuple[str, int]]:
-    """Return the counts, most first, because PostgreSQL does not keep the order of JSON keys."""
+def largest_first(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """Return the counts in descending order, because PostgreSQL does not keep the order of JSON keys."""
     return sorted(counts.items(), key=lambda row: (-row[1], row[0]))
 
 
-class Imported(NamedTuple):
+class ImportSummary(NamedTuple):
     """One import and the sums of its report, in the order of processing."""
 
     run: ImportRun
@@ -334,15 +345,15 @@ class Imported(NamedTuple):
     reasons: list[tuple[str, list[tuple[str, int, str]]]]
 
 
-def imports() -> list[Imported]:
+def imports() -> list[ImportSummary]:
     """Return the newest imports, newest first."""
-    return [_imported(run) for run in ImportRun.objects.all()[:HISTORY]]
+    return [_import_summary(run) for run in ImportRun.objects.all()[:HISTORY]]
 
 
-def _imported(run: ImportRun) -> Imported:
-    told = run.report
+def _import_summary(run: ImportRun) -> ImportSummary:
+    report = run.report
     sums = [
-        (title, sum(told[name].values()))
+        (title, sum(report[name].values()))
         for title, name in (
             ("Read", "read"),
             ("Added", "added"),
@@ -356,13 +367,13 @@ def _imported(run: ImportRun) -> Imported:
         (
             title,
             [
-                (reason, count, ", ".join(told["examples"].get(reason, [])[:EXAMPLES]))
-                for reason, count in most_first(told[name])
+                (reason, count, ", ".join(report["examples"].get(reason, [])[:EXAMPLES]))
+                for reason, count in largest_first(report[name])
             ],
         )
         for title, name in (("Refused", "refused"), ("Repaired", "repaired"), ("Not kept", "not_kept"))
     ]
-    return Imported(run, sums, [(title, rows) for title, rows in reasons if rows])
+    return ImportSummary(run, sums, [(title, rows) for title, rows in reasons if rows])
 
 
 # --- the old log -----------------------------------------------------------------------------------------------------
@@ -380,11 +391,11 @@ def old_log() -> list[LogRow]:
     """Return the newest rows, newest first."""
     rows = list(ClientLog.objects.only(*_LISTED).order_by("-received_at_ms", "-id")[:OLD_LOG_ROWS])
     # An event with a session has another id, and retention may have deleted an event.
-    stored = set(Event.objects.filter(pk__in=[row.event_id for row in rows]).values_list("pk", flat=True))
+    stored = _stored(row.event_id for row in rows)
     return [
         LogRow(
             row,
-            translate.todays_type(row.event_type)[0],
+            translate.current_type(row.event_type)[0],
             event_url(row.event_id) if row.event_id in stored else None,
         )
         for row in rows

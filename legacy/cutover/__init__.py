@@ -1,6 +1,6 @@
-"""The switch between the old tables and the unified stream, and the proof that both agree.
+"""The switch between the old tables and the unified stream, and the proof that it is safe.
 
-`modes` alone writes the current mode and its history; `parity` writes the comparisons. `copying` copies missing rows to
-one side. `retention` and `corrections` apply a prune, an erasure or a correction to the old tables. `archive` archives
-and drops them.
+Only `modes` writes the current mode and its history. Only `parity` writes the comparisons. `copying` copies rows that
+one side lacks. `retention` and `corrections` apply a prune, an erasure or a correction to the old tables. `archive`
+archives and drops them.
 """

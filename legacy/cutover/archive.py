@@ -29,12 +29,12 @@ class Archived(NamedTuple):
 def write(path: Path) -> Archived:
     """Write every row of the old tables as JSON lines, gzip-compressed, and read the file back to verify it.
 
-    Each line is `{"table": …, columns…}`, including texts that a row leaves to its event. Raises NotVerified, or
+    Each line is `{"table": …, columns…}`, with the texts that only the event of a row has. Raises NotVerified, or
     OSError when the disk is full. An incomplete file is deleted.
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already.")
-    part = path.with_name(f"{path.name}.part")  # A killed run must not leave a file that looks complete.
+    part = path.with_name(f"{path.name}.part")  # An incomplete file must not look complete.
     try:
         written = hashlib.sha256()
         rows = dict.fromkeys((table._meta.db_table for table in TABLES), 0)
@@ -52,7 +52,7 @@ def write(path: Path) -> Archived:
                 read.update(line.encode())
         if read.digest() != written.digest():
             raise NotVerified(f"{path} differs from the data that was written to it.")
-        _rename_for_good(part, path)
+        _rename_durably(part, path)
         return Archived(path, rows)
     except FileExistsError:
         raise
@@ -61,7 +61,7 @@ def write(path: Path) -> Archived:
         raise
 
 
-def _rename_for_good(old: Path, new: Path) -> None:
+def _rename_durably(old: Path, new: Path) -> None:
     old.rename(new)
     folder = os.open(new.parent, os.O_RDONLY)
     try:

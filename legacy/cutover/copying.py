@@ -1,6 +1,7 @@
 """Copies missing sessions and failures between the old tables and the stream, in either direction. Idempotent."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -22,36 +23,33 @@ Record = Callable[[Sequence[EventRow]], list[writer.Recorded]]
 def to_stream(record: Record, *, refused_too: bool = True) -> int:
     """Copy the rows of the old tables that the stream lacks; return how many events were added.
 
-    `record` is `writer.record_many`, or `writer.record_within` under a lock. A repair skips failures that `/event`
-    refuses by contract, because `/event` did not lose them. A switch of the mode copies them too, so that `/recent` and
-    the failures page show the same failures before and after the switch.
+    `record` is `writer.record_many`, or `writer.record_within` under a lock. A repair sets `refused_too=False`: it
+    skips failures that `/event` refuses by contract, because `/event` did not lose them. A switch of the mode copies
+    them too, so that `/recent` and the failures page show the same failures before and after the switch.
     """
+    logs = ClientLog.objects.all() if refused_too else ClientLog.objects.filter(refused_fields="")
     added = sessions_to_stream(record, LegacyCount.objects.all())
-    waiting = ClientLog.objects.filter(in_stream=False)
-    if not refused_too:
-        waiting = waiting.filter(refused_fields="")
-    while rows := list(waiting.order_by("id")[:CHUNK]):
-        outcomes = record([translate.event_from_row(row) for row in rows])
-        ClientLog.objects.filter(pk__in=[row.pk for row in rows]).update(in_stream=True)
-        added += sum(outcome.stored for outcome in outcomes)
-    return added
+    return added + _to_stream(record, logs, translate.event_from_row)
 
 
-def sessions_to_stream(record: Record, counted: QuerySet[LegacyCount]) -> int:
+def sessions_to_stream(record: Record, sessions: QuerySet[LegacyCount]) -> int:
     """Copy the given sessions that the stream lacks; return how many successes were added."""
+    return _to_stream(record, sessions, translate.success_from_row)
+
+
+def _to_stream(record: Record, rows: QuerySet[Any], event_of: Callable[[Any], EventRow]) -> int:
     added = 0
-    while sessions := list(counted.filter(in_stream=False).order_by("session_id")[:CHUNK]):
-        outcomes = record([translate.success_from_row(row) for row in sessions])
-        LegacyCount.objects.filter(pk__in=[row.pk for row in sessions]).update(in_stream=True)
-        added += sum(outcome.stored for outcome in outcomes)
+    while chunk := list(rows.filter(in_stream=False).order_by("pk")[:CHUNK]):
+        added += sum(outcome.stored for outcome in record([event_of(row) for row in chunk]))
+        rows.filter(pk__in=[row.pk for row in chunk]).update(in_stream=True)
     return added
 
 
 def to_legacy(*, since_ms: int, texts_too: bool = True) -> int:
     """Copy events received since `since_ms` that the old tables lack; return how many rows were added.
 
-    Without `texts_too`, the copies leave their texts to their events. Void successes are skipped. If a correction runs
-    at the same time, it has written its own rows first, and this function does not change them.
+    Without `texts_too`, the copies have no texts and refer to their events. Void successes are skipped: a correction
+    has written its own rows before, and this function does not change them.
     """
     added = 0
     successes = Criteria(event_type=SUCCESS, failures_only=False, since_ms=since_ms)
@@ -69,18 +67,18 @@ def to_legacy(*, since_ms: int, texts_too: bool = True) -> int:
     return added
 
 
-def make_up_for_gone() -> None:
+def add_missing_sessions() -> None:
     """Raise the old count to the stream's count, after all stored events were copied.
 
-    The stream also counts events that were pruned or erased, so no session remains to copy. The caller has locked the
-    total of successes, so neither a new success nor a correction changes a count between the two reads.
+    The stream also counts sessions whose events were pruned or erased. Such a session gets a row with a random name.
+    The caller has locked the total of successes, so no count changes between the two reads.
     """
-    gone = old_tables.stream_count() - old_tables.count()
+    missing = old_tables.stream_count() - old_tables.count()
     at_ms = retention.whole_since_ms()
-    for start in range(0, gone, CHUNK):
+    for start in range(0, missing, CHUNK):
         old_tables.keep_all(
-            LegacyCount(session_id=old_tables.nobody(), counted_at_ms=at_ms, in_stream=True)
-            for _ in range(min(CHUNK, gone - start))
+            LegacyCount(session_id=old_tables.anonymous_name(), counted_at_ms=at_ms, in_stream=True)
+            for _ in range(min(CHUNK, missing - start))
         )
 
 

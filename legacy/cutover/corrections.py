@@ -1,7 +1,7 @@
 """Applies a correction of the public count to the old counter; implements `events.counting.corrections.Adjunct`.
 
-In `separate`, `/count` counts the sessions of LegacyCount. Each void success has a void row there, so `/count` falls by
-the sessions that it had counted. `/increment` finds the void session and does not count it again.
+In `separate`, `/count` counts the rows of LegacyCount, except void rows. A correction marks the rows of its sessions as
+void, and adds a void row for each session without one. So `/increment` does not count these sessions again.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from legacy.models import LegacyCount
 
 
 def count_waiting(selection: Selection) -> int:
-    """Return how many of the selected sessions only the old counter knows."""
+    """Return how many of the selected sessions only the old counter has."""
     known = Event.objects.successes().filter(session_id=OuterRef("session_id"))
     return _waiting(selection).exclude(Exists(known)).count()
 
@@ -57,7 +57,7 @@ def restore(correction_id: int, sessions: Sequence[str] | None) -> None:
 
 
 def _waiting(selection: Selection) -> QuerySet[LegacyCount]:
-    """Return the sessions that the stream may lack and whose placeholders would match the selection."""
+    """Return the sessions that the stream may lack, and that would match the selection after a copy to the stream."""
     placeholder = {"model": UNKNOWN, "app_version": UNKNOWN, "source": Source.INCREMENT}
     asked = {name: getattr(selection, name) for name in placeholder}
     if any(asked[name] not in (None, value) for name, value in placeholder.items()):

@@ -1,8 +1,8 @@
 """The mode of the old routes, and the switch from one mode to another.
 
-The mode is one row. Every process caches it for a second, so all processes use a new mode within two seconds. No
-correctness depends on the cache: a writer to one side alone checks the mode under the row's lock. A switch copies the
-missing rows under the same lock before it takes effect.
+One database row contains the mode. Every process caches it for a second, so all processes use a new mode within two
+seconds. A request with an outdated mode does no harm: before it writes only to the old tables, it checks the mode under
+the row's lock. A switch copies the missing rows under the same lock before it takes effect.
 """
 
 import threading
@@ -22,14 +22,14 @@ from legacy import old_tables
 from legacy.cutover import copying
 from legacy.models import Cutover, Mode, ModeInForce
 
-REMEMBERED_SECONDS = 1.0
+CACHE_SECONDS = 1.0
 GONE_DAYS = 7
 _GONE = "gone "
-# A commit can happen this long after the event's time was read, so the last copy begins this much earlier.
+# An event can be committed this long after its `received_at_ms`, so the last copy begins this much earlier.
 _COMMIT_MS = 120_000
 
 _lock = threading.Lock()
-_remembered: tuple[float, Mode] = (float("-inf"), Mode.ALIAS)
+_cached: tuple[float, Mode] = (float("-inf"), Mode.ALIAS)
 
 
 class CannotSwitch(Exception):
@@ -37,31 +37,31 @@ class CannotSwitch(Exception):
 
 
 def current() -> Mode:
-    """Return the mode, at most REMEMBERED_SECONDS old; while the database is unavailable, the last known mode."""
-    global _remembered
-    read_at, mode = _remembered
-    if time.monotonic() - read_at < REMEMBERED_SECONDS:
+    """Return the mode, from a cache that is at most CACHE_SECONDS old; without the database, the last known mode."""
+    global _cached
+    read_at, mode = _cached
+    if time.monotonic() - read_at < CACHE_SECONDS:
         return mode
     try:
         mode = Mode(in_force().mode)
     except DatabaseError:
         return mode
     with _lock:
-        _remembered = (time.monotonic(), mode)
+        _cached = (time.monotonic(), mode)
     return mode
 
 
 def in_force() -> ModeInForce:
-    """Return the current row; a site that never switched has no row and is in `alias`."""
+    """Return the row with the current mode. A site that never switched has no row, and is in `alias`."""
     return ModeInForce.objects.filter(id=1).first() or ModeInForce(id=1, mode=Mode.ALIAS)
 
 
 @process_memory.register
 def forget() -> None:
-    """Read the mode again at the next request of this process."""
-    global _remembered
+    """Clear the cache of this process."""
+    global _cached
     with _lock:
-        _remembered = (float("-inf"), _remembered[1])
+        _cached = (float("-inf"), _cached[1])
 
 
 def was_ever_switched() -> bool:
@@ -82,9 +82,9 @@ def holds_under_lock(mode: Mode) -> bool:
 
 
 def count_now() -> int:
-    """Return the public count of the current mode, not of the cached one.
+    """Return the public count of the current mode, without the cache.
 
-    After a switch, the side that was read before can be ahead of the other side. A reported count must never drop.
+    A count must never fall. With the cached mode, a process could return a lower count than another process.
     """
     while True:
         mode = in_force().mode
@@ -116,10 +116,10 @@ def refuse_without_tables(row: ModeInForce) -> None:
 
 
 def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) -> Cutover:
-    """Switch to a mode after copying the rows that its read side lacks; raises CannotSwitch.
+    """Copy the rows that either side lacks, then switch to a mode; raises CannotSwitch.
 
-    Most rows are copied first in short transactions, so ingest hardly waits. The transaction of the switch copies the
-    rest. The first copy raises both counts to the larger one, so the public count never drops.
+    Short transactions copy most rows first, so ingest hardly waits. The transaction of the switch copies the rest, and
+    raises the lower count to the higher one. So the public count never falls.
     """
     row = in_force()
     refuse_without_tables(row)
@@ -135,12 +135,12 @@ def switch(mode: Mode, *, reason: str, user: Any, user_name: str, at: datetime) 
         ModeInForce.objects.get_or_create(id=1, defaults={"mode": row.mode})
         ModeInForce.objects.select_for_update().get(id=1)
         to_stream += copying.to_stream(writer.record_within)
-        # The lock blocks new successes, which the old tables would lack.
+        # Block new successes until the commit, because the old tables would lack them.
         rollups.lock([SUCCESS])
         to_legacy += copying.to_legacy(since_ms=began_ms, texts_too=texts_too)
         if texts_too:
             old_tables.fill_in_texts(since_ms=began_ms, at_once=copying.CHUNK)
-        copying.make_up_for_gone()
+        copying.add_missing_sessions()
         ModeInForce.objects.filter(id=1).update(mode=mode)
         words = f"Switched the old routes from {row.mode} to {mode}."
         audit.note(AuditKind.MODE, words, who=user_name, at=at, why=reason)

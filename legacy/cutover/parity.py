@@ -1,27 +1,28 @@
-"""Compares arrivals at `/event` with arrivals at the old routes, by UTC day and entry route, with a tolerance.
+"""Compares arrivals by `/event` with arrivals by the old routes, for each UTC day, with a tolerance.
 
-The old routes also write to the unified stream: in `alias`, at a switch of the mode, at a repair. So an event in the
-stream proves nothing unless its source is `event`, which means that it arrived by `/event`. The old side counts only
-rows that arrived by an old route, not rows that an import or a switch wrote.
+Only events with the source `event` arrived by `/event`. The stream contains other events too, from the old routes in
+`alias`, from a switch of the mode and from a repair. Likewise, only old rows with `arrived` arrived by an old route.
+The old tables contain other rows too, from an import and from a switch.
 
 An arrival is expected at `/event` in one of these cases:
 
-- its client said that it sends the same to `/event` (`sent_to_event`);
-- it arrived by `/event`: the stream has its content, or the one failure that `/event` stores per type and session;
+- its client said that it sends the same event to `/event` (`sent_to_event`);
+- it also arrived by `/event`: the stream has its content, or the one failure that `/event` stores per type and session;
 - it is a failure of a version from which `/event` received any event in the compared days.
 
 Every other arrival comes from a client that knows only the old routes, or is a failure that `/event` refuses by
-contract. Both are counted separately and are no drift. Events that arrived only by `/event` are counted, not judged.
+contract. Both are counted separately and are no drift. So are events that arrived only by `/event`.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 
+from events import clock
 from events.counting.buckets import DAY_MS
 from events.ingest import refusals
 from events.keyset import in_batches
@@ -44,10 +45,11 @@ SLACK_MS = 3_600_000
 
 @dataclass
 class Side:
-    """Successes or failures of one day.
+    """Counts of the successes or of the failures of one day.
 
-    `arrived` is the sum of `expected`, `old_clients` and `refused`. `missing` is the part of `expected` that did not
-    arrive by `/event`. `by_event` counts arrivals by `/event`, and `event_only` those without an old route.
+    `arrived` counts arrivals by an old route: the sum of `expected`, `old_clients` and `refused`. `missing` is the part
+    of `expected` that did not arrive by `/event`. `by_event` counts arrivals by `/event`; `event_only` is the part of
+    it that did not arrive by an old route.
     """
 
     arrived: int = 0
@@ -83,7 +85,7 @@ class Day:
         return not any(side.arrived or side.by_event for side in self.sides)
 
     def state(self, tolerance: float) -> Verdict:
-        # Judge each side separately. If most attempts fail, all successes together could be within the tolerance.
+        # Judge each side separately. If most flashes fail, the loss of every success could be within the tolerance.
         if any(side.drifts(tolerance) for side in self.sides):
             return Verdict.DRIFT
         return Verdict.PROVEN if any(side.expected for side in self.sides) else Verdict.NO_EVIDENCE
@@ -111,7 +113,10 @@ class CutOff:
 
 @dataclass
 class Finding:
-    """One comparison: `days` oldest first; examples with successes before failures, newest first; shares 0 to 1."""
+    """One comparison. `days` are oldest first. Examples list successes, then failures, each newest first.
+
+    `tolerance` and `refused_share` are shares from 0 to 1.
+    """
 
     days: list[Day]
     tolerance: float
@@ -146,7 +151,7 @@ class Finding:
 
 
 def days_to_compare() -> int:
-    """Return two weeks, or twice the window, because today and days without evidence do not count."""
+    """Return 14, or twice the window if that is more, because today and days without evidence do not count."""
     return max(14, 2 * settings.PARITY_DAYS)
 
 
@@ -199,7 +204,7 @@ def proven_in_a_row(finding: Finding, today: date) -> int:
 
 
 def check_window(today: date) -> Finding:
-    """Compare four times the days of the window, because days without evidence do not count."""
+    """Compare four times as many days as the window has, because days without evidence do not count."""
     return check(settings.PARITY_DAYS * 4, today)
 
 
@@ -212,7 +217,7 @@ def missing_from_window(finding: Finding, today: date) -> str:
 
 
 class _Comparison:
-    """The compared days. Rows are read in pages, so that neither side must fit in memory."""
+    """The compared days. It reads rows in chunks, because they need not fit into memory."""
 
     def __init__(self, days: int, today: date) -> None:
         first_ms, self.end_ms = metrics.last_days(days, today)
@@ -222,7 +227,7 @@ class _Comparison:
         self.examples_event_only: list[dict[str, str]] = []
         around = Event.objects.between(self.start_ms - SLACK_MS, self.end_ms + SLACK_MS).filter(source=Source.EVENT)
         self._compare_successes()
-        # Failures with a session, which have no content id of their own.
+        # Failures with a session: their id is no content id, so it is computed here.
         contents, session_keys = set(), set()
         of_sessions = around.failures().filter(session_id__isnull=False).values_list(*EventRow._fields)
         for event in map(EventRow._make, of_sessions.iterator(CHUNK)):
@@ -265,7 +270,7 @@ class _Comparison:
                     _example(self.examples_event_only, SUCCESS, at_ms, key, "")
 
     def _compare_failures(self, known_versions: set[str], contents: set[str], session_keys: set[str]) -> None:
-        # The id of a row that arrived is its content hash, so one content is one row.
+        # The id of an arrived row is a hash of its content, so equal failures are one row.
         for rows in self._arrivals(ClientLog, "received_at_ms"):
             ids = [row.event_id for row in rows]
             by_event = contents.union(
@@ -309,14 +314,11 @@ class _Comparison:
 
 
 def _example(examples: list[dict[str, str]], event_type: str, at_ms: int, row_id: str, message: str) -> None:
-    alike = [one for one in examples if (one["type"] == SUCCESS) == (event_type == SUCCESS)]
-    if len(alike) < MAX_EXAMPLES:
-        examples.append({"received": _iso(at_ms), "type": event_type, "id": row_id, "message": message[:120]})
+    of_kind = [example for example in examples if (example["type"] == SUCCESS) == (event_type == SUCCESS)]
+    if len(of_kind) < MAX_EXAMPLES:
+        received = clock.iso(at_ms)[:19].replace("T", " ")
+        examples.append({"received": received, "type": event_type, "id": row_id, "message": message[:120]})
 
 
 def _day(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).date().isoformat()
-
-
-def _iso(epoch_ms: int) -> str:
-    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    return clock.iso(epoch_ms)[:10]

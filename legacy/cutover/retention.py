@@ -1,7 +1,7 @@
 """Applies a prune or an erasure to the old tables; implements `events.maintenance.retention.Adjunct`.
 
-The sessions of the old counter contain no texts, so a prune keeps them. An erased session is counted under a keyed hash
-of its name.
+A prune deletes rows of the old log, but no sessions of the old counter, because these contain no texts. An erasure
+renames a session of the old counter to a keyed hash, so that it still counts.
 """
 
 from collections import Counter
@@ -19,16 +19,16 @@ from legacy.models import ClientLog, LegacyCount, ParityRun
 LOG_ROWS = "rows of the old log"
 COUNTED = "sessions of the old counter"
 EXAMPLES = "examples of a comparison"
-# The last two belong to comparisons by the rule of earlier releases.
-EXAMPLES_OF_A_FINDING = ("examples_missing", "examples_event_only", "examples_only_old", "examples_only_new")
+# The last two keys are in comparisons by the rule of earlier releases.
+EXAMPLE_KEYS = ("examples_missing", "examples_event_only", "examples_only_old", "examples_only_new")
 
 
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
-    return Counter({LOG_ROWS: 0 if _are_gone() else _old(before_ms, imported_too=imported_too).count()})
+    return Counter({LOG_ROWS: 0 if _are_tables_dropped() else _prunable(before_ms, imported_too=imported_too).count()})
 
 
 def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
-    if _are_gone():
+    if _are_tables_dropped():
         return Counter()
     rows = ClientLog.objects.filter(received_at_ms__lt=before_ms)
     kept = Counter({"rows of the old log that the stream lacks": rows.filter(in_stream=False).count()})
@@ -38,11 +38,11 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
 
 
 def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple[str, int]]:
-    """Delete rows received before a time. Rows that the stream lacks stay, because nothing has counted them yet."""
-    if _are_gone():
+    """Delete rows received before a time, except rows that the stream lacks, because no total counts them yet."""
+    if _are_tables_dropped():
         return
-    old_tables.note_what_is_in_stream(at_once=at_once)
-    for ids in batches(_old(before_ms, imported_too=imported_too), at_once):
+    old_tables.mark_rows_in_stream(at_once=at_once)
+    for ids in batches(_prunable(before_ms, imported_too=imported_too), at_once):
         with transaction.atomic():
             deleted, _ = ClientLog.objects.filter(pk__in=ids).delete()
         yield LOG_ROWS, deleted
@@ -50,40 +50,40 @@ def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple
 
 def ids_of(session_id: str) -> list[str]:
     """Return the ids of a session's failures that arrived by `/client-log`."""
-    if _are_gone():
+    if _are_tables_dropped():
         return []
     keys = [translate.session_key(event_type, session_id) for event_type in translate.FAILURES]
     return list(ClientLog.objects.filter(session_key__in=keys).values_list("event_id", flat=True))
 
 
 def trace(session_id: str, ids: Collection[str]) -> Counter[str]:
-    found = Counter({EXAMPLES: sum(removed for _, _, removed in _runs_naming(session_id, ids))})
-    if not _are_gone():
-        found[LOG_ROWS] = _rows_of(ids).count()
-        found[COUNTED] = LegacyCount.objects.filter(pk=session_id).count()
-    return found
+    counts = Counter({EXAMPLES: sum(removed for _, _, removed in _runs_naming(session_id, ids))})
+    if not _are_tables_dropped():
+        counts[LOG_ROWS] = _rows_of(ids).count()
+        counts[COUNTED] = LegacyCount.objects.filter(pk=session_id).count()
+    return counts
 
 
 def erase(session_id: str, ids: Collection[str]) -> None:
     for run, finding, _ in _runs_naming(session_id, ids):
         ParityRun.objects.filter(pk=run.pk).update(finding=finding)
-    if not _are_gone():
+    if not _are_tables_dropped():
         _rows_of(ids).delete()
-        old_tables.forget_session(session_id)
+        old_tables.anonymise_session(session_id)
 
 
 def forget_demo(sessions: Collection[str], ids: Collection[str]) -> None:
-    """Delete the rows that a switch copied from demo events."""
-    if not _are_gone():
+    """Delete the copies of demo events that a switch of the mode made."""
+    if not _are_tables_dropped():
         LegacyCount.objects.filter(pk__in=sessions).delete()
         _rows_of(ids).delete()
 
 
-def _are_gone() -> bool:
+def _are_tables_dropped() -> bool:
     return modes.in_force().tables_dropped
 
 
-def _old(before_ms: int, *, imported_too: bool) -> QuerySet[ClientLog]:
+def _prunable(before_ms: int, *, imported_too: bool) -> QuerySet[ClientLog]:
     rows = ClientLog.objects.filter(received_at_ms__lt=before_ms, in_stream=True)
     return rows if imported_too else rows.filter(imported=False)
 
@@ -93,15 +93,17 @@ def _rows_of(ids: Collection[str]) -> QuerySet[ClientLog]:
 
 
 def _runs_naming(session_id: str, ids: Collection[str]) -> Iterator[tuple[ParityRun, dict[str, Any], int]]:
-    """Yield the comparisons with examples of the session, their finding without these, and the number of removed ones.
-    An example contains the session, the event's id, or the id of its row in the old log."""
+    """Yield each comparison with examples of the session, its finding without them, and their number.
+
+    The id of an example is a session, an event's id, or the id of a row in the old log.
+    """
     names = {session_id, *ids}
-    if not _are_gone():
+    if not _are_tables_dropped():
         names.update(_rows_of(ids).values_list("pk", flat=True))
     for run in ParityRun.objects.iterator(100):
         kept = {
             side: [example for example in run.finding[side] if example["id"] not in names]
-            for side in EXAMPLES_OF_A_FINDING
+            for side in EXAMPLE_KEYS
             if side in run.finding
         }
         removed = sum(len(run.finding[side]) - len(examples) for side, examples in kept.items())

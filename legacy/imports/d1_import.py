@@ -31,27 +31,27 @@ CHUNK = 1_000
 MAX_EXAMPLES = 5
 MAX_RECEIVED_MS = 253_402_300_799_999  # the last millisecond of year 9999
 MAX_ID = 128
-TODAYS_TYPES = frozenset(EventType.values)
-# Every commit changes the same pages. Fewer checkpoints write each page less often.
+EVENT_TYPES = frozenset(EventType.values)
+# The size of the write-ahead log before a checkpoint. Commits change the same pages, so fewer checkpoints write less.
 PAGES_IN_WAL = 16_000
-IDENTIFYING = ("user_agent", "page_url", "origin", "ip_hash")
+PERSONAL_COLUMNS = ("user_agent", "page_url", "origin", "ip_hash")
 
 
-class Fate(Enum):
+class RowOutcome(Enum):
     """The outcome of a row."""
 
     ADDED = auto()
-    ALREADY_THERE = auto()
+    ALREADY_STORED = auto()
     TWIN = auto()
     REFUSED = auto()
 
 
 @dataclass
 class Report:
-    """The outcomes of all rows: each row is in exactly one of added, already_there, twins, refused (and baseline).
+    """The outcomes of all rows, by table: each row is in one of `added`, `already_there`, `twins` and `refused`.
 
-    `repaired` and `not_kept` are additional counts: repairs by reason, values by column. `examples` contains a few row
-    ids for each reason. `sessions_added` counts the sessions that are new for the old counter.
+    `refused` and `repaired` are by reason, and `examples` has a few row ids for each reason. `not_kept` counts dropped
+    personal data by column. `sessions_added` counts the sessions that are new for the old counter.
     """
 
     read: Counter[str] = field(default_factory=Counter)
@@ -94,16 +94,16 @@ class Import:
         self.report = Report()
         self.mode = Mode(modes.in_force().mode)
         self.baseline_added: int | None = None
-        self.gone = _Gone()
-        self.has_kept_a_reason = False
-        # The rows that this run has processed, in the scratch database, because a dry run stores no events.
+        self.no_longer_stored = _NoLongerStored()
+        self.has_refused = False
+        # Names of the events that this run has processed. A dry run stores no events, so it needs this table.
         staged.connection.execute(f"PRAGMA temp.cache_size=-{PAGES_KEPT_KIB}")
-        staged.connection.execute("CREATE TEMP TABLE met (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID")
-        # One transaction for all rows, which is never committed. The temporary table disappears with the connection.
+        staged.connection.execute("CREATE TEMP TABLE seen (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID")
+        # No commit is necessary, because the temporary table is deleted when the connection closes.
         staged.connection.execute("BEGIN")
 
     def run(self, file_name: str, *, now: datetime) -> Report:
-        """Merge all tables and store the report. Raises StorageUnavailable; the import can then be repeated."""
+        """Merge all tables, store the report and return it. Raises StorageUnavailable; a second run then continues."""
         if self.staged.left_out:
             self.report.notes.append(f"Tables that are not ours were left out: {', '.join(self.staged.left_out)}.")
         self._settle_mode(now)
@@ -140,12 +140,12 @@ class Import:
 
     def _successes_added(self) -> int:
         """Return the successes of this run, plus those of an earlier run that was killed before its report."""
-        told = ImportRun.objects.aggregate(sum=Sum("successes_added"))["sum"] or 0
+        reported = ImportRun.objects.aggregate(sum=Sum("successes_added"))["sum"] or 0
         imported = Event.objects.successes().filter(source=Source.IMPORT).count()
-        return max(self.report.successes_added, imported - told)
+        return max(self.report.successes_added, imported - reported)
 
     def _settle_mode(self, now: datetime) -> None:
-        # First of all, so that an import that is killed and run again ends in the same mode.
+        # This runs before the first event is stored, so that a repeated run after a kill ends in the same mode.
         lifetime = metrics.lifetime_figures(int(now.timestamp() * 1000))
         if lifetime.last_received_at_ms is not None or modes.was_ever_switched():
             return
@@ -180,16 +180,16 @@ class Import:
                 note = f"from the old system, row {row['id']}"
                 rollups.set_baseline(value, note=note, user=None, user_name="import_d1", at=now)
 
-    # --- the unified table of the old system ----------------------------------------------------------------
+    # --- the old system's telemetry_events ---------------------------------------------------------------------
 
     def _merge_events(self, rows: list[dict[str, Any]]) -> None:
         table = "telemetry_events"
         candidates = []
-        for told_row in rows:
-            if _is_baseline(told_row):
+        for raw in rows:
+            if _is_baseline(raw):
                 continue
             self.report.read[table] += 1
-            row, repairs = _without_nul(told_row)
+            row, repairs = _without_nul(raw)
             fault = _fault(row) or _session_fault(row)
             if fault:
                 self.report.refuse(table, fault, row["id"])
@@ -198,14 +198,15 @@ class Import:
             candidates.append((row, event, repairs + more))
         known = self._known([event for _, event, _ in candidates])
         new, sessions = [], []
-        for row, told, repairs in candidates:
-            event = known.fitted(told)
-            fate = self._settle(table, row, event, known, told.session_id)
-            if fate is Fate.ADDED:
+        for row, original, repairs in candidates:
+            event = known.storable(original)
+            outcome = self._decide(table, row, event, known, original.session_id)
+            if outcome is RowOutcome.ADDED:
                 new.append(event)
                 self.report.successes_added += event.event_type == SUCCESS
                 self.report.repair(table, repairs, row["id"])
-            if event.session_id and event.event_type == SUCCESS and fate in (Fate.ADDED, Fate.ALREADY_THERE):
+            is_counted = outcome in (RowOutcome.ADDED, RowOutcome.ALREADY_STORED)
+            if event.session_id and event.event_type == SUCCESS and is_counted:
                 at_ms = known.received_at.get(event.session_id, event.received_at_ms)  # when the stream counted it
                 sessions.append(LegacyCount(session_id=event.session_id, counted_at_ms=at_ms, in_stream=True))
                 self.report.sessions_added += event.session_id not in known.sessions
@@ -214,17 +215,17 @@ class Import:
 
     # --- the old log ---------------------------------------------------------------------------------------------
 
-    def _merge_logs(self, told_rows: list[dict[str, Any]]) -> None:
+    def _merge_logs(self, raw_rows: list[dict[str, Any]]) -> None:
         table = "client_logs"
-        rows = [_without_nul(row) for row in told_rows]
-        kept = set(ClientLog.objects.filter(pk__in=[str(row["id"]) for row, _ in rows]).values_list("pk", flat=True))
+        rows = [_without_nul(row) for row in raw_rows]
+        stored = set(ClientLog.objects.filter(pk__in=[str(row["id"]) for row, _ in rows]).values_list("pk", flat=True))
         candidates = []
         for row, repairs in rows:
             self.report.read[table] += 1
             fault = _fault(row)
             if fault:
                 self.report.refuse(table, fault, row["id"])
-            elif row["id"] in kept:
+            elif row["id"] in stored:
                 self.report.already_there[table] += 1
             else:
                 event, more = translate.event_from_stored(row, Source.IMPORT)
@@ -232,72 +233,74 @@ class Import:
         known = self._known([event for _, event, _ in candidates])
         new, logs = [], []
         for row, event, repairs in candidates:
-            fate = self._settle(table, row, event, known, None)
-            if fate is Fate.REFUSED:
+            outcome = self._decide(table, row, event, known, None)
+            if outcome is RowOutcome.REFUSED:
                 continue
-            if fate is Fate.ADDED:
+            if outcome is RowOutcome.ADDED:
                 new.append(event)
             logs.append(_log_row(row, event))
             self.report.repair(table, repairs, row["id"])
-            self.report.not_kept.update(column for column in IDENTIFYING if row[column])
+            self.report.not_kept.update(column for column in PERSONAL_COLUMNS if row[column])
         self.report.log_rows_added += len(logs)
         self._store(known, new, logs)
         self.progress(len(rows))
 
-    # --- shared ----------------------------------------------------------------------------------------------------
+    # --- both tables -----------------------------------------------------------------------------------------------
 
     def _known(self, events: list[EventRow]) -> "_Known":
         names = [name for event in events for name in _names(event)]
-        if self.has_kept_a_reason:
+        if self.has_refused:
             names += map(_refusal, events)
         marks = ", ".join("?" * len(names))
-        query = f"SELECT name, content FROM met WHERE name IN ({marks})"  # noqa: S608
-        known = _Known(events, dict(self.staged.connection.execute(query, names)), self.gone)
-        self.gone.look_again()
+        query = f"SELECT name, content FROM seen WHERE name IN ({marks})"  # noqa: S608
+        known = _Known(events, dict(self.staged.connection.execute(query, names)), self.no_longer_stored)
+        self.no_longer_stored.refresh()
         return known
 
-    def _settle(
+    def _decide(
         self, table: str, row: dict[str, Any], event: EventRow, known: "_Known", session_id: str | None
-    ) -> Fate:
-        """Decide the outcome of a row and report it. The following rows take it into account."""
+    ) -> RowOutcome:
+        """Decide the outcome of a row, and add it to the report and to what this run has seen."""
         if reason := known.why_refused(event, session_id):
             self.report.refuse(table, reason, row["id"])
-            known.met[_refusal(event)] = reason
-            self.has_kept_a_reason = True
-            return Fate.REFUSED
-        if known.has_met(event):
+            known.seen[_refusal(event)] = reason
+            self.has_refused = True
+            return RowOutcome.REFUSED
+        if known.has_seen(event):
             self.report.twins[table] += 1
-            return Fate.TWIN
-        known.meet(event)
+            return RowOutcome.TWIN
+        known.remember(event)
         if known.has_stored(event) or known.has_counted(event):
-            # A new log row whose event is already known: the other copy arrived by another route.
-            fate = Fate.TWIN if table == "client_logs" else Fate.ALREADY_THERE
-            counted = self.report.twins if fate is Fate.TWIN else self.report.already_there
+            # For a log row: its event is stored or counted, because another copy arrived by another route.
+            outcome = RowOutcome.TWIN if table == "client_logs" else RowOutcome.ALREADY_STORED
+            counted = self.report.twins if outcome is RowOutcome.TWIN else self.report.already_there
             counted[table] += 1
-            return fate
+            return outcome
         self.report.added[table] += 1
-        return Fate.ADDED
+        return RowOutcome.ADDED
 
     def _store(self, known: "_Known", events: list[EventRow], old_rows: list[LegacyCount] | list[ClientLog]) -> None:
-        self.staged.connection.executemany("INSERT OR IGNORE INTO met VALUES (?, ?)", known.met.items())
+        self.staged.connection.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", known.seen.items())
         if not self.dry_run and (events or old_rows):
             writer.record_many(events, alongside=lambda: old_tables.keep_all(old_rows))
 
 
 class _Known:
-    """What the stream and this run already know about the events of a chunk: stored or counted, or `met` by this run.
+    """Which events of a chunk are stored, counted, or seen earlier in this run.
 
-    `sessions` are those that the old counter knows.
+    `seen` maps the names of events to their content ids. `stored` maps idempotency keys to content ids. `ids` are
+    stored event ids. `sessions` maps the sessions of the old counter to `in_stream`. `logged` are the content ids of
+    rows in the old log whose events the stream has or had.
     """
 
-    def __init__(self, events: list[EventRow], met: dict[str, str], gone: "_Gone") -> None:
-        self.met = met
-        self.gone = gone
+    def __init__(self, events: list[EventRow], seen: dict[str, str], no_longer_stored: "_NoLongerStored") -> None:
+        self.seen = seen
+        self.no_longer_stored = no_longer_stored
         names = {name for event in events for name in (event.id, _content(event))}
         self.ids = {event_id for (event_id,) in _rows(Event, "id", "id IN", names)}
         successes = {event.session_id for event in events if event.session_id and event.event_type == SUCCESS}
-        there = f"event_type = '{SUCCESS}' AND session_id IN"
-        self.received_at = dict(_rows(Event, "session_id, received_at_ms", there, successes))
+        where = f"event_type = '{SUCCESS}' AND session_id IN"
+        self.received_at = dict(_rows(Event, "session_id, received_at_ms", where, successes))
         self.stored = {f"{SUCCESS} {session_id}": "" for session_id in self.received_at}
         sessions = {event.session_id for event in events if event.session_id and event.event_type != SUCCESS}
         if sessions:
@@ -307,15 +310,15 @@ class _Known:
         contents = {content for event in events if (content := _content(event)) and content not in self.ids}
         self.logged = {content for (content,) in _rows(ClientLog, "event_id", "in_stream AND event_id IN", contents)}
 
-    def fitted(self, event: EventRow) -> EventRow:
-        """Return the event in the form that the stream can store: one failure per type and session."""
+    def storable(self, event: EventRow) -> EventRow:
+        """Return the event, without its session if the stream already has another failure of this type and session."""
         if event.session_id is None or event.event_type == SUCCESS:
             return event
-        first = self.met.get(_key(event), self.stored.get(_key(event)))
+        first = self.seen.get(_key(event), self.stored.get(_key(event)))
         return event if first in (None, _content(event)) else _without_session(event)
 
-    def has_met(self, event: EventRow) -> bool:
-        return any(name in self.met for name in _names(event))
+    def has_seen(self, event: EventRow) -> bool:
+        return any(name in self.seen for name in _names(event))
 
     def has_stored(self, event: EventRow) -> bool:
         return _key(event) in self.stored or event.id in self.ids or _content(event) in self.ids
@@ -328,76 +331,74 @@ class _Known:
 
     def why_refused(self, event: EventRow, session_id: str | None) -> str | None:
         """Return why the event must not be imported, or None if it may be."""
-        if reason := self.met.get(_refusal(event)):
+        if reason := self.seen.get(_refusal(event)):
             return reason
-        if self.gone.has_erased(session_id):
+        if self.no_longer_stored.has_erased(session_id):
             return "its session was erased here"
-        if self.has_met(event) or self.has_stored(event) or self.has_counted(event):
+        if self.has_seen(event) or self.has_stored(event) or self.has_counted(event):
             return None
-        return self.gone.may_hold(event)
+        return self.no_longer_stored.why_uncertain(event)
 
-    def meet(self, event: EventRow) -> None:
-        self.met[_key(event)] = _content(event)
+    def remember(self, event: EventRow) -> None:
+        self.seen[_key(event)] = _content(event)
         if event.session_id is not None and event.event_type != SUCCESS:
-            self.met[f"twin {_content(event)}"] = _content(event)
+            self.seen[f"twin {_content(event)}"] = _content(event)
 
 
-class _Gone:
-    """Events that the stream counted and no longer stores: erased sessions, and the number by UTC day and type.
+class _NoLongerStored:
+    """Events that the stream counted but no longer stores: erased sessions, and the counts by UTC day and type.
 
-    An import counts and stores its events together, so it does not change these numbers.
+    An import stores each event that it counts, so it does not change these numbers.
     """
 
     def __init__(self) -> None:
         self.whole_since_ms = 0
-        self.seen: tuple[int, int] | None = None
+        self.state: tuple[int, int] | None = None
         self.erased: frozenset[str] = frozenset()
         self.days: dict[int, Counter[str]] = {}
 
-    def look_again(self) -> None:
-        """Detect a prune or an erasure that ran during the import. Call it after stored events were queried."""
+    def refresh(self) -> None:
+        """Detect a prune or an erasure that ran during the import. Call it after the query of the stored events."""
         self.whole_since_ms = retention.whole_since_ms()
-        now = self.whole_since_ms, AuditEntry.objects.filter(kind=AuditKind.ERASURE).count()
-        if self.seen != now:
-            self.seen = now
+        state = self.whole_since_ms, AuditEntry.objects.filter(kind=AuditKind.ERASURE).count()
+        if self.state != state:
+            self.state = state
             self.days.clear()
-            self.erased = old_tables.erased_sessions()
+            self.erased = old_tables.erased_names()
         for day_ms in [day_ms for day_ms in self.days if day_ms < self.whole_since_ms]:
             del self.days[day_ms]  # A prune may still be running.
 
     def has_erased(self, session_id: str | None) -> bool:
-        return bool(self.erased) and session_id is not None and old_tables.erased(session_id) in self.erased
+        return bool(self.erased) and session_id is not None and old_tables.erased_name(session_id) in self.erased
 
-    def may_hold(self, event: EventRow) -> str | None:
-        """Return why the event may be one of them, or None if that is impossible.
+    def why_uncertain(self, event: EventRow) -> str | None:
+        """Return why the event may be one of these, or None if it cannot be one.
 
-        It checks three days, because clocks differ and a client may have sent the event again on the next day.
+        It checks the day before and the day after too: clocks differ, and a client may send an event again a day later.
         """
         day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
-        if not any(self._of(day_ms + days * DAY_MS)[event.event_type] for days in (-1, 0, 1)):
+        if not any(self._counts_of_day(day_ms + days * DAY_MS)[event.event_type] for days in (-1, 0, 1)):
             return None
         if event.received_at_ms < self.whole_since_ms:
             day = clock.iso(self.whole_since_ms)[:10]
             return f"received before {day}; older events are pruned, so it may have been counted already"
         return "received within a day of pruned or erased events, so it may have been counted already"
 
-    def _of(self, day_ms: int) -> Counter[str]:
+    def _counts_of_day(self, day_ms: int) -> Counter[str]:
         if day_ms not in self.days:
             end_ms = day_ms + DAY_MS
             counted = Counter(metrics.totals_by_type(day_ms, end_ms))
             if counted.total():
                 by_type = Event.objects.counted().between(day_ms, end_ms).values_list("event_type")
                 known = Counter(dict(by_type.annotate(count=Count("*"))))
-                known[SUCCESS] += old_tables.known_without_event(day_ms, end_ms)
+                known[SUCCESS] += old_tables.count_recognisable_without_event(day_ms, end_ms)
                 counted -= known
             self.days[day_ms] = counted
         return self.days[day_ms]
 
 
-def _rows(
-    table: type[Model], columns: str, where: str, values: Collection[str | None]
-) -> list[tuple[Any, ...]]:  # fmt: skip
-    """Return columns of the rows that match `where` for these values. The ORM would take longer than the database."""
+def _rows(table: type[Model], columns: str, where: str, values: Collection[str | None]) -> list[tuple[Any, ...]]:
+    """Return columns of the rows that match `where` for these values. The ORM would take longer than the query."""
     if not values:
         return []
     with connection.cursor() as cursor:
@@ -408,9 +409,9 @@ def _rows(
 
 @contextmanager
 def _settings_for_many_rows() -> Iterator[None]:
-    """Let SQLite cache more pages, and sync to disk at the end instead of at each commit.
+    """Let SQLite cache more pages, and write to disk at the end instead of at each commit.
 
-    After a power failure, the same command imports the lost rows again.
+    After a power failure, run the same command again. It imports the lost rows.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:  # A transaction does not allow these changes.
         yield
@@ -433,25 +434,25 @@ def _key(event: EventRow) -> str:
     return event.id if event.session_id is None else f"{event.event_type} {event.session_id}"
 
 
-@lru_cache(maxsize=2 * CHUNK)  # each event of a chunk needs it several times
+@lru_cache(maxsize=2 * CHUNK)  # Several functions need it for each event of a chunk.
 def _content(event: EventRow) -> str:
     return "" if event.event_type == SUCCESS else content_id(event)
 
 
 def _names(event: EventRow) -> list[str]:
-    """Return the names under which this event, or its copy without a session, may have been met."""
+    """Return the names under which `seen` contains this event, or a copy of it with or without a session."""
     if event.event_type == SUCCESS:
         return [_key(event)]
     return [_key(event), _content(event)] if event.session_id is not None else [event.id, f"twin {event.id}"]
 
 
 def _refusal(event: EventRow) -> str:
-    """Return the name under which the reason of a refusal is stored. All copies of the event share it."""
+    """Return the name under which `seen` contains the reason of a refusal. All copies of the event share it."""
     return f"refused {_content(event) or _key(event)}"
 
 
 def _without_nul(row: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the row with storable texts, and the repairs that this needed."""
+    """Return the row without NUL characters, and the repairs that this needed."""
     if not any(value.__class__ is str and "\0" in value for value in row.values()):
         return row, []
     return {name: without_nul(value) for name, value in row.items()}, ["NUL characters, now U+FFFD"]
@@ -470,7 +471,7 @@ def _baseline_total(row: dict[str, Any]) -> int | None:
 
 
 def _fault(row: dict[str, Any]) -> str | None:
-    """Return why a row cannot be stored, or None. All other faults can be repaired."""
+    """Return why a row must be refused, or None. All other faults can be repaired."""
     if not isinstance(row["id"], str) or not 1 <= len(row["id"]) <= MAX_ID:
         return f"the id is not a text of 1 to {MAX_ID} characters"
     if type(row["received_at_ms"]) is not int or not 0 <= row["received_at_ms"] <= MAX_RECEIVED_MS:
@@ -491,13 +492,13 @@ def _session_fault(row: dict[str, Any]) -> str | None:
 
 
 def _event(row: dict[str, Any]) -> tuple[EventRow, list[str]]:
-    event, repairs = translate.event_from_stored(row, Source.IMPORT, known=TODAYS_TYPES)
+    event, repairs = translate.event_from_stored(row, Source.IMPORT, known=EVENT_TYPES)
     metadata, more = _metadata(row, event)
     return event._replace(metadata_json=metadata), repairs + more
 
 
 def _metadata(row: dict[str, Any], event: EventRow) -> tuple[str, list[str]]:
-    """Return the row's metadata plus values that have no other column: the old type's name, the old id."""
+    """Return the row's metadata, with the old type and the old id if no column has them; and the repairs."""
     added = json.loads(event.metadata_json)
     if row["session_id"] is None:
         added["d1_id"] = contract.clean(row["id"][:64])
@@ -512,17 +513,17 @@ def _metadata(row: dict[str, Any], event: EventRow) -> tuple[str, list[str]]:
 
 
 def _without_session(event: EventRow) -> EventRow:
-    """Return a failure that is identified by its content, with the session in its metadata."""
+    """Return a failure with a content id, and with its session in the metadata."""
     metadata = json.loads(event.metadata_json) | {"session_id": event.session_id, "d1_id": event.id}
     return identified(event._replace(session_id=None, metadata_json=contract.compact_json(metadata)))
 
 
 def _log_row(row: dict[str, Any], event: EventRow) -> ClientLog:
-    """Return the old row unchanged, but without personal data."""
-    kept = translate.client_log_row(event, contract.clean(row["event_type"]), in_stream=True)
-    kept.id = row["id"]
-    kept.imported = True
+    """Return the row of the old log with its original texts, but without personal data."""
+    log = translate.client_log_row(event, contract.clean(row["event_type"]), in_stream=True)
+    log.id = row["id"]
+    log.imported = True
     for column in ("occurred_at", "message", "error_name", "stack", "model", "app_version", "log_lines_json"):
         if isinstance(row[column], str):
-            setattr(kept, column, contract.clean(row[column]))
-    return kept
+            setattr(log, column, contract.clean(row[column]))
+    return log

@@ -1,9 +1,9 @@
 """Loads an untrusted export from D1 into a scratch database.
 
-The SQL of an export is untrusted code. Its CREATE statements run in an empty database in memory, of which only the
-names of tables and columns are used. Its INSERT statements run in a scratch database, on plain tables without defaults,
-constraints, indexes or generated columns. They may contain literals and the functions `replace` and `char`. So the work
-of a statement is bounded by its own length.
+The SQL of an export is untrusted code. Its CREATE statements run in an empty database in memory, and the import uses
+only the resulting names and types of columns. Its INSERT statements run in a scratch database, on plain tables without
+defaults, constraints, indexes or generated columns. They may contain literals and the functions `replace` and `char`.
+So the work of a statement is bounded by its own length.
 """
 
 import errno
@@ -18,24 +18,24 @@ from typing import Any, NamedTuple, cast
 
 MAX_STATEMENT_BYTES = 4_194_304
 MAX_STATEMENT_LINES = 2_000
-# The limit for everything except text between quotes. A row of a hundred columns needs 5,000. SQLite compiles some
-# expressions in quadratic time.
+# The limit for a statement without its literals, because SQLite compiles some expressions in quadratic time. A row with
+# a hundred columns needs 5,000 bytes.
 MAX_CODE_BYTES = 8_192
 # Each CREATE takes time proportional to the number of earlier ones.
 MAX_CREATES = 500
-# An export uses `replace` to restore line breaks, so it never makes text longer. Nested four deep, it copies the text
-# of a statement four times.
+# `replace` may return this many times the length of the statement in total. An export only uses it to restore line
+# breaks. Four nested calls return the text of a statement four times.
 MAX_GROWTH = 4
-# `\n` and `\r`, or a stand-in of up to 14 characters. The search for a longer pattern could compare all its characters
-# at each position of the text.
+# An export replaces `\n`, `\r`, or a placeholder of up to 14 characters. With a longer pattern, `replace` could compare
+# many characters at each position of the text.
 MAX_PATTERN = 16
-# Ids and sessions are in random order. SQLite's default cache of 2 MB would read and write most index pages again and
-# again.
+# Ids and sessions are in random order. With its default cache of 2 MB, SQLite would read and write most index pages
+# repeatedly.
 PAGES_KEPT_KIB = 32_768
-# A statement of an export has no loop. A statement that needs more steps of SQLite's virtual machine has one.
+# The limit of steps of SQLite's virtual machine for a statement: only a statement with a loop needs more.
 _STEPS_A_CALL = 1_000
 _MAX_CALLS = 100
-# The disk counts as full when less than one write of SQLite is free.
+# With less free space, an error of SQLite means that the disk is full.
 _NO_ROOM_BYTES = 1_048_576
 
 TABLES = {
@@ -52,13 +52,13 @@ TABLES = {
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _TRANSACTION = re.compile(rb"\s*(BEGIN(\s+TRANSACTION)?|COMMIT|END(\s+TRANSACTION)?)\s*;\s*", re.IGNORECASE)
 # No group is possessive, because Python before 3.11.5 matches such groups wrongly. A comment can match in only one way,
-# so that a failing match takes linear time.
+# so that a failed match takes linear time.
 _COMMENT = rb"/\*[^*]*+\*++(?:[^/*][^*]*+\*++)*/"
 _CREATE = re.compile(rb"(?:\s++|--[^\n]*+\n|" + _COMMENT + rb")*CREATE\b", re.IGNORECASE | re.DOTALL)
 # Tokens with delimiters: a literal, a quoted name, a comment.
 _QUOTED = rb"""'[^']*+'|"[^"]*+"|`[^`]*+`|\[[^\]]*+\]|--[^\n]*+(?:\n|\Z)|""" + _COMMENT
 _PIECE = re.compile(rb"(?:'[^']*+')+|" + _QUOTED, re.DOTALL)
-# The longest part of a line without an open token, and the semicolon that ends a statement at the end of the line.
+# The part of a line before an unclosed token, and the semicolon at its end, which ends the statement.
 _CLOSED = re.compile(rb"(?:[^'\"`\[;/-]++|" + _QUOTED + rb"|-(?!-)|/(?!\*)|;(?!\s*+\Z))*(?P<end>;\s*+\Z)?", re.DOTALL)
 _SEQUENCE = "sqlite_sequence"
 _SCHEMA = ("sqlite_master", "sqlite_schema")
@@ -67,8 +67,6 @@ _AFFINITIES = (
     ("INT", "INTEGER"), ("CHAR", "TEXT"), ("CLOB", "TEXT"), ("TEXT", "TEXT"), ("BLOB", "BLOB"), ("REAL", "REAL"),
     ("FLOA", "REAL"), ("DOUB", "REAL"),
 )  # fmt: skip
-# SQLite's action codes without a constant in this version of Python.
-_FUNCTION, _RECURSIVE = 31, 33
 _WORDS = {
     sqlite3.SQLITE_ATTACH: "ATTACH",
     sqlite3.SQLITE_DETACH: "DETACH",
@@ -83,17 +81,17 @@ _WORDS = {
     sqlite3.SQLITE_DELETE: "DELETE",
     sqlite3.SQLITE_DROP_TABLE: "DROP TABLE",
     sqlite3.SQLITE_ALTER_TABLE: "ALTER TABLE",
-    _RECURSIVE: "a recursive query",
+    sqlite3.SQLITE_RECURSIVE: "a recursive query",
 }
 
 
 def without_nul(value: Any) -> Any:
-    """Return a value with U+FFFD for each NUL of a text, because PostgreSQL cannot store NUL."""
+    """Replace each NUL of a text by U+FFFD, because PostgreSQL cannot store NUL."""
     return value.replace("\0", "\ufffd") if value.__class__ is str and "\0" in value else value
 
 
 class RefusedFile(Exception):
-    """The file is not an export that can be imported; the message says where and why. Nothing was changed."""
+    """The file cannot be imported; the message says where and why. Nothing was changed."""
 
 
 class Staged(NamedTuple):
@@ -110,11 +108,11 @@ class Staged(NamedTuple):
             yield [dict(zip(TABLES[table], row, strict=True)) for row in rows]
 
     def baselines(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows with a baseline, the old system's own first.
+        """Yield the rows with a baseline, the genuine one first.
 
-        The old system gave its row an id that begins with `baseline-`. A row that a client forged has an ordinary id.
+        The id of the genuine row begins with `baseline-`. A client could forge a session with this prefix, but no id.
         """
-        named = "{0} >= 'baseline-' AND {0} < 'baseline.'"  # A prefix test without a function.
+        named = "{0} >= 'baseline-' AND {0} < 'baseline.'"  # LIKE is a function, which the authorizer denies.
         own, anyone = named.format("id"), named.format("session_id")
         for row in self.connection.execute(
             f"{_select('telemetry_events')} WHERE {own} OR {anyone} ORDER BY NOT ({own}), received_at_ms, rowid"
@@ -125,9 +123,8 @@ class Staged(NamedTuple):
 def stage(file: Path, scratch: Path, progress: Callable[[int], None]) -> Staged:
     """Load an export, SQL or a SQLite file, into the new database `scratch`.
 
-    Raises RefusedFile, or OSError when the disk is full.
-
-    `progress` receives the number of bytes read. The content of the file cannot change anything outside `scratch`.
+    `progress` receives the number of bytes read. The file cannot change anything outside `scratch`. Raises RefusedFile,
+    or OSError when the disk is full.
     """
     connection = sqlite3.connect(scratch, isolation_level=None)
     try:
@@ -136,7 +133,7 @@ def stage(file: Path, scratch: Path, progress: Callable[[int], None]) -> Staged:
         connection.execute(f"PRAGMA cache_size=-{PAGES_KEPT_KIB}")
         # An export fills a database of about its own size. Without a limit, `replace` could fill the disk.
         connection.execute(f"PRAGMA max_page_count={4_096 + file.stat().st_size // 512}")
-        _bound(connection)
+        _set_limits(connection)
         with file.open("rb") as opened:
             is_sqlite = opened.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
         if is_sqlite:
@@ -144,7 +141,7 @@ def stage(file: Path, scratch: Path, progress: Callable[[int], None]) -> Staged:
             progress(file.stat().st_size)
         else:
             _run_sql(file, connection, progress)
-        return _checked(connection)
+        return _check(connection)
     except BaseException as error:
         connection.close()
         if _is_full(error) and shutil.disk_usage(scratch.parent).free < _NO_ROOM_BYTES:
@@ -160,12 +157,12 @@ def _is_full(error: BaseException) -> bool:
     return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
-def _bound(connection: sqlite3.Connection) -> None:
+def _set_limits(connection: sqlite3.Connection) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_STATEMENT_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_STATEMENT_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # SQLite text may contain any bytes.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # SQLite does not check the encoding.
 
 
 def _select(table: str) -> str:
@@ -173,9 +170,11 @@ def _select(table: str) -> str:
 
 
 class _Gatekeeper:
-    """Limits what the statements of an export may do; `refused` names the operation that was refused.
+    """Runs the statements of an export under limits.
 
-    `rows` is the scratch database, `schema` the one in memory. `produced` counts the characters that `replace` made.
+    `rows` is the scratch database, `schema` the database in memory for CREATE statements. `plain` has no limits: it
+    runs SQLite's own `replace`. `refused` names the operation that a statement was refused. `produced` counts the
+    characters that `replace` returned, `may_produce` is their limit.
     """
 
     def __init__(self, rows: sqlite3.Connection) -> None:
@@ -185,26 +184,26 @@ class _Gatekeeper:
         self.plain.text_factory = rows.text_factory
         self.refused = ""
         self.calls = self.creates = self.produced = self.may_produce = 0
-        _bound(self.schema)
-        # Creates SQLite's table of AUTOINCREMENT counters, because an export deletes from it and fills it.
+        _set_limits(self.schema)
+        # Make SQLite create `sqlite_sequence`, the table of AUTOINCREMENT counters, because an export changes its rows.
         self.rows.execute("CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT)")
         self.rows.execute("DROP TABLE counted")
         self.rows.create_function("replace", 3, self.replace, deterministic=True)
-        self.watch()
+        self.install_limits()
 
-    def watch(self) -> None:
+    def install_limits(self) -> None:
         self.rows.set_authorizer(partial(self.authorize, self.may_insert))
         self.schema.set_authorizer(partial(self.authorize, self.may_create))
         for connection in (self.rows, self.schema):
             connection.set_progress_handler(self.is_too_long, _STEPS_A_CALL)
 
-    def unwatch(self) -> None:
+    def remove_limits(self) -> None:
         for connection in (self.rows, self.schema):
             connection.set_authorizer(None)
             connection.set_progress_handler(None, 0)
 
-    def leave(self) -> None:
-        self.unwatch()
+    def close(self) -> None:
+        self.remove_limits()
         self.schema.close()
         self.plain.close()
 
@@ -215,35 +214,35 @@ class _Gatekeeper:
         self.may_produce = MAX_GROWTH * len(statement)
         if len(statement) > MAX_CODE_BYTES and _code_bytes(statement) > MAX_CODE_BYTES:
             raise RefusedFile(f"it has more than {MAX_CODE_BYTES:,} bytes outside its texts")
-        sql, texts = _with_nul_apart(statement)
+        sql, texts = _with_nul_as_parameters(statement)
         if _CREATE.match(statement):
             self.create(sql)
         elif self.rows.execute(sql, texts).description is not None:
             raise RefusedFile("it returns rows, which no statement of an export does")
 
     def create(self, sql: str) -> None:
-        """Run a CREATE statement on the empty database, and create a plain table for the rows of each new table."""
+        """Run a CREATE statement in memory, and create a plain table in the scratch database for each new table."""
         self.creates += 1
         if self.creates > MAX_CREATES:
             raise RefusedFile(f"it exceeds the limit of {MAX_CREATES} CREATE statements")
         self.schema.execute(sql)
-        self.unwatch()
-        there = {name for (name,) in self.rows.execute("SELECT name FROM sqlite_master")}
+        self.remove_limits()
+        existing = {name for (name,) in self.rows.execute("SELECT name FROM sqlite_master")}
         for (table,) in self.schema.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
-            if table not in there and not table.startswith("sqlite_"):
+            if table not in existing and not table.startswith("sqlite_"):
                 columns = self.schema.execute("SELECT name, type, hidden FROM pragma_table_xinfo(?)", (table,))
                 self.rows.execute(f"CREATE TABLE {_name(table)} ({', '.join(_plain_column(*c) for c in columns)})")
-        self.watch()
+        self.install_limits()
 
     def replace(self, text: Any, pattern: Any, by: Any) -> Any:
-        """Do what SQLite's `replace` does, with limits on the output and on the comparisons."""
+        """Do the same as SQLite's `replace`, with limits on the output and on the comparisons."""
         is_plain = text.__class__ is pattern.__class__ is by.__class__ is str and pattern[:1] not in ("", "\0")
         whole, sought, other = (text, pattern, by) if is_plain else self.as_texts(text, pattern, by)
         if len(sought) > MAX_PATTERN:
             self.refused = f"the function replace with a pattern of more than {MAX_PATTERN} characters"
             raise ValueError(self.refused)
-        found = whole.count(sought) if sought else 0
-        self.produced += len(whole) + found * (len(other) - len(sought))
+        matches = whole.count(sought) if sought else 0
+        self.produced += len(whole) + matches * (len(other) - len(sought))
         if self.produced > self.may_produce:
             raise ValueError("it produces far more text than it contains")
         if is_plain:
@@ -261,15 +260,17 @@ class _Gatekeeper:
     ) -> int:  # fmt: skip
         if may(action, first, second):
             return sqlite3.SQLITE_OK
-        self.refused = f"the function {second}" if action == _FUNCTION else _WORDS.get(action, "this statement")
+        self.refused = (
+            f"the function {second}" if action == sqlite3.SQLITE_FUNCTION else _WORDS.get(action, "this statement")
+        )
         return sqlite3.SQLITE_DENY
 
     @staticmethod
     def may_create(action: int, first: str | None, _: str | None) -> bool:
         if action in (sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_REINDEX):
             return True
-        if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_READ, _FUNCTION):
-            return True  # on tables without rows
+        if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION):
+            return True  # These tables have no rows.
         return action == sqlite3.SQLITE_UPDATE and first in _SCHEMA
 
     @staticmethod
@@ -278,7 +279,7 @@ class _Gatekeeper:
             return first not in _SCHEMA
         if action == sqlite3.SQLITE_DELETE:
             return first == _SEQUENCE
-        if action == _FUNCTION:
+        if action == sqlite3.SQLITE_FUNCTION:
             # `char` returns at most one character per argument.
             return second in ("replace", "char")
         return action == sqlite3.SQLITE_PRAGMA and first == "defer_foreign_keys"
@@ -287,7 +288,7 @@ class _Gatekeeper:
         self.calls += 1
         return int(self.calls > _MAX_CALLS)
 
-    def why(self, error: Exception) -> str:
+    def reason_of(self, error: Exception) -> str:
         """Return the reason why a statement failed."""
         if self.produced > self.may_produce:
             return "it produces far more text than it contains"
@@ -314,11 +315,11 @@ def _run_sql(file: Path, connection: sqlite3.Connection, progress: Callable[[int
             except UnicodeDecodeError:
                 raise RefusedFile(f"Statement {number} is not UTF-8.") from None
             except (sqlite3.Error, sqlite3.Warning, ValueError, RefusedFile) as error:
-                raise RefusedFile(f"Statement {number}: {gatekeeper.why(error)}.") from error
+                raise RefusedFile(f"Statement {number}: {gatekeeper.reason_of(error)}.") from error
             if number % 1_000 == 0:
                 progress(read)
     finally:
-        gatekeeper.leave()
+        gatekeeper.close()
     connection.execute("COMMIT")
     progress(read)
 
@@ -344,15 +345,15 @@ def _statements(file: Path) -> Iterator[bytes]:
 
 
 def _read_line(line: bytes, opened: bytes) -> tuple[bytes, bool]:
-    """Return the delimiter that closes the token open at the end of a line, and whether a statement ends with the line.
-    `opened` is that delimiter for the previous line.
+    """Return the delimiter that would close the token that is open at the end of a line, and whether a statement ends.
 
-    `sqlite3.complete_statement` would have to read the statement from its beginning for each line.
+    `opened` is that delimiter at the end of the previous line, or `b""`. `sqlite3.complete_statement` would read the
+    statement from its beginning for each line.
     """
     start = line.find(opened) + len(opened)
     if start < len(opened):
         return opened, False
-    match = cast("re.Match[bytes]", _CLOSED.match(line, start))  # It may match the empty string.
+    match = cast("re.Match[bytes]", _CLOSED.match(line, start))  # It always matches, if only the empty string.
     rest = line[match.end() :]
     if not rest:
         return b"", match["end"] is not None
@@ -360,11 +361,11 @@ def _read_line(line: bytes, opened: bytes) -> tuple[bytes, bool]:
 
 
 def _code_bytes(statement: bytes) -> int:
-    """Return the length of a statement without the text of its literals."""
+    """Return the length of a statement without its literals."""
     return len(_PIECE.sub(lambda match: b"" if match[0].startswith(b"'") else match[0], statement))
 
 
-def _with_nul_apart(statement: bytes) -> tuple[str, list[str]]:
+def _with_nul_as_parameters(statement: bytes) -> tuple[str, list[str]]:
     """Return the statement with a parameter for each literal that contains NUL, and the parameters.
 
     SQLite ends a statement at NUL. The old Worker stored NUL in texts, and an export contains it unescaped.
@@ -373,16 +374,16 @@ def _with_nul_apart(statement: bytes) -> tuple[str, list[str]]:
     if b"\0" not in statement:
         return statement.decode(), texts
 
-    def apart(match: re.Match[bytes]) -> bytes:
+    def parameter(match: re.Match[bytes]) -> bytes:
         literal = match[0]
         if not literal.startswith(b"'") or b"\0" not in literal:
             return literal
         texts.append(literal[1:-1].decode().replace("''", "'"))
         return b"?"
 
-    sql = _PIECE.sub(apart, statement).decode()
+    sql = _PIECE.sub(parameter, statement).decode()
     if "\0" in sql:
-        raise RefusedFile("it has a NUL character outside of its texts")
+        raise RefusedFile("it has a NUL character outside its texts")
     return sql, texts
 
 
@@ -407,7 +408,7 @@ def _copy_database(file: Path, connection: sqlite3.Connection) -> None:
     source = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
     try:
         source.execute("PRAGMA trusted_schema=OFF")
-        _bound(source)
+        _set_limits(source)
         for table, columns in TABLES.items():
             source.set_authorizer(None)
             kind = source.execute("SELECT type, sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
@@ -436,13 +437,13 @@ def _read_only(action: int, *_: Any) -> int:
     return sqlite3.SQLITE_OK if may else sqlite3.SQLITE_DENY
 
 
-def _checked(connection: sqlite3.Connection) -> Staged:
-    found = [
+def _check(connection: sqlite3.Connection) -> Staged:
+    tables = [
         name
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         if not name.startswith("sqlite_")
     ]
-    known = [table for table in TABLES if table in found]
+    known = [table for table in TABLES if table in tables]
     if not known:
         raise RefusedFile(f"It contains neither {' nor '.join(TABLES)}, so it is not an export of the old Worker.")
     rows = {}
@@ -452,15 +453,15 @@ def _checked(connection: sqlite3.Connection) -> Staged:
         missing = [column for column in TABLES[table] if column not in columns]
         if missing:
             raise RefusedFile(f"{table} lacks the column {', '.join(missing)}.")
-        twice = f"SELECT 1 FROM {table} WHERE id IS NOT NULL GROUP BY without_nul(id) HAVING COUNT(*) > 1 LIMIT 1"  # noqa: S608
-        if connection.execute(twice).fetchone():
+        duplicates = f"SELECT 1 FROM {table} WHERE id IS NOT NULL GROUP BY without_nul(id) HAVING COUNT(*) > 1 LIMIT 1"  # noqa: S608
+        if connection.execute(duplicates).fetchone():
             raise RefusedFile(f"Two rows of {table} have the same id.")
         connection.execute(f"CREATE INDEX staged_{table} ON {table} (received_at_ms)")
         connection.execute(f"{_select(table)} ORDER BY received_at_ms, rowid LIMIT 0")
         rows[table] = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608
-    connection.set_authorizer(_read_only_and_notes)
-    return Staged(connection, rows, [table for table in found if table not in known])
+    connection.set_authorizer(_deny_functions)
+    return Staged(connection, rows, [table for table in tables if table not in known])
 
 
-def _read_only_and_notes(action: int, first: str | None, *_: Any) -> int:
-    return sqlite3.SQLITE_DENY if action == _FUNCTION else sqlite3.SQLITE_OK
+def _deny_functions(action: int, first: str | None, *_: Any) -> int:
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_FUNCTION else sqlite3.SQLITE_OK

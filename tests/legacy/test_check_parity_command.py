@@ -1,4 +1,4 @@
-"""`manage.py check_parity`: by day and entry route what `/event` should have received, what is missing, the verdict."""
+"""`manage.py check_parity`: the figures and the state of each day, the examples, the window and the exit status."""
 
 import io
 import itertools
@@ -29,14 +29,14 @@ _names = itertools.count()
 
 
 def check(*options: str) -> tuple[int, list[str]]:
-    """Return the command's exit code and its lines."""
-    said = io.StringIO()
+    """Return the command's exit status and its output lines."""
+    output = io.StringIO()
     code = 0
     try:
-        call_command("check_parity", *options, stdout=said, stderr=io.StringIO())
+        call_command("check_parity", *options, stdout=output, stderr=io.StringIO())
     except SystemExit as end:
         code = int(end.code or 0)
-    return code, said.getvalue().splitlines()
+    return code, output.getvalue().splitlines()
 
 
 def verdict(*options: str) -> tuple[int, str]:
@@ -55,7 +55,7 @@ def at(days_ago: int) -> int:
 NO_EVIDENCE = (2, "Parity: no evidence: no arrival by an old route is expected at /event (tolerance 0.5%).")
 
 
-def test_days_are_told_with_their_states_and_figures() -> None:
+def test_each_day_is_printed_with_its_state_and_figures() -> None:
     success_arrived(3, by_event=True)
     success_arrived(2, sent_to_event=True)
     success_arrived(1)
@@ -129,10 +129,10 @@ def test_a_dual_writing_client_proves_the_day(post: Callable[..., Any], mode: st
     [
         ("/increment", {"sessionId": "a", "sentToEvent": True}, None),
         ("/client-log", payload(sentToEvent=True), None),
-        ("/client-log", payload(), success()),  # another event of this version came by /event
+        ("/client-log", payload(), success()),  # another event of this version arrived by /event
     ],
 )
-def test_what_event_lost_is_drift_also_after_a_repair(
+def test_an_event_that_event_lost_is_drift_also_after_a_repair(
     post: Callable[..., Any], mode: str, path: str, body: dict[str, Any], before: dict[str, Any] | None
 ) -> None:
     modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
@@ -151,7 +151,7 @@ def test_a_failure_with_a_session_is_matched_by_its_content() -> None:
 
 @pytest.mark.parametrize("mode", ["separate", "alias"])
 def test_a_second_failure_of_a_type_and_session_is_not_missing(post: Callable[..., Any], mode: str) -> None:
-    """`/event` stores one failure of each type and session; a client that sends to both routes sends both."""
+    """`/event` stores one failure for each type and session, although the client sends both failures to both routes."""
     modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
     for message in ("first", "second"):
         body = payload(message=message, session_id="of both", sentToEvent=True)
@@ -179,20 +179,20 @@ def test_a_renamed_type_is_matched_by_its_content() -> None:
     assert verdict()[0] == 0
 
 
-def test_a_version_counts_as_known_in_the_days_compared_alone() -> None:
+def test_a_version_is_known_only_in_the_compared_days() -> None:
     make_event(received_at_ms=at(9), app_version="19afc18")
     failure_arrived(1, app_version="19afc18", message="lost")
     assert verdict()[0] == 1
     assert verdict("--days", "3") == NO_EVIDENCE
 
 
-def test_what_a_client_is_refused_by_contract_is_no_drift() -> None:
+def test_a_failure_that_the_contract_refuses_is_no_drift() -> None:
     for message in ("", "   ", "x" * 600):
         failure_arrived(1, message=message, sent_to_event=True, occurred_at=f"2026-02-1{len(message) % 9}T00:00:00Z")
     code, lines = check()
     assert (code, lines[-1]) == NO_EVIDENCE
-    said = "Refused by the contract of /event, so not drift and not repaired: 3 failures (3 message)."
-    assert said in lines
+    output = "Refused by the contract of /event, so not drift and not repaired: 3 failures (3 message)."
+    assert output in lines
 
 
 def test_imported_rows_prove_nothing(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_imported_rows_prove_nothing(tmp_path: Path) -> None:
     assert verdict() == NO_EVIDENCE
 
 
-def test_a_session_lost_in_a_crowd_is_within_the_tolerance() -> None:
+def test_one_lost_session_of_many_is_within_the_tolerance() -> None:
     for _ in range(10):
         success_arrived(1, by_event=True)
     success_arrived(1, sent_to_event=True)
@@ -211,14 +211,14 @@ def test_a_session_lost_in_a_crowd_is_within_the_tolerance() -> None:
     assert verdict("--tolerance", "0.1") == (0, "Parity: proven on 1 day (tolerance 10.0%).")
 
 
-def test_a_crowd_of_failures_hides_no_lost_success() -> None:
+def test_many_failures_do_not_hide_a_lost_success() -> None:
     for _ in range(10):
         failure_arrived(1, by_event=True)
     success_arrived(1, sent_to_event=True)
     assert verdict("--tolerance", "0.1")[0] == 1
 
 
-def test_a_twin_that_came_after_midnight_is_a_twin_of_the_day_before() -> None:
+def test_a_twin_after_midnight_belongs_to_the_day_before() -> None:
     midnight_ms = clock.now_ms() // DAY_MS * DAY_MS - DAY_MS
     body = payload(session_id="of a failure")
     event = translate.event_from_client_log(body, midnight_ms - 5)
@@ -230,7 +230,7 @@ def test_a_twin_that_came_after_midnight_is_a_twin_of_the_day_before() -> None:
     assert verdict("--days", "2") == NO_EVIDENCE
 
 
-def test_a_twin_that_came_before_midnight_is_a_twin_of_the_day_after() -> None:
+def test_a_twin_before_midnight_belongs_to_the_day_after() -> None:
     midnight_ms = clock.now_ms() // DAY_MS * DAY_MS - DAY_MS
     body = payload(session_id="of a failure")
     make_event(received_at_ms=midnight_ms - 5, **body)
@@ -240,7 +240,7 @@ def test_a_twin_that_came_before_midnight_is_a_twin_of_the_day_after() -> None:
     assert [day["state"] for day in json.loads(lines[0])["days"]] == ["proven", "no evidence"]
 
 
-def test_what_event_alone_has_is_counted_and_named_and_not_judged() -> None:
+def test_events_that_arrived_only_by_event_are_counted_but_no_drift() -> None:
     make_event(received_at_ms=at(1), **success(session_id="new"))
     event = make_event(received_at_ms=at(1), message="new")
     code, lines = check()
@@ -250,7 +250,7 @@ def test_what_event_alone_has_is_counted_and_named_and_not_judged() -> None:
     assert all(event_id in line for event_id, line in zip(ids, named, strict=True))
 
 
-def test_json_tells_the_whole_finding() -> None:
+def test_json_contains_the_whole_finding() -> None:
     success_arrived(1, by_event=True)
     success_arrived(1)
     lost = success_arrived(1, sent_to_event=True)
@@ -264,21 +264,21 @@ def test_json_tells_the_whole_finding() -> None:
         (day(0), "no evidence"),
     ]
     nothing = dict.fromkeys(vars(parity.Side()), 0)
-    told = {
+    figures = {
         "successes": nothing
         | {"arrived": 3, "expected": 2, "missing": 1, "old_clients": 1, "by_event": 1, "event_only": 0},
         "failures": nothing | {"arrived": 1, "refused": 1},
         "refused_fields": {"message": 1},
     }
-    assert finding["days"][1] == {"day": day(1), "state": "drift"} | told
-    assert finding["total"] == {"day": "in all"} | told
+    assert finding["days"][1] == {"day": day(1), "state": "drift"} | figures
+    assert finding["total"] == {"day": "in all"} | figures
     assert finding["cut_off"] == {"sessions": 1, "failures": 0}
     assert (finding["old_count"], finding["new_count"], finding["tolerance"]) == (3, 1, 0.005)
     assert [(row["type"], row["id"]) for row in finding["examples_missing"]] == [("flash_success", lost)]
     assert (finding["refused"], finding["refused_share"], finding["examples_event_only"]) == ({}, 0, [])
 
 
-def test_a_repair_says_how_much_it_copied() -> None:
+def test_a_repair_prints_the_number_of_copied_events() -> None:
     success_arrived(1, sent_to_event=True)
     failure_arrived(1)
     failure_arrived(1, message=" ")
@@ -288,7 +288,7 @@ def test_a_repair_says_how_much_it_copied() -> None:
     assert complaints.getvalue() == "Copied 2 events to the unified stream.\n"
 
 
-def test_examples_are_bounded_by_kind() -> None:
+def test_the_number_of_examples_of_each_kind_is_limited() -> None:
     for _ in range(14):
         success_arrived(1, sent_to_event=True)
     failure_arrived(1, sent_to_event=True)
@@ -298,22 +298,22 @@ def test_examples_are_bounded_by_kind() -> None:
     assert types == ["flash_success"] * 10 + ["flash_error"]
 
 
-# --- who would be cut off -----------------------------------------------------------------------------------------
+# --- clients that would be cut off --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("days", [1, 3, 14])
-def test_who_would_be_cut_off_is_counted_over_seven_days(days: int) -> None:
+def test_clients_that_would_be_cut_off_are_counted_over_seven_days(days: int) -> None:
     for days_ago in (0, 3, 6, 7):
         success_arrived(days_ago)
         failure_arrived(days_ago, app_version="4778589")
     assert parity.check(days, clock.today()).cut_off == parity.CutOff(sessions=3, failures=3)
 
 
-# --- the window ----------------------------------------------------------------------------------------------------
+# --- the window ---------------------------------------------------------------------------------------------------
 
 
 @override_settings(PARITY_DAYS=14)
-def test_a_check_reaches_back_as_far_as_the_window_asks() -> None:
+def test_a_check_compares_enough_days_for_the_window() -> None:
     assert parity.days_to_compare() == 28
 
 
@@ -324,14 +324,14 @@ def test_a_check_reaches_back_as_far_as_the_window_asks() -> None:
         ([], [], [1, 2, 3], 0),
         ([1], [], [], 1),
         ([1, 2, 3], [], [], 3),
-        ([1, 3, 9], [], [2, 4], 3),  # a day without evidence neither counts nor ends the row
+        ([1, 3, 9], [], [2, 4], 3),  # a day without evidence is skipped
         ([0], [], [], 0),  # today is not over
         ([1, 2, 4], [3], [], 2),
         ([2, 3], [1], [], 0),
         ([1, 2], [0], [], 2),
     ],
 )
-def test_the_days_that_are_proven_in_a_row(
+def test_consecutive_proven_days_are_counted(
     proven: list[int], drifted: list[int], without_evidence: list[int], in_a_row: int
 ) -> None:
     for days_ago in proven:
@@ -347,7 +347,7 @@ def test_the_days_that_are_proven_in_a_row(
     assert f"Window: {in_a_row} of 7 proven days in a row." in check()[1]
 
 
-def test_the_window_is_over_after_so_many_proven_days() -> None:
+def test_the_window_is_complete_after_the_required_proven_days() -> None:
     for days_ago in range(1, 15, 2):
         success_arrived(days_ago, by_event=True)
     assert parity.missing_from_window(parity.check_window(clock.today()), clock.today()) == ""
@@ -355,7 +355,7 @@ def test_the_window_is_over_after_so_many_proven_days() -> None:
         assert "7 of 14" in parity.missing_from_window(parity.check_window(clock.today()), clock.today())
 
 
-def test_each_run_is_kept() -> None:
+def test_each_run_is_stored() -> None:
     check()
     success_arrived(1, by_event=True)
     check()
@@ -366,16 +366,16 @@ def test_each_run_is_kept() -> None:
     assert ParityRun.objects.latest("id").finding["total"]["successes"]["missing"] == 1
 
 
-# --- what was refused -----------------------------------------------------------------------------------------------
+# --- refused requests ---------------------------------------------------------------------------------------------
 
 
-def test_the_share_of_refused_requests_is_told(post: Callable[..., Any]) -> None:
+def test_the_share_of_refused_requests_is_printed(post: Callable[..., Any]) -> None:
     for _ in range(6):
         assert post("/event", success()).status_code == 201
     assert post("/event", b"no json").status_code == 400
     assert post("/event", payload(model="")).status_code == 400
     post("/event", payload())
-    post("/event", payload())  # a duplicate is no refusal
+    post("/event", payload())  # a duplicate is not a refusal
     writer.flush_refusals()
     finding = json.loads(check("--json")[1][0])
     assert finding["refused"] == {"invalid_fields": 1, "invalid_json": 1}
@@ -383,7 +383,7 @@ def test_the_share_of_refused_requests_is_told(post: Callable[..., Any]) -> None
     assert "Refused at ingest: 22.2% (1 invalid_fields, 1 invalid_json)." in check()[1]
 
 
-def test_a_prune_makes_no_more_of_the_requests_refused() -> None:
+def test_a_prune_does_not_change_the_share_of_refused_requests() -> None:
     for days_ago in (1, 8):
         make_event(**success(), received_at_ms=at(days_ago))
         rollups.add_tallies({(datetime.fromtimestamp(at(days_ago) / 1000, UTC).date(), "invalid_json"): 1})
@@ -393,12 +393,12 @@ def test_a_prune_makes_no_more_of_the_requests_refused() -> None:
 
 
 @pytest.mark.parametrize("options", [("--days", "0"), ("--days", "401"), ("--tolerance", "-1"), ("--tolerance", "nan")])
-def test_what_makes_no_sense_is_refused(options: tuple[str, str]) -> None:
+def test_invalid_options_are_refused(options: tuple[str, str]) -> None:
     with pytest.raises(CommandError, match="--days must be from 1 to 400, --tolerance from 0 to 1"):
         check(*options)
 
 
-def test_a_410_is_told_by_route_and_is_no_refused_event(post: Callable[..., Any], client: Client) -> None:
+def test_410_responses_are_printed_by_route_and_are_no_refused_events(post: Callable[..., Any], client: Client) -> None:
     make_event()
     modes.switch(modes.Mode.GONE, reason="a test", user=None, user_name="someone", at=clock.now())
     for _ in range(3):

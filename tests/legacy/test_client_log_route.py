@@ -1,4 +1,4 @@
-"""`POST /client-log`: the old log, answered as the old Worker did, over the unified stream."""
+"""`POST /client-log` in `alias`: the responses of the old Worker, and the rows on both sides."""
 
 import datetime
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def old_payload(**changes: Any) -> dict[str, Any]:
-    """Return what a deployed client sends to the old log, with `changes`."""
+    """Return the body that a deployed client sends to `/client-log`, with `changes`."""
     return payload(user_agent="Agent-7", page_url="https://page.example/?q=7", log_lines_json='["open"]') | changes
 
 
@@ -54,14 +54,14 @@ def test_a_failure_is_stored_in_the_stream_and_in_the_old_table(post: Callable[.
         "fingerprint": FailureGroup.objects.get().fingerprint,
         "correction": None,
     }
-    nobody = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
+    no_personal_data = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
     in_both = {"event_id": event["id"], "in_stream": True, "imported": False}
     arrived = {"arrived": True, "sent_to_event": False, "refused_fields": "event_type", "session_key": ""}
     texts = {"stack": None, "log_lines_json": "[]", "text_in_stream": True}
-    assert row == shared | nobody | in_both | arrived | texts | {"event_type": "flash_fail"}
+    assert row == shared | no_personal_data | in_both | arrived | texts | {"event_type": "flash_fail"}
 
 
-def test_nothing_that_identifies_anyone_is_stored(post: Callable[..., Any]) -> None:
+def test_no_personal_data_is_stored(post: Callable[..., Any]) -> None:
     body = old_payload(ip_hash="hash-7", origin="https://origin.example/7")
     post("/client-log", body, user_agent="Agent-7", origin="http://localhost:5173", referer="https://page.example/7")
     stored = repr([*Event.objects.values(), *ClientLog.objects.values()])
@@ -110,7 +110,7 @@ def test_the_twins_of_a_dual_writing_client_are_one_failure(
 def test_a_failure_with_a_session_and_the_same_content_without_one_are_two(
     post: Callable[..., Any], first: str
 ) -> None:
-    """The contract identifies an event by its content only where it has no session."""
+    """The contract identifies an event by its content only if it has no session."""
     bodies = {"/client-log": old_payload(), "/event": old_payload(session_id="s")}
     for path in (first, *(path for path in bodies if path != first)):
         assert post(path, bodies[path]).status_code in (200, 201)
@@ -125,12 +125,12 @@ def test_failures_that_differ_are_two(post: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b'{"a":', b"\xff", b'{"a": 1e999}', b"[" * 10_000])
-def test_what_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
     answer = post("/client-log", body or b" ")
     expect_refusal(answer, 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
-def test_the_three_texts_are_needed(post: Callable[..., Any]) -> None:
+def test_the_three_texts_are_required(post: Callable[..., Any]) -> None:
     answer = post("/client-log", {"event_type": 1, "occurred_at": "some day"})
     fields = {
         "event_type": ["Must be a string."],
@@ -158,7 +158,7 @@ def test_the_body_has_the_limit_of_an_event(post: Callable[..., Any]) -> None:
     expect_refusal(answer, 413, "Payload too large", RefusalReason.TOO_LARGE)
 
 
-def test_it_takes_posts_alone(client: Client) -> None:
+def test_only_post_is_allowed(client: Client) -> None:
     expect_refusal(client.get("/client-log"), 405, "Method not allowed", None)
 
 
@@ -176,7 +176,7 @@ OLD_ROUTES = [("POST", "/client-log"), ("GET", "/count"), ("POST", "/increment")
 
 @pytest.mark.parametrize(("method", "path"), OLD_ROUTES)
 @pytest.mark.parametrize("refused", [False, True])
-def test_an_old_route_says_what_to_use_instead(client: Client, method: str, path: str, refused: bool) -> None:
+def test_an_old_route_names_its_successor(client: Client, method: str, path: str, refused: bool) -> None:
     body = json.dumps(old_payload(sessionId="a"))
     answer = client.generic("PUT" if refused else method, path, body, content_type="application/json")
     assert answer.headers["Deprecation"] == f"@{int(datetime.datetime(2026, 2, 12, tzinfo=datetime.UTC).timestamp())}"
@@ -186,7 +186,7 @@ def test_an_old_route_says_what_to_use_instead(client: Client, method: str, path
 
 @override_settings(SUNSET=datetime.date(2027, 1, 31))
 @pytest.mark.parametrize(("method", "path"), OLD_ROUTES)
-def test_an_old_route_says_when_it_ends_once_that_is_decided(client: Client, method: str, path: str) -> None:
+def test_an_old_route_has_a_sunset_header_if_sunset_is_set(client: Client, method: str, path: str) -> None:
     answer = client.generic(method, path, "{}", content_type="application/json")
     assert answer.headers["Sunset"] == "Sun, 31 Jan 2027 00:00:00 GMT"
 

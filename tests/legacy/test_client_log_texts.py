@@ -1,4 +1,4 @@
-"""The stack and log lines of a failure are stored once, and every reader of the old log still has them."""
+"""The stack and log lines of a failure are stored once, and every reader of the old log gets them."""
 
 import csv
 import gzip
@@ -63,12 +63,12 @@ def texts(row: ClientLog | Event) -> tuple[str | None, str]:
 
 
 def stored_row() -> tuple[bool, tuple[str | None, str]]:
-    """Return whether the only row leaves its texts to its event, and the texts that the table has of it."""
+    """Return `text_in_stream` of the only row, and the texts in its columns."""
     row = ClientLog.objects.get()
     return row.text_in_stream, texts(row)
 
 
-# --- which rows leave their texts to the event -----------------------------------------------------------------------
+# --- which rows have no texts of their own -----------------------------------------------------------------------
 
 
 def arrived(post: Callable[..., Any], **_: Any) -> None:
@@ -155,7 +155,7 @@ def ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-# How a row comes to be, and whether it leaves its texts to its event.
+# The ways in which a row is written, and its `text_in_stream` afterwards.
 KINDS: dict[str, tuple[Callable[..., None], bool]] = {
     kind.__name__.replace("_", " "): (kind, leaves)
     for kind, leaves in (
@@ -182,7 +182,7 @@ KINDS: dict[str, tuple[Callable[..., None], bool]] = {
 def row(
     request: pytest.FixtureRequest, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> ClientLog:
-    """Make the one row of the old log in one of the ways, with room on the disk afterwards."""
+    """Write the only row of the old log in one of the ways, and leave enough free disk space."""
     make, leaves = KINDS[request.param]
     make(post=post, monkeypatch=monkeypatch, tmp_path=tmp_path)
     set_free(monkeypatch, LEAST)
@@ -190,7 +190,7 @@ def row(
     return ClientLog.objects.get()
 
 
-# --- the readers -----------------------------------------------------------------------------------------------------
+# --- the readers --------------------------------------------------------------------------------------------------
 
 
 def by_recent(client: Client, **_: Any) -> tuple[str | None, str]:
@@ -226,7 +226,7 @@ def by_archive(tmp_path: Path, **_: Any) -> tuple[str | None, str]:
 
 
 def by_a_switch(**_: Any) -> tuple[str | None, str]:
-    """The old side is whole in `separate`, whoever reads its table."""
+    """In `separate`, the rows contain their texts."""
     switch("separate")
     found = ClientLog.objects.get()
     assert not found.text_in_stream
@@ -250,7 +250,9 @@ def test_a_switch_there_and_back_loses_and_adds_nothing(row: ClientLog) -> None:
         assert [texts(found) for found in old_tables.recent(9)] == [TEXTS]
 
 
-def test_texts_left_out_of_both_sides_are_told_once(post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_both_sides_left_out_are_added_once(
+    post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_free(monkeypatch, LEAST - 1)
     arrived(post)
     event = Event.objects.get()
@@ -264,8 +266,8 @@ def test_a_row_without_texts_is_an_ordinary_row(post: Callable[..., Any]) -> Non
     assert stored_row() == (False, (None, "[]"))
 
 
-def test_a_request_that_began_before_the_switch_writes_a_whole_row(post: Callable[..., Any]) -> None:
-    assert modes.current() == Mode.ALIAS  # remembered for a second
+def test_a_request_that_began_before_the_switch_writes_a_row_with_texts(post: Callable[..., Any]) -> None:
+    assert modes.current() == Mode.ALIAS  # cached for a second
     ModeInForce.objects.create(id=1, mode=Mode.SEPARATE)
     arrived(post)
     assert Event.objects.exists()
@@ -294,7 +296,7 @@ def test_the_table_refuses_a_row_that_could_lose_its_texts(post: Callable[..., A
         ClientLog.objects.update(**change)
 
 
-# --- what deletes rows and events ------------------------------------------------------------------------------------
+# --- prunes and erasures ------------------------------------------------------------------------------------
 
 
 def prune(before: datetime, *, imported_too: bool = False) -> Iterator[tuple[str, int]]:
@@ -305,10 +307,10 @@ def prune(before: datetime, *, imported_too: bool = False) -> Iterator[tuple[str
 @pytest.mark.parametrize("imported_too", [False, True])
 @pytest.mark.parametrize("days_before", [0, 1, 2, 4])
 @pytest.mark.parametrize("days_later", [0, 1, 3])
-def test_a_prune_takes_no_texts_of_a_row_that_it_keeps(
+def test_a_prune_does_not_delete_the_texts_of_a_row_that_it_keeps(
     post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, days_later: int, days_before: int, imported_too: bool
 ) -> None:
-    """The twin of a failure may come by the old route on a later day."""
+    """The twin of a failure may arrive by the old route on a later day."""
     assert post("/event", failure()).status_code == 201
     monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(days=days_later))
     arrived(post)
@@ -319,10 +321,10 @@ def test_a_prune_takes_no_texts_of_a_row_that_it_keeps(
 
 
 @pytest.mark.parametrize("imported_too", [False, True])
-def test_a_prune_that_is_stopped_leaves_every_row_its_texts(
+def test_a_stopped_prune_leaves_the_texts_of_every_row(
     row: ClientLog, monkeypatch: pytest.MonkeyPatch, imported_too: bool
 ) -> None:
-    """An imported row can stay when its event goes, and the other way round."""
+    """A prune may keep an imported row and delete its event, and vice versa."""
     monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(days=9))
     for _ in prune(NOON + timedelta(days=2), imported_too=imported_too):
         assert [texts(found) for found in old_tables.recent(9)] in ([TEXTS], [])
@@ -337,7 +339,7 @@ def test_an_erasure_leaves_neither_the_row_nor_its_texts(post: Callable[..., Any
     assert not Event.objects.exists()
 
 
-# --- bytes -----------------------------------------------------------------------------------------------------------
+# --- bytes --------------------------------------------------------------------------------------------------------
 
 
 def brought() -> int:
@@ -345,7 +347,7 @@ def brought() -> int:
 
 
 def size_of_stored() -> int:
-    """Return the bytes that both tables have of events."""
+    """Return the stored bytes of events in both tables."""
     events = [EventRow(*event) for event in Event.objects.values_list(*EventRow._fields)]
     by_id = {event.id: event for event in events}
     logged = [
@@ -366,9 +368,9 @@ COUNTED = [
 
 @override_settings(DAILY_BYTES_PER_CLIENT=10**9)
 @pytest.mark.parametrize("kind", COUNTED)
-def test_a_client_is_charged_for_what_is_stored(
+def test_the_stored_bytes_count_against_the_quota_of_the_client(
     post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     KINDS[kind][0](post=post, monkeypatch=monkeypatch)
-    # An event that was filled in was charged twice, first without its texts.
+    # An event whose texts were added later was counted twice, first without its texts.
     assert 0 <= brought() - size_of_stored() <= (400 if kind == "arrived after an event without texts" else 0)

@@ -1,4 +1,4 @@
-"""What one side lacks is copied from the other, once, however often and from whichever point it is run."""
+"""`copying` copies the rows that one side lacks. It can be repeated, also after an interruption."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,14 +22,14 @@ NOON_MS = 1_771_329_600_000  # 2026-02-17 12:00 UTC
 
 
 def log(**changes: Any) -> None:
-    """Keep a failure in the old log alone, as `separate` does."""
+    """Write a failure only to the old log, as in `separate`."""
     body = payload(**changes)
     event = translate.event_from_client_log(body, NOON_MS)
     assert old_tables.keep(translate.client_log_row(event, body["event_type"], in_stream=False))
 
 
 def count(session_id: str) -> None:
-    """Count a session in the old counter alone, as `separate` does."""
+    """Write a session only to the old counter, as in `separate`."""
     assert old_tables.keep(LegacyCount(session_id=session_id, counted_at_ms=NOON_MS, in_stream=False))
 
 
@@ -64,7 +64,7 @@ def test_more_than_a_chunk_is_copied_to_the_old_tables_and_then_nothing() -> Non
     assert dump() == settled
 
 
-def test_a_copy_that_stopped_before_it_was_noted_is_noted_by_the_next() -> None:
+def test_a_copied_row_that_was_not_marked_is_marked_by_the_next_run() -> None:
     count("a")
     log(message="failure")
     assert to_stream() == 2
@@ -74,7 +74,7 @@ def test_a_copy_that_stopped_before_it_was_noted_is_noted_by_the_next() -> None:
     assert (Event.objects.count(), ClientLog.objects.get().in_stream) == (2, True)
 
 
-def test_what_a_client_sent_to_both_sides_is_there_already() -> None:
+def test_an_event_that_a_client_sent_to_both_sides_is_not_copied() -> None:
     make_event(**success(session_id="a"))
     make_event(message="failure")
     count("a")
@@ -84,7 +84,7 @@ def test_what_a_client_sent_to_both_sides_is_there_already() -> None:
     assert Event.objects.successes().get().source == "event"
 
 
-def test_an_old_name_and_the_times_come_along() -> None:
+def test_a_copy_has_the_old_type_name_and_the_times() -> None:
     log(event_type="flash_fail", occurred_at="Tue, 17 Feb 2026 12:59:00 +0100")
     to_stream()
     event = Event.objects.get()
@@ -101,7 +101,7 @@ def test_a_failure_of_a_session_is_logged_once() -> None:
     assert row.event_id != event.id
 
 
-def test_only_what_came_since_then_is_copied_to_the_old_tables() -> None:
+def test_only_events_received_since_then_are_copied_to_the_old_tables() -> None:
     for at_ms in (NOON_MS - 1, NOON_MS):
         make_event(received_at_ms=at_ms, **success(session_id=f"a{at_ms}"))
         make_event(received_at_ms=at_ms, message=f"failure at {at_ms}")
@@ -110,7 +110,7 @@ def test_only_what_came_since_then_is_copied_to_the_old_tables() -> None:
     assert ClientLog.objects.get().message == f"failure at {NOON_MS}"
 
 
-def test_a_copied_session_waits_for_its_event_like_any_other(post: Callable[..., Any]) -> None:
+def test_event_completes_a_copied_session(post: Callable[..., Any]) -> None:
     count("a")
     to_stream()
     assert post("/event", success(session_id="a", model="UV-K5")).json()["deduped"]
@@ -119,7 +119,7 @@ def test_a_copied_session_waits_for_its_event_like_any_other(post: Callable[...,
     assert metrics.flash_count().total == 1
 
 
-def test_a_row_that_is_there_is_not_written_again() -> None:
+def test_an_existing_row_is_not_written_again() -> None:
     rows = [LegacyCount(session_id=name, counted_at_ms=NOON_MS, in_stream=False) for name in ("b", "a", "b")]
     assert old_tables.keep_all(rows) == 2
     assert old_tables.keep_all(rows) == 0
@@ -129,7 +129,7 @@ def test_a_row_that_is_there_is_not_written_again() -> None:
 
 
 @pytest.mark.parametrize("session", [{}, {"session_id": "s"}], ids=["without a session", "with a session"])
-def test_what_was_copied_of_made_up_failures_goes_with_them(session: dict[str, str]) -> None:
+def test_copies_of_demo_failures_are_deleted_with_them(session: dict[str, str]) -> None:
     make_event(**session)
     Event.objects.update(source="demo")
     assert copying.to_legacy(since_ms=0) == 1

@@ -1,4 +1,4 @@
-"""Why the public count is what it is: its parts, every import, and everything that changed it at once."""
+"""The page *The count's history*: the parts of the public count, its changes, and all imports."""
 
 import io
 from datetime import timedelta
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/importrun/"
 
 
-def bring(folder: Path, name: str = "export.sql") -> None:
-    """Import a baseline of 40, two successes and a failure of an old name, with one row that cannot be stored."""
+def import_export(folder: Path, name: str = "export.sql") -> None:
+    """Import a baseline of 40, two successes, a failure with an old type name, and an invalid row."""
     events = [baseline_row(40), success_row("a"), success_row("b"), success_row(None)]
     file = folder / name
     file.write_text(export(events=events, logs=[log_row(event_type="flash_fail")]), encoding="utf-8")
@@ -42,9 +42,9 @@ def test_a_new_site_says_what_would_change_its_count(client: Client) -> None:
     assert "manage.py import_d1" in text
 
 
-def test_the_count_is_the_baseline_what_was_imported_and_what_came_live(client: Client, tmp_path: Path) -> None:
-    bring(tmp_path)
-    bring(tmp_path)  # again, which adds nothing
+def test_the_count_is_the_sum_of_baseline_imported_and_live_successes(client: Client, tmp_path: Path) -> None:
+    import_export(tmp_path)
+    import_export(tmp_path)  # a second import adds nothing
     make_event(**success())
     sign_in(client, "Staff")
     answer = client.get(PATH)
@@ -57,8 +57,8 @@ def test_the_count_is_the_baseline_what_was_imported_and_what_came_live(client: 
     assert "returns the old tables' figure: 42" in text  # the import began in `separate`
 
 
-def test_each_import_is_told_with_what_became_of_its_rows(client: Client, tmp_path: Path) -> None:
-    bring(tmp_path, "<b>d1.sql")
+def test_each_import_is_shown_with_the_outcomes_of_its_rows(client: Client, tmp_path: Path) -> None:
+    import_export(tmp_path, "<b>d1.sql")
     sign_in(client, "Staff")
     answer = client.get(PATH)
     (imported,) = answer.context["imports"]
@@ -76,8 +76,8 @@ def test_each_import_is_told_with_what_became_of_its_rows(client: Client, tmp_pa
     assert "Repaired: client_logs: old name of a type, now flash_error" in text
 
 
-def test_switches_baselines_and_imports_stand_in_one_line_of_time(client: Client, tmp_path: Path) -> None:
-    bring(tmp_path)
+def test_switches_baselines_and_imports_are_in_one_timeline(client: Client, tmp_path: Path) -> None:
+    import_export(tmp_path)
     at = clock.now()
     Cutover.objects.update(switched_at=at - timedelta(days=3))
     CounterBaseline.objects.update(set_at=at - timedelta(days=2))
@@ -86,9 +86,9 @@ def test_switches_baselines_and_imports_stand_in_one_line_of_time(client: Client
     modes.switch(modes.Mode.ALIAS, reason="phase 3", user=None, user_name="kim", at=at)
     sign_in(client, "Staff")
     answer = client.get(PATH)
-    told = [(c.what, c.name, c.who, c.why, c.before, c.after) for c in answer.context["changes"]]
+    changes = [(c.what, c.name, c.who, c.why, c.before, c.after) for c in answer.context["changes"]]
     row = CounterBaseline.objects.order_by("id")[0]
-    assert told == [
+    assert changes == [
         ("switch", "alias", "kim", "phase 3", 52, 52),
         ("baseline", "", "kim", "found more", 40, 50),
         ("import", "export.sql", "import_d1", "", None, 2),
@@ -100,18 +100,18 @@ def test_switches_baselines_and_imports_stand_in_one_line_of_time(client: Client
         assert part in text
 
 
-def test_dropped_tables_leave_the_history(client: Client, settings: Any, tmp_path: Path) -> None:
+def test_the_history_remains_after_the_tables_are_dropped(client: Client, settings: Any, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
-    bring(tmp_path)
+    import_export(tmp_path)
     call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
     call_command("drop_legacy", stdout=io.StringIO())
     sign_in(client, "Staff")
     assert "Why is it 42?" in text_of(client.get(PATH))
 
 
-def test_the_page_is_bounded_and_counts_no_event(client: Client, tmp_path: Path) -> None:
+def test_the_page_is_limited_and_counts_no_events(client: Client, tmp_path: Path) -> None:
     for _ in range(3):
-        bring(tmp_path)
+        import_export(tmp_path)
     sign_in(client, "Staff")
     with CaptureQueriesContext(connection) as queries:
         client.get(PATH)

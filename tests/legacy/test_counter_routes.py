@@ -1,4 +1,4 @@
-"""`GET /count` and `POST /increment`: the old counter, over the public count."""
+"""`GET /count` and `POST /increment` in `alias`, where they read and change the public count."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_session_is_counted_once(client: Client, post: Callable[..., Any]) -> 
     assert counted() == {"duplicate": 1}
 
 
-def test_what_is_stored_is_a_placeholder_of_that_session(post: Callable[..., Any]) -> None:
+def test_the_stored_event_is_a_placeholder_for_the_session(post: Callable[..., Any]) -> None:
     post("/increment", {"sessionId": "a", "model": "not looked at", "user_agent": "Agent-7"})
     event = Event.objects.get()
     assert (event.event_type, event.session_id, event.source) == ("flash_success", "a", "increment")
@@ -65,7 +65,7 @@ def test_its_event_fills_the_placeholder_and_the_total_stays(client: Client, pos
     assert client.get("/count").json()["total"] == 1
 
 
-def test_a_session_that_came_by_event_is_not_counted_again(post: Callable[..., Any]) -> None:
+def test_a_session_that_arrived_by_event_is_not_counted_again(post: Callable[..., Any]) -> None:
     post("/event", success(session_id="a"))
     expect_answer(post("/increment", {"sessionId": "a"}), 200, {"ok": True, "total": 1, "deduped": True})
     assert Event.objects.get().source == "event"
@@ -83,7 +83,7 @@ def test_a_good_session_is_counted(post: Callable[..., Any], session: str) -> No
     assert LegacyCount.objects.get().session_id == session
 
 
-def test_what_no_database_can_store_is_replaced(post: Callable[..., Any]) -> None:
+def test_characters_that_no_database_can_store_are_replaced(post: Callable[..., Any]) -> None:
     assert post("/increment", b'{"sessionId": "a\\u0000\\ud83d"}').status_code == 200
     assert LegacyCount.objects.get().session_id == Event.objects.get().session_id == "a\ufffd\ufffd"
 
@@ -112,7 +112,7 @@ def test_a_bad_session_is_refused(post: Callable[..., Any], body: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"a"', b'{"sessionId":', b"sessionId=a", b"\xff"])
-def test_what_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_refused(post: Callable[..., Any], body: bytes) -> None:
     expect_refusal(post("/increment", body), 400, "Invalid JSON", RefusalReason.INVALID_JSON)
 
 
@@ -122,7 +122,7 @@ def test_another_method_is_refused(client: Client, method: str, path: str) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_session_is_counted_that_cannot_be_stored(client: Client, post: Callable[..., Any]) -> None:
+def test_a_session_that_cannot_be_stored_is_not_counted(client: Client, post: Callable[..., Any]) -> None:
     with locked_events():
         answer = post("/increment", {"sessionId": "a"})
         expect_answer(answer, 503, {"ok": False, "error": "Storage unavailable"})

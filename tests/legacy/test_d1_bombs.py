@@ -1,4 +1,4 @@
-"""Small exports that ask for much work: each is refused before the work is done, or asks for none."""
+"""Small exports that would cause much work. Each is refused before it causes the work."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ INSERT = "INSERT INTO client_logs(id) VALUES("
 
 
 def tree(leaves: list[str], operator: str) -> str:
-    """Join leaves by an operator in an expression that is as flat as can be: depth has a limit of its own."""
+    """Return a balanced expression of leaves and an operator, because the depth has a separate limit."""
     while len(leaves) > 1:
         leaves = [f"({operator.join(leaves[at : at + 2])})" for at in range(0, len(leaves), 2)]
     return leaves[0]
@@ -73,7 +73,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_by_what_it_asks_for(stage: Any, bomb: str) -> None:
+def test_a_bomb_is_refused_with_its_reason(stage: Any, bomb: str) -> None:
     sql, why = BOMBS[bomb]
     with pytest.raises(RefusedFile) as refused:
         stage(TABLE + sql + "\n")
@@ -94,7 +94,7 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("costly", COSTLY)
-def test_nothing_of_the_files_own_schema_runs_for_its_rows(stage: Any, costly: str) -> None:
+def test_the_schema_of_the_file_does_not_run_for_its_rows(stage: Any, costly: str) -> None:
     columns = ", ".join(f"{name} TEXT" for name in d1_staging.TABLES["client_logs"])
     schema = COSTLY[costly].format(name="client_logs", columns=columns) + "\n"
     rows = "".join(f"INSERT OR IGNORE INTO client_logs(id, received_at_ms) VALUES('{n}',{n});\n" for n in range(50))
@@ -107,9 +107,7 @@ def test_nothing_of_the_files_own_schema_runs_for_its_rows(stage: Any, costly: s
     assert made == {"client_logs": f'CREATE TABLE "client_logs" ({plain})', "staged_client_logs": index}
 
 
-def test_ten_thousand_statements_just_under_the_bound_make_no_more_than_the_file_allows(
-    tmp_path: Path, stage: Any
-) -> None:
+def test_many_statements_just_below_the_limit_produce_no_more_than_the_file_allows(tmp_path: Path, stage: Any) -> None:
     most = f"INSERT INTO other VALUES({nested(3, 'b' * 400)}||replace('{'b' * 100}','b','ccccc'));\n"
     staged = stage(d1.LOG_TABLE + "CREATE TABLE other(x);\n" + most * 10_000)
     assert sum(1 for _ in staged.connection.execute("SELECT rowid FROM other")) == 10_000
@@ -117,7 +115,7 @@ def test_ten_thousand_statements_just_under_the_bound_make_no_more_than_the_file
 
 
 def test_statements_have_no_loop(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row of a hundred columns needs a few hundred steps of SQLite's machine."""
+    """A row with a hundred columns needs a few hundred steps of SQLite's virtual machine."""
     monkeypatch.setattr(d1_staging, "_STEPS_A_CALL", 20)
     columns = ",".join(f"c{n} DEFAULT ({n})" for n in range(100))
     values = ",".join(["replace(replace('a\\\\n','\\\\r',char(13)),'\\\\n',char(10))"] * 100)
@@ -125,20 +123,20 @@ def test_statements_have_no_loop(stage: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_statement_that_needs_more_steps_is_stopped(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No statement does with this SQLite, so the bound is lowered instead."""
+    """With this version of SQLite, no statement exceeds the limit, so the test lowers the limit."""
     monkeypatch.setattr(d1_staging, "_STEPS_A_CALL", 1)
     monkeypatch.setattr(d1_staging, "_MAX_CALLS", 10)
     with pytest.raises(RefusedFile, match="it takes longer than any statement of an export"):
         stage(TABLE)
 
 
-# --- replace ---------------------------------------------------------------------------------------------------------
+# --- replace ------------------------------------------------------------------------------------------------------
 
 TEXTS = ["", "a", "b", "ab", "aab", "1", "1.0", "\0", "\0a", "a\0", "é📻"]
 VALUES = [*TEXTS, None, 0, 1, 11, -1, 1.0, 1e20, 0.1, b"", b"a", b"ab"]
 
 
-def test_replace_does_what_sqlites_own_does(tmp_path: Path) -> None:
+def test_replace_returns_the_same_as_sqlites_own(tmp_path: Path) -> None:
     own = sqlite3.connect(":memory:")
     with closing(own), closing(sqlite3.connect(tmp_path / "scratch", isolation_level=None)) as rows:
         gatekeeper = d1_staging._Gatekeeper(rows)
@@ -152,7 +150,7 @@ def test_replace_does_what_sqlites_own_does(tmp_path: Path) -> None:
 LITERALS = ["NULL", "''", "'a'", "'aa'", "1", "1.5", "1e300", "-7", "X'61'", "X''", "'a' || NULL", "char(97, 0)"]
 
 
-def test_replace_in_a_statement_stores_what_sqlites_own_does(stage: Any) -> None:
+def test_replace_in_a_statement_stores_the_same_as_sqlites_own(stage: Any) -> None:
     calls = [f"replace({x}, {y}, {z})" for x in LITERALS for y in LITERALS for z in LITERALS]
     rows = "".join(f"INSERT INTO x VALUES({call});\n" for call in calls)
     staged = stage(f"{d1.LOG_TABLE}CREATE TABLE x(v);\n{rows}")
@@ -161,12 +159,12 @@ def test_replace_in_a_statement_stores_what_sqlites_own_does(stage: Any) -> None
     assert [value for (value,) in staged.connection.execute("SELECT v FROM x")] == expected
 
 
-def test_replace_of_what_is_no_text_is_refused(stage: Any) -> None:
+def test_replace_of_a_value_that_is_no_text_is_refused(stage: Any) -> None:
     with pytest.raises(RefusedFile, match="it passes a value that is not text to the function replace"):
         stage(f"{TABLE}{INSERT}replace('a','a',char(55357)));\n")
 
 
-# --- where a statement ends ------------------------------------------------------------------------------------------
+# --- where a statement ends ---------------------------------------------------------------------------------------
 
 ENDS = {
     "a literal": "INSERT INTO x VALUES('a;\nb''c;\n');\n",

@@ -1,4 +1,4 @@
-"""An export in its scratch database: what is read out of it, and what it may not do there."""
+"""Exports in the scratch database: the rows that are read, and the statements that are refused."""
 
 import sqlite3
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.fixtures.d1 import baseline_row, event_row, export, log_row, success_
 Stage = Callable[[str], Staged]
 
 
-def test_rows_come_as_they_are_oldest_received_first(stage: Stage) -> None:
+def test_rows_are_read_unchanged_oldest_first(stage: Stage) -> None:
     odd = 'It\'s; "quoted"\n-- not a comment\r\n📻 \\ %s ?'
     rows = [log_row(message=odd, stack="a\nb"), log_row(received_at_ms=5), log_row(model=b"\0\xff", write_mode=-7)]
     staged = stage(export(logs=rows))
@@ -33,7 +33,7 @@ def test_one_table_of_the_two_is_enough(stage: Stage) -> None:
     )
 
 
-def test_numbers_that_count_up_are_taken_as_an_export_has_them(stage: Stage) -> None:
+def test_an_export_with_autoincrement_is_accepted(stage: Stage) -> None:
     table = (
         "CREATE TABLE d1_migrations(id INTEGER PRIMARY KEY AUTOINCREMENT, at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);\n"
     )
@@ -56,7 +56,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("declared", TYPES)
-def test_a_value_is_kept_as_the_type_of_its_column_would_keep_it(stage: Stage, declared: str) -> None:
+def test_a_value_is_stored_with_the_type_affinity_of_its_column(stage: Stage, declared: str) -> None:
     table = f"CREATE TABLE other(v {declared});\n"
     staged = stage(d1.EVENT_TABLE + table + "INSERT INTO other VALUES('7');\n")
     assert staged.connection.execute("SELECT v FROM other").fetchone() == (TYPES[declared],)
@@ -74,7 +74,7 @@ def test_columns_in_another_order_are_read_by_name(stage: Stage) -> None:
     assert next(staged.read("client_logs", 1)) == [{name: name for name in columns}]
 
 
-def test_the_old_systems_own_baseline_comes_before_one_that_a_client_sent(stage: Stage) -> None:
+def test_the_genuine_baseline_is_read_before_a_forged_one(stage: Stage) -> None:
     forged, own = success_row("baseline-mine", received_at_ms=1), baseline_row(12)
     near = [success_row("baselin"), success_row("baseline."), success_row("my baseline-"), event_row(id="Baseline-")]
     staged = stage(export(events=[forged, *near, own]))
@@ -91,7 +91,7 @@ def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
     staged.connection.close()
 
 
-def test_the_file_of_an_operator_is_only_read(tmp_path: Path) -> None:
+def test_the_export_file_is_not_changed(tmp_path: Path) -> None:
     file = d1.as_sqlite(export(logs=[log_row()]), tmp_path / "export.sqlite")
     content, others = file.read_bytes(), sorted(tmp_path.iterdir())
     staged = d1_staging.stage(file, tmp_path / "scratch", lambda _: None)
@@ -100,31 +100,31 @@ def test_the_file_of_an_operator_is_only_read(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [*others, tmp_path / "scratch"]
 
 
-def test_progress_tells_how_many_bytes_are_read(tmp_path: Path) -> None:
+def test_progress_reports_the_number_of_bytes_read(tmp_path: Path) -> None:
     file = tmp_path / "export.sql"
     file.write_text(export(logs=[log_row() for _ in range(2_100)]))
-    told: list[int] = []
-    d1_staging.stage(file, tmp_path / "scratch", told.append).connection.close()
-    assert len(told) == 3
-    assert told == sorted(told)
-    assert told[-1] == file.stat().st_size
+    positions: list[int] = []
+    d1_staging.stage(file, tmp_path / "scratch", positions.append).connection.close()
+    assert len(positions) == 3
+    assert positions == sorted(positions)
+    assert positions[-1] == file.stat().st_size
 
 
-def test_nothing_can_be_run_by_reading(stage: Stage) -> None:
+def test_reading_rows_runs_no_function(stage: Stage) -> None:
     staged = stage(export(logs=[log_row()]))
     with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
         staged.connection.execute("SELECT hex(id) FROM client_logs")
 
 
 @pytest.mark.parametrize("action", ["BEGIN;", "begin transaction;", "COMMIT;", "END TRANSACTION ;"])
-def test_the_transaction_around_an_export_is_ours(stage: Stage, action: str) -> None:
+def test_the_transaction_statements_of_an_export_are_ignored(stage: Stage, action: str) -> None:
     parts: list[Any] = [action, export(logs=[log_row()]), action]
     assert stage("\n".join([*parts, ""])).rows["client_logs"] == 1
 
 
 @pytest.mark.needs_small_disk
 @pytest.mark.parametrize("is_sqlite", [False, True], ids=["sql", "sqlite"])
-def test_a_full_disk_is_no_fault_of_the_file(tmp_path: Path, is_sqlite: bool) -> None:
+def test_a_full_disk_is_reported_as_such(tmp_path: Path, is_sqlite: bool) -> None:
     file = tmp_path / "export"
     sql = export(logs=[log_row() for _ in range(20)])
     if is_sqlite:

@@ -1,4 +1,4 @@
-"""The deployed clients of every revision, pointed at this site unchanged."""
+"""Requests of the deployed clients of every revision, unchanged, to this site."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ ORIGIN = "http://localhost:5173"
 def replay(client: Client, requests: list[Sent]) -> list[tuple[Sent, Any]]:
     answers = []
     for sent in requests:
-        data = sent.body.encode() if sent.body else b""  # what a browser puts on the wire is valid UTF-8
+        data = sent.body.encode() if sent.body else b""  # a browser sends valid UTF-8
         headers = {"origin": ORIGIN}
         answer = client.generic(sent.method, sent.path, data, content_type="application/json", headers=headers)
         answers.append((sent, answer))
@@ -63,7 +63,7 @@ def test_each_success_counts_once_and_each_failure_is_one(client: Client) -> Non
     }
 
 
-def test_what_is_sent_again_changes_nothing(client: Client) -> None:
+def test_a_repeated_request_changes_nothing(client: Client) -> None:
     replay(client, everything())
     before = list(Event.objects.order_by("id").values())
     replay(client, everything())
@@ -71,20 +71,20 @@ def test_what_is_sent_again_changes_nothing(client: Client) -> None:
     assert client.get("/metrics/flash-count").json()["total"] == 3
 
 
-def test_twins_are_one_failure_whichever_comes_first(client: Client) -> None:
+def test_twins_are_one_failure_in_either_order(client: Client) -> None:
     replay(client, list(reversed(everything())))
     assert (Event.objects.successes().count(), Event.objects.failures().count()) == (3, 18)
     assert ClientLog.objects.count() == 18
 
 
-def test_cut_emoji_are_kept_as_replacement_characters(client: Client) -> None:
+def test_cut_emoji_are_stored_as_replacement_characters(client: Client) -> None:
     replay(client, everything())
     for event in Event.objects.filter(event_type="connect_error"):
         assert event.message.startswith("📻" * 149 + "\ufffd")
         assert "\ufffd" in json.loads(event.log_lines_json)[1]
 
 
-def test_the_old_list_tells_all_failures(client: Client) -> None:
+def test_the_old_list_contains_all_failures(client: Client) -> None:
     replay(client, everything())
     with override_settings(ADMIN_TOKEN="for-tests"):
         rows = client.get("/recent?limit=200", headers={"authorization": "Bearer for-tests"}).json()["rows"]

@@ -1,4 +1,4 @@
-"""`manage.py drop_legacy`: the old tables are archived, read back, and dropped; the site goes on."""
+"""`manage.py drop_legacy`: it archives, verifies and drops the old tables, and the site works without them."""
 
 import gzip
 import io
@@ -25,7 +25,7 @@ TABLES = {"client_logs", "legacy_legacycount"}
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> None:
-    """Other tests drop the old tables too."""
+    """Restore the tables, because other tests need them."""
     for path in backups():
         path.unlink()
 
@@ -41,7 +41,7 @@ def run(*args: str) -> str:
 
 
 def fill(post: Callable[..., Any]) -> list[dict[str, Any]]:
-    """Fill both sides, end the old routes, and return every row of the old tables."""
+    """Write events to both sides, switch to `gone`, and return all rows of the old tables."""
     run("import_d1", str(EXPORT))
     modes.forget()
     post("/increment", {"sessionId": "a"})
@@ -84,7 +84,7 @@ def test_every_row_is_archived_and_the_tables_are_dropped(post: Callable[..., An
     assert tables() == set()
 
 
-def test_the_site_goes_on_without_them(client: Client, post: Callable[..., Any]) -> None:
+def test_the_site_works_without_the_tables(client: Client, post: Callable[..., Any]) -> None:
     fill(post)
     count = client.get("/metrics/flash-count").json()
     assert count["total"] == 44
@@ -100,7 +100,7 @@ def test_the_site_goes_on_without_them(client: Client, post: Callable[..., Any])
     assert client.get("/failures").status_code == 200
 
 
-def test_what_needs_the_tables_is_refused_in_words(post: Callable[..., Any]) -> None:
+def test_commands_that_need_the_tables_are_refused_with_a_message(post: Callable[..., Any]) -> None:
     fill(post)
     run("drop_legacy")
     refused = {
@@ -118,7 +118,7 @@ def test_what_needs_the_tables_is_refused_in_words(post: Callable[..., Any]) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_tables_that_changed_since_are_not_dropped(post: Callable[..., Any], tmp_path: Path) -> None:
+def test_tables_that_changed_after_the_archive_are_not_dropped(post: Callable[..., Any], tmp_path: Path) -> None:
     fill(post)
     archived = archive.write(tmp_path / "archive.gz")
     LegacyCount.objects.create(session_id="late", counted_at_ms=1, in_stream=True)
@@ -149,10 +149,10 @@ def test_an_archive_is_never_overwritten(post: Callable[..., Any], tmp_path: Pat
     assert (tmp_path / "archive.gz").read_text() == "of another day"
 
 
-def test_an_archive_has_its_name_once_it_is_whole(
+def test_only_a_complete_archive_has_the_final_name(
     post: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever ends it before, a kill too, leaves nothing that looks like one."""
+    """After an error or a kill, no file has the name of an archive."""
     fill(post)
     seen = []
     lines = archive._lines

@@ -1,4 +1,4 @@
-"""`manage.py import_d1`: what an export holds, on both sides, once."""
+"""`manage.py import_d1`: each row of an export is imported once, to both sides."""
 
 import io
 import json
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def import_rows(tmp_path: Path) -> Callable[..., str]:
-    """Import an export with these rows; return what the command said."""
+    """Import an export with these rows; return the output."""
 
     def run(*options: str, **rows: list[dict[str, Any]]) -> str:
         file = tmp_path / "export.sql"
@@ -51,9 +51,9 @@ def import_rows(tmp_path: Path) -> Callable[..., str]:
 
 
 def run_import(file: Path, *options: str) -> str:
-    said = io.StringIO()
-    call_command("import_d1", str(file), *options, stdout=said)
-    return said.getvalue()
+    output = io.StringIO()
+    call_command("import_d1", str(file), *options, stdout=output)
+    return output.getvalue()
 
 
 FIGURES = """\
@@ -100,10 +100,10 @@ The baseline is 40, from the row baseline-2026-02-10.
 """
 
 
-def test_an_export_is_imported_and_every_row_has_its_line(client: Client) -> None:
-    said = run_import(EXPORT)
+def test_an_export_is_imported_and_every_row_is_reported(client: Client) -> None:
+    output = run_import(EXPORT)
     end = "The public count is 43, the old counter's 43; the old routes are in separate.\n"
-    assert said == NOTES + FIGURES + end
+    assert output == NOTES + FIGURES + end
     assert client.get("/metrics/flash-count").json() == client.get("/count").json() == {"ok": True, "total": 43}
     assert (Event.objects.successes().count(), Event.objects.failures().count()) == (3, 18)
     assert (ClientLog.objects.count(), LegacyCount.objects.count()) == (17, 3)
@@ -132,7 +132,7 @@ ODDITIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("old_name", ODDITIES)
-def test_an_old_name_becomes_todays_and_is_kept(old_name: str) -> None:
+def test_an_old_type_name_is_replaced_and_stored_in_the_metadata(old_name: str) -> None:
     run_import(EXPORT)
     row = ClientLog.objects.get(event_type=old_name, id__startswith="l")
     event = Event.objects.get(id=row.event_id)
@@ -153,17 +153,17 @@ REPAIRED = {
 
 
 @pytest.mark.parametrize("row_id", REPAIRED)
-def test_what_cannot_be_stored_as_it_is_is_repaired(row_id: str) -> None:
+def test_values_that_cannot_be_stored_are_repaired(row_id: str) -> None:
     run_import(EXPORT)
     event = Event.objects.get(id=ClientLog.objects.get(id=row_id).event_id)
     assert {name: getattr(event, name) for name in REPAIRED[row_id]} == REPAIRED[row_id]
     assert event.source == "import"
 
 
-def test_the_old_log_keeps_what_the_old_worker_let_in() -> None:
+def test_the_old_log_keeps_the_original_values() -> None:
     run_import(EXPORT)
-    told = dict(ClientLog.objects.filter(id__in=["l11", "l12"]).values_list("id", "occurred_at"))
-    assert told == {"l11": "a while ago", "l12": "2026-02-17T11:59:58.000Z"}
+    dates = dict(ClientLog.objects.filter(id__in=["l11", "l12"]).values_list("id", "occurred_at"))
+    assert dates == {"l11": "a while ago", "l12": "2026-02-17T11:59:58.000Z"}
     assert ClientLog.objects.get(id="l13").log_lines_json == '["TX 02", "RX 06", "cut in the mid'
     assert ClientLog.objects.get(id="l12").message == ""
 
@@ -183,7 +183,7 @@ def test_a_second_failure_of_a_session_keeps_the_session_in_its_metadata() -> No
     assert json.loads(second.metadata_json) == {"source": "web-v2", "session_id": "attempt-5", "d1_id": "f6"}
 
 
-def test_nothing_that_identifies_anyone_is_kept() -> None:
+def test_no_personal_data_is_imported() -> None:
     run_import(EXPORT)
     stored = repr(dump()) + repr(list(ImportRun.objects.values()))
     assert not [word for word in ("Browser/7", "page.example", "9f1c") if word in stored]
@@ -200,24 +200,24 @@ def test_a_twin_is_one_failure_and_two_rows_of_the_old_log() -> None:
 def test_running_it_again_changes_nothing() -> None:
     run_import(EXPORT)
     before = dump()
-    said = run_import(EXPORT)
+    output = run_import(EXPORT)
     assert dump() == before
-    assert "Added" not in said
+    assert "Added" not in output
     assert ImportRun.objects.order_by("-id")[0].successes_added == 0
 
 
-def test_a_dry_run_writes_nothing_and_reports_what_the_real_run_will() -> None:
-    said = run_import(EXPORT, "--dry-run")
+def test_a_dry_run_writes_nothing_and_prints_the_report_of_the_real_run() -> None:
+    output = run_import(EXPORT, "--dry-run")
     assert dump() == {name: [] for name in dump()}
     assert not ImportRun.objects.exists()
     assert not Cutover.objects.exists()
-    assert said == NOTES + FIGURES + (
+    assert output == NOTES + FIGURES + (
         "Nothing was written: --dry-run. The public count would be 43, the old counter's 43;"
         " the old routes would be in separate.\n"
     )
 
 
-def test_a_dry_run_tells_the_same_of_rows_that_are_far_apart(import_rows: Callable[..., str]) -> None:
+def test_a_dry_run_prints_the_same_report_for_rows_in_different_chunks(import_rows: Callable[..., str]) -> None:
     first = event_row(session_id="same", message="first", received_at_ms=d1.NOON_MS)
     apart = [event_row() for _ in range(1_100)]
     rows = [
@@ -237,32 +237,32 @@ def test_a_dry_run_tells_the_same_of_rows_that_are_far_apart(import_rows: Callab
     assert dump() == before
 
 
-def test_a_sqlite_file_gives_the_same(tmp_path: Path) -> None:
-    said = run_import(d1.as_sqlite(EXPORT.read_text(encoding="utf-8"), tmp_path / "d1_export.sqlite"))
+def test_a_sqlite_file_gives_the_same_result(tmp_path: Path) -> None:
+    output = run_import(d1.as_sqlite(EXPORT.read_text(encoding="utf-8"), tmp_path / "d1_export.sqlite"))
     of_sqlite = dump()
-    assert said.startswith(NOTES + FIGURES)
+    assert output.startswith(NOTES + FIGURES)
     run_import(EXPORT)
     assert dump() == of_sqlite
 
 
-def test_of_two_baselines_the_old_systems_own_is_believed(import_rows: Callable[..., str]) -> None:
+def test_of_two_baselines_the_genuine_one_is_imported(import_rows: Callable[..., str]) -> None:
     forged = success_row("baseline-of-mine", received_at_ms=1, metadata_json='{"baseline_total": 7000000}')
-    said = import_rows(events=[forged, baseline_row(12)])
-    assert f"telemetry_events: a second baseline  (such as {forged['id']})" in said
+    output = import_rows(events=[forged, baseline_row(12)])
+    assert f"telemetry_events: a second baseline  (such as {forged['id']})" in output
     assert metrics.flash_count() == (12, 0)
 
 
 @pytest.mark.parametrize("metadata", ["{}", '{"baseline_total": -1}', '{"baseline_total": "9"}', "[" * 50_000, "[]"])
-def test_a_baseline_without_a_total_is_refused_with_a_line(import_rows: Callable[..., str], metadata: str) -> None:
-    said = import_rows(events=[baseline_row(1, metadata_json=metadata), success_row("a")])
-    assert "1  telemetry_events: a baseline without a total  (such as baseline-2026-02-10)" in said
+def test_a_baseline_without_a_total_is_refused_and_reported(import_rows: Callable[..., str], metadata: str) -> None:
+    output = import_rows(events=[baseline_row(1, metadata_json=metadata), success_row("a")])
+    assert "1  telemetry_events: a baseline without a total  (such as baseline-2026-02-10)" in output
     assert metrics.flash_count() == (0, 1)
 
 
-def test_a_baseline_that_someone_has_set_stays(import_rows: Callable[..., str]) -> None:
+def test_a_baseline_that_was_set_here_remains(import_rows: Callable[..., str]) -> None:
     rollups.set_baseline(500, note="by hand", user=None, user_name="someone", at=clock.now())
-    said = import_rows(events=[baseline_row(12)])
-    assert "a baseline, but one is in force: 500 (by hand)" in said
+    output = import_rows(events=[baseline_row(12)])
+    assert "a baseline, but one is in force: 500 (by hand)" in output
     assert metrics.flash_count() == (500, 0)
 
 
@@ -279,16 +279,16 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("reason", BAD_ROWS)
-def test_a_row_of_the_wrong_kind_is_refused_with_a_line_and_the_rest_is_kept(
+def test_an_invalid_row_is_refused_and_reported_and_the_others_are_imported(
     import_rows: Callable[..., str], reason: str
 ) -> None:
     bad = BAD_ROWS[reason]
     is_log = reason.startswith("client_logs")
-    said = import_rows(
+    output = import_rows(
         logs=[bad, log_row()] if is_log else [log_row()],
         events=[success_row("a")] if is_log else [bad, success_row("a")],
     )
-    assert f"Refused:\n          1  {reason}  (such as " in said
+    assert f"Refused:\n          1  {reason}  (such as " in output
     assert (Event.objects.count(), ClientLog.objects.count()) == (2, 1)
 
 
@@ -296,7 +296,7 @@ def test_a_row_of_the_wrong_kind_is_refused_with_a_line_and_the_rest_is_kept(
 @pytest.mark.parametrize(
     "value", [b"\xff\x00", 7, 1.5, "x" * 9_000, "\ufffd"], ids=["bytes", "int", "float", "long", "odd"]
 )
-def test_any_other_column_may_hold_anything(import_rows: Callable[..., str], column: str, value: Any) -> None:
+def test_any_other_column_may_have_any_value(import_rows: Callable[..., str], column: str, value: Any) -> None:
     import_rows(
         logs=[log_row(**{column: value})], events=[event_row(**{column: value} if column in event_row() else {})]
     )
@@ -319,7 +319,7 @@ NUL_COLUMNS += [("telemetry_events", name) for name in event_row() if name != "r
 @pytest.mark.parametrize("form", ["as it is", "beside a line break", "by char(0)", "in a SQLite file"])
 @pytest.mark.parametrize(("table", "column"), NUL_COLUMNS)
 def test_nul_in_any_text_is_repaired_and_reported(tmp_path: Path, form: str, table: str, column: str) -> None:
-    """As the old Worker stored it and `wrangler` writes it."""
+    """The old Worker stored NUL, and `wrangler` exports it."""
     mark = "baseline\n" if form == "beside a line break" else "MARK"
     if table == "client_logs":
         sql = export(logs=[log_row(**({"id": "odd"} | {column: mark}))])
@@ -334,32 +334,32 @@ def test_nul_in_any_text_is_repaired_and_reported(tmp_path: Path, form: str, tab
     else:
         changes = {"as it is": ("MARK", "a\0b"), "by char(0)": ("'MARK'", "'a' || char(0) || 'b'")}
         file.write_text(sql.replace(*changes.get(form, ("baseline", "a\0b"))))
-    said = run_import(file)
+    output = run_import(file)
     row_id = "odd" if column != "id" else "a\ufffdb\n" if form == "beside a line break" else "a\ufffdb"
-    assert f"  1  {table}: NUL characters, now U+FFFD  (such as {row_id})" in said
+    assert f"  1  {table}: NUL characters, now U+FFFD  (such as {row_id})" in output
     assert "\\x00" not in repr(dump())
     assert Event.objects.count() == 1
-    assert "Refused" not in said
+    assert "Refused" not in output
 
 
 def test_nul_in_the_baselines_row_is_repaired_too(import_rows: Callable[..., str]) -> None:
-    said = import_rows(events=[baseline_row(12, message="a\0b")])
-    assert "1  telemetry_events: NUL characters, now U+FFFD  (such as baseline-2026-02-10)" in said
+    output = import_rows(events=[baseline_row(12, message="a\0b")])
+    assert "1  telemetry_events: NUL characters, now U+FFFD  (such as baseline-2026-02-10)" in output
     assert metrics.flash_count() == (12, 0)
 
 
-def test_a_type_that_is_longer_than_any_index_takes_is_cut(import_rows: Callable[..., str]) -> None:
+def test_a_type_that_is_too_long_for_an_index_is_cut(import_rows: Callable[..., str]) -> None:
     import_rows(logs=[log_row(event_type="".join(f"{n:x}" for n in range(9_000)))])
     assert len(ClientLog.objects.get().event_type) == 64
 
 
-# --- beside what is there ------------------------------------------------------------------------------------------
+# --- into a site with events --------------------------------------------------------------------------------------
 
 
 def test_a_site_with_events_keeps_its_mode(import_rows: Callable[..., str]) -> None:
     make_event()
-    said = import_rows(events=[success_row("a")])
-    assert said.endswith("the old routes are in alias.\n")
+    output = import_rows(events=[success_row("a")])
+    assert output.endswith("the old routes are in alias.\n")
     assert not Cutover.objects.exists()
 
 
@@ -368,7 +368,7 @@ def test_a_site_that_was_switched_keeps_its_mode(import_rows: Callable[..., str]
     assert import_rows(events=[success_row("a")]).endswith("the old routes are in alias.\n")
 
 
-def test_a_new_site_begins_in_separate_and_the_log_says_why(import_rows: Callable[..., str]) -> None:
+def test_a_new_site_begins_in_separate_and_the_log_gives_the_reason(import_rows: Callable[..., str]) -> None:
     import_rows(events=[success_row("a")])
     assert modes.in_force().mode == Mode.SEPARATE
     assert Cutover.objects.values_list("switched_by_name", "reason", "mode").get() == (
@@ -384,7 +384,7 @@ IMPORTED = {name: LIVE[name] for name in ("message", "model", "app_version")} | 
 
 @pytest.mark.parametrize("is_first", ["live", "import"])
 @pytest.mark.parametrize("session_id", [None, "attempt-9"])
-def test_an_event_that_came_live_too_is_not_doubled(
+def test_an_event_that_also_arrived_here_is_not_duplicated(
     post: Callable[..., Any], import_rows: Callable[..., str], is_first: str, session_id: str | None
 ) -> None:
     make_event(message="the site is in use")
@@ -402,7 +402,7 @@ def test_an_event_that_came_live_too_is_not_doubled(
 
 
 @pytest.mark.parametrize("is_first", ["live", "import"])
-def test_an_old_clients_report_that_came_live_too_is_not_doubled(
+def test_a_failure_of_an_old_client_that_also_arrived_here_is_not_duplicated(
     post: Callable[..., Any], import_rows: Callable[..., str], is_first: str
 ) -> None:
     make_event(message="the site is in use")
@@ -417,7 +417,7 @@ def test_an_old_clients_report_that_came_live_too_is_not_doubled(
     assert LegacyCount.objects.count() == 1
 
 
-def test_a_failure_with_a_session_is_the_twin_of_one_that_came_without(
+def test_a_failure_with_a_session_is_the_twin_of_one_without(
     post: Callable[..., Any], import_rows: Callable[..., str]
 ) -> None:
     post("/client-log", LIVE)
@@ -425,11 +425,11 @@ def test_a_failure_with_a_session_is_the_twin_of_one_that_came_without(
     assert Event.objects.count() == 1
 
 
-# --- interrupted ----------------------------------------------------------------------------------------------------
+# --- interrupted --------------------------------------------------------------------------------------------------
 
 
 def many_rows() -> dict[str, list[dict[str, Any]]]:
-    """Return rows for many commits, with twins across them: enough that a kill comes before the last."""
+    """Return rows for many commits, with twins in different commits, so that a kill interrupts the import."""
     failures = [event_row(session_id=f"attempt-{n}" if n % 3 else None) for n in range(1_500)]
     again = [event_row(session_id=f"attempt-{n}", message="again") for n in range(1, 1_500, 7)]
     successes = [success_row(f"attempt-{n}") for n in range(1_500)]
@@ -440,7 +440,7 @@ def many_rows() -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_import_that_is_killed_and_run_again_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_killed_and_repeated_import_gives_the_same_result(tmp_path: Path) -> None:
     file = tmp_path / "export.sql"
     file.write_text(export(**many_rows()))
     run_import(file)
@@ -450,28 +450,28 @@ def test_an_import_that_is_killed_and_run_again_ends_as_if_it_had_not_been(tmp_p
     killed = unfinished = 0
     for log_rows, events in ((0, 1), (0, 1_600), (1, 0), (900, 0)):
         importing = manage(environment, "import_d1", str(file))
-        wait_until(partial(came_so_far, importing, log_rows, events), "the import never came so far")
+        wait_until(partial(has_progressed, importing, log_rows, events), "the import made no progress")
         importing.send_signal(signal.SIGKILL)
         importing.communicate()
         killed += importing.returncode == -signal.SIGKILL
-        unfinished += dump() != undisturbed  # the last rows may be merged when the last kill comes
+        unfinished += dump() != undisturbed  # the last run may be complete before its kill
     assert killed >= 3
     assert unfinished >= 3
     run_import(file)
     assert dump() == undisturbed
-    # The killed runs kept no report, and the count's history must not lack what they brought.
-    told = sum(ImportRun.objects.values_list("successes_added", flat=True))
-    assert told == Event.objects.successes().count()
+    # The killed runs stored no report, but the count's history must include their successes.
+    reported = sum(ImportRun.objects.values_list("successes_added", flat=True))
+    assert reported == Event.objects.successes().count()
 
 
-def came_so_far(importing: subprocess.Popen[str], log_rows: int, events: int) -> bool:
+def has_progressed(importing: subprocess.Popen[str], log_rows: int, events: int) -> bool:
     is_there = ClientLog.objects.count() >= log_rows and Event.objects.count() >= events
     return is_there or importing.poll() is not None
 
 
 @contextmanager
 def no_room(*, after_events: int) -> Iterator[None]:
-    """Let the database's disk be full once it holds so many events more, for real."""
+    """Limit the size of the database, so that it is full after this many more events."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.connection.executescript("PRAGMA incremental_vacuum")
@@ -495,7 +495,7 @@ def no_room(*, after_events: int) -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_disk_that_is_full_midway_is_told_and_the_next_run_goes_on(tmp_path: Path) -> None:
+def test_a_disk_that_fills_during_an_import_is_reported_and_the_next_run_continues(tmp_path: Path) -> None:
     file = tmp_path / "export.sql"
     file.write_text(export(**many_rows()))
     run_import(file)
@@ -512,14 +512,14 @@ def test_a_disk_that_is_full_midway_is_told_and_the_next_run_goes_on(tmp_path: P
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_takes_nothing_is_told_in_words() -> None:
+def test_a_database_that_refuses_writes_is_reported() -> None:
     with read_only_database(), pytest.raises(CommandError, match="The database refused a write"):
         run_import(EXPORT)
     run_import(EXPORT)
     assert metrics.flash_count() == (40, 3)
 
 
-# --- files that are refused -----------------------------------------------------------------------------------------
+# --- refused files -----------------------------------------------------------------------------------------
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
 FULL = export(logs=[log_row()], events=[success_row("a")])
@@ -560,15 +560,15 @@ ATTACKS = {
     "INSERT INTO client_logs(id) VALUES('" + "x" * 4_200_000 + "');": "longer than 4,194,304 bytes",
     "INSERT INTO client_logs(id) VALUES('" + "\n" * 2_100 + "');": "2,000 lines",
     "INSERT INTO client_logs(id) VALUES('": "in the middle of a statement",
-    "INSERT INTO client_logs(id)\0 VALUES('a');": "a NUL character outside of its texts",
-    "INSERT INTO client_logs(\"i\0d\") VALUES('a');": "a NUL character outside of its texts",
+    "INSERT INTO client_logs(id)\0 VALUES('a');": "a NUL character outside its texts",
+    "INSERT INTO client_logs(\"i\0d\") VALUES('a');": "a NUL character outside its texts",
     "INSERT INTO client_logs(id) VALUES(X'61\0');": "syntax error",
     "INSERT INTO client_logs(id) VALUES('a\0b' || ?);": "The current statement uses 2",
 }
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack[:60])
-def test_what_has_no_place_in_an_export_is_refused_in_words(tmp_path: Path, attack: str) -> None:
+def test_statements_that_no_export_contains_are_refused_with_a_message(tmp_path: Path, attack: str) -> None:
     outside = tmp_path / "outside"
     file = tmp_path / "export.sql"
     file.write_text(FULL + attack.replace("{outside}", str(outside)) + "\n")
@@ -611,13 +611,13 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
-def test_a_file_that_is_no_export_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_no_export_is_refused_with_a_message(tmp_path: Path, kind: str) -> None:
     content, why = BAD_FILES[kind]
     (tmp_path / "export.sql").write_bytes(content)
     refuse(tmp_path / "export.sql", why)
 
 
-def test_text_that_grows_without_end_is_refused(tmp_path: Path) -> None:
+def test_text_that_grows_without_limit_is_refused(tmp_path: Path) -> None:
     line = f"INSERT INTO huge VALUES(replace('{'a' * 200_000}','a','📻📻📻'));\n"
     (tmp_path / "export.sql").write_text("CREATE TABLE huge(x);\n" + line * 30)
     refuse(tmp_path / "export.sql", "full")
@@ -641,18 +641,18 @@ BAD_DATABASES = {
 
 
 @pytest.mark.parametrize("kind", BAD_DATABASES)
-def test_a_sqlite_file_that_is_no_export_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+def test_a_sqlite_file_that_is_no_export_is_refused_with_a_message(tmp_path: Path, kind: str) -> None:
     sql, why = BAD_DATABASES[kind]
     refuse(d1.as_sqlite(sql, tmp_path / "export.sqlite"), why)
 
 
-def test_a_sqlite_file_that_is_truncated_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_truncated_sqlite_file_is_refused_with_a_message(tmp_path: Path) -> None:
     file = d1.as_sqlite(export(logs=[log_row() for _ in range(200)]), tmp_path / "export.sqlite")
     os.truncate(file, 3 * 4096)
     refuse(file, "The SQLite file cannot be read")
 
 
-def test_a_file_that_is_not_there_is_told() -> None:
+def test_a_missing_file_is_reported() -> None:
     with pytest.raises(CommandError, match=r"nowhere\.sql is not a file"):
         run_import(Path("nowhere.sql"))
 
@@ -667,21 +667,21 @@ def test_the_sites_own_database_is_no_export(settings: Any, tmp_path: Path) -> N
             run_import(file)
 
 
-def test_a_table_that_is_not_ours_is_left_out_and_named(import_rows: Callable[..., str], tmp_path: Path) -> None:
+def test_an_unknown_table_is_left_out_and_reported(import_rows: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "export.sql").write_text(FULL + "CREATE TABLE d1_migrations(id INTEGER);\n")
     assert "Tables that are not ours were left out: d1_migrations." in run_import(tmp_path / "export.sql")
 
 
-# --- what is left and what is shown ---------------------------------------------------------------------------------
+# --- scratch file and progress bar --------------------------------------------------------------------------------
 
 
-def test_nothing_is_left_in_the_folder_of_data() -> None:
+def test_no_file_is_left_in_the_data_folder() -> None:
     before = sorted(settings.DATA_DIR.iterdir())
     run_import(EXPORT)
     assert sorted(settings.DATA_DIR.iterdir()) == before
 
 
-def test_what_a_killed_import_left_is_taken_away() -> None:
+def test_the_scratch_file_of_a_killed_import_is_deleted() -> None:
     (settings.DATA_DIR / "import.scratch").write_text("half of something")
     run_import(EXPORT)
     assert not (settings.DATA_DIR / "import.scratch").exists()
@@ -705,7 +705,7 @@ def test_one_import_runs_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
+def test_a_progress_bar_is_drawn_only_on_a_terminal(tmp_path: Path) -> None:
     environment = shared_site(tmp_path / "data")
     plain = manage(environment, "import_d1", str(EXPORT), "--dry-run")
     assert plain.communicate()[1] == ""

@@ -1,4 +1,4 @@
-"""`check --deploy`: tokens for `/event` beside old routes that never ask for one."""
+"""`check --deploy` warns if `/event` requires a token and the old routes accept events without one."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tests.conftest import run_apart
 from tests.servers import Server, free_port
 
 
-def told(*, deploy: bool = True) -> list[str]:
+def warnings(*, deploy: bool = True) -> list[str]:
     return [one.msg for one in run_checks(include_deployment_checks=deploy) if one.id == "legacy.W001"]
 
 
@@ -23,8 +23,8 @@ def test_open_old_routes_beside_tokens_are_warned_of(required: bool, mode: Mode 
     if mode is not None:
         ModeInForce.objects.create(id=1, mode=mode)
     words = f"INGEST_TOKEN_REQUIRED=1, but the old routes are in {mode or 'alias'} and accept events without a token."
-    assert told() == ([words] if required and mode != Mode.GONE else [])
-    assert told(deploy=False) == []
+    assert warnings() == ([words] if required and mode != Mode.GONE else [])
+    assert warnings(deploy=False) == []
 
 
 CHECK = "import sys, manage; sys.argv[1:] = ['check', '--deploy']; manage.main()"
@@ -34,7 +34,7 @@ CHECK = "import sys, manage; sys.argv[1:] = ['check', '--deploy']; manage.main()
     "database",
     ["missing", "not migrated", "no database", "a server that is away"],
 )
-def test_a_database_that_cannot_be_read_is_neither_warned_of_nor_made(tmp_path: Path, database: str) -> None:
+def test_an_unreadable_database_gives_no_warning_and_is_not_created(tmp_path: Path, database: str) -> None:
     file = tmp_path / "telemetry.sqlite3"
     if database == "not migrated":
         file.touch()
@@ -48,7 +48,7 @@ def test_a_database_that_cannot_be_read_is_neither_warned_of_nor_made(tmp_path: 
     assert file.exists() is (database in ("not migrated", "no database"))
 
 
-def test_a_site_whose_database_can_be_read_is_warned_of(data_dir: Path) -> None:
+def test_a_readable_database_gives_the_warning(data_dir: Path) -> None:
     site = Server(data_dir, INGEST_TOKEN_REQUIRED="1")
     assert (
         "(legacy.W001) INGEST_TOKEN_REQUIRED=1, but the old routes are in alias"

@@ -1,4 +1,4 @@
-"""The modes of the old routes: what each writes and reads, and the switch between them."""
+"""The modes of the old routes: what the routes write and read in each, and the switch between modes."""
 
 import getpass
 import io
@@ -38,9 +38,9 @@ TOKEN = "a token of the tests"
 
 
 def switch(mode: str, *options: str) -> str:
-    said = io.StringIO()
-    call_command("legacy_mode", mode, *options, stdout=said)
-    return said.getvalue()
+    output = io.StringIO()
+    call_command("legacy_mode", mode, *options, stdout=output)
+    return output.getvalue()
 
 
 def test_a_new_site_begins_in_alias() -> None:
@@ -48,11 +48,11 @@ def test_a_new_site_begins_in_alias() -> None:
     assert not modes.was_ever_switched()
 
 
-# --- what each mode writes and reads --------------------------------------------------------------------------------
+# --- what each mode writes and reads ------------------------------------------------------------------------------
 
 
 @override_settings(ADMIN_TOKEN=TOKEN)
-def test_separate_writes_and_reads_the_old_tables_alone(client: Client, post: Callable[..., Any]) -> None:
+def test_separate_writes_and_reads_only_the_old_tables(client: Client, post: Callable[..., Any]) -> None:
     make_event(message="in the stream before")
     switch("separate")
     stream = dump()["events"]
@@ -111,7 +111,7 @@ def test_gone_answers_410_and_writes_nothing(client: Client, method: str, path: 
     assert modes.gone_by_route(clock.today()) == {path: 1}
 
 
-def test_gone_leaves_the_new_routes_alone(client: Client, post: Callable[..., Any]) -> None:
+def test_gone_does_not_affect_the_new_routes(client: Client, post: Callable[..., Any]) -> None:
     post("/increment", {"sessionId": "a"})
     switch("gone", "--force", "--reason", "a test")
     assert post("/event", success()).status_code == 201
@@ -126,7 +126,7 @@ def test_an_event_is_stored_in_any_mode(post: Callable[..., Any], mode: str) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_session_that_comes_many_times_at_once_is_counted_once() -> None:
+def test_a_session_that_arrives_many_times_at_once_is_counted_once() -> None:
     switch("separate")
 
     def increment(_: int) -> Any:
@@ -142,14 +142,14 @@ def test_one_session_that_comes_many_times_at_once_is_counted_once() -> None:
     assert LegacyCount.objects.count() == 1
 
 
-# --- the switch -----------------------------------------------------------------------------------------------------
+# --- the switch ---------------------------------------------------------------------------------------------------
 
 
-def test_a_switch_says_what_it_did_and_the_log_who_and_why(post: Callable[..., Any]) -> None:
+def test_a_switch_prints_its_effect_and_the_log_records_user_and_reason(post: Callable[..., Any]) -> None:
     post("/event", success())
     post("/event", payload())
-    said = switch("separate", "--reason", "the plan's first phase")
-    assert said == (
+    output = switch("separate", "--reason", "the plan's first phase")
+    assert output == (
         "The old routes are in separate.\n"
         "  public count   1 before, 1 after\n"
         "  copied         0 to the unified stream, 2 to the old tables\n"
@@ -169,7 +169,9 @@ def test_a_switch_says_what_it_did_and_the_log_who_and_why(post: Callable[..., A
     assert f"separate  {getpass.getuser()}: the plan's first phase" in shown.getvalue()
 
 
-def test_what_came_meanwhile_is_on_both_sides_after_a_switch(client: Client, post: Callable[..., Any]) -> None:
+def test_events_that_arrived_meanwhile_are_on_both_sides_after_a_switch(
+    client: Client, post: Callable[..., Any]
+) -> None:
     switch("separate")
     post("/increment", {"sessionId": "old"})
     post("/client-log", payload(message="old"))
@@ -189,7 +191,7 @@ def test_what_came_meanwhile_is_on_both_sides_after_a_switch(client: Client, pos
     assert set(ClientLog.objects.values_list("message", "in_stream")) == {("old", True), ("new", True)}
 
 
-def test_going_back_and_forth_changes_no_count(client: Client, post: Callable[..., Any]) -> None:
+def test_switching_back_and_forth_changes_no_count(client: Client, post: Callable[..., Any]) -> None:
     for n in range(3):
         post("/event", success(session_id=f"new {n}"))
         post("/event", payload(message=f"new {n}"))
@@ -199,20 +201,20 @@ def test_going_back_and_forth_changes_no_count(client: Client, post: Callable[..
     settled = dump()
     assert (len(settled["events"]), len(settled["old log"]), len(settled["old counter"])) == (12, 6, 6)
     for mode in ("alias", "separate", "gone", "alias", "separate"):
-        said = switch(mode, "--force", "--reason", "to and fro")
-        assert "public count   6 before, 6 after" in said
-        assert "copied         0 to the unified stream, 0 to the old tables" in said
+        output = switch(mode, "--force", "--reason", "to and fro")
+        assert "public count   6 before, 6 after" in output
+        assert "copied         0 to the unified stream, 0 to the old tables" in output
     assert dump() == settled
 
 
-def test_the_end_wants_a_finished_window() -> None:
+def test_gone_requires_a_complete_window() -> None:
     with pytest.raises(CommandError, match="Parity is proven on 0 of 7 days in a row"):
         switch("gone")
     assert modes.in_force().mode == Mode.ALIAS
     assert not Cutover.objects.exists()
 
 
-def test_the_end_may_be_forced_with_a_reason() -> None:
+def test_gone_can_be_forced_with_a_reason() -> None:
     for reason in ([], ["--reason", " "]):
         with pytest.raises(CommandError, match="--force requires a --reason"):
             switch("gone", "--force", *reason)
@@ -220,30 +222,30 @@ def test_the_end_may_be_forced_with_a_reason() -> None:
     assert modes.in_force().mode == Mode.GONE
 
 
-def test_after_a_finished_window_the_end_needs_no_force() -> None:
+def test_gone_needs_no_force_after_a_complete_window() -> None:
     for days_ago in range(1, 8):
         success_arrived(days_ago, by_event=True)
         success_arrived(days_ago)
     with override_settings(PARITY_DAYS=8), pytest.raises(CommandError) as refused:
         switch("gone")
     assert str(refused.value).startswith("Parity is proven on 7 of 8 days in a row. To end the old routes anyway")
-    said = switch("gone")
-    assert said.splitlines()[0] == str(parity.CutOff(sessions=6))
+    output = switch("gone")
+    assert output.splitlines()[0] == str(parity.CutOff(sessions=6))
     assert modes.in_force().mode == Mode.GONE
 
 
-def test_days_without_evidence_do_not_end_the_old_routes() -> None:
+def test_days_without_evidence_do_not_allow_gone() -> None:
     for days_ago in range(1, 20):
         success_arrived(days_ago)
     with pytest.raises(CommandError, match=r"Parity is proven on 0 of 7 days in a row\."):
         switch("gone")
     assert "cut off" not in switch("separate")
-    said = switch("gone", "--force", "--reason", "nobody is left")
-    assert said.startswith("6 sessions in the last 7 days would be cut off by `gone`, and 0 failures")
+    output = switch("gone", "--force", "--reason", "nobody is left")
+    assert output.startswith("6 sessions in the last 7 days would be cut off by `gone`, and 0 failures")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_switch_that_the_database_does_not_take_is_told_and_changes_nothing(post: Callable[..., Any]) -> None:
+def test_a_switch_that_the_database_refuses_is_reported_and_changes_nothing(post: Callable[..., Any]) -> None:
     switch("separate")
     post("/increment", {"sessionId": "a"})
     before = dump()
@@ -254,18 +256,18 @@ def test_a_switch_that_the_database_does_not_take_is_told_and_changes_nothing(po
     assert Event.objects.get().session_id == "a"
 
 
-# --- other processes --------------------------------------------------------------------------------------------------
+# --- other processes ----------------------------------------------------------------------------------------------
 
 
 def run(environment: dict[str, str], *args: str) -> str:
     command = manage(environment, *args)
-    said, complaints = command.communicate()
+    output, complaints = command.communicate()
     assert command.returncode == 0, complaints
-    return said
+    return output
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_switch_is_felt_by_a_running_server_within_two_seconds(tmp_path: Path) -> None:
+def test_a_running_server_follows_a_switch_within_two_seconds(tmp_path: Path) -> None:
     environment = shared_site(tmp_path / "data")
     with served(tmp_path / "data", **environment) as server:
         assert server.get("/count") == (200, b'{"ok":true,"total":0}')
@@ -278,7 +280,7 @@ def test_a_switch_is_felt_by_a_running_server_within_two_seconds(tmp_path: Path)
 
 
 class Traffic:
-    """Clients of every age at once, and one who watches the count; what each was told."""
+    """Clients of all revisions send events at the same time, and one thread reads the count. Records all responses."""
 
     def __init__(self) -> None:
         self.sessions: list[str] = []
@@ -332,12 +334,12 @@ def post_to(client: Client, path: str, body: dict[str, Any]) -> int:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("to", ["alias", "separate"])
-def test_nothing_that_was_acknowledged_during_a_switch_is_lost(tmp_path: Path, to: str) -> None:
+def test_no_event_that_was_acknowledged_during_a_switch_is_lost(tmp_path: Path, to: str) -> None:
     switch("separate" if to == "alias" else "alias")
     environment = shared_site(tmp_path / "data")
     traffic = Traffic()
     with traffic.flowing():
-        wait_until(lambda: len(traffic.sessions) > 50 and len(traffic.messages) > 20, "no traffic came")
+        wait_until(lambda: len(traffic.sessions) > 50 and len(traffic.messages) > 20, "no traffic arrived")
         run(environment, "legacy_mode", to)
         acknowledged = len(traffic.sessions) + len(traffic.messages), time.monotonic()
         wait_until(
@@ -364,7 +366,7 @@ def test_nothing_that_was_acknowledged_during_a_switch_is_lost(tmp_path: Path, t
 
 
 def test_a_count_that_outlived_its_events_goes_back_with_the_others() -> None:
-    """What was pruned or erased is counted by the old side under names that mean nobody."""
+    """Pruned and erased sessions count on the old side under anonymous names."""
     old_ms = clock.now_ms() - 100 * DAY_MS
     for number in range(10):
         make_event(**success(session_id=f"old-{number}"), received_at_ms=old_ms)

@@ -1,4 +1,4 @@
-"""The mode of the old routes in the admin: in words, with a switch that asks before it acts, and every switch."""
+"""The admin page of the mode: the current mode, a switch with a confirmation, and the history."""
 
 import io
 from pathlib import Path
@@ -31,7 +31,7 @@ def switch(mode: str) -> None:
 
 
 def prove(days: int) -> None:
-    """Let a success arrive by an old route and by `/event` on each of so many days before today, and compare."""
+    """Send a success by an old route and by `/event` on each of these days before today, and compare."""
     for days_ago in range(1, days + 1):
         success_arrived(days_ago, by_event=True)
     parity.keep(parity.check(14, clock.today()), at=clock.now())
@@ -41,7 +41,7 @@ def prove(days: int) -> None:
     ("role", "looks", "switches"),
     [(None, 403, 403), ("Staff", 200, 403), ("Maintainers", 200, 302)],
 )
-def test_who_may_look_and_who_may_switch(client: Client, role: str | None, looks: int, switches: int) -> None:
+def test_permissions_to_view_and_to_switch(client: Client, role: str | None, looks: int, switches: int) -> None:
     sign_in(client, role)
     assert client.get(PATH).status_code == looks
     assert ("Switch to" in client.get(PATH).content.decode()) is (switches == 302)
@@ -50,13 +50,13 @@ def test_who_may_look_and_who_may_switch(client: Client, role: str | None, looks
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_stranger_is_sent_to_the_login(client: Client, method: str) -> None:
+def test_an_anonymous_user_is_redirected_to_the_login(client: Client, method: str) -> None:
     answer = getattr(client, method)(PATH, CONFIRMED)
     assert answer["Location"].startswith("/admin/login/")
     assert not Cutover.objects.exists()
 
 
-def test_a_switch_needs_the_token_of_the_form() -> None:
+def test_a_switch_requires_the_csrf_token() -> None:
     client = Client(enforce_csrf_checks=True)
     sign_in(client, "Maintainers")
     assert client.post(PATH, CONFIRMED).status_code == 403
@@ -71,7 +71,7 @@ def test_a_switch_needs_the_token_of_the_form() -> None:
         ("gone", "The old routes write to nothing, and read nothing: each answers 410."),
     ],
 )
-def test_the_mode_in_force_is_told_in_words_and_the_others_are_offered(client: Client, mode: str, said: str) -> None:
+def test_the_current_mode_is_explained_and_the_others_are_offered(client: Client, mode: str, said: str) -> None:
     prove(7)
     switch(mode)
     sign_in(client, "Maintainers")
@@ -86,7 +86,7 @@ def test_a_site_that_never_switched_says_so(client: Client) -> None:
     assert "Never switched: a new site begins in <code>alias</code>." in text_of(client.get(PATH))
 
 
-def test_a_maintainer_is_told_first_what_will_happen(client: Client) -> None:
+def test_a_maintainer_first_sees_the_effect_of_a_switch(client: Client) -> None:
     make_event(**success())
     sign_in(client, "Maintainers")
     text = text_of(client.post(PATH, WANTED))
@@ -97,7 +97,7 @@ def test_a_maintainer_is_told_first_what_will_happen(client: Client) -> None:
     assert not Cutover.objects.exists()
 
 
-def test_a_confirmed_switch_is_in_force_and_kept_with_who_and_why(client: Client) -> None:
+def test_a_confirmed_switch_takes_effect_and_records_user_and_reason(client: Client) -> None:
     make_event(**success())
     user = sign_in(client, "Maintainers")
     text = text_of(client.post(PATH, CONFIRMED, follow=True))
@@ -127,13 +127,13 @@ def test_a_confirmed_switch_is_in_force_and_kept_with_who_and_why(client: Client
         ({"mode": "gone"}, "Parity is proven on 0 of 7 days in a row."),
     ],
 )
-def test_a_wrong_wish_is_told_in_words(client: Client, changes: dict[str, str], said: str) -> None:
+def test_an_invalid_form_shows_its_errors(client: Client, changes: dict[str, str], said: str) -> None:
     sign_in(client, "Maintainers")
     assert said in client.post(PATH, CONFIRMED | changes).content.decode()
     assert not Cutover.objects.exists()
 
 
-def test_the_end_is_not_offered_before_the_window_is_over(client: Client) -> None:
+def test_gone_is_not_offered_before_the_window_is_complete(client: Client) -> None:
     prove(6)
     sign_in(client, "Maintainers")
     text = text_of(client.get(PATH))
@@ -142,7 +142,7 @@ def test_the_end_is_not_offered_before_the_window_is_over(client: Client) -> Non
     assert "manage.py legacy_mode gone --force" in text
 
 
-def test_the_end_compares_anew_before_it_comes(client: Client) -> None:
+def test_a_switch_to_gone_compares_again_first(client: Client) -> None:
     prove(7)
     sign_in(client, "Maintainers")
     assert 'value="gone"' in text_of(client.get(PATH))
@@ -152,7 +152,7 @@ def test_the_end_compares_anew_before_it_comes(client: Client) -> None:
     assert modes.in_force().mode == "alias"
 
 
-def test_whom_the_end_would_cut_off_is_told_before_it_comes(client: Client) -> None:
+def test_the_confirmation_of_gone_shows_the_clients_that_it_would_cut_off(client: Client) -> None:
     prove(7)
     success_arrived(2)
     sign_in(client, "Maintainers")
@@ -161,7 +161,7 @@ def test_whom_the_end_would_cut_off_is_told_before_it_comes(client: Client) -> N
     assert "would be cut off" not in text_of(client.post(PATH, WANTED))
 
 
-def test_a_comparison_by_the_rule_of_earlier_releases_is_no_window(client: Client) -> None:
+def test_a_comparison_by_an_older_rule_does_not_count_for_the_window(client: Client) -> None:
     ParityRun.objects.create(checked_at=clock.now(), holds=True, days_held=9, finding={})
     sign_in(client, "Maintainers")
     text = text_of(client.get(PATH))
@@ -169,7 +169,7 @@ def test_a_comparison_by_the_rule_of_earlier_releases_is_no_window(client: Clien
     assert "It was not checked yet" in text
 
 
-def test_the_end_comes_when_the_window_is_over_and_can_be_undone(client: Client) -> None:
+def test_gone_is_allowed_after_the_window_and_can_be_undone(client: Client) -> None:
     prove(7)
     sign_in(client, "Maintainers")
     assert "The old routes are in gone." in text_of(client.post(PATH, CONFIRMED | {"mode": "gone"}, follow=True))
@@ -178,7 +178,7 @@ def test_the_end_comes_when_the_window_is_over_and_can_be_undone(client: Client)
     assert client.get("/count").json() == {"ok": True, "total": 7}
 
 
-def test_requests_that_got_410_are_told_by_route(client: Client) -> None:
+def test_requests_that_got_410_are_shown_by_route(client: Client) -> None:
     sign_in(client, "Staff")
     assert "got 410" not in text_of(client.get(PATH))
     switch("gone")
@@ -190,7 +190,7 @@ def test_requests_that_got_410_are_told_by_route(client: Client) -> None:
     assert said.format("<code>/count</code> 2, <code>/recent</code> 1") in text_of(client.get(PATH))
 
 
-def test_after_the_tables_are_dropped_nothing_is_offered(client: Client, settings: Any, tmp_path: Path) -> None:
+def test_no_switch_is_offered_after_the_tables_are_dropped(client: Client, settings: Any, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
     call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
     call_command("drop_legacy", stdout=io.StringIO())
@@ -205,7 +205,7 @@ def test_after_the_tables_are_dropped_nothing_is_offered(client: Client, setting
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_locked_database_is_told_in_words_and_changes_nothing(client: Client) -> None:
+def test_a_locked_database_is_reported_and_changes_nothing(client: Client) -> None:
     make_event(**success())
     client.force_login(User.objects.create_superuser("root"))
     before = dump()
@@ -213,11 +213,11 @@ def test_a_locked_database_is_told_in_words_and_changes_nothing(client: Client) 
         answer = client.post(PATH, CONFIRMED)
     assert answer.status_code == 503
     assert "The database is busy or refuses writes, so the mode did not change." in text_of(answer)
-    assert "Switch from alias to separate?" in text_of(answer)  # the button to try again
+    assert "Switch from alias to separate?" in text_of(answer)  # the page offers the switch again
     assert dump() == before
 
 
-def test_a_reason_stays_text(client: Client) -> None:
+def test_a_reason_is_escaped(client: Client) -> None:
     sign_in(client, "Maintainers")
     for confirmed in ({}, {"confirmed": "yes"}):
         answer = client.post(PATH, WANTED | confirmed | {"reason": "<script>1</script>"}, follow=True)
@@ -225,7 +225,7 @@ def test_a_reason_stays_text(client: Client) -> None:
         assert b"<script>1" not in answer.content
 
 
-def test_the_page_compares_nothing_and_counts_no_event(client: Client) -> None:
+def test_the_page_does_not_compare_and_counts_no_events(client: Client) -> None:
     prove(2)
     sign_in(client, "Maintainers")
     with CaptureQueriesContext(connection) as queries:

@@ -1,4 +1,4 @@
-"""How this site's answers differ from those of the old Workers, and that docs/legacy-migration.md says the same."""
+"""The differences from the responses of the old Workers, and their list in docs/legacy-migration.md."""
 
 import io
 import json
@@ -40,7 +40,7 @@ from tests.refusals import expect_answer
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "legacy-migration.md"
 
 
-# --- the answers -----------------------------------------------------------------------------------------------------
+# --- the answers --------------------------------------------------------------------------------------------------
 
 
 def ask(client: Client, method: str, path: str, body: str, headers: dict[str, str]) -> Any:
@@ -50,7 +50,7 @@ def ask(client: Client, method: str, path: str, body: str, headers: dict[str, st
 
 
 def with_placeholders(value: Any) -> Any:
-    """Return a body with a placeholder for each id and each time of receipt."""
+    """Return a body with placeholders for ids and times received."""
     if isinstance(value, list):
         return [with_placeholders(item) for item in value]
     if isinstance(value, dict):
@@ -80,11 +80,11 @@ def test_each_request_is_answered_as_the_table_says(client: Client, settings: An
     assert {name: headers[name] for name in COMPARED_HEADERS & headers.keys()} == row.new_headers
 
 
-# --- the kinds of difference -----------------------------------------------------------------------------------------
+# --- the kinds of difference --------------------------------------------------------------------------------------
 
 
 def all_changes(row: Row) -> set[str]:
-    """Return how a row's old answer differs from the new one, in either mode."""
+    """Return the differences between the old and the new response of a row, in both modes."""
     return changes(row.old, row.new, row.new_headers) | changes(row.old, row.in_separate, row.new_headers)
 
 
@@ -107,12 +107,12 @@ def test_each_request_is_in_the_table_once() -> None:
     assert len({row.case for row in ROWS}) == len(ROWS)
 
 
-# --- the deployed clients --------------------------------------------------------------------------------------------
+# --- the deployed clients -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", DEPLOYED, ids=lambda row: row.case)
 def test_no_deployed_client_can_notice_a_difference(row: Row) -> None:
-    """A client looks at `response.ok`, at the keys that it knows, and at whether its page may read the answer."""
+    """A client uses `response.ok` and the keys that it knows, and needs CORS headers to read the response."""
     assert row.old
     for new in (row.new, row.in_separate):
         assert new.status // 100 == 2
@@ -123,7 +123,7 @@ def test_no_deployed_client_can_notice_a_difference(row: Row) -> None:
     assert row.new_headers.get("access-control-allow-origin") == row.headers.get("origin")
 
 
-# Bytes of the largest body that the newest client sends to /event, when all its texts consist of one character.
+# Bytes of the largest body that the newest client sends to /event, if all its texts consist of one character.
 LARGEST = {'"': 80_615, "\\": 80_615, "\n": 61_495, "\u2028": 63_112, "漢": 63_112, "é": 42_375, "📻": 42_787}
 
 
@@ -144,10 +144,8 @@ def test_the_largest_body_of_a_deployed_client_is_accepted(
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/client-log", "/event"])
 @pytest.mark.parametrize("character", ["\x01", "\ud83d"])
-def test_what_the_old_limit_let_pass_is_accepted_whatever_its_characters(
-    client: Client, character: str, path: str
-) -> None:
-    """Each such character is an escape of six characters, of seven bytes in a log line."""
+def test_a_body_within_the_old_limit_is_accepted_with_any_characters(client: Client, character: str, path: str) -> None:
+    """JSON escapes each such character with six bytes, and with seven in a log line."""
     bodies = (stringify(as_body(full_of(character, lines), NEWEST, 0) | FOR_EVENT) for lines in range(80, 0, -1))
     largest = next(body for body in bodies if len(body) <= 65_536)
     assert len(largest) > 60_000
@@ -197,14 +195,14 @@ def test_a_post_is_accepted_with_any_headers_of_a_browser(
     ],
     ids=str,
 )
-def test_a_count_is_read_whole_and_anew_each_time(client: Client, path: str, headers: dict[str, str]) -> None:
+def test_a_count_is_never_cached(client: Client, path: str, headers: dict[str, str]) -> None:
     for total in (0, 1):
         answer = ask(client, "GET", path, "", headers | {"origin": ORIGIN})
         expect_answer(answer, 200, {"ok": True, "total": total})
         ask(client, "POST", "/event", json.dumps(success()), {})
 
 
-# --- the documentation -----------------------------------------------------------------------------------------------
+# --- the documentation --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -214,7 +212,7 @@ def section() -> str:
 
 @pytest.fixture
 def documented(section: str) -> dict[str, list[str]]:
-    """Return the cells of each documented kind: old answer, new answer, who can notice, why."""
+    """Return the cells of each documented kind: old response, new response, who can notice, why."""
     lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
     assert [cell.strip() for cell in lines[0]] == ["difference", "old answer", "new answer", "who can notice", "why"]
     return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines[2:]}

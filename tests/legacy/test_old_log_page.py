@@ -1,4 +1,4 @@
-"""The old log in the admin: its newest rows, each with the event that it is in the unified stream."""
+"""The admin page *Old log*: the newest rows, each with a link to its event in the unified stream."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 PATH = "/admin/legacy/clientlog/"
 
 
-def test_an_empty_log_says_what_fills_it(client: Client) -> None:
+def test_an_empty_log_explains_how_it_fills(client: Client) -> None:
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
     assert "No row yet" in text
@@ -56,7 +56,7 @@ def test_a_row_that_the_stream_lacks_has_no_link(client: Client, post: Callable[
     assert "not yet" in text
 
 
-def test_a_row_whose_twin_came_by_the_new_route_is_in_the_stream(client: Client, post: Callable[..., Any]) -> None:
+def test_a_row_whose_twin_arrived_by_event_is_in_the_stream(client: Client, post: Callable[..., Any]) -> None:
     ModeInForce.objects.create(id=1, mode=Mode.SEPARATE)
     post("/client-log", payload(message="both ways"))
     post("/event", payload(message="both ways"))
@@ -66,7 +66,7 @@ def test_a_row_whose_twin_came_by_the_new_route_is_in_the_stream(client: Client,
     assert "not yet" not in text
 
 
-def test_text_of_a_row_stays_text(client: Client, post: Callable[..., Any]) -> None:
+def test_the_texts_of_a_row_are_escaped(client: Client, post: Callable[..., Any]) -> None:
     post("/client-log", payload(message="<script>1</script>", event_type="<i>odd", model='"><img src=x>'))
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
@@ -75,7 +75,7 @@ def test_text_of_a_row_stays_text(client: Client, post: Callable[..., Any]) -> N
     assert "&lt;script&gt;1" in text
 
 
-def test_dropped_tables_leave_a_page_that_says_so(client: Client, settings: Any, tmp_path: Path) -> None:
+def test_the_page_says_that_the_tables_were_dropped(client: Client, settings: Any, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
     call_command("legacy_mode", "gone", "--force", "--reason", "a test", stdout=io.StringIO())
     call_command("drop_legacy", stdout=io.StringIO())
@@ -84,7 +84,7 @@ def test_dropped_tables_leave_a_page_that_says_so(client: Client, settings: Any,
     assert "contains the old log" in text
 
 
-def test_the_newest_rows_alone_are_read_and_none_is_counted(
+def test_only_the_newest_rows_are_read_and_none_are_counted(
     client: Client, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "OLD_LOG_ROWS", 2)
@@ -101,7 +101,7 @@ def test_the_newest_rows_alone_are_read_and_none_is_counted(
     assert not [query for query in queries if "COUNT(" in query["sql"]]
 
 
-# --- CSV ------------------------------------------------------------------------------------------------------------
+# --- CSV ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_whole_log_is_exported_newest_first(
@@ -113,22 +113,22 @@ def test_the_whole_log_is_exported_newest_first(
         assert post("/client-log", payload(message=f"=fault {number}")).status_code == 200
     answer = client.get(f"{PATH}export/")
     lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()
-    found = list(csv.DictReader(lines))
+    exported = list(csv.DictReader(lines))
     rows = list(ClientLog.objects.order_by("-received_at_ms", "-id"))
-    assert [row["telemetry_old_log_v1_id"] for row in found] == [row.id for row in rows]
-    assert [row["message"] for row in found] == [f"'{row.message}" for row in rows]
-    assert found[0]["received_at"] == clock.iso(rows[0].received_at_ms)
+    assert [row["telemetry_old_log_v1_id"] for row in exported] == [row.id for row in rows]
+    assert [row["message"] for row in exported] == [f"'{row.message}" for row in rows]
+    assert exported[0]["received_at"] == clock.iso(rows[0].received_at_ms)
     assert AuditEntry.objects.get().what == "Exported Old log"
 
 
-def test_to_export_takes_the_right_to_look_and_the_right_to_export(client: Client) -> None:
+def test_an_export_requires_the_view_and_the_export_permission(client: Client) -> None:
     user = sign_in(client)
     for codename in ("view_clientlog", "export_event"):
         user.user_permissions.set(Permission.objects.filter(codename=codename))
         assert client.get(f"{PATH}export/").status_code == 403
 
 
-def test_a_dropped_log_exports_nothing(client: Client) -> None:
+def test_a_dropped_log_cannot_be_exported(client: Client) -> None:
     ModeInForce.objects.create(id=1, mode="gone", tables_dropped=True)
     sign_in(client, "Staff")
     assert client.get(f"{PATH}export/")["Location"] == PATH

@@ -1,4 +1,4 @@
-"""Parity in the admin: the newest comparison, the window, what one side alone has, and a button for another."""
+"""The admin page *Parity*: the newest comparison, the window, the examples, and a button to compare again."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -31,14 +31,14 @@ def compare(days: int = 14) -> ParityRun:
 
 
 def marks(text: str) -> list[str]:
-    """Return the row of day marks as it is read aloud, newest first, without the dates."""
+    """Return the states of the days as a screen reader reads them, newest first."""
     row = text.partition('<ol class="days"')[2].partition("</ol>")[0]
     words = [part.partition("</span>")[0] for part in row.split('<span class="visually-hidden">')[1:]]
     return [word.partition(": ")[2] for word in reversed(words)]
 
 
 @pytest.mark.parametrize(("role", "status"), [(None, 403), ("Staff", 200), ("Maintainers", 200)])
-def test_who_may_look_and_compare(client: Client, role: str | None, status: int) -> None:
+def test_permissions_to_view_and_to_compare(client: Client, role: str | None, status: int) -> None:
     sign_in(client, role)
     assert client.get(PATH).status_code == status
     assert client.post(CHECK).status_code == (302 if status == 200 else status)
@@ -48,13 +48,13 @@ def test_who_may_look_and_compare(client: Client, role: str | None, status: int)
 
 
 @pytest.mark.parametrize("path", [PATH, CHECK, PATH + "1/"])
-def test_a_stranger_is_sent_to_the_login(client: Client, path: str) -> None:
+def test_an_anonymous_user_is_redirected_to_the_login(client: Client, path: str) -> None:
     for answer in (client.get(path), client.post(path)):
         assert answer["Location"].startswith("/admin/login/")
     assert not ParityRun.objects.exists()
 
 
-def test_a_comparison_needs_a_post_with_the_token_of_the_form(client: Client) -> None:
+def test_a_comparison_requires_a_post_with_the_csrf_token(client: Client) -> None:
     sign_in(client, "Staff")
     assert client.get(CHECK)["Location"] == PATH
     client.handler.enforce_csrf_checks = True
@@ -62,7 +62,7 @@ def test_a_comparison_needs_a_post_with_the_token_of_the_form(client: Client) ->
     assert not ParityRun.objects.exists()
 
 
-def test_before_the_first_comparison_the_page_says_what_to_do(client: Client) -> None:
+def test_the_page_says_what_to_do_before_the_first_comparison(client: Client) -> None:
     sign_in(client, "Staff")
     text = text_of(client.get(PATH))
     assert "Not compared yet" in text
@@ -70,7 +70,7 @@ def test_before_the_first_comparison_the_page_says_what_to_do(client: Client) ->
     assert f'action="{CHECK}"' in text
 
 
-def test_the_button_compares_and_keeps_what_was_found(client: Client) -> None:
+def test_the_button_compares_and_stores_the_result(client: Client) -> None:
     success_arrived(1, by_event=True)
     sign_in(client, "Staff")
     text = text_of(client.post(CHECK, follow=True))
@@ -81,14 +81,14 @@ def test_the_button_compares_and_keeps_what_was_found(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("window", "days"), [(7, 14), (14, 28)])
-def test_as_many_days_are_compared_as_the_window_could_need(client: Client, window: int, days: int) -> None:
+def test_enough_days_for_the_window_are_compared(client: Client, window: int, days: int) -> None:
     sign_in(client, "Staff")
     with override_settings(PARITY_DAYS=window):
         client.post(CHECK)
     assert len(ParityRun.objects.get().finding["days"]) == days
 
 
-def test_the_window_is_a_row_of_days_that_can_be_read_aloud(client: Client) -> None:
+def test_the_days_of_the_window_are_readable_by_a_screen_reader(client: Client) -> None:
     for days_ago in (1, 2, 4, 6):
         success_arrived(days_ago, by_event=True)
     success_arrived(3)
@@ -112,7 +112,7 @@ def test_the_window_is_a_row_of_days_that_can_be_read_aloud(client: Client) -> N
     assert text.count('<li class="drifts"') == 1
 
 
-def test_a_drift_of_today_is_seen_before_the_day_is_over(client: Client) -> None:
+def test_drift_of_today_is_shown_before_the_day_is_over(client: Client) -> None:
     success_arrived(0, sent_to_event=True)
     compare(2)
     sign_in(client, "Staff")
@@ -121,7 +121,7 @@ def test_a_drift_of_today_is_seen_before_the_day_is_over(client: Client) -> None
     assert marks(text) == ["drift so far", "no evidence"]
 
 
-def test_a_window_that_is_over_says_so(client: Client) -> None:
+def test_a_complete_window_is_shown_as_complete(client: Client) -> None:
     for days_ago in range(1, 8):
         success_arrived(days_ago, by_event=True)
     compare()
@@ -130,12 +130,12 @@ def test_a_window_that_is_over_says_so(client: Client) -> None:
 
 
 def figures(answer: Any) -> list[list[int]]:
-    """Return the rows of figures, newest first, then the sums: successes and failures in one list each."""
+    """Return the figures of each day, newest first, then the sums. Each list has successes, then failures."""
     rows = [*(day.sides for day in reversed(answer.context["days"])), answer.context["total"]]
     return [[cell.figure for side in sides for cell in side.cells] for sides in rows]
 
 
-def test_each_day_and_the_whole_are_told_in_figures(client: Client) -> None:
+def test_the_figures_of_each_day_and_their_sums_are_shown(client: Client) -> None:
     success_arrived(1, by_event=True)
     success_arrived(1, sent_to_event=True)
     success_arrived(1)
@@ -154,7 +154,9 @@ def test_each_day_and_the_whole_are_told_in_figures(client: Client) -> None:
     assert "manage.py check_parity --repair" in text
     day = answer.context["days"][0].day
     assert f'<th scope="row" class="nowrap">{day:%a} {day.day} {day:%b}</th>' in text
-    assert text.count('<td class="num" data-label="missing"><span class="bad">1</span></td>') == 2  # the day, in all
+    assert (
+        text.count('<td class="num" data-label="missing"><span class="bad">1</span></td>') == 2
+    )  # the day and the sum
 
 
 def test_nothing_expected_is_no_evidence(client: Client) -> None:
@@ -167,7 +169,7 @@ def test_nothing_expected_is_no_evidence(client: Client) -> None:
     assert "--repair" not in text
 
 
-def test_what_one_side_alone_has_is_shown_with_a_link_where_there_is_an_event(client: Client) -> None:
+def test_examples_of_one_side_have_a_link_if_the_event_is_stored(client: Client) -> None:
     lost = success_arrived(1, sent_to_event=True)
     failure_arrived(1, event_type="connect_error", message="<b>no port</b>", sent_to_event=True)
     event = make_event(message="only by the new route")
@@ -183,7 +185,7 @@ def test_what_one_side_alone_has_is_shown_with_a_link_where_there_is_an_event(cl
 
 
 def test_a_comparison_by_the_rule_of_earlier_releases_is_shown_with_a_note(client: Client) -> None:
-    """What release 1 kept: no verdict, rows of both sides, examples of what one side alone had."""
+    """Release 1 stored no verdict. It stored the rows of both sides, and examples of rows that one side lacked."""
     none = {"old": 0, "new": 0, "only_old": 0, "only_new": 0}
     lost = {"old": 4, "new": 5, "only_old": 1, "only_new": 2}
     example = {"received": "2026-01-05 10:00:00", "type": "flash_error", "id": "a", "message": "<b>lost</b>"}
@@ -221,7 +223,7 @@ def test_a_comparison_by_the_rule_of_earlier_releases_is_shown_with_a_note(clien
     assert "by an older rule</span>" in text
 
 
-def test_what_was_refused_is_told_by_reason_and_share(client: Client) -> None:
+def test_refused_requests_are_shown_by_reason_and_share(client: Client) -> None:
     make_event()
     rollups.add_tallies({(clock.today(), "invalid_fields"): 2, (clock.today(), "origin"): 1})
     compare()
@@ -244,7 +246,7 @@ def test_earlier_comparisons_are_a_link_away(client: Client) -> None:
     assert client.get(PATH + "999/").status_code == 404
 
 
-def test_a_kept_comparison_is_told_as_of_its_own_day(client: Client) -> None:
+def test_a_stored_comparison_is_shown_as_of_its_day(client: Client) -> None:
     success_arrived(1, by_event=True)
     run = compare(2)
     ParityRun.objects.update(checked_at=run.checked_at - timedelta(days=1))
@@ -253,7 +255,7 @@ def test_a_kept_comparison_is_told_as_of_its_own_day(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_takes_no_writes_is_told_in_words(client: Client) -> None:
+def test_a_database_that_refuses_writes_is_reported(client: Client) -> None:
     client.force_login(User.objects.create_superuser("root"))
     with read_only_database():
         text = text_of(client.post(CHECK, follow=True))
@@ -262,7 +264,7 @@ def test_a_database_that_takes_no_writes_is_told_in_words(client: Client) -> Non
 
 
 @pytest.mark.parametrize("was_compared", [True, False])
-def test_dropped_tables_leave_what_was_found_and_no_button(
+def test_stored_comparisons_remain_after_the_tables_are_dropped_without_a_button(
     client: Client, settings: Any, tmp_path: Path, was_compared: bool
 ) -> None:
     settings.DATA_DIR = tmp_path
@@ -277,7 +279,7 @@ def test_dropped_tables_leave_what_was_found_and_no_button(
     assert "The old tables were dropped" in text_of(client.post(CHECK, follow=True))
 
 
-def test_the_page_reads_what_was_kept_and_no_event(client: Client) -> None:
+def test_the_page_reads_stored_comparisons_and_no_events(client: Client) -> None:
     for _ in range(3):
         success_arrived(1, by_event=True)
         compare()

@@ -1,4 +1,4 @@
-"""`GET /recent`: the old list of failures, for whoever holds ADMIN_TOKEN."""
+"""`GET /recent`: the old list of failures, for clients with ADMIN_TOKEN."""
 
 from typing import Any
 
@@ -52,12 +52,12 @@ def test_a_wrong_token_reads_nothing(client: Client, authorization: str) -> None
 
 
 @pytest.mark.usefixtures("admin_token")
-def test_a_session_is_not_looked_at(admin_client: Client) -> None:
+def test_a_sign_in_session_does_not_count(admin_client: Client) -> None:
     expect_answer(admin_client.get("/recent"), 401, {"ok": False, "error": "Unauthorized"})
 
 
 @pytest.mark.usefixtures("admin_token")
-def test_failures_come_as_the_old_worker_told_them(client: Client) -> None:
+def test_failures_have_the_form_of_the_old_worker(client: Client) -> None:
     make_event(**success())
     older = make_event(
         received_at_ms=1_770_919_200_000,
@@ -123,9 +123,9 @@ def test_an_empty_site_has_no_rows(client: Client) -> None:
 
 
 @override_settings(ADMIN_TOKEN="for-tests")
-def test_it_is_only_read(client: Client) -> None:
+def test_only_get_is_allowed(client: Client) -> None:
     expect_answer(client.post("/recent", headers=BEARER), 405, {"ok": False, "error": "Method not allowed"})
 
 
-def test_digits_with_underscores_are_nonsense() -> None:
+def test_digits_with_underscores_are_invalid() -> None:
     assert translate.recent_limit("1_0") == 50

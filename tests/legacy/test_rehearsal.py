@@ -1,4 +1,4 @@
-"""The whole plan, from the first import to the last drop, on a running server whose count is watched."""
+"""The whole migration, from the first import to `drop_legacy`, on a running server. The count must never fall."""
 
 import io
 import itertools
@@ -28,7 +28,7 @@ _names = itertools.count()
 
 
 class Clients:
-    """Browsers with each revision of the front end, and what they were told is kept."""
+    """Simulates browsers with each revision of the front end, and records the responses."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -38,7 +38,7 @@ class Clients:
         return self.server.post(path, json.dumps(body).encode())[0]
 
     def old(self, count: int) -> None:
-        """Flash `count` times with the first revision, which knows the old routes alone; every other one fails."""
+        """Send `count` flashes of the first revision, which only uses the old routes. Every second one fails."""
         for _ in range(count):
             assert self.send("/increment", {"sessionId": f"old-{next(_names)}"}) == 200
             failure = payload(app_version="4778589", message=f"old {next(_names)}")
@@ -46,7 +46,7 @@ class Clients:
             self.successes += 1
 
     def dual(self, count: int, *, lost: int = 0) -> tuple[set[str], set[str]]:
-        """Flash with `telemetry.js`, which writes to both and says so; `lost` of each do not reach `/event`.
+        """Send flashes of `telemetry.js` to both routes, with `sentToEvent`. `lost` of each kind do not reach `/event`.
 
         Returns the sessions and the messages that were lost.
         """
@@ -65,7 +65,7 @@ class Clients:
         return sessions, messages
 
     def new(self, count: int) -> None:
-        """Flash with the newest revision, which sends everything to the unified stream alone."""
+        """Send flashes of the newest revision, which sends everything only to `/event`."""
         for _ in range(count):
             assert self.send("/event", success(session_id=f"new-{next(_names)}")) == 201
             assert self.send("/event", payload(message=f"new {next(_names)}")) == 201
@@ -73,17 +73,17 @@ class Clients:
 
 
 class Watcher:
-    """Someone who polls both public counts and writes down what they were told."""
+    """Polls both public counts, and records the totals."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.told: dict[str, list[int]] = {"/count": [], "/metrics/flash-count": []}
+        self.totals_by_path: dict[str, list[int]] = {"/count": [], "/metrics/flash-count": []}
         self.ended: list[int] = []
         self.stop = threading.Event()
 
     def watch(self) -> None:
         while not self.stop.wait(0.02):
-            for path, totals in self.told.items():
+            for path, totals in self.totals_by_path.items():
                 status, body = self.server.get(path)
                 if status == 200:
                     totals.append(json.loads(body)["total"])
@@ -101,7 +101,7 @@ class Watcher:
             watching.result()
 
 
-def test_the_whole_plan(tmp_path: Path) -> None:
+def test_the_whole_migration(tmp_path: Path) -> None:
     environment = shared_site(tmp_path / "data")
 
     def command(*args: str, code: int = 0) -> str:
@@ -122,15 +122,15 @@ def test_the_whole_plan(tmp_path: Path) -> None:
         wait()
 
     def total() -> int:
-        return 43 + clients.successes  # what the export brings, and what came since
+        return 43 + clients.successes  # the successes of the export, and the later ones
 
     def counts() -> dict[str, int]:
-        return {path: json.loads(server.get(path)[1])["total"] for path in watcher.told}
+        return {path: json.loads(server.get(path)[1])["total"] for path in watcher.totals_by_path}
 
     with served(tmp_path / "data", **environment, INGEST_RATE="off", READ_RATE="off") as server:
         clients, watcher = Clients(server), Watcher(server)
         with watcher.watching():
-            # Phase 0: the old system's data, and old clients alone.
+            # Phase 0: the old system's data, and only old clients.
             command("import_d1", str(EXPORT))
             wait()
             clients.old(5)
@@ -138,7 +138,7 @@ def test_the_whole_plan(tmp_path: Path) -> None:
 
             assert "Parity: no evidence" in command("check_parity", "--days", "1", code=2)
 
-            # Phase 1: dual-writing clients; a tenth of what they send to the new side is lost.
+            # Phase 1: dual-writing clients; a tenth of their requests to /event is lost.
             clients.dual(3)
             assert "Parity: proven on 1 day" in command("check_parity", "--days", "1")
             sessions, messages = clients.dual(20, lost=2)
@@ -149,19 +149,19 @@ def test_the_whole_plan(tmp_path: Path) -> None:
             assert missing == sessions | messages
             assert (finding["verdict"], finding["cut_off"]) == ("drift", {"sessions": 5, "failures": 5})
 
-            # Phase 2: a repair copies what is missing, and proves nothing.
+            # Phase 2: a repair copies missing events, but proves nothing.
             command("check_parity", "--days", "1", "--repair", code=1)
             assert counts() == {"/count": total(), "/metrics/flash-count": total()}
             assert "no such" not in command("import_d1", str(EXPORT))
 
-            # Phase 3: the old routes lead to the unified stream; every revision is still out there.
+            # Phase 3: the old routes write to the unified stream; clients of every revision are active.
             switch("alias", to_stream=0, to_legacy=2)
             clients.old(3)
             clients.dual(3)
             clients.new(3)
             assert counts() == {"/count": total(), "/metrics/flash-count": total()}
 
-            # Back, and forward again.
+            # Back to separate, and again to alias.
             switch("separate", to_stream=0, to_legacy=6)
             clients.old(2)
             clients.dual(2)
@@ -173,7 +173,7 @@ def test_the_whole_plan(tmp_path: Path) -> None:
             wait()
             assert "Parity: drift on 1 of 1 day" in command("check_parity", "--days", "1", code=1)
 
-            # Phase 4: the end.
+            # Phase 4: gone, and the old tables are dropped.
             command("legacy_mode", "gone", code=1)
             command("drop_legacy", code=1)
             switch("gone", "--force", to_stream=0, to_legacy=0)
@@ -191,19 +191,19 @@ def test_the_whole_plan(tmp_path: Path) -> None:
             finally:
                 make_old_tables()
 
-    assert watcher.told["/count"] == sorted(watcher.told["/count"])
-    assert watcher.told["/metrics/flash-count"] == sorted(watcher.told["/metrics/flash-count"])
-    assert len(watcher.told["/count"]) > 50
+    assert watcher.totals_by_path["/count"] == sorted(watcher.totals_by_path["/count"])
+    assert watcher.totals_by_path["/metrics/flash-count"] == sorted(watcher.totals_by_path["/metrics/flash-count"])
+    assert len(watcher.totals_by_path["/count"]) > 50
     assert set(watcher.ended) == {410}
 
 
 def wait() -> None:
-    """Let a switch be felt: until then the server may write as it did before, to both sides."""
+    """Wait until the server follows a switch. Before, it may still use the earlier mode."""
     time.sleep(2)
 
 
 def make_old_tables() -> None:
-    """Give the next test its tables again."""
+    """Recreate the tables for the next test."""
     missing = {"client_logs", "legacy_legacycount"} - set(connection.introspection.table_names())
     with connection.schema_editor() as editor:
         for table in (ClientLog, LegacyCount):

@@ -1,4 +1,4 @@
-"""The stand-in for the old Workers answers as the deployed ones were recorded."""
+"""The stand-in for the old Workers gives the recorded responses of the deployed Workers."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.old_answers import ROWS, Row
 from tests.fixtures.stand_in import CounterWorker, LogWorker, old_workers
 
-# `/recent` is for scripts, and the stand-in is for front ends.
+# The stand-in has no `/recent`, because no front end reads it.
 RECORDED = [row for row in ROWS if row.old is not None and not row.path.startswith("/recent")]
 
 
@@ -30,7 +30,7 @@ def test_the_stand_in_answers_as_recorded(row: Row) -> None:
     assert row.old is not None
     origin = row.headers.get("origin", "")
     with old_workers() as (log, counter):
-        # The status of the counter Worker's answers is not known, the log Worker's is.
+        # Only the log Worker's status is known.
         worker = counter if row.old.status is None else log
         for sent in row.before:
             ask(worker, sent.method, sent.path, sent.body or "", origin)

@@ -1,4 +1,4 @@
-"""Old payloads to events: names, dates, coercions and cuts."""
+"""The conversion of old payloads to events: names, dates, coercions and cut texts."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def translated(**changes: Any) -> Any:
     return translate.event_from_client_log(sent, 1_770_919_200_000)
 
 
-# What Date.parse gives in a browser whose clock is UTC's, as the old Worker's was.
+# The results of Date.parse in a browser with the time zone UTC, which the old Worker had.
 @pytest.mark.parametrize(
     ("raw", "stored"),
     [
@@ -65,7 +65,7 @@ def translated(**changes: Any) -> Any:
         ("Feb 12, 2026 18:00:00", "2026-02-12T18:00:00.000Z"),
     ],
 )
-def test_a_date_that_a_browser_writes_is_understood(raw: str, stored: str) -> None:
+def test_a_date_that_a_browser_accepts_is_parsed(raw: str, stored: str) -> None:
     assert translate.parse_date(raw) == stored
 
 
@@ -96,8 +96,8 @@ def test_a_date_that_a_browser_writes_is_understood(raw: str, stored: str) -> No
     ],
     ids=lambda raw: raw[:40],
 )
-def test_what_is_no_date_is_refused(raw: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 (the answer has words of its own)
+def test_an_invalid_date_is_refused(raw: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (the response has its own message)
         translate.parse_date(raw)
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_date_is_refused(raw: str) -> None:
         ("n" * 70, "window_error", '{"legacy_event_type":"%s"}' % ("n" * 64)),
     ],
 )
-def test_an_old_name_becomes_today_s_and_is_kept(sent: str, stored: str, metadata: str) -> None:
+def test_an_old_type_name_is_replaced_and_stored_in_the_metadata(sent: str, stored: str, metadata: str) -> None:
     event = translated(event_type=sent)
     assert (event.event_type, event.metadata_json) == (stored, metadata)
 
@@ -188,18 +188,18 @@ def test_an_old_name_becomes_today_s_and_is_kept(sent: str, stored: str, metadat
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_the_rest_is_coerced(field: str, sent: Any, stored: Any) -> None:
+def test_the_other_fields_are_coerced(field: str, sent: Any, stored: Any) -> None:
     assert getattr(translated(**{field: sent}), field) == stored
 
 
-def test_what_is_too_long_for_the_new_route_is_cut_where_it_ends() -> None:
+def test_a_text_that_is_too_long_for_event_is_cut_at_its_limit() -> None:
     longest = {"message": contract.MAX_MESSAGE, "error_name": contract.MAX_ERROR_NAME, "stack": contract.MAX_STACK}
     event = translated(**dict.fromkeys(longest, "x" * 10_000))
     assert {field: len(getattr(event, field)) for field in longest} == longest
 
 
 @pytest.mark.parametrize("wrong", [..., None, 5, True, ["text"], {}])
-def test_the_three_texts_are_needed_and_every_wrong_one_is_named(wrong: Any) -> None:
+def test_the_three_texts_are_required_and_every_invalid_one_is_named(wrong: Any) -> None:
     with pytest.raises(contract.InvalidFields) as caught:
         translated(event_type=wrong, message=wrong, occurred_at=wrong)
     assert caught.value.fields == {name: ["Must be a string."] for name in ("event_type", "message", "occurred_at")}

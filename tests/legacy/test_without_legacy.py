@@ -1,4 +1,4 @@
-"""The site without its adapter to the old system: the folder, a line of settings and a line of urls taken away."""
+"""The site without the adapter to the old system: without the folder, a line in settings and a line in urls."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def test_the_suite_of_events_passes_without_the_old_system(project: Path) -> Non
     files = [f"tests/{name}" for name in SUITE]
     engine = {}
     if os.environ.get("DATABASE_URL"):
-        # A name of its own, or it would take the database of the suite that it runs in.
+        # A separate name, because the outer test run uses the default name.
         url = urlsplit(os.environ["DATABASE_URL"])
         engine["DATABASE_URL"] = url._replace(path=f"{url.path}_without_legacy").geturl()
     ended = subprocess.run(
@@ -68,7 +68,7 @@ def test_the_suite_of_events_passes_without_the_old_system(project: Path) -> Non
     assert int(passed[1]) > 100
 
 
-def test_no_check_complains_no_table_is_left_to_migrate_and_the_old_routes_are_nobodys(project: Path) -> None:
+def test_checks_pass_and_no_migration_is_missing_and_the_old_routes_are_404(project: Path) -> None:
     asked = run_apart(
         "import django; django.setup()\n"
         "from django.core.management import call_command\n"

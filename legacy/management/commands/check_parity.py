@@ -1,4 +1,4 @@
-"""Compare arrivals by the old routes with arrivals by /event, and store the finding."""
+"""Compare arrivals by the old routes with arrivals by /event, and store the result."""
 
 import json
 from datetime import timedelta
@@ -31,11 +31,11 @@ class Command(BaseCommand):
             default=parity.TOLERANCE,
             help="the share of arrivals that may be missing",
         )
-        parser.add_argument("--json", action="store_true", help="print the whole finding as JSON")
+        parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="first copy missing events from the old side to the unified stream; copies prove no day",
+            help="first copy events that only the old tables have to the unified stream; this proves no day",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,8 +52,8 @@ class Command(BaseCommand):
         gone = modes.gone_by_route(now.date())
         hosts = refused_hosts.most_refused(now.date() - timedelta(days=HOST_DAYS - 1), now.date() + timedelta(days=1))
         if options["json"]:
-            beside = {"days_held": run.days_held, "gone": gone, "refused_hosts": hosts}
-            self.stdout.write(json.dumps(finding.as_json() | beside))
+            more = {"days_held": run.days_held, "gone": gone, "refused_hosts": hosts}
+            self.stdout.write(json.dumps(finding.as_json() | more))
         else:
             self._print_days(finding, options["days"])
             self._print_examples(finding)
@@ -94,7 +94,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Refused at ingest: {finding.refused_share:.1%} ({_by_name(finding.refused) or 'none'}).")
 
     def _print_hosts(self, hosts: dict[str, int]) -> None:
-        """List the refused hosts; their names contain printable characters only."""
+        """List the refused hosts. Their names are stored without control characters."""
         if hosts:
             named = ", ".join(f"{host} ({count:,})" for host, count in hosts.items())
             self.stdout.write(
@@ -121,8 +121,8 @@ def _figures(day: Day) -> str:
     )
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _by_name(counts: dict[str, int]) -> str:

@@ -36,32 +36,32 @@ class Command(BaseCommand):
         file: Path = options["file"]
         if not file.is_file():
             raise CommandError(f"{file} is not a file.")
-        # Do not even open the database file: closing it again would release this process's POSIX locks.
+        # Do not open the database file: closing it would release the POSIX locks of this process.
         if settings.SQLITE_FILE.exists() and file.samefile(settings.SQLITE_FILE):
             raise CommandError(f"{file} is this site's own database, not an export of the old system.")
         if modes.in_force().tables_dropped:
             raise CommandError("The old tables were dropped, so nothing can be imported.")
-        with _no_collector(), self._scratch() as scratch:
+        with _without_garbage_collector(), self._scratch() as scratch:
             try:
-                staged = d1_staging.stage(file, scratch, self._bar("checked", file.stat().st_size))
+                staged = d1_staging.stage(file, scratch, self._progress_bar("checked", file.stat().st_size))
             except d1_staging.RefusedFile as error:
                 raise CommandError(f"{file} was refused, and nothing was changed. {error}") from None
             except OSError as error:
                 raise CommandError(f"{file} could not be staged, and nothing was changed: {error}") from None
             importing = Import(
-                staged, dry_run=options["dry_run"], progress=self._bar("merged", sum(staged.rows.values()))
+                staged, dry_run=options["dry_run"], progress=self._progress_bar("merged", sum(staged.rows.values()))
             )
             try:
                 report = importing.run(file.name, now=clock.now())
             except (StorageUnavailable, DatabaseError, sqlite3.Error) as error:
-                self._tell(importing.report)
+                self._print_report(importing.report)
                 raise CommandError(
                     f"The database refused a write: {error}. The rows reported above are stored, except the last"
                     f" {CHUNK}. Run the same command again to continue."
                 ) from None
             finally:
                 staged.connection.close()
-        self._tell(report)
+        self._print_report(report)
         count, old_count = importing.counts_after()
         if options["dry_run"]:
             self.stdout.write(
@@ -76,7 +76,10 @@ class Command(BaseCommand):
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """Yield the path of an empty scratch database. Allows one import at a time, and deletes the file afterwards."""
+        """Yield the path of the scratch database, which does not exist yet, and delete it afterwards.
+
+        It locks DATA_DIR, so that only one import runs at a time.
+        """
         scratch = settings.DATA_DIR / SCRATCH
         folder = os.open(settings.DATA_DIR, os.O_RDONLY)  # A lock on the folder needs no lock file.
         try:
@@ -91,10 +94,10 @@ class Command(BaseCommand):
         finally:
             os.close(folder)
 
-    def _bar(self, what: str, total: int) -> "_Bar":
-        return _Bar(what, total, to_terminal=sys.stderr.isatty())
+    def _progress_bar(self, what: str, total: int) -> "_ProgressBar":
+        return _ProgressBar(what, total, to_terminal=sys.stderr.isatty())
 
-    def _tell(self, report: Report) -> None:
+    def _print_report(self, report: Report) -> None:
         for note in report.notes:
             self.stdout.write(note)
         self._table("Read", report.read)
@@ -116,8 +119,8 @@ class Command(BaseCommand):
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
-    """Disable the cyclic garbage collector: a million rows contain no cycles, and it takes a twelfth of an import."""
+def _without_garbage_collector() -> Iterator[None]:
+    """Disable the cyclic garbage collector: the rows contain no cycles, and it would take 8 % of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -127,7 +130,7 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-class _Bar:
+class _ProgressBar:
     """A progress bar on a terminal, no output elsewhere."""
 
     def __init__(self, what: str, total: int, *, to_terminal: bool) -> None:
@@ -135,7 +138,7 @@ class _Bar:
         self.done = 0
 
     def __call__(self, amount: int) -> None:
-        # Staging reports the position, merging reports the increment.
+        # Staging reports a position, merging an increment.
         self.done = amount if self.what == "checked" else self.done + amount
         if self.to_terminal:
             share = min(self.done / self.total, 1.0)

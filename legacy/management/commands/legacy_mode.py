@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("mode", nargs="?", choices=Mode.values)
-        parser.add_argument("--reason", default="", help="why; stored with the switch")
+        parser.add_argument("--reason", default="", help="the reason, stored with the switch")
         parser.add_argument("--force", action="store_true", help="end the old routes before parity is proven")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         try:
             modes.refuse_without_tables(modes.in_force())
             if mode == Mode.GONE:
-                self._look_at_parity(is_forced=options["force"])
+                self._check_parity(is_forced=options["force"])
             cutover = modes.switch(
                 mode,
                 reason=options["reason"].strip() or "by command",
@@ -49,8 +49,8 @@ class Command(BaseCommand):
             f" {cutover.copied_to_legacy} to the old tables"
         )
 
-    def _look_at_parity(self, *, is_forced: bool) -> None:
-        """Print which clients `gone` would cut off; raise CommandError unless the parity window is complete."""
+    def _check_parity(self, *, is_forced: bool) -> None:
+        """Print how many clients `gone` would cut off; raise CommandError unless the parity window is complete."""
         today = clock.today()
         finding = parity.check_window(today)
         self.stdout.write(str(finding.cut_off))
