@@ -1,1 +1,1 @@
-"""What makes the speed figures in docs/performance.md, and the floor beside them."""
+"""Benchmarks for docs/performance.md. They compare the site with the floor, a bare Django view."""

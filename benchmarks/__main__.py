@@ -1,4 +1,4 @@
-"""Run the benchmarks and print their tables: `make bench`, or some of them: `make bench ARGS="pages"`."""
+"""Run the benchmarks and print their tables. `make bench` runs all, `make bench ARGS="pages"` only one."""
 
 import argparse
 import platform
@@ -16,22 +16,24 @@ SECTIONS = ("rates", "postgres", "growth", "pages")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="which of them (default: all)")
-    parser.add_argument("--rounds", type=int, default=rates.ROUNDS, help="how often each rate is measured")
-    parser.add_argument("--events", type=int, default=1_000_000, help="how many events growth and pages stand on")
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="the benchmarks to run (default: all)")
+    parser.add_argument("--rounds", type=int, default=rates.ROUNDS, help="the number of measurements of each rate")
+    parser.add_argument("--events", type=int, default=1_000_000, help="the number of events for `growth` and `pages`")
     parser.add_argument(
-        "--python", metavar="PATH", action="append", default=[], help="another Python, beside this one, for `rates`"
+        "--python", metavar="PATH", action="append", default=[], help="another Python that `rates` measures too"
     )
     parser.add_argument(
         "--beside", metavar="CHECKOUT", type=Path, action="append", default=[],
-        help="another checkout of this project, in the same rounds: `rates` prints how many times its rates these are",
+        help="another checkout that `rates` measures too; prints the ratio of this checkout's rates to its rates",
     )  # fmt: skip
-    parser.add_argument("--postgres", metavar="URL", help="a server on which a database may be made, for `postgres`")
-    parser.add_argument("--redis", metavar="URL", default="", help="the limiter's memory, for `postgres`")
-    asked = parser.parse_args()
-    sections = asked.sections or [name for name in SECTIONS if name != "postgres" or asked.postgres]
-    if "postgres" in sections and not asked.postgres:
-        parser.error("`postgres` wants --postgres")
+    parser.add_argument("--postgres", metavar="URL", help="a server on which `postgres` creates a database")
+    parser.add_argument(
+        "--redis", metavar="URL", default="", help="the Redis server of the rate limits, for `postgres`"
+    )
+    options = parser.parse_args()
+    sections = options.sections or [name for name in SECTIONS if name != "postgres" or options.postgres]
+    if "postgres" in sections and not options.postgres:
+        parser.error("`postgres` requires --postgres")
     if {"rates", "postgres", "growth"} & set(sections) and shutil.which("wrk") is None:
         sys.exit("wrk is missing. On Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
@@ -42,41 +44,43 @@ def main() -> None:
             subjects = [rates.Subject()]
             subjects += [
                 rates.Subject(servers.with_requirements(python, folder / f"venv{at}"))
-                for at, python in enumerate(asked.python)
+                for at, python in enumerate(options.python)
             ]
-            subjects += [rates.Subject(checkout=checkout.resolve()) for checkout in asked.beside]
-            for subject, found in zip(subjects, rates.run(folder, rounds=asked.rounds, subjects=subjects), strict=True):
+            subjects += [rates.Subject(checkout=checkout.resolve()) for checkout in options.beside]
+            for subject, tables in zip(
+                subjects, rates.run(folder, rounds=options.rounds, subjects=subjects), strict=True
+            ):
                 version = subprocess.run(
                     [subject.python, "--version"], capture_output=True, text=True, check=True
                 ).stdout.strip()
                 where = "" if subject.checkout == servers.PROJECT_DIR else f", the checkout {subject.checkout.name}"
-                print(f"\n## Requests a second, {version}{where}\n\n{found}", flush=True)
+                print(f"\n## Requests a second, {version}{where}\n\n{tables}", flush=True)
         if "postgres" in sections:
             for workers in ("1", "2"):
-                with servers.postgres_database(asked.postgres) as url:
-                    env = {"DATABASE_URL": url, "CACHE_URL": asked.redis, "WORKERS": workers}
-                    (found,) = rates.run(folder / workers, works=rates.ON_POSTGRES, rounds=asked.rounds, **env)
-                print(f"\n## PostgreSQL, WORKERS={workers}\n\n{found}", flush=True)
+                with servers.postgres_database(options.postgres) as url:
+                    env = {"DATABASE_URL": url, "CACHE_URL": options.redis, "WORKERS": workers}
+                    (tables,) = rates.run(folder / workers, works=rates.ON_POSTGRES, rounds=options.rounds, **env)
+                print(f"\n## PostgreSQL, WORKERS={workers}\n\n{tables}", flush=True)
         if "growth" in sections:
-            print("\n## As it grows\n", flush=True)
-            for line in growth.through_http(folder, asked.events):
+            print("\n## Growth\n", flush=True)
+            for line in growth.through_http(folder, options.events):
                 print(f"- {line}", flush=True)
         if {"growth", "pages"} & set(sections):
-            _make_up(folder / "pages", asked.events)
+            _create_demo_events(folder / "pages", options.events)
         if "growth" in sections:
-            for line in growth.export(folder / "pages", asked.events):
+            for line in growth.export(folder / "pages", options.events):
                 print(f"- {line}", flush=True)
         if "pages" in sections:
             print("\n## Pages of the admin\n", flush=True)
             _run(folder / "pages", "-m", "benchmarks.pages")
 
 
-def _make_up(folder: Path, events: int) -> None:
+def _create_demo_events(folder: Path, events: int) -> None:
     folder.mkdir()
     begun_at = time.monotonic()
     _run(folder, "manage.py", "migrate", "--verbosity=0")
     _run(folder, "manage.py", "demo_data", f"--events={events}", "--days=90", "--seed=7")
-    print(f"- {events:,} events made up in {time.monotonic() - begun_at:.0f} s", flush=True)
+    print(f"- {events:,} demo events created in {time.monotonic() - begun_at:.0f} s", flush=True)
 
 
 def _run(folder: Path, *command: str) -> None:

@@ -1,4 +1,4 @@
-"""The floor: what a bare Django view without any middleware reaches, on Granian's own WSGI with 32 threads."""
+"""The floor, the reference of the rates: a Django view without middleware, on Granian's WSGI with 32 threads."""
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -11,5 +11,5 @@ def answer(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [path("event", answer)]
-settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], MIDDLEWARE=[], SECRET_KEY="of no use")
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], MIDDLEWARE=[], SECRET_KEY="unused")
 application = get_wsgi_application()

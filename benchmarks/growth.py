@@ -1,4 +1,4 @@
-"""How the site does as it grows: a million events that came over HTTP, and an export of as many."""
+"""Memory, database size and rates while a million events arrive over HTTP; then an export of a million events."""
 
 import http.client
 import json
@@ -32,36 +32,37 @@ with connection.cursor() as cursor:
 
 
 def through_http(folder: Path, events: int) -> Iterator[str]:
-    """Yield lines: memory while the events come, and what a site with them does beside one with FEW."""
+    """Yield lines: the memory after each quarter, and the rates compared with a site that has only FEW events."""
     with servers.site(folder / "few") as few, servers.site(folder / "many") as many:
         yield f"memory with no event: {many.memory_mb:.0f} MB"
         stored, step = 0, events // 4
         while stored < events:
             begun_at = time.monotonic()
-            came = _fill(many, step)
-            rate, stored = came / (time.monotonic() - begun_at), stored + came
+            received = _fill(many, step)
+            rate, stored = received / (time.monotonic() - begun_at), stored + received
             size = sum(file.stat().st_size for file in (folder / "many").glob("*.sqlite3*"))
             yield (
                 f"after {stored:,} events: memory {many.memory_mb:.0f} MB, database {size / 1e6:,.0f} MB;"
-                f" the last came at {rate:,.0f}/s in batches"
+                f" rate of the last quarter, in batches: {rate:,.0f}/s"
             )
         _post(few, FEW)
         for name in ("few", "many"):
-            yield f"the count's plan with {name}: {_plan(folder / name)}"
+            yield f"query plan of the count, site with {name} events: {_plan(folder / name)}"
         for work in (rates.COUNT, rates.SUCCESS):
             runs: dict[Running, list[rates.Measured]] = {few: [], many: []}
             for _ in range(ROUNDS):
-                for site, of in runs.items():
-                    of.append(rates.measure(work, site))
-            alone, beside = (rates.medians(of) for of in runs.values())
+                for site, measured in runs.items():
+                    measured.append(rates.measure(work, site))
+            small, large = (rates.medians(measured) for measured in runs.values())
             yield (
-                f"{work.words}: {beside.per_second:,.0f}/s beside {alone.per_second:,.0f} with few,"
-                f" × {beside.per_second / alone.per_second:.2f}; p50 {beside.p50_ms:.1f} ms beside {alone.p50_ms:.1f}"
+                f"{work.words}: {large.per_second:,.0f}/s, with few events {small.per_second:,.0f}/s,"
+                f" ratio {large.per_second / small.per_second:.2f}; p50 {large.p50_ms:.1f} ms, with few events"
+                f" {small.p50_ms:.1f} ms"
             )
 
 
 def export(folder: Path, events: int) -> Iterator[str]:
-    """Yield lines about the CSV of all made-up events in `folder`: speed, memory, and ingest beside it."""
+    """Yield lines about the CSV export of all demo events in `folder`: speed, memory, and ingest meanwhile."""
     with servers.site(folder) as site:
         usual = statistics.median(rates.measure(rates.SUCCESS, site).per_second for _ in range(ROUNDS))
         with sampled(site) as memory:
@@ -74,12 +75,12 @@ def export(folder: Path, events: int) -> Iterator[str]:
         exporting.start()
         meanwhile = rates.measure(rates.SUCCESS, site).per_second
         exporting.join()
-        yield f"POST /event meanwhile: {meanwhile:,.0f}/s beside {usual:,.0f} without, × {meanwhile / usual:.2f}"
+        yield f"POST /event meanwhile: {meanwhile:,.0f}/s, otherwise {usual:,.0f}/s, ratio {meanwhile / usual:.2f}"
 
 
 @contextmanager
 def sampled(site: Running) -> Iterator[list[float]]:
-    """Collect the memory of a site, in MB, five times a second; the first is from before."""
+    """Yield a list that receives the memory of a site, in MB: at once, and then five times a second."""
     samples, done = [site.memory_mb], threading.Event()
 
     def sample() -> None:
@@ -109,8 +110,8 @@ def _post(site: Running, events: int) -> None:
     }  # fmt: skip
     connection = http.client.HTTPConnection("127.0.0.1", site.port)
     for start in range(0, events, 50):
-        some = [{**fields, "session_id": f"few-{number}"} for number in range(start, start + 50)]
-        body = json.dumps({"events": some})
+        batch = [{**fields, "session_id": f"few-{number}"} for number in range(start, start + 50)]
+        body = json.dumps({"events": batch})
         connection.request("POST", "/event/batch", body, {"Content-Type": "application/json"})
         connection.getresponse().read()
     connection.close()
@@ -119,12 +120,12 @@ def _post(site: Running, events: int) -> None:
 def _plan(data_dir: Path) -> str:
     env = servers.environment(data_dir, DJANGO_SETTINGS_MODULE="telemetry_site.settings")
     command = [sys.executable, "-c", _PLAN]
-    told = subprocess.run(command, cwd=servers.PROJECT_DIR, env=env, capture_output=True, text=True, check=True)
-    return told.stdout.strip()
+    result = subprocess.run(command, cwd=servers.PROJECT_DIR, env=env, capture_output=True, text=True, check=True)
+    return result.stdout.strip()
 
 
 def _export(site: Running) -> tuple[float, int]:
-    """Download all events as CSV; return how many seconds it took, and its bytes."""
+    """Download all events as CSV; return the seconds and the bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=600)
     connection.request("GET", "/admin/login/")
     answer = connection.getresponse()

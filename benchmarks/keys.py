@@ -1,6 +1,8 @@
-"""What the form of a session costs SQLite alone: our table, one thread, commits of 400 successes, no site around it.
+"""Measures the cost of random and of time-ordered session ids in SQLite.
 
-Run by itself: `.venv/bin/python -m benchmarks.keys`.
+It inserts successes into our table, with one thread, 400 in each commit, and without the site.
+
+Run it with `.venv/bin/python -m benchmarks.keys`.
 """
 
 import os
@@ -24,18 +26,18 @@ _COLUMNS = (
 _REST = ("UV-5RM", 1, 1, "19afc18", "Flash complete", "[]", "{}", "event")
 
 
-def scattered(_: int) -> str:
+def random_id(_: int) -> str:
     return str(uuid.uuid4())
 
 
-def drawn(ms: int) -> str:
-    """Return a session as telemetry.js draws it."""
-    chance = int.from_bytes(os.urandom(10), "big")
-    return str(uuid.UUID(int=ms << 80 | chance))
+def time_ordered_id(ms: int) -> str:
+    """Return a session id of the form that telemetry.js creates: it begins with the time."""
+    random_bits = int.from_bytes(os.urandom(10), "big")
+    return str(uuid.UUID(int=ms << 80 | random_bits))
 
 
 def microseconds_a_row(file: Path, session_of: Callable[[int], str]) -> float:
-    """Return the time until a row is on disk, its share of the commit included."""
+    """Return the time for each row, with its share of the commit."""
     row = f"({', '.join('?' * (_COLUMNS.count(',') + 1))})"
     values = ", ".join([row] * ROWS_A_STATEMENT)
     statement = f"INSERT INTO telemetry_events ({_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING"
@@ -57,15 +59,15 @@ def microseconds_a_row(file: Path, session_of: Callable[[int], str]) -> float:
             begun_at = time.perf_counter()
             database.execute("BEGIN IMMEDIATE")
             for start in range(0, ROWS, ROWS_A_STATEMENT):
-                some = rows[start : start + ROWS_A_STATEMENT]
-                database.execute(statement, [value for row in some for value in row])
+                chunk = rows[start : start + ROWS_A_STATEMENT]
+                database.execute(statement, [value for row in chunk for value in row])
             database.execute("COMMIT")
             spent += time.perf_counter() - begun_at
     return spent / (COMMITS * ROWS) * 1e6
 
 
 def main() -> None:
-    for session_of in (scattered, drawn):
+    for session_of in (random_id, time_ordered_id):
         with tempfile.TemporaryDirectory() as folder:
             env = servers.environment(Path(folder))
             command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]

@@ -1,6 +1,6 @@
-"""The admin's pages on the site in DATA_DIR (or DATABASE_URL): queries and time of each, in this process.
+"""Measures the queries and the time of each admin page in this process, with the database of DATA_DIR or DATABASE_URL.
 
-Run by itself: `DATA_DIR=… .venv/bin/python -m benchmarks.pages`. It only reads.
+Run it with `DATA_DIR=… .venv/bin/python -m benchmarks.pages`. It creates a user and otherwise only reads.
 """
 
 import gc
@@ -33,7 +33,7 @@ def timed(client: Client, url: str) -> Timed:
     """Open a page once for its queries and ROUNDS times for its time; the first is warm-up."""
     with CaptureQueriesContext(connection) as captured:
         answer = client.get(url)
-        queries = [query["sql"] for query in captured]  # the next request forgets them
+        queries = [query["sql"] for query in captured]  # the next request clears them
     if answer.status_code != 200:
         raise RuntimeError(f"{url} answered {answer.status_code}")
     spans = []
@@ -46,7 +46,7 @@ def timed(client: Client, url: str) -> Timed:
 
 
 def pages(client: Client) -> Iterator[tuple[str, str]]:
-    """Yield what each page is, and its address."""
+    """Yield the description and the address of each page."""
     from events.models import Event, FailureGroup
     from events.reports import failures, ranking
     from events.reports.failures import Criteria
@@ -67,10 +67,10 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
         ("released", "released=1"),
         ("of a group", f"group={group.pk}"),
         ("of a group and model", f"group={group.pk}&model={newest.model}"),
-        ("that nothing meets", "model=no+such+model"),
+        ("without a match", "model=no+such+model"),
         ("search for words", "q=handshake"),
         ("search for a number", "q=0x001f"),
-        ("search that finds nothing", "q=no+such+words"),
+        ("search without a match", "q=no+such+words"),
     ):
         yield f"failures {name}", f"{FAILURES}?{query}"
     after = None
@@ -102,7 +102,7 @@ def main() -> None:
     maintainer, _ = User.objects.get_or_create(username="benchmark", is_staff=True, is_superuser=True)
     client.force_login(maintainer)
     client.get("/admin/")
-    # As telemetry_site/server/rsgi.py does, once all is loaded.
+    # The server does the same after it has loaded the application.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)

@@ -1,4 +1,4 @@
-"""Requests a second over HTTP, each work beside the floor: interleaved rounds, medians, driven by wrk."""
+"""Measures requests per second with wrk, in interleaved rounds; the results are medians and ratios to the floor."""
 
 import json
 import os
@@ -22,7 +22,10 @@ _SCRIPT = Path(__file__).with_name("requests.lua")
 
 
 class Work(NamedTuple):
-    """What is sent, over how many connections, and how many events one request brings; `least` is of the floor."""
+    """One kind of request. `events` is the number in each request; `least` is the required ratio to the floor.
+
+    `kind` is a kind of `requests.lua`.
+    """
 
     words: str
     kind: str
@@ -52,7 +55,7 @@ ON_POSTGRES = [work for work in WORKS if work.kind in ("floor", "success", "batc
 
 
 class Subject(NamedTuple):
-    """The site to measure: the Python that runs it, and the checkout that it is served from."""
+    """The site to measure: its Python and its checkout."""
 
     python: str = sys.executable
     checkout: Path = servers.PROJECT_DIR
@@ -63,12 +66,12 @@ class Measured(NamedTuple):
     p50_ms: float
     p99_ms: float
     max_ms: float
-    cpu_us: float  # processor time of the server for one event
+    cpu_us: float  # CPU time of the server per event, in microseconds
     errors: int
 
 
 def measure(work: Work, server: Running, *, seconds: int = SECONDS) -> Measured:
-    """Let wrk drive the server with one thread; raises CalledProcessError when it cannot."""
+    """Send requests with one thread of wrk; raises CalledProcessError if wrk fails."""
     command = [
         "wrk", "--threads=1", f"--connections={work.connections}", f"--duration={seconds}s", "--timeout=10s",
         f"--script={_SCRIPT}", server.url, "--", work.kind, secrets.token_hex(4),
@@ -76,11 +79,11 @@ def measure(work: Work, server: Running, *, seconds: int = SECONDS) -> Measured:
     cpu_before = server.cpu_seconds
     wrk = subprocess.run(command, capture_output=True, text=True, check=True)
     cpu_seconds = server.cpu_seconds - cpu_before
-    found: dict[str, Any] = json.loads(wrk.stdout.splitlines()[-1])
-    events = found["requests"] * work.events
+    result: dict[str, Any] = json.loads(wrk.stdout.splitlines()[-1])
+    events = result["requests"] * work.events
     cpu_us = cpu_seconds / events * 1e6
     return Measured(
-        events / found["seconds"], found["p50_ms"], found["p99_ms"], found["max_ms"], cpu_us, found["errors"]
+        events / result["seconds"], result["p50_ms"], result["p99_ms"], result["max_ms"], cpu_us, result["errors"]
     )
 
 
@@ -91,7 +94,7 @@ def medians(runs: list[Measured]) -> Measured:
 
 
 def durable_commits_per_second(folder: Path, seconds: float = 2.0) -> float:
-    """Return how many small writes the disk under `folder` makes durable, one after the other."""
+    """Return how often per second the disk of `folder` completes a small write with fdatasync."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         number, until = 0, time.monotonic() + seconds
         while time.monotonic() < until:
@@ -109,7 +112,7 @@ def run(
     subjects: Sequence[Subject] = (Subject(),),
     **environment: str,
 ) -> list[str]:
-    """Measure every work in turn, `rounds` times, on a new site of each subject; return one table per subject."""
+    """Measure each work `rounds` times on a new site of each subject; return the tables of each subject."""
     with ExitStack() as stack:
         floors = [stack.enter_context(servers.floor(python=python)) for python, _ in subjects]
         sites = [
@@ -120,20 +123,20 @@ def run(
         runs: list[dict[Work, list[Measured]]] = [{work: [] for work in works} for _ in subjects]
         for _ in range(rounds):
             for work in works:
-                for floor, site, found in zip(floors, sites, runs, strict=True):
-                    found[work].append(measure(work, floor if work.kind == "floor" else site))
+                for floor, site, measured in zip(floors, sites, runs, strict=True):
+                    measured[work].append(measure(work, floor if work.kind == "floor" else site))
         return [
-            f"{table({work: medians(of) for work, of in found.items()})}\n\n"
+            f"{table({work: medians(all_rounds) for work, all_rounds in measured.items()})}\n\n"
             f"memory of the site: {idle:.0f} MB idle, {site.memory_mb:.0f} MB after"
-            + ("" if found is runs[0] else f"\n\n{comparison(runs[0], found)}")
-            for found, idle, site in zip(runs, idle_mb, sites, strict=True)
+            + ("" if measured is runs[0] else f"\n\n{comparison(runs[0], measured)}")
+            for measured, idle, site in zip(runs, idle_mb, sites, strict=True)
         ]
 
 
 def comparison(first: dict[Work, list[Measured]], other: dict[Work, list[Measured]]) -> str:
-    """Return a table of the first subject's figures as multiples of the other's: medians, lowest and highest round.
+    """Return a table of the ratios of the first subject's figures to the other's: median, lowest and highest round.
 
-    The ratio of the processor time hardly depends on what else the machine does.
+    Other load of the machine hardly changes the ratio of the CPU time.
     """
     lines = [
         "| the first ÷ this one | connections | rate | lowest | highest | processor time | lowest | highest |",
@@ -148,13 +151,13 @@ def comparison(first: dict[Work, list[Measured]], other: dict[Work, list[Measure
     return "\n".join(lines)
 
 
-def table(found: dict[Work, Measured]) -> str:
-    floors = {work.connections: figure.per_second for work, figure in found.items() if work.kind == "floor"}
+def table(figures: dict[Work, Measured]) -> str:
+    floors = {work.connections: figure.per_second for work, figure in figures.items() if work.kind == "floor"}
     lines = [
         "| work | connections | a second | × floor | must be | p50 ms | p99 ms | max ms | CPU µs | errors |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for work, figure in found.items():
+    for work, figure in figures.items():
         ratio = figure.per_second / floors[work.connections]
         cells = (
             work.words, f"{work.connections}", f"{figure.per_second:,.0f}", f"{ratio:.2f}", f"{work.least or ''}",

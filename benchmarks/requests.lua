@@ -1,4 +1,4 @@
--- What wrk sends. Arguments after `--`: what kind of request, and a word that no other run has said.
+-- The requests that wrk sends. Arguments after `--`: the kind of request, and a name that is unique to the run.
 local kind, run = "success", "run"
 local threads, thread_number, sent = 0, 0, 0
 
@@ -23,23 +23,23 @@ end
 
 local json = { ["Content-Type"] = "application/json" }
 
--- A UUID's length. Those of most front ends are scattered, and an index feels that; the same number gives the same one
--- again. Those that telemetry.js draws begin with their time.
-local function name_of(session)
+-- Returns a session id with the length of a UUID. The kind `drawn` gives ids like those of telemetry.js, which begin
+-- with the time. Other kinds give ids in random order, as most front ends send, and the same id for the same number.
+local function session_id(session)
   if kind == "drawn" then
     local ms = milliseconds()
     return string.format("%08x-%04x-7%03x-8%s-%02d%010d",
       math.floor(ms / 65536), ms % 65536, math.random(0, 4095), run:sub(1, 3), thread_number, session)
   end
-  local scattered = session * 2654435761 % 4294967296
-  return string.format("%08x-%s-%d-%016d", scattered, run, thread_number, session)
+  local random = session * 2654435761 % 4294967296
+  return string.format("%08x-%s-%d-%016d", random, run, thread_number, session)
 end
 
 local function event(kind_of, session, more)
   return string.format(
     '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z","session_id":"%s",%s,' ..
     '"model":"UV-5RM","write_mode":1,"connected":1,"app_version":"19afc18"}',
-    kind_of, name_of(session), more)
+    kind_of, session_id(session), more)
 end
 
 local SUCCESS = '"message":"Flash complete","log_lines_json":"[]","metadata_json":"{}"'
@@ -48,7 +48,7 @@ local function success(session)
   return event("flash_success", session, SUCCESS)
 end
 
--- A stack of 1.2 KB, and 80 log lines as JSON in a string.
+-- A stack of 1.2 kB, and a JSON string with 80 log lines.
 local frames = {}
 for line = 1, 22 do
   frames[line] = string.format("\\n    at step%d (https://tool.example/assets/uploader.ts:%d:13)", line, 40 + line)
@@ -71,7 +71,7 @@ local function letters(number)
   return word
 end
 
--- Numbers are masked, so a new fingerprint every 50th event takes a new word.
+-- A new fingerprint for every 50th event. Fingerprints mask numbers, so the message needs a new word.
 local function failure(session)
   local word = session % 50 == 0 and letters(session) or "block"
   return event("flash_error", session, string.format(

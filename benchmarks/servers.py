@@ -1,4 +1,4 @@
-"""The servers that are measured, started as an operator starts them, each in a process of its own."""
+"""Starts the site, as `make serve` does, and the floor."""
 
 import http.client
 import os
@@ -24,7 +24,7 @@ _NO_LIMITS = {"CONNECTIONS_PER_CLIENT": "0"} | dict.fromkeys(
 
 
 class Running:
-    """A server on a port of this machine; `memory_mb` is what all its processes hold."""
+    """A running server on a port of this machine; `memory_mb` is the resident memory of all its processes."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
@@ -58,7 +58,7 @@ class Running:
 
 
 def environment(data_dir: Path, **changes: str) -> dict[str, str]:
-    """Return the variables of a site that has nothing of this machine's but its folder."""
+    """Return the environment of a site, without the other variables of this process."""
     return {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ADMIN_PASSWORD": PASSWORD} | changes
 
 
@@ -85,7 +85,7 @@ def floor(*, python: str = sys.executable) -> Iterator[Running]:
 
 
 def with_requirements(python: str, folder: Path) -> str:
-    """Return an interpreter like `python` that has what the site needs, in a virtual environment of its own."""
+    """Create a virtual environment with the site's requirements; return its interpreter."""
     subprocess.run([python, "-m", "venv", folder], check=True)
     own = str(folder / "bin" / "python")
     quiet = ("--quiet", "--disable-pip-version-check", "--require-hashes")
@@ -95,7 +95,7 @@ def with_requirements(python: str, folder: Path) -> str:
 
 @contextmanager
 def postgres_database(url: str) -> Iterator[str]:
-    """Make a database on the server at `url`, and take it away again."""
+    """Create a database on the server at `url`, yield its URL, and drop it."""
     name = f"telemetry_bench_{os.getpid()}"
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
