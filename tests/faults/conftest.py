@@ -1,4 +1,4 @@
-"""How long the faults last: seconds in `make test`, in full with FAULTS=full, as `make faults` says; their figures."""
+"""Fixtures of the fault tests, and the table of `make faults`. FAULTS=full selects the full length of the tests."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tests.servers import Server, served
 
 NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off", "CONNECTIONS_PER_CLIENT": "0"}
 FULL = os.environ.get("FAULTS") == "full"
-# `make test` leaves these out, since they start many servers. It has the tests that are named beside them.
+# `make test` skips these files, because they start many servers. It runs the tests in the comments instead.
 collect_ignore = (
     []
     if FULL
@@ -35,7 +35,7 @@ def server(data_dir: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Return a folder that another user may enter, as those of pytest are not."""
+    """Yield a folder that another user may open, unlike the folders of pytest."""
     folder = Path(tempfile.mkdtemp(prefix="telemetry-faults-"))
     folder.chmod(0o755)
     yield folder
@@ -48,9 +48,9 @@ _table: list[fault_table.Row] = []
 def show(
     request: pytest.FixtureRequest, figures: Mapping[str, object], members: str, result: Sequence[str] | str = ()
 ) -> None:
-    """Print the figures of a test under its name, when `make faults` asks for them.
+    """Print the figures of a test under its name, in `make faults` only.
 
-    The table at the end has the members that were tried, and as the result these figures or words.
+    `members` and `result` are columns of the table at the end. `result` is a text, or names of figures.
     """
     if FULL:
         capture = request.config.pluginmanager.getplugin("capturemanager")

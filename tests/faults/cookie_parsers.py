@@ -1,7 +1,7 @@
-"""Measures Django's cookie parser on the Python that runs this file: the worst cookies that a request may have.
+"""Measures Django's cookie parser on the Python that runs this file, with the slowest cookies within the limits.
 
-Run on its own, without pytest, with Django on PYTHONPATH. Prints JSON: the version of Python, and the median processor
-time in milliseconds for each shape.
+Run it without pytest, with Django on PYTHONPATH. It prints JSON: the version of Python, and the median CPU time in
+milliseconds for each shape.
 """
 
 import json
@@ -14,18 +14,18 @@ MOST_BYTES = 8_192
 MOST_BACKSLASHES = 512
 
 
-def filled(begin: str, filling: str, end: str = "") -> str:
+def filled(begin: str, filler: str, end: str = "") -> str:
     room = MOST_BYTES - len(begin) - len(end)
-    return begin + (filling * room)[:room] + end
+    return begin + (filler * room)[:room] + end
 
 
-def in_many(cookie: str) -> str:
+def repeated(cookie: str) -> str:
     """Return as many of these cookies as fit both limits."""
     count = MOST_BACKSLASHES // max(1, cookie.count("\\"))
     return "; ".join([cookie] * min(count, MOST_BYTES // len(f"{cookie}; ")))
 
 
-# Before its repair the parser looked for the next octal escape, from each backslash on, to the end of the value.
+# The parser with CVE-2024-7592 searched for an octal escape from each backslash to the end of the value.
 SHAPES = {
     "escapes before a long rest": filled('a="' + "\\a" * MOST_BACKSLASHES, "x", '"'),
     "escapes after a long beginning": filled('a="', "x", "\\a" * MOST_BACKSLASHES + '"'),
@@ -35,8 +35,8 @@ SHAPES = {
     "nearly octal escapes": filled('a="' + "\\08" * MOST_BACKSLASHES, "x", '"'),
     "octal escapes": filled('a="' + "\\000" * MOST_BACKSLASHES, "x", '"'),
     "escapes before one octal escape": filled('a="' + "\\a" * (MOST_BACKSLASHES - 1), "x", '\\000"'),
-    "many quoted cookies": in_many('a="\\a\\a"'),
-    "two quoted cookies": in_many('a="' + "\\a" * 256 + "x" * 3_500 + '"'),
+    "many quoted cookies": repeated('a="\\a\\a"'),
+    "two quoted cookies": repeated('a="' + "\\a" * 256 + "x" * 3_500 + '"'),
     "semicolons": ";" * MOST_BYTES,
     "quotes": '"' * MOST_BYTES,
     "quoted quotes": filled('a="', '"', '"'),

@@ -1,4 +1,4 @@
-"""A disk so small that a test can fill it."""
+"""A disk of 24 MB, which a test can fill."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def can_mount() -> bool:
-    """Tell whether this user may mount a disk here; root in a container may not, as a rule."""
+    """Return whether this user may mount a disk. Root in a container usually may not."""
     with tempfile.TemporaryDirectory() as folder, suppress(OSError, subprocess.CalledProcessError):
         if os.getuid() == 0:
             with small_disk(Path(folder)):
@@ -28,7 +28,7 @@ def can_mount() -> bool:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no room at all; return the file that takes it."""
+    """Fill the disk completely; return the file that occupies the space."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:

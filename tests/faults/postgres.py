@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, which it may kill."""
+"""A PostgreSQL server for one test, which the test can kill."""
 
 import os
 import shutil
@@ -13,17 +13,17 @@ import psycopg
 
 from tests.servers import PATIENCE_SECONDS, free_port
 
-# The server stops at once when the process of the tests is killed.
+# The server stops when the test process is killed.
 _TIED = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
 
 
 def find_programs() -> Path | None:
-    """Return the folder of `initdb` and `postgres`, the newest that is there."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    """Return the folder of the newest installed `initdb` and `postgres`."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     named = shutil.which("initdb")
-    if not found and named:
-        found = [Path(named).resolve()]
-    return found[-1].parent if found and (found[-1].parent / "postgres").exists() else None
+    if not programs and named:
+        programs = [Path(named).resolve()]
+    return programs[-1].parent if programs and (programs[-1].parent / "postgres").exists() else None
 
 
 class Postgres:
@@ -33,7 +33,7 @@ class Postgres:
         self._folder = folder / "postgres"
         self._programs = programs
         self._log = folder / "postgres.log"
-        self._owner = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+        self._owner = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
         self._folder.mkdir()
         if self._owner:
             shutil.chown(self._folder, self._owner)
@@ -57,7 +57,7 @@ class Postgres:
         self.process = self._start()
         while not self._answers():
             assert time.monotonic() < deadline, self._log.read_text()
-            if self.process.poll() is not None:  # what is left of the one before still holds its memory
+            if self.process.poll() is not None:  # processes of the previous server still have its memory
                 self.process = self._start()
             time.sleep(0.1)
 
@@ -72,7 +72,7 @@ class Postgres:
         return True
 
     def kill(self, how: signal.Signals) -> None:
-        """End it at once: SIGKILL takes the postmaster alone, SIGQUIT is an immediate stop of all."""
+        """End the server at once. SIGKILL kills only the postmaster, SIGQUIT stops all its processes."""
         self.process.send_signal(how)
         self.process.wait()
 

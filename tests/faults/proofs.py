@@ -1,4 +1,4 @@
-"""What must be true of a site's data after any fault: nothing lost, nothing doubled, every count its rows."""
+"""Assertions about a site's data after a fault: no event is lost or duplicated, and all counts equal the rows."""
 
 import sqlite3
 from collections import Counter
@@ -39,7 +39,7 @@ _AGREE = {
 
 
 def query(server: Server, sql: str) -> list[tuple[Any, ...]]:
-    """Ask the site's database, past the site."""
+    """Query the site's database directly."""
     if url := server.env.get("DATABASE_URL"):
         with psycopg.connect(url) as database:
             return database.execute(sql).fetchall()  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def query(server: Server, sql: str) -> list[tuple[Any, ...]]:
 
 
 def expect_nothing_lost(server: Server, *crowds: Writers) -> dict[str, int]:
-    """Look at everything that was sent, and at every count; return the figures."""
+    """Check all sent events and all counts; return the figures."""
     assert [wrong for writers in crowds for wrong in writers.wrong] == []
     acknowledged = {name for writers in crowds for name in writers.acknowledged}
     sent = {name for writers in crowds for name in writers.sent}

@@ -1,4 +1,4 @@
-"""A clock that jumps ahead under a real site: a prune deletes nothing that the right clock would keep."""
+"""The clock of a running site jumps ahead. A prune must not delete events that it would keep with the right clock."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ DAYS_AHEAD = (2, 30, 300, 400, 5_000)
 
 
 def post(server: Server) -> None:
-    """Send failures of a client whose clock is right."""
+    """Send failures from a client with the right clock."""
     for number in range(EVENTS):
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         assert server.post("/event", json.dumps(payload(message=f"fault {number}", occurred_at=at)).encode())[0] == 201
@@ -29,7 +29,7 @@ def stored(server: Server) -> int:
 
 
 def prune(server: Server) -> subprocess.CompletedProcess[str]:
-    """Prune under the clock of the server. With the real monotonic clock libfaketime breaks `time.sleep`."""
+    """Prune with the clock of the server. libfaketime breaks `time.sleep` with the real monotonic clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(server.env, "FAKETIME_DONT_FAKE_MONOTONIC")
         return server.command("prune_events", "--older-than-days", "1")
@@ -39,7 +39,7 @@ def prune(server: Server) -> subprocess.CompletedProcess[str]:
 @pytest.mark.needs_faketime
 @pytest.mark.parametrize("days", DAYS_AHEAD)
 def test_a_prune_under_a_wrong_clock_deletes_nothing(tmp_path: Path, request: pytest.FixtureRequest, days: int) -> None:
-    """Then the site starts and stores events under the wrong clock, which confirm it up to a year."""
+    """Afterwards, the site starts and stores events with the wrong clock. They confirm the clock, up to a year."""
     with Server(tmp_path / "data") as server:
         server.start()
         post(server)

@@ -1,4 +1,4 @@
-"""The cookie parser of each Python on this machine, also where it is not repaired (CVE-2024-7592)."""
+"""The cookie parser of each Python on this machine, also of versions with CVE-2024-7592."""
 
 import json
 import os
@@ -19,7 +19,7 @@ OLDEST = (3, 11)
 
 
 def pythons() -> list[str]:
-    """Return every Python 3.11 or later that is found here, this one first, each version once."""
+    """Return the path of each installed version of Python from 3.11 on, this one first."""
     named = filter(None, (shutil.which(f"python3.{minor}") for minor in range(OLDEST[1], 20)))
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     places = [*pyenv.glob("versions/*/bin/python"), *Path("/opt/hostedtoolcache/Python").glob("*/x64/bin/python")]
@@ -46,16 +46,16 @@ def measured(program: str, rounds: int) -> dict[str, Any]:
 
 @pytest.mark.fault("cookies that a parser reads in quadratic time")
 def test_the_worst_cookies_that_are_let_in(request: pytest.FixtureRequest) -> None:
-    """Figures alone, since a test must not depend on how fast a machine is. In short of this Python alone."""
+    """It only prints times, because a test must not depend on the speed of the machine. Short form: this Python."""
     for name, cookie in cookie_parsers.SHAPES.items():
         assert request_head.refusal_of("GET", "/", "", [("cookie", cookie)]) is None, name
     most = (max(map(len, cookie_parsers.SHAPES.values())), max(c.count("\\") for c in cookie_parsers.SHAPES.values()))
     assert most == (request_head.MAX_COOKIE_BYTES, request_head.MAX_COOKIE_BACKSLASHES)
-    found = [measured(program, 15 if FULL else 1) for program in (pythons() if FULL else [sys.executable])]
+    results = [measured(program, 15 if FULL else 1) for program in (pythons() if FULL else [sys.executable])]
     figures, slowest = {}, []
-    for one in found:
+    for one in results:
         shape, milliseconds = max(one["shapes"].items(), key=lambda item: item[1])
         figures[f"Python {one['version']}, {shape}"] = f"{milliseconds:.1f} ms"
         slowest.append(f"{one['version']} {milliseconds:.1f} ms")
-    members = f"{len(cookie_parsers.SHAPES)} shapes, {len(found)} Pythons"
+    members = f"{len(cookie_parsers.SHAPES)} shapes, {len(results)} Pythons"
     show(request, figures, members, f"slowest CPU: {', '.join(slowest)}")

@@ -1,4 +1,4 @@
-"""Killed under 32 writers, the site or its database server: nothing acknowledged is lost, and nothing is doubled."""
+"""The site or its database server is killed under 32 writers. No acknowledged event is lost, and none is duplicated."""
 
 import random
 import signal
@@ -20,7 +20,7 @@ KEPT = ("lost", "doubled", "files that others may open")
 
 
 def survive(server: Server, kills: int) -> Writers:
-    """Kill the whole server at random moments while everybody writes, and start it again."""
+    """Kill all processes of the server at random times while the writers write, and start it again."""
     chance = random.Random(SEED)
     writers = Writers(server.port, seed=SEED)
     writers.start()
@@ -73,5 +73,5 @@ def test_what_was_acknowledged_outlives_a_kill_of_the_database_server(
         time.sleep(0.5)
         writers.finish()
         figures = expect_nothing_lost(server, writers)
-    assert writers.unanswered == 0  # the site was there all the time
+    assert writers.unanswered == 0  # the site answered all the time
     show(request, {"kills survived": kills, **figures}, f"{kills} kills", KEPT)

@@ -20,7 +20,7 @@ KILLS = 10
 
 
 def kill_correction(server: Server, *arguments: str, after: float) -> None:
-    """Run `void_flashes`, and kill it a while after its first batch."""
+    """Run `void_flashes`, and kill it `after` seconds after its first batch."""
     before = void_now(server)
     process = subprocess.Popen(
         [sys.executable, "manage.py", "void_flashes", *arguments],
@@ -30,7 +30,7 @@ def kill_correction(server: Server, *arguments: str, after: float) -> None:
         stderr=subprocess.DEVNULL,
     )
     with process:
-        wait_until(lambda: void_now(server) != before or process.poll() is not None, "nothing was changed")
+        wait_until(lambda: void_now(server) != before or process.poll() is not None, "the command changed nothing")
         time.sleep(after)
         process.kill()
 
@@ -41,7 +41,7 @@ def void_now(server: Server) -> int:
 
 
 def expect_count_agrees(server: Server) -> None:
-    """See the public count and the corrections agree with the rows."""
+    """Assert that the public count and the corrections equal the stored rows."""
     void = void_now(server)
     assert json.loads(server.get("/metrics/flash-count")[1])["total"] == FORGED - void
     assert query(server, "SELECT COALESCE(SUM(voided - restored), 0) FROM events_correction") == [(void,)]
@@ -49,22 +49,22 @@ def expect_count_agrees(server: Server) -> None:
 
 @pytest.mark.fault("a correction of the count is killed")
 def test_a_killed_correction_leaves_counts_agreed(server: Server, request: pytest.FixtureRequest) -> None:
-    """Run again after each kill, it voids every forged success; undone in the same way, each counts again."""
-    chance = random.Random(SEED)
+    """After the kills, the same command voids all forged successes. An undo after a kill restores all of them."""
+    rng = random.Random(SEED)
     for start in range(0, FORGED, 100):
         forged = [success(f"{number}") for number in range(start, start + 100)]
         assert server.post("/event/batch", json.dumps({"events": forged}).encode())[0] == 200
-    all_of_them = ("--since", "2026-01-01", "--until", datetime.now(UTC).isoformat(), "--reason", "forged")
+    period = ("--since", "2026-01-01", "--until", datetime.now(UTC).isoformat(), "--reason", "forged")
     for _ in range(KILLS):
-        kill_correction(server, *all_of_them, after=chance.uniform(0, 0.1))
+        kill_correction(server, *period, after=rng.uniform(0, 0.1))
         expect_count_agrees(server)
     left_by_kills = FORGED - void_now(server)
-    server.command("void_flashes", *all_of_them)
+    server.command("void_flashes", *period)
     expect_count_agrees(server)
     assert void_now(server) == FORGED
     for (correction,) in query(server, "SELECT id FROM events_correction WHERE voided > 0"):
         undo = ("--undo", str(correction), "--reason", "real")
-        kill_correction(server, *undo, after=chance.uniform(0, 0.1))
+        kill_correction(server, *undo, after=rng.uniform(0, 0.1))
         expect_count_agrees(server)
         server.command("void_flashes", *undo)
     assert void_now(server) == 0

@@ -1,4 +1,4 @@
-"""A small disk that fills in steps: failures lose their long texts first, then nothing is stored, and it heals."""
+"""A small disk fills in steps. First failures are stored without long texts, then the site refuses events."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ LITTLE, NEARLY_NONE = LEAST * 2 // 3, LEAST // 6
 
 
 def leave(free_bytes: int, disk: Path) -> None:
-    """Leave so much room, and let the site look at its disk: it does once a second."""
+    """Leave `free_bytes` on the disk, and wait until the site measures the disk, which it does once a second."""
     ballast = disk / "ballast"
     ballast.unlink(missing_ok=True)
     ballast.write_bytes(b"x" * max(0, shutil.disk_usage(disk).free - free_bytes))
@@ -28,7 +28,7 @@ def leave(free_bytes: int, disk: Path) -> None:
 
 
 def report(server: Server, name: str) -> str:
-    """Send a failure; return what became of it."""
+    """Send a failure; return its outcome."""
     body = payload(message=f"fault {name}", stack="at flash", log_lines_json='["open"]')
     status, _ = server.post("/event", json.dumps(body).encode())
     stacks = [stack for (stack,) in query(server, f"SELECT stack FROM telemetry_events WHERE message = 'fault {name}'")]
@@ -45,7 +45,7 @@ def report(server: Server, name: str) -> str:
 def test_little_room_leaves_out_long_texts_and_nearly_none_refuses(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """What was stored without its texts is known when it is sent again, and what was refused is stored then."""
+    """With enough room again, a failure without texts is a duplicate, and a refused failure is stored."""
     answers: Counter[str] = Counter()
     with small_disk(tmp_path / "disk") as disk, served(disk / "data", MIN_FREE_BYTES=str(LEAST)) as server:
         for number in range(ROUNDS):

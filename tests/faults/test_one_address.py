@@ -1,4 +1,4 @@
-"""One address that sends as much as it can: each limit holds, and other addresses do not notice."""
+"""One address sends as much as it can. Each limit applies to it, and other addresses are not affected."""
 
 import json
 import socket
@@ -41,7 +41,7 @@ def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
 
 
 class Client:
-    """A client at an address of this machine, on one connection."""
+    """A client with one connection from an address of this machine."""
 
     def __init__(self, server: Server, address: str) -> None:
         self._connection = HTTPConnection(
@@ -78,9 +78,9 @@ def test_one_address_stores_no_more_than_its_bytes(server: Server, request: pyte
         while client.post("/event", payload(message=f"fault {sent}", **long)) == 201:
             sent += 1
             assert sent * 64_000 < BYTES_A_DAY + largest
-        doors = {"/event": success(), "/event/batch": {"events": [success()]}, "/client-log": payload(),
+        bodies = {"/event": success(), "/event/batch": {"events": [success()]}, "/client-log": payload(),
                  "/increment": {"sessionId": "a"}}  # fmt: skip
-        assert {client.post(path, body) for path, body in doors.items()} == {429}
+        assert {client.post(path, body) for path, body in bodies.items()} == {429}
         assert other.post("/event", success()) == 201
     texts = "LENGTH(message) + LENGTH(stack) + LENGTH(log_lines_json)"
     [(stored,)] = query(server, f"SELECT SUM({texts}) FROM telemetry_events WHERE stack IS NOT NULL")
@@ -114,7 +114,7 @@ def test_one_address_guesses_no_more_than_the_limit(server: Server, request: pyt
         assert {client.read(path, TOKEN) for path in paths} == {429}
         assert {other.read(path, TOKEN) for path in paths} == {200}
     assert set(statuses) == {401, 429}
-    assert statuses[401] <= 2 * WRONG_TOKENS.attempts  # another quarter of an hour may begin meanwhile
+    assert statuses[401] <= 2 * WRONG_TOKENS.attempts  # the next period of 15 minutes may begin meanwhile
     figures = {"compared": statuses[401], "refused": statuses[429]}
     show(request, figures, f"{guesses:,} guesses, limit {WRONG_TOKENS.attempts}", tuple(figures))
 
@@ -124,7 +124,7 @@ def test_one_address_guesses_no_more_than_the_limit(server: Server, request: pyt
     "framing", [b"Content-Length: 1000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"], ids=["declared", "chunked"]
 )
 def test_announced_bodies_take_no_budget(server: Server, request: pytest.FixtureRequest, framing: bytes) -> None:
-    """From several addresses, since one holds no more than its share of the connections."""
+    """The bodies come from several addresses, because one address has a limit of connections."""
     announced = 600 if FULL else 60
     head = b"POST /event/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     before = server.worker_memory_bytes()

@@ -1,4 +1,4 @@
-"""More clients than a site can serve: it refuses in words, keeps its memory, and serves those who come otherwise."""
+"""More clients than the site can serve. It refuses requests, limits its memory, and serves other clients."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ MOST_MEMORY = 300 << 20
 
 
 class Crowd:
-    """Connections that post one event after another, as fast as they are answered, and heed no refusal."""
+    """Connections that post events without a pause, also after a refusal."""
 
     def __init__(self, port: int, connections: int, seconds: float) -> None:
         self.port = port
@@ -37,7 +37,7 @@ class Crowd:
     @contextmanager
     def posting(self) -> Iterator[None]:
         self._thread.start()
-        wait_until(lambda: self.took, "the crowd had no answer")
+        wait_until(lambda: self.took, "the crowd got no response")
         yield
         self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive()
@@ -63,13 +63,13 @@ class Crowd:
             )
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length: ")[2].partition(b"\r")[0]
-            told = await reader.readexactly(int(length))
+            body_received = await reader.readexactly(int(length))
             status = int(head[9:12])
             self.took.setdefault(status, []).append(time.monotonic() - began)
             if status == 201:
                 self.acknowledged.add(name)
-            elif not is_refusal(status, head, told):
-                self.wrong.append(head + told)
+            elif not is_refusal(status, head, body_received):
+                self.wrong.append(head + body_received)
         writer.close()
 
     def p99(self, status: int) -> str:
@@ -77,10 +77,10 @@ class Crowd:
         return f"{took[int(len(took) * 0.99)] * 1_000:.0f} ms"
 
 
-def is_refusal(status: int, head: bytes, told: bytes) -> bool:
-    """Tell whether a browser may read an answer, which says when to come again, and the connection is kept."""
+def is_refusal(status: int, head: bytes, body_received: bytes) -> bool:
+    """Return whether this is a refusal that a browser may read, with Retry-After and keep-alive."""
     return (
-        (status, told) in (BUSY, OVER_THE_RATE)
+        (status, body_received) in (BUSY, OVER_THE_RATE)
         and b"\r\nretry-after: " in head
         and b"\r\naccess-control-allow-origin: %s\r\n" % ORIGIN in head
         and b"\r\ncache-control: no-store\r\n" in head
@@ -90,7 +90,7 @@ def is_refusal(status: int, head: bytes, told: bytes) -> bool:
 
 
 def expect_refusals_counted(server: Server, crowd: Crowd) -> None:
-    """See each refusal among the day's, by its reason; the last are written with a later commit."""
+    """Assert that each refusal is counted by its reason. A later commit writes the last ones."""
     outcomes = {503: "overloaded", 429: "rate_limited"}
     answered = {outcomes[status]: len(took) for status, took in crowd.took.items() if status in outcomes}
 

@@ -1,4 +1,4 @@
-"""Several processes and several servers on one PostgreSQL and one Redis: what comes at all of them is stored once."""
+"""Several servers share PostgreSQL and Redis. An event that all of them receive is stored once."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.needs_postgres_programs, pytest.mark.needs_redis]
 
 @contextmanager
 def two_servers(folder: Path, redis_url: str, **env: str) -> Iterator[list[Server]]:
-    """Serve one site from two folders, as two machines would, each with two processes."""
+    """Start two servers with two processes each, from two folders, as on two machines."""
     env = {"CACHE_URL": redis_url, "SECRET_KEY": "one for both " * 5, "WORKERS": "2", "THREADS": "8"} | env
     with (
         own_postgres(folder) as postgres,
@@ -38,7 +38,7 @@ def test_the_same_sessions_at_both_at_once_are_stored_once(
     open_folder: Path, redis_url: str, request: pytest.FixtureRequest
 ) -> None:
     with two_servers(open_folder, redis_url, **NO_LIMITS) as servers:
-        # With one seed both send the same, each in its own time.
+        # Writers with one seed send the same events.
         crowds = [Writers(server.port, seed=SEED) for server in servers]
         for writers in crowds:
             writers.start()
@@ -58,7 +58,7 @@ def test_the_same_sessions_at_both_at_once_are_stored_once(
 @pytest.mark.fault("one client at two servers")
 def test_a_client_has_one_rate_at_both(open_folder: Path, redis_url: str, request: pytest.FixtureRequest) -> None:
     with redis.Redis.from_url(redis_url) as server:
-        server.flushdb()  # of another test's requests
+        server.flushdb()  # delete the rate counts of other tests
     with two_servers(open_folder, redis_url, INGEST_RATE="30/h") as servers, ThreadPoolExecutor(8) as senders:
         bodies = [json.dumps(success()).encode() for _ in range(80)]
         statuses = Counter(senders.map(lambda at: servers[at % 2].post("/event", bodies[at])[0], range(len(bodies))))

@@ -1,4 +1,4 @@
-"""Signals that are no request to stop, under 32 writers: nobody notices."""
+"""Signals that do not request a stop, under 32 writers: the site ignores them."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Clients that send a byte a second, or read one: others do not notice, and each is let go at its deadline."""
+"""Clients that send or read one byte a second do not slow other clients. The site closes them at a deadline."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/js
 def dribbling(
     wires: list[socket.socket], act: Callable[[socket.socket], object]
 ) -> Iterator[dict[socket.socket, float]]:
-    """Let each connection act once a second; hand out when each was found closed, filled as it happens."""
+    """Let each connection act once a second. Yields a list that receives the time at which each was closed."""
     closed: dict[socket.socket, float] = {}
     began = time.monotonic()
     stop = threading.Event()
@@ -61,7 +61,7 @@ def send_a_byte(wire: socket.socket) -> None:
 
 
 def latencies(server: Server, seconds: float) -> list[float]:
-    """Return how long others wait meanwhile, for an event and for a page."""
+    """Return the latency of other clients meanwhile, for an event and for a page."""
     took = []
     end = time.monotonic() + seconds
     while time.monotonic() < end or not took:
@@ -79,20 +79,20 @@ def latencies(server: Server, seconds: float) -> list[float]:
 def test_who_sends_a_byte_a_second_holds_nobody_up_and_is_let_go(
     data_dir: Path, request: pytest.FixtureRequest, begin: bytes
 ) -> None:
-    """In short only that others do not notice: other tests wait for both deadlines, of one client each."""
+    """The short form checks only that other clients are not slower. Other tests wait for the deadlines."""
     senders = SENDERS if FULL else 100
     with served(data_dir, **NO_LIMITS) as server:
         wires = [server.raw(begin) for _ in range(senders)]
         with dribbling(wires, send_a_byte) as closed:
             took = latencies(server, 6 if FULL else 1)
-            assert not closed  # they were there all the time
+            assert not closed  # the site kept them open all the time
             figures: dict[str, object] = {
                 "slow clients": senders,
                 "an event and a page meanwhile, median": f"{took[len(took) // 2] * 1_000:.0f} ms",
                 "at most": f"{took[-1] * 1_000:.0f} ms",
             }
             if FULL:
-                wait_until(lambda: len(closed) == senders, "some are still there")
+                wait_until(lambda: len(closed) == senders, "some connections are still open")
                 figures["the last was let go after"] = f"{max(closed.values()):.0f} s"
     part = "the head" if b"X-Slow" in begin else "the body"
     result = f"others waited {figures['at most']} at most, all let go after {figures.get('the last was let go after')}"
@@ -113,7 +113,7 @@ def test_who_sends_nothing_more_on_a_kept_connection_is_let_go(server: Server, r
 def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
     data_dir: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Of a file larger than all buffers on its way. In short only that others do not notice: the deadline is long."""
+    """The file is larger than all buffers. The short form checks only that other clients are not slower."""
     readers = READERS if FULL else 20
     with served(data_dir, **NO_LIMITS) as server:
         assert server.command("demo_data", "--days", "5", "--events", "20000").returncode == 0
@@ -136,8 +136,8 @@ def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
             }
             if FULL:
                 began = time.monotonic()
-                # Its own end notices late, for it reads what came long ago: so the server's end is looked at.
-                wait_until(lambda: connections(server) == 0, "some are still there", patience_seconds=150)
+                # The client notices the end late, because it first reads its buffer. So check the server's connections.
+                wait_until(lambda: connections(server) == 0, "some connections are still open", patience_seconds=150)
                 figures["the last was let go after, beside that"] = f"{time.monotonic() - began:.0f} s"
     show(request, figures, f"{readers} clients", f"others waited {figures['at most']} at most")
 
@@ -147,8 +147,8 @@ def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
     "begin", [b"", HEAD, HEALTH.replace(b"/health", b"/nowhere")], ids=["silent", "unfinished", "kept"]
 )
 def test_one_address_holds_no_more_than_its_share(data_dir: Path, request: pytest.FixtureRequest, begin: bytes) -> None:
-    """In full, more than the server accepts: the rest waits in the queue. It needs `ulimit -n` over that number."""
-    held = 4_150 if FULL else 300
+    """The full form opens more connections than the server accepts. It needs a higher `ulimit -n`."""
+    count = 4_150 if FULL else 300
     with served(data_dir) as server, ExitStack() as stack:
         site = ("127.0.0.1", server.port)
         busy = stack.enter_context(socket.create_connection(site, PATIENCE_SECONDS, source_address=("127.0.0.2", 0)))
@@ -157,12 +157,12 @@ def test_one_address_holds_no_more_than_its_share(data_dir: Path, request: pytes
             busy.sendall(HEALTH)
             assert busy.recv(65536).startswith(b"HTTP/1.1 200 ")
 
-        for number in range(held):
+        for number in range(count):
             wire = socket.socket()
             stack.callback(wire.close)
             wire.bind(("127.0.0.2", 0))
             wire.connect(site)
-            with suppress(OSError):  # closed by now
+            with suppress(OSError):  # the site has closed it
                 wire.sendall(begin)
             if number % 50 == 0:
                 expect_busy_stays()
@@ -177,22 +177,22 @@ def test_one_address_holds_no_more_than_its_share(data_dir: Path, request: pytes
     waited = f"{took * 1_000:.0f} ms"
     show(
         request,
-        {"connections of one address": held, "/health from another waited": waited},
-        f"{held:,} connections, {request.node.callspec.id}",
+        {"connections of one address": count, "/health from another waited": waited},
+        f"{count:,} connections, {request.node.callspec.id}",
         f"{SHARE} left, /health from another waited {waited}",
     )
 
 
 @pytest.mark.fault("unfinished heads")
 def test_unfinished_heads_fill_no_memory(data_dir: Path, request: pytest.FixtureRequest) -> None:
-    """In short a hundred; each would take 400 kB with the server's own limit."""
+    """100 heads in short form. With the server's own limit, each would need 400 kB."""
     heads = 1_000 if FULL else 100
     with served(data_dir, **NO_LIMITS) as server, ExitStack() as stack:
         before = server.worker_memory_bytes()
         for _ in range(heads):
             wire = stack.enter_context(server.raw(HEAD + b"X-Large: "))
             wire.setblocking(False)
-            with suppress(OSError):  # refused by now
+            with suppress(OSError):  # the site has refused it
                 wire.send(b"x" * 400_000)
         time.sleep(1)
         taken = server.worker_memory_bytes() - before
@@ -209,7 +209,7 @@ def test_an_address_may_hold_any_number_behind_a_proxy_or_by_choice(
 ) -> None:
     with served(data_dir, **environment) as server, ExitStack() as stack:
         wires = [stack.enter_context(server.raw(b"GET /health HTTP/1.1\r\n")) for _ in range(2 * SHARE)]
-        time.sleep(1)  # several counts
+        time.sleep(1)  # the site counts connections several times
         assert connections(server) == len(wires)
     show(request, {"connections": len(wires)}, f"{len(wires)} connections, {next(iter(environment))}", "none closed")
 

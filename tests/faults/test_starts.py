@@ -1,4 +1,4 @@
-"""Starts in a folder that others could read, on every way to write a host, and with secrets that can be guessed."""
+"""Starts: in a folder that other users may read, with every form of HOST, and with weak secrets."""
 
 import os
 import sqlite3
@@ -40,7 +40,7 @@ def test_a_start_after_an_earlier_release(tmp_path: Path, request: pytest.Fixtur
         assert left == []
         with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
             assert database.execute("SELECT session_key FROM django_session").fetchall() == [("new",)]
-        assert "telemetry_site.W003" in server.log.read_text()  # the folder itself is the operator's
+        assert "telemetry_site.W003" in server.log.read_text()  # the site does not change the folder itself
     figures = {"files of mode 0644": opened, "expired sessions": SESSIONS, "left": len(left)}
     show(request, figures, f"{opened} files, {SESSIONS:,} sessions", ("left",))
 

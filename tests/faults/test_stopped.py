@@ -1,4 +1,4 @@
-"""Stopped under 32 writers, as a service manager stops it: whoever was heard gets an answer."""
+"""The site is stopped under 32 writers, as a service manager does. Every received request gets a response."""
 
 import signal
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Storage in trouble under 32 writers: 503 that says when to come again, and it heals by itself, with nothing lost."""
+"""Faults of the storage under 32 writers: 503 with Retry-After. Afterwards the site recovers, and no event is lost."""
 
 import json
 import os
@@ -31,8 +31,8 @@ def expect_fault_then_healing(
     *,
     lasting_seconds: float = 0,
 ) -> None:
-    """See the site say why it stores nothing, heal it, and look at everything that was sent."""
-    wait_until(lambda: writers.statuses[503] > 0, "nobody was refused")
+    """Assert that `/health/ready` names the fault; repair it, and check all sent events."""
+    wait_until(lambda: writers.statuses[503] > 0, "no request was refused")
     wait_until(lambda: fault_of(server) is not None, "the site never noticed")
     assert re.search(reason, str(fault_of(server)))
     assert server.get("/health")[0] == 200
@@ -48,7 +48,7 @@ def expect_fault_then_healing(
 
 
 def fault_of(server: Server) -> str | None:
-    """Return why the site is not ready; None when it is."""
+    """Return why the site is not ready, or None if it is."""
     status, body = server.get("/health/ready")
     return None if status == 200 else str(json.loads(body)["error"])
 
@@ -60,7 +60,7 @@ def started(server: Server) -> Writers:
     return writers
 
 
-# --- a full disk -----------------------------------------------------------------------------------------------------
+# --- a full disk --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault("a full disk")
@@ -72,7 +72,7 @@ def test_a_full_disk_refuses_and_heals_when_there_is_room(tmp_path: Path, reques
         expect_fault_then_healing(server, writers, "full", ballast.unlink, request)
 
 
-# --- a locked database -----------------------------------------------------------------------------------------------
+# --- a locked database --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault("a locked database")
@@ -87,7 +87,7 @@ def test_a_locked_database_refuses_and_heals_when_it_is_free(server: Server, req
         expect_fault_then_healing(server, writers, "locked", heal, request, lasting_seconds=30 if FULL else 0)
 
 
-# --- a file that cannot be written -----------------------------------------------------------------------------------
+# --- a file that cannot be written --------------------------------------------------------------------------------
 
 
 @pytest.mark.fault("a file that can only be read")
@@ -96,7 +96,11 @@ def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request:
     files[0].chmod(0o400)
     with Server(data_dir, **NO_LIMITS) as server:
         if os.getuid() == 0:
-            server.prefix = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override"]  # the modes of files count
+            server.prefix = [
+                "setpriv",
+                "--inh-caps=-all",
+                "--bounding-set=-dac_override",
+            ]  # applies file modes
         server.start()
         writers = Writers(server.port, seed=SEED)
         writers.start()
@@ -109,7 +113,7 @@ def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request:
         expect_fault_then_healing(server, writers, "attempt to write a readonly database", heal, request)
 
 
-# --- a file that is gone ---------------------------------------------------------------------------------------------
+# --- a missing file -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault("a database file that is gone")
@@ -117,7 +121,7 @@ def test_a_file_that_can_only_be_read_refuses_and_heals(data_dir: Path, request:
 def test_nothing_is_acknowledged_into_a_file_that_is_gone(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, taken: tuple[str, ...]
 ) -> None:
-    """Moved away under the writers, and brought back: every acknowledged event is in it."""
+    """The file is moved away under the writers, and moved back. It contains every acknowledged event."""
     writers = started(server)
     away = tmp_path / "away"
     away.mkdir()
@@ -125,11 +129,11 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone(
         (server.data_dir / f"telemetry.sqlite3{end}").rename(away / f"telemetry.sqlite3{end}")
 
     def heal() -> None:
-        assert not (server.data_dir / "telemetry.sqlite3").exists()  # no empty one stands in the way
+        assert not (server.data_dir / "telemetry.sqlite3").exists()  # the site did not create an empty file
         for end in reversed(taken):
             (away / f"telemetry.sqlite3{end}").rename(server.data_dir / f"telemetry.sqlite3{end}")
 
-    # The first is told until every thread has let go of the file that was, the second from then on.
+    # The first message lasts until every thread has closed the old file; then the second follows.
     reason = "the database file was removed or replaced|unable to open database file"
     expect_fault_then_healing(server, writers, reason, heal, request)
 
@@ -161,10 +165,10 @@ def test_a_deleted_file_takes_nothing_with_it_that_is_acknowledged_later(
 def test_what_is_acknowledged_after_its_log_was_deleted_is_in_another(
     server: Server, request: pytest.FixtureRequest
 ) -> None:
-    """What stood in the log alone is lost with it; what comes afterwards must not be written there too."""
+    """Events that only the deleted log contained are lost. Later events must not be written into the deleted log."""
     for _ in range(40):
         assert server.post("/event", json.dumps(success()).encode())[0] == 201
-    server.sign_in()  # a thread of the page pool opens the file too, and stays idle from here
+    server.sign_in()  # a thread of the page pool opens the file too, and stays idle afterwards
     (server.data_dir / "telemetry.sqlite3-wal").unlink()
     sent = [success() for _ in range(80)]
     statuses = [server.post("/event", json.dumps(event).encode())[0] for event in sent]

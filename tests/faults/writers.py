@@ -1,4 +1,4 @@
-"""Clients that send everything a site takes, send again what was not acknowledged, and remember what was."""
+"""Clients that send requests of every kind, repeat them until they are acknowledged, and record acknowledged events."""
 
 import http.client
 import itertools
@@ -20,7 +20,7 @@ _NOT_SENT = (OSError, http.client.HTTPException)
 
 
 class Request(NamedTuple):
-    """One request and the events in it, each by what names it: its session, or else its message."""
+    """One request, with the sessions and the messages of its events."""
 
     path: str
     body: dict[str, Any]
@@ -28,7 +28,7 @@ class Request(NamedTuple):
 
 
 class Writers:
-    """Threads that post until they are told to stop; each goes on only when its last request is acknowledged."""
+    """Threads that post until `finish`. Each repeats a request until it is acknowledged."""
 
     def __init__(self, port: int, *, seed: int, again: bool = True) -> None:
         self.port = port
@@ -36,7 +36,7 @@ class Writers:
         self.acknowledged: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.unanswered = 0
-        self.found_stored = 0  # sent again, and it had been stored though nobody was told
+        self.found_stored = 0  # events that were stored without a response, and then sent again
         self.wrong: list[str] = []
         self._again = again
         self._stop = threading.Event()
@@ -55,7 +55,7 @@ class Writers:
         wait_until(lambda: len(self.acknowledged) >= events, "nothing was stored")
 
     def finish(self) -> None:
-        """Begin nothing more, and wait until everything that was sent is acknowledged."""
+        """Start no further requests, and wait until all sent requests are acknowledged."""
         self._stop.set()
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
@@ -72,19 +72,19 @@ class Writers:
         connection.close()
 
     def _send(self, connection: http.client.HTTPConnection, request: Request) -> bool:
-        """Send until it is acknowledged, or once; tell whether to go on."""
+        """Send until the request is acknowledged, or once; return whether to continue."""
         body = json.dumps(request.body).encode()
         for attempt in itertools.count():
             try:
                 connection.request("POST", request.path, body, JSON)
                 answer = connection.getresponse()
-                told = json.loads(answer.read())
+                content = json.loads(answer.read())
             except _NOT_SENT:
                 connection.close()
                 with self._lock:
                     self.unanswered += 1
             else:
-                self._note(request, answer, told, was_sent_before=attempt > 0)
+                self._note(request, answer, content, was_sent_before=attempt > 0)
                 if answer.status < 300:
                     return True
             if not self._again:
@@ -92,25 +92,25 @@ class Writers:
             time.sleep(PAUSE_SECONDS)
         return False
 
-    def _note(self, request: Request, answer: http.client.HTTPResponse, told: Any, *, was_sent_before: bool) -> None:
+    def _note(self, request: Request, answer: http.client.HTTPResponse, content: Any, *, was_sent_before: bool) -> None:
         with self._lock:
             self.statuses[answer.status] += 1
             if answer.status < 300:
-                results = told.get("results", [told])
+                results = content.get("results", [content])
                 if len(results) != len(request.names) or not all(result["ok"] for result in results):
-                    self.wrong.append(f"{request.path}: {told}")
+                    self.wrong.append(f"{request.path}: {content}")
                 for name, result in zip(request.names, results, strict=False):
                     deduped = result.get("deduped", False)
                     if name in self.acknowledged and result.get("deduped") is False:
                         self.wrong.append(f"{name} was acknowledged, and taken as new afterwards")
                     self.found_stored += deduped and was_sent_before and name not in self.acknowledged
                     self.acknowledged[name] += 1
-            elif answer.status != 503 or told.get("ok") is not False or not _has_headers(answer):
-                self.wrong.append(f"{request.path}: {answer.status} {told} {answer.getheaders()}")
+            elif answer.status != 503 or content.get("ok") is not False or not _has_headers(answer):
+                self.wrong.append(f"{request.path}: {answer.status} {content} {answer.getheaders()}")
 
 
 def _has_headers(answer: http.client.HTTPResponse) -> bool:
-    """Tell whether a browser may read the refusal, and learns when to send again."""
+    """Return whether a browser may read the refusal, and whether it has Retry-After."""
     return (
         int(answer.headers.get("Retry-After", "0")) > 0
         and answer.headers.get("Access-Control-Allow-Origin") == JSON["Origin"]
@@ -120,7 +120,7 @@ def _has_headers(answer: http.client.HTTPResponse) -> bool:
 
 
 def _requests(writer: int, chance: random.Random) -> Iterator[Request]:
-    """Yield a mix of what clients send, without an end: every route, and now and then the same once more."""
+    """Yield an endless mix of requests to all routes; some are repeated."""
     earlier: list[Request] = []
     for number in itertools.count():
         if earlier and chance.random() < 0.1:
@@ -154,7 +154,7 @@ def success(name: str) -> dict[str, Any]:
 
 
 def failure(name: str, chance: random.Random, **changes: Any) -> dict[str, Any]:
-    """Return one of ten failures; numbers are masked, so all of one kind stand in one group."""
+    """Return one of ten failures. Fingerprints mask numbers, so all failures of one kind are in one group."""
     kind = chance.choice(["flash_error", "connect_error"]), chance.choice("abcde")
     return payload(
         event_type=kind[0],

@@ -1,4 +1,4 @@
-"""The figures at the end of a run."""
+"""The class of fault of each test, and the table at the end of a run."""
 
 import os
 

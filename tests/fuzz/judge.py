@@ -1,4 +1,4 @@
-"""Judges answers and counts them by class of fault: what `make fuzz` prints."""
+"""Checks responses, and counts cases and faults for the table of `make fuzz`."""
 
 import gc
 import json
@@ -23,16 +23,16 @@ CASES = int(os.environ.get("FUZZ_CASES") or 3_000)
 ORIGIN = "http://localhost:5173"
 WORDS = {
     "5xx": "answers of 5xx",
-    "shape": "answers out of the contract's shape",
-    "stored": "stored though refused",
-    "refused": "refused though valid",
-    "else": "answers other than the contract's",
+    "shape": "answers whose form violates the contract",
+    "stored": "events that were stored but must be refused",
+    "refused": "events that were refused but are valid",
+    "else": "other deviations from the contract",
 }
 
 
 @dataclass
 class Figures:
-    """What was tried of one class of fault, and what was wrong."""
+    """The cases and the faults of one class of fault."""
 
     cases: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
@@ -50,15 +50,15 @@ _current = Figures()
 
 
 def begin(fault: str) -> None:
-    """Count what follows for this class of fault."""
+    """Count the following cases for this class of fault."""
     global _current
     _current = by_fault.setdefault(fault, Figures())
 
 
 @contextmanager
 def case() -> Iterator[None]:
-    """Count one case, and the processor time that this thread takes for it."""
-    gc.disable()  # the garbage is that of all cases
+    """Count one case, and measure the CPU time of this thread for it."""
+    gc.disable()  # a collection would count the garbage of earlier cases
     began = time.thread_time()
     try:
         yield
@@ -70,8 +70,8 @@ def case() -> Iterator[None]:
 
 
 @contextmanager
-def undone() -> Iterator[None]:
-    """Take back what a case stores, also when it fails, so that the next one begins with the same tables."""
+def rolled_back() -> Iterator[None]:
+    """Roll back the writes of a case, so that the next case begins with the same tables."""
     before = transaction.savepoint()
     try:
         yield
@@ -80,14 +80,14 @@ def undone() -> Iterator[None]:
 
 
 def count(cases: int) -> None:
-    """Count cases that another process answers."""
+    """Count cases that another process runs."""
     _current.cases += cases
 
 
 def share(percent: float, *, short: int | None = None) -> Any:
-    """Return the settings for a test that has so much of all cases: in `make test` the same ones each time.
+    """Return Hypothesis settings for a test with this percentage of all cases.
 
-    `short` is the number of cases in `make test`, where the share would be more than that needs.
+    `make test` always runs the same cases; `short` limits their number.
     """
     is_short = short is not None and "FUZZ_CASES" not in os.environ
     return settings(
@@ -99,8 +99,8 @@ def share(percent: float, *, short: int | None = None) -> Any:
     )
 
 
-class BehindTheEntry(Client):
-    """A client whose requests pass the check of the request head, as those to the WSGI entry do."""
+class ClientWithHeadCheck(Client):
+    """A test client whose requests first pass the check of the request head, as in the WSGI entry."""
 
     def request(self, **request: Any) -> Any:
         started: list[Any] = []
@@ -115,52 +115,53 @@ class BehindTheEntry(Client):
 
 
 def ask(path: str, body: bytes, content_type: str = "application/json", method: str = "POST", **headers: str) -> Any:
-    """Send a request as a browser on an allowed page does, and look at what every answer has in common."""
-    client = BehindTheEntry(raise_request_exception=False)
-    # Without a body the client would leave the type out.
+    """Send a request as a browser on an allowed page does, and check the rules for every response."""
+    client = ClientWithHeadCheck(raise_request_exception=False)
+    # The test client would omit the content type of a request without a body.
     typed = {"CONTENT_TYPE": content_type, "headers": {"origin": ORIGIN} | headers}
     with case():
         answer = client.generic(method, path, body, **typed)
-    hold("5xx", answer.status_code < 500, answer.status_code, body)
-    told = answer.json() if answer.headers.get("Content-Type") == "application/json" else None
-    hold("shape", is_in_shape(answer, told), answer.status_code, answer.headers, answer.content, body)
+    check("5xx", answer.status_code < 500, answer.status_code, body)
+    content = answer.json() if answer.headers.get("Content-Type") == "application/json" else None
+    check("shape", is_in_shape(answer, content), answer.status_code, answer.headers, answer.content, body)
     return answer
 
 
-def is_in_shape(answer: Any, told: Any) -> bool:
+def is_in_shape(answer: Any, content: Any) -> bool:
     readable = (
         answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
         and answer.headers.get("Access-Control-Allow-Credentials") == "true"
         and answer.headers.get("Cache-Control") == "no-store"
         and not answer.cookies
     )
-    if not readable or not isinstance(told, dict) or told.get("ok") is not (answer.status_code < 300):
+    if not readable or not isinstance(content, dict) or content.get("ok") is not (answer.status_code < 300):
         return False
-    if told["ok"]:
+    if content["ok"]:
         return True
-    fields = told.get("fields", {})
+    fields = content.get("fields", {})
     return (
-        set(told) <= {"ok", "error", "fields"}
-        and isinstance(told["error"], str)
+        set(content) <= {"ok", "error", "fields"}
+        and isinstance(content["error"], str)
         and all(words and all(isinstance(word, str) for word in words) for words in fields.values())
     )
 
 
-def hold(what: str, holds: bool, *shown: Any) -> None:
-    _current.wrong[what] += not holds
-    assert holds, (WORDS[what], *shown)
+def check(kind: str, is_right: bool, *shown: Any) -> None:
+    """Count a fault of this kind unless `is_right`, and fail with the values."""
+    _current.wrong[kind] += not is_right
+    assert is_right, (WORDS[kind], *shown)
 
 
-def kept() -> list[dict[str, Any]]:
-    """Return the events that are stored, oldest first, and forget them and the old tables' rows."""
-    found = list(Event.objects.order_by("received_at_ms").values())
-    if found:
+def take_events() -> list[dict[str, Any]]:
+    """Return the stored events, oldest first, and delete them."""
+    stored = list(Event.objects.order_by("received_at_ms").values())
+    if stored:
         Event.objects.all()._raw_delete(Event.objects.db)
-    return found
+    return stored
 
 
-def kept_of_old() -> tuple[list[Any], list[Any]]:
-    found = (list(ClientLog.objects.values()), list(LegacyCount.objects.values()))
+def take_old_rows() -> tuple[list[Any], list[Any]]:
+    stored = (list(ClientLog.objects.values()), list(LegacyCount.objects.values()))
     for table in (ClientLog, LegacyCount):
         table.objects.all()._raw_delete(table.objects.db)
-    return found
+    return stored

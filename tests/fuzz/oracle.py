@@ -1,4 +1,4 @@
-"""The contract of `POST /event` once more, written from docs/api.md and not from the code that it judges."""
+"""A reference model of `POST /event`, written from docs/api.md and independent of the site's code."""
 
 import json
 from datetime import date, timedelta
@@ -11,7 +11,7 @@ MINUTES_OF_A_DAY = 24 * 60
 
 
 class Verdict(NamedTuple):
-    """What must come of a body: its status, the wrong fields of a refusal, the columns of an event."""
+    """The expected result of a body: the status, the invalid fields of a refusal, the columns of an event."""
 
     status: int
     fields: frozenset[str] = frozenset()
@@ -45,7 +45,7 @@ def of_payload(payload: dict[str, Any]) -> Verdict:
 
 
 def of_batch(body: bytes) -> tuple[int, list[Verdict]]:
-    """Return the status, and for 200 what must come of each item; 413 and 400 have no items."""
+    """Return the expected status, and for 200 the expected result of each item."""
     if len(body) > MAX_BATCH:
         return 413, []
     try:
@@ -58,7 +58,7 @@ def of_batch(body: bytes) -> tuple[int, list[Verdict]]:
 
 
 def identity(columns: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what makes two events the same one."""
+    """Return the idempotency key of an event."""
     if columns["session_id"] is not None:
         return (columns["event_type"], columns["session_id"])
     content = {name: value for name, value in columns.items() if name not in ("session_id", "metadata_json")}
@@ -105,7 +105,7 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def storable(text: str) -> str:
-    """Return what is kept of a text: a half of a pair and NUL are replaced."""
+    """Return the text that is stored: U+FFFD replaces each lone surrogate and each NUL."""
     return "".join("\ufffd" if char == "\0" or 0xD800 <= ord(char) <= 0xDFFF else char for char in text)
 
 
@@ -153,16 +153,16 @@ def _bit(value: Any) -> int:
 
 def _json_text(most: int, items: int) -> Any:
     def rule(value: Any) -> Any:
-        found = _json(_text(most, 0)(value), 8)
-        if type(found) not in (list, dict) or len(found) > items:
+        parsed_value = _json(_text(most, 0)(value), 8)
+        if type(parsed_value) not in (list, dict) or len(parsed_value) > items:
             raise _Wrong
-        return found
+        return parsed_value
 
     return rule
 
 
 def moment(value: Any) -> str:
-    """Return an ISO 8601 date-time in UTC, counted by hand in minutes."""
+    """Return an ISO 8601 date-time in UTC. It computes minutes itself, without `datetime`."""
     if type(value) is not str or not value.isascii():
         raise _Wrong
     day, has_clock, clock = value.partition("T")

@@ -1,4 +1,4 @@
-"""Bodies to try: nearly valid events with something odd about them, any JSON at all, and bytes that were broken."""
+"""Hypothesis strategies for bodies: nearly valid events, any JSON, and damaged bytes."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests import conftest
 from tests.fuzz.oracle import TYPES
 
-# Half pairs, NUL, right-to-left marks, line separators: what a browser may cut a text to.
+# Lone surrogates, NUL, right-to-left marks, line separators. A browser that cuts a text can leave a lone surrogate.
 CHARACTERS = st.characters(exclude_categories=())
 TEXT = st.text(CHARACTERS, max_size=40)
 ODD_NUMBERS = st.sampled_from([0, 1, -1, 2, 2**31, 2**63, 2**64, 2**70, 10**400, 0.0, 1.0, 1e308, -0.0, 0.1])
@@ -32,7 +32,7 @@ MOMENTS = st.sampled_from(
 
 
 def texts_around(*limits: int) -> Any:
-    """Return texts whose length is at or beside a limit, of one character or of two bytes, four, or half a pair."""
+    """Return texts with a length at or near a limit, of characters of one, two or four bytes, or lone surrogates."""
     lengths = st.sampled_from([length for limit in limits for length in (limit - 1, limit, limit + 1, limit + 2)])
     return st.builds(
         lambda char, length: char * length, st.sampled_from(["a", " ", "é", "😀", "\ud83d", "\0"]), lengths
@@ -100,7 +100,7 @@ FIELDS: dict[str, Any] = {
 
 @st.composite
 def payloads(draw: Any) -> dict[str, Any]:
-    """Return a valid event with up to four things changed: a field to something near its limits, or to anything."""
+    """Return a valid event with up to four changed fields, near their limits or with any value."""
     payload: dict[str, Any] = conftest.payload()
     for name in draw(st.lists(st.sampled_from([*FIELDS, "else"]), max_size=4, unique=True)):
         if name == "else":
@@ -114,14 +114,14 @@ def payloads(draw: Any) -> dict[str, Any]:
 
 @st.composite
 def written(draw: Any, values: Any) -> bytes:
-    """Return a value as JSON, in plain ASCII or in UTF-8; half a pair makes the latter no UTF-8 at all."""
+    """Return a value as JSON, in ASCII or UTF-8. With a lone surrogate, the latter is invalid UTF-8."""
     text = json.dumps(draw(values), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, None, 1])))
     return text.encode("utf-8", "surrogatepass")
 
 
 @st.composite
 def broken(draw: Any) -> bytes:
-    """Return the bytes of an event that were cut, doubled, overwritten or filled, or bytes of no event at all."""
+    """Return the damaged bytes of an event (cut, doubled, overwritten, filled), or any bytes."""
     body = bytearray(draw(written(payloads())))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(body)))

@@ -1,4 +1,4 @@
-"""A prune under a clock that jumped ahead: it deletes only where an event or a start of the last day agrees."""
+"""A prune with a clock that jumped ahead. It deletes only if an event or a start of the last day confirms the clock."""
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -12,18 +12,18 @@ from events import clock
 from events.counting import site_days
 from events.models import Event, RetentionMark
 from tests.conftest import make_event, success
-from tests.fuzz.judge import case, hold, share, undone
+from tests.fuzz.judge import case, check, rolled_back, share
 
 pytestmark = pytest.mark.django_db
 
-# Until then the clock was right. Every event and start of that time stays true.
+# The clock was right until then, and so are the times of earlier events and starts.
 JUMP = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LONG_AGO = JUMP - timedelta(days=200)
 DAY = timedelta(days=1)
 
 
 def up_to(days: int) -> st.SearchStrategy[timedelta]:
-    """Return times around a day, and any up to so many days, in the milliseconds that the site keeps."""
+    """Return durations around one day, and any up to `days` days, in whole milliseconds."""
     return st.sampled_from([timedelta(0), DAY, DAY + timedelta(milliseconds=1)]) | st.integers(
         0, days * 86_400_000
     ).map(lambda milliseconds: timedelta(milliseconds=milliseconds))
@@ -48,9 +48,9 @@ def receive(at: datetime, *, sent_at: datetime) -> None:
 def test_a_prune_after_a_jump(
     events: list[timedelta], starts: list[timedelta], ahead: timedelta, later_events: int, starts_again: bool
 ) -> None:
-    """After a jump of more than a year nothing that came under the wrong clock is a sign either."""
+    """After a jump of more than a year, events from after the jump do not confirm the clock either."""
     now = JUMP + ahead
-    with undone():
+    with rolled_back():
         receive(LONG_AGO, sent_at=LONG_AGO)
         for age in events:
             receive(JUMP - age, sent_at=JUMP - age)
@@ -71,7 +71,7 @@ def test_a_prune_after_a_jump(
                 is_pruned = True
             except CommandError:
                 is_pruned = False
-        hold("else", is_pruned is is_confirmed, is_pruned, now, signs)
+        check("else", is_pruned is is_confirmed, is_pruned, now, signs)
         left = Event.objects.count()
-        hold("else", left == (stored - 1 if is_confirmed else stored), left, stored, now)
-        hold("else", RetentionMark.objects.exists() is is_confirmed, now)
+        check("else", left == (stored - 1 if is_confirmed else stored), left, stored, now)
+        check("else", RetentionMark.objects.exists() is is_confirmed, now)

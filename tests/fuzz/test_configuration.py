@@ -1,4 +1,4 @@
-"""Values of the environment: each is read as a browser or a proxy would send it, or refused in words."""
+"""Values of variables: the site normalises them to the form that browsers and proxies send, or refuses them."""
 
 import ipaddress
 from typing import Any
@@ -12,7 +12,7 @@ from legacy import checks
 from legacy.cutover import modes
 from legacy.models import Mode, ModeInForce
 from telemetry_site import env
-from tests.fuzz.judge import case, hold, share
+from tests.fuzz.judge import case, check, share
 
 SCHEMES = {"http": "http", "HTTPS": "https", "https": "https", "ftp": None, "": None, "http:": None}
 HOSTS = {
@@ -34,7 +34,7 @@ DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def read(name: str, raw: str, parse: str, *args: object, **options: object) -> object:
-    """Return a variable as the settings have it, or None where it is refused."""
+    """Return the value of the setting, or None if the variable is refused."""
     with pytest.MonkeyPatch.context() as patch, case():
         patch.setenv(name, raw)
         value = getattr(env, parse)(name, *args, **options)
@@ -65,9 +65,9 @@ def test_an_origin(scheme: str, host: str, port: str, end: str, blanks: str) -> 
     raw = f"{scheme}://{host}{port}{end}"
     expected = sent_by_a_browser(scheme, host, port, end)
     listed = read("ALLOWED_ORIGINS", f"{blanks}{raw}{blanks}", "origins", [])
-    hold("else", listed == (None if expected is None else [expected]), listed, raw)
+    check("else", listed == (None if expected is None else [expected]), listed, raw)
     own = read("SITE_URL", raw, "origin", "")
-    hold("else", own == expected, own, raw)
+    check("else", own == expected, own, raw)
 
 
 @pytest.mark.fault("hosts to listen on")
@@ -77,8 +77,8 @@ def test_a_host_in_an_address(address: ipaddress.IPv4Address | ipaddress.IPv6Add
     with case():
         shown = env.host_in_url(address.exploded.upper() if is_exploded else str(address))
     expected = f"[{address}]" if address.version == 6 else str(address)
-    hold("else", ipaddress.ip_address(shown.strip("[]")) == address, shown, address)
-    hold("else", shown == expected or ("." in shown and shown.startswith("[")), shown, address)
+    check("else", ipaddress.ip_address(shown.strip("[]")) == address, shown, address)
+    check("else", shown == expected or ("." in shown and shown.startswith("[")), shown, address)
 
 
 SECRETS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40) | st.text(
@@ -93,7 +93,7 @@ def test_an_admin_token(raw: str) -> None:
     value = read("ADMIN_TOKEN", raw, "secret", "", least=24)
     token = raw.strip()
     is_fit = not token or (len(token) >= 24 and all(33 <= ord(letter) <= 126 for letter in token))
-    hold("else", value == (token if is_fit else None), value, raw)
+    check("else", value == (token if is_fit else None), value, raw)
 
 
 @pytest.mark.fault("ingest tokens beside open old routes")
@@ -107,4 +107,4 @@ def test_old_routes_beside_tokens(mode: Mode | None, required: bool, settings: A
     modes.forget()
     with case():
         warnings = checks.old_routes_beside_tokens()
-    hold("else", bool(warnings) is (required and mode != Mode.GONE), warnings, mode, required)
+    check("else", bool(warnings) is (required and mode != Mode.GONE), warnings, mode, required)

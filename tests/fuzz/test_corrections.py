@@ -1,4 +1,4 @@
-"""Successes that are voided, restored and sent again in any order: the public count is that of a reference model."""
+"""Voids, undoes and repeats successes in any order. The public count equals that of a reference model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from events.ingest import contract, writer
 from events.models import Correction
 from events.reports import metrics
 from tests.conftest import success
-from tests.fuzz.judge import case, hold, share, undone
+from tests.fuzz.judge import case, check, rolled_back, share
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +44,7 @@ UNDOS = st.tuples(st.just("undo"), st.integers(0, 5))
 
 @dataclass
 class Success:
-    """What the model knows of a session; `void_by` is the place of a correction in their order."""
+    """A session in the model; `void_by` is the index of a correction."""
 
     model: str
     version: str
@@ -61,11 +61,11 @@ class Success:
 
 
 class Model:
-    """The sessions and corrections that there should be, beside the site's own."""
+    """The reference model. It also sends each action to the site."""
 
     def __init__(self) -> None:
         self.sessions: dict[int, Success] = {}
-        self.made: list[int] = []  # their keys on the site
+        self.made: list[int] = []  # the primary keys of the corrections on the site
         self.undone: set[int] = set()
 
     def send(self, events: list[tuple[int, str, str, int]]) -> None:
@@ -81,9 +81,9 @@ class Model:
         try:
             correction = corrections.begin(selection, who="olga", at=clock.now(), why="forged")
         except NothingMatches:
-            hold("refused", not matching, selection, matching)
+            check("refused", not matching, selection, matching)
             return
-        hold("else", correction.matched == len(matching), correction.matched, matching)
+        check("else", correction.matched == len(matching), correction.matched, matching)
         list(corrections.carry_out(correction))
         for one in matching:
             one.void_by = len(self.made)
@@ -96,7 +96,7 @@ class Model:
         try:
             list(corrections.undo(correction, who="olga", at=clock.now(), why="real"))
         except AlreadyUndone:
-            hold("refused", place in self.undone, place)
+            check("refused", place in self.undone, place)
         self.undone.add(place)
         for one in self.sessions.values():
             if one.void_by == place:
@@ -109,14 +109,14 @@ class Model:
 def test_any_order_of_corrections(steps: list[tuple[str, Any]]) -> None:
     process_memory.clear()
     model = Model()
-    with undone():
+    with rolled_back():
         with case():
             for name, what in steps:
                 with TestCase.captureOnCommitCallbacks(execute=True):
                     getattr(model, name)(what)
                 counting = sum(one.void_by is None for one in model.sessions.values())
                 void = len(model.sessions) - counting
-                found = (metrics.flash_count().total, corrections.void_now())
-                hold("else", found == (counting, void), found, counting, void, name)
+                actual = (metrics.flash_count().total, corrections.void_now())
+                check("else", actual == (counting, void), actual, counting, void, name)
         differing = [one for day in rollups.days_in_use(0, None) for one in rollups.compare(day)]
-        hold("else", differing + rollups.compare_totals() == [], differing)
+        check("else", differing + rollups.compare_totals() == [], differing)

@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI description under Schemathesis: what is described is what is answered."""
+"""Schemathesis sends requests to every operation of the OpenAPI description, and compares the responses with it."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from telemetry_site.wsgi import application
-from tests.fuzz.judge import case, hold, share
+from tests.fuzz.judge import case, check, share
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fault("any input that the API describes")]
 
@@ -34,7 +34,7 @@ OPERATIONS = [
 
 @pytest.fixture(autouse=True)
 def _one_connection() -> Iterator[None]:
-    """Keep the test's connection open after each request, as Django's own test client does."""
+    """Keep the database connection open after each request, as Django's test client does."""
     signals.request_started.disconnect(close_old_connections)
     signals.request_finished.disconnect(close_old_connections)
     yield
@@ -47,8 +47,8 @@ def described() -> dict[str, Any]:
 
 
 def test_no_operation_is_left_out() -> None:
-    told = {(method.upper(), path) for path, methods in described()["paths"].items() for method in methods}
-    assert told == set(OPERATIONS)
+    operations = {(method.upper(), path) for path, methods in described()["paths"].items() for method in methods}
+    assert operations == set(OPERATIONS)
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
@@ -63,10 +63,10 @@ def test_an_operation(method: str, path: str) -> None:
         | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE),
         bearer=st.sampled_from(["Bearer for-tests", "Bearer nonsense"]),
     )
-    def hold_to_description(call: Any, bearer: str) -> None:
+    def check_description(call: Any, bearer: str) -> None:
         with case():
             answer = call.call(headers={"Authorization": bearer})
-        hold("5xx", answer.status_code < 500, answer.status_code, call)
+        check("5xx", answer.status_code < 500, answer.status_code, call)
         call.validate_response(answer, checks=CHECKS)
 
-    hold_to_description()
+    check_description()

@@ -1,4 +1,4 @@
-"""The same bytes, sent to the site on SQLite and on PostgreSQL: the same answers, the same rows, no 5xx on any page."""
+"""The same bytes to the site on SQLite and on PostgreSQL give the same responses and rows, and no 5xx on any page."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import run_apart
-from tests.fuzz.judge import CASES, count, hold, share
+from tests.fuzz.judge import CASES, check, count, share
 from tests.fuzz.strategies import BATCHES, BODIES, written
 from tests.fuzz.test_old_routes import OLD
 from tests.fuzz.test_parts import PARTS, Part, request_with
@@ -46,10 +46,10 @@ for line in open(sys.argv[1]):
     Event.objects.all().delete() if len(rows) > 50 else None
     for row in rows:
         row["id"] = row["id"] if row["session_id"] is None else "random"
-    told = answer.json()
-    for one in [told, *told.get("results", [])]:
+    content = answer.json()
+    for result in [content, *content.get("results", [])]:
         one.pop("id", None)
-    print(json.dumps([answer.status_code, told, sorted(map(str, rows))]))
+    print(json.dumps([answer.status_code, content, sorted(map(str, rows))]))
 """
 
 
@@ -62,7 +62,7 @@ def other_database(postgres_url: str) -> Iterator[str]:
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-# Pages that look something up; what is sent to them changes nothing.
+# Pages with a search. A request changes nothing.
 PAGES = [name for name, path in ROUTES.items() if path.startswith("/admin/") and "logout" not in path]
 NO_THINGS = dict.fromkeys(["event", "group", "token", "correction", "run", "role", "user"], "1")
 
@@ -101,5 +101,5 @@ def test_both_engines_give_the_same_answer_to_the_same_bytes(tmp_path: Path, oth
     assert len(answers[0]) == len(requests) >= CASES // 100
     assert {answer[0] for answer in answers[0]} >= {200, 201, 400}
     for request, *both in zip(requests, *answers, strict=True):
-        hold("5xx", all(answer[0] < 500 for answer in both), request, both)
-        hold("else", both[0] == both[1], request, both)
+        check("5xx", all(answer[0] < 500 for answer in both), request, both)
+        check("else", both[0] == both[1], request, both)

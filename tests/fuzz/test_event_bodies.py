@@ -1,4 +1,4 @@
-"""`POST /event` and `/event/batch` under any body: the answer and the row are what the contract says."""
+"""`POST /event` and `/event/batch` with any body. The response and the row follow the contract."""
 
 import json
 from typing import Any
@@ -8,33 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz import oracle
-from tests.fuzz.judge import ask, hold, kept, share
+from tests.fuzz.judge import ask, check, share, take_events
 from tests.fuzz.strategies import BATCHES, BODIES, broken, payloads, written
 
 pytestmark = pytest.mark.django_db
 
 
 def expect(answer: Any, verdict: oracle.Verdict, body: bytes) -> None:
-    rows = kept()
+    rows = take_events()
     if verdict.status == 201:
-        hold("refused", answer.status_code == 201, answer.content, body)
+        check("refused", answer.status_code == 201, answer.content, body)
         expect_row(rows, verdict)
         return
-    hold("stored", not rows, rows, body)
-    hold("else", answer.status_code == verdict.status, answer.status_code, verdict, body)
-    told = answer.json().get("fields", {})
-    hold("else", set(told) == verdict.fields, told, verdict, body)
+    check("stored", not rows, rows, body)
+    check("else", answer.status_code == verdict.status, answer.status_code, verdict, body)
+    fields = answer.json().get("fields", {})
+    check("else", set(fields) == verdict.fields, fields, verdict, body)
 
 
 def expect_row(rows: list[dict[str, Any]], verdict: oracle.Verdict) -> None:
-    hold("else", len(rows) == 1, rows, verdict)
-    hold("else", as_told(rows[0]) == verdict.columns, rows, verdict)
+    check("else", len(rows) == 1, rows, verdict)
+    check("else", as_expected(rows[0]) == verdict.columns, rows, verdict)
 
 
-def as_told(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of the contract, and JSON text as what it says."""
-    told = {name: row[name] for name in oracle.RULES}
-    return told | {name: json.loads(told[name]) for name in ("log_lines_json", "metadata_json")}
+def as_expected(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of the contract, with parsed JSON."""
+    columns = {name: row[name] for name in oracle.RULES}
+    return columns | {name: json.loads(columns[name]) for name in ("log_lines_json", "metadata_json")}
 
 
 @pytest.mark.fault("events beside the contract")
@@ -90,8 +90,8 @@ def test_a_body_under_any_heading(body: bytes, media_type: str, encoding: str, a
 @given(body=BODIES, method=st.sampled_from(["PUT", "PATCH", "DELETE", "GET", "TRACE", "BREW"]))
 def test_another_method_stores_nothing(body: bytes, method: str) -> None:
     answer = ask("/event", body, method=method)
-    hold("stored", not kept(), method, body)
-    hold("else", answer.status_code == 405, answer.status_code, method)
+    check("stored", not take_events(), method, body)
+    check("else", answer.status_code == 405, answer.status_code, method)
 
 
 @pytest.mark.fault("batches beside the contract")
@@ -99,22 +99,22 @@ def test_another_method_stores_nothing(body: bytes, method: str) -> None:
 @given(body=BATCHES | BODIES)
 def test_a_batch(body: bytes) -> None:
     status, verdicts = oracle.of_batch(body)
-    answer, rows = ask("/event/batch", body), kept()
-    hold("else", answer.status_code == status, answer.status_code, status, body)
+    answer, rows = ask("/event/batch", body), take_events()
+    check("else", answer.status_code == status, answer.status_code, status, body)
     results = answer.json()["results"] if status == 200 else []
-    hold("else", len(results) == len(verdicts), results, verdicts)
+    check("else", len(results) == len(verdicts), results, verdicts)
     seen: dict[tuple[Any, ...], dict[str, Any]] = {}
     for result, verdict in zip(results, verdicts, strict=True):
         if verdict.columns is None:
-            hold("else", (result["ok"], set(result["fields"])) == (False, verdict.fields), result, verdict)
+            check("else", (result["ok"], set(result["fields"])) == (False, verdict.fields), result, verdict)
             continue
-        hold("refused", result["ok"], result, verdict)
+        check("refused", result["ok"], result, verdict)
         name = oracle.identity(verdict.columns)
-        hold("else", result["deduped"] is (name in seen), result, verdict)
+        check("else", result["deduped"] is (name in seen), result, verdict)
         seen.setdefault(name, verdict.columns)
-    hold("stored", len(rows) == len(seen), rows, seen)
+    check("stored", len(rows) == len(seen), rows, seen)
     order = lambda columns: repr(oracle.identity(columns))  # noqa: E731
-    hold("else", sorted(map(as_told, rows), key=order) == sorted(seen.values(), key=order), rows, seen)
+    check("else", sorted(map(as_expected, rows), key=order) == sorted(seen.values(), key=order), rows, seen)
 
 
 @pytest.mark.fault("the same event again")
@@ -124,5 +124,5 @@ def test_the_same_event_again_is_known(payload: dict[str, Any]) -> None:
     body = json.dumps(payload).encode()
     if oracle.of_body(body).status == 201:
         first, again = ask("/event", body), ask("/event", body)
-        hold("refused", (first.status_code, again.status_code) == (201, 200), first.content, again.content)
-        hold("else", again.json() == {"ok": True, "deduped": True} and len(kept()) == 1, again.content, body)
+        check("refused", (first.status_code, again.status_code) == (201, 200), first.content, again.content)
+        check("else", again.json() == {"ok": True, "deduped": True} and len(take_events()) == 1, again.content, body)

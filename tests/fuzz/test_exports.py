@@ -1,4 +1,4 @@
-"""Any text in an export: both files give it back as it is stored, and the audit log keeps only valid filters."""
+"""Exports with any text. Both files contain the stored text, and the audit log records only valid filters."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from events.models import AuditEntry
 from events.reports.export import Format, as_csv
 from tests.conftest import make_event
-from tests.fuzz.judge import case, hold, share, undone
+from tests.fuzz.judge import case, check, rolled_back, share
 from tests.fuzz.strategies import texts_around
 from tests.reports.test_spreadsheets import sheets, written
 
@@ -40,14 +40,14 @@ def test_a_text_in_a_file(texts: list[str]) -> None:
     with case():
         book = written(*rows)
         lines = b"".join(as_csv(iter([rows]), FORM))
-    [[_, *found]] = sheets(book)
+    [[_, *rows]] = sheets(book)
     kept = [text for text in texts if len(text.encode("utf-16-le")) <= 2 * MOST]
-    in_book = [row[0] for row, text in zip(found, texts, strict=True) if text in kept]
-    hold("else", in_book == kept, in_book, kept)
-    hold("else", all(len((row[0] or "").encode("utf-16-le")) <= 2 * MOST for row in found), "too long for a cell")
+    in_book = [row[0] for row, text in zip(rows, texts, strict=True) if text in kept]
+    check("else", in_book == kept, in_book, kept)
+    check("else", all(len((row[0] or "").encode("utf-16-le")) <= 2 * MOST for row in rows), "too long for a cell")
     in_csv = [row[0] for row in csv.reader(io.StringIO(lines.decode("utf-8-sig"), newline=""))][1:]
     as_text = [f"'{text}" if text[:1] in tuple("=+-@\t\r\n") else text for text in texts]
-    hold("else", in_csv == as_text, in_csv, texts)
+    check("else", in_csv == as_text, in_csv, texts)
 
 
 SESSION = "somebodys-session-4711"
@@ -80,18 +80,18 @@ QUERIES = st.dictionaries(st.sampled_from([*sorted(FILTERS), "utm_source", "junk
     site=st.sampled_from([None, "same-origin", "cross-site", "same-site", "x"]),
 )
 def test_an_export(query: dict[str, str], path: str, site: str | None) -> None:
-    with undone():
+    with rolled_back():
         client = Client(raise_request_exception=False, headers={"sec-fetch-site": site} if site else {})
         client.force_login(User.objects.create_superuser("olga"))
         make_event(session_id=SESSION)
         with case():
             answer = client.get(path, query)
             body = answer.getvalue()
-        hold("5xx", answer.status_code < 500, answer.status_code, query)
+        check("5xx", answer.status_code < 500, answer.status_code, query)
         entries = list(AuditEntry.objects.all())
-        hold("else", len(entries) == (answer.status_code == 200), answer.status_code, entries, body[:100])
+        check("else", len(entries) == (answer.status_code == 200), answer.status_code, entries, body[:100])
         if site in ("cross-site", "same-site"):
-            hold("stored", not entries, query, site)
+            check("stored", not entries, query, site)
         for entry in entries:
             expect_valid_filters(entry, query)
 
@@ -99,8 +99,8 @@ def test_an_export(query: dict[str, str], path: str, site: str | None) -> None:
 def expect_valid_filters(entry: Any, query: dict[str, str]) -> None:
     what = re.sub("^Exported (Events|Recent failures): ", "", entry.what)
     kept = {} if what == "everything" else dict(parse_qsl(what, keep_blank_values=True, strict_parsing=True))
-    hold("else", len(entry.what) < 2_500 and SESSION not in entry.what, entry.what)
-    hold("else", kept.keys() <= {name for name, value in query.items() if value} & FILTERS, kept, query)
+    check("else", len(entry.what) < 2_500 and SESSION not in entry.what, entry.what)
+    check("else", kept.keys() <= {name for name, value in query.items() if value} & FILTERS, kept, query)
     for name, value in kept.items():
         is_same = value in ("…", query[name], query[name].strip()) or name in ("since", "until")
-        hold("else", is_same and len(value) <= 128, name, value, query)
+        check("else", is_same and len(value) <= 128, name, value, query)

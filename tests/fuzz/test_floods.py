@@ -1,4 +1,4 @@
-"""Floods of invented names and messages among real ones, judged by the events that are stored."""
+"""Floods of invented names and messages among real events. The stored events determine the expected counts."""
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
@@ -20,12 +20,12 @@ from events.maintenance import regrouping
 from events.models import Event, FailureGroup, HourlyRollup, Release
 from events.rows import EventRow
 from tests.conftest import payload
-from tests.fuzz.judge import case, hold, share, undone
+from tests.fuzz.judge import case, check, rolled_back, share
 
 pytestmark = pytest.mark.django_db
 
 MIDNIGHT_MS = 1_770_854_400_000  # 2026-02-12 00:00 UTC
-# Small, so that a few events fill them.
+# Small capacities, which a few events fill.
 CAPACITIES = {
     (buckets, "MAX_MODELS_A_DAY"): 5,
     (buckets, "MAX_VERSIONS_A_DAY"): 5,
@@ -33,7 +33,7 @@ CAPACITIES = {
     (groups, "MAX_NEW_A_DAY"): 4,
 }
 NAMES = st.sampled_from(["real", "also real", *(f"invented {letter}" for letter in "klmnopqrst")])
-# Digits of a message would be masked, so letters tell them apart.
+# Letters, because fingerprints mask digits.
 MESSAGES = st.sampled_from(["no ACK", "timed out", *(f"fault {letter}" for letter in "klmnopqrst")])
 INVENTED = {"model": "invented {}", "app_version": "invented {}", "message": "fault {}"}
 EVENTS = st.fixed_dictionaries(
@@ -48,7 +48,7 @@ EVENTS = st.fixed_dictionaries(
 
 
 def flood(column: str, event: dict[str, Any], count: int, has_sessions: bool) -> list[dict[str, Any]]:
-    """Return copies of an event with invented values in one column; a success has a session in any case."""
+    """Return copies of an event with invented values in one column. A success always gets a session."""
     needs_session = has_sessions or event["event_type"] == "flash_success"
     return [
         event
@@ -59,7 +59,7 @@ def flood(column: str, event: dict[str, Any], count: int, has_sessions: bool) ->
 
 
 FLOODS = st.builds(flood, st.sampled_from(list(INVENTED)), EVENTS, st.integers(5, 10), st.booleans())
-# Each batch, whether a new process stores it, and whether everything is resolved before it.
+# Each batch, whether a new process stores it, and whether all groups are resolved before it.
 BATCHES = st.lists(
     st.tuples(FLOODS | st.lists(EVENTS, min_size=1, max_size=12), st.booleans(), st.booleans()), min_size=1, max_size=6
 )
@@ -92,7 +92,7 @@ def resolve_all(user: User, at_ms: int) -> None:
 @given(days=st.lists(BATCHES, min_size=1, max_size=3))
 def test_a_flood(days: list[Any], user: User) -> None:
     process_memory.clear()
-    with undone():
+    with rolled_back():
         with case():
             for number, batches in enumerate(days):
                 for hour, (batch, is_new_process, is_resolved) in enumerate(batches):
@@ -118,7 +118,7 @@ def day_of(event: EventRow) -> int:
 
 
 def expect_known_names(stored: list[EventRow]) -> None:
-    """A name that was counted on an earlier day is counted; new ones have the room that is left."""
+    """A name that was counted on an earlier day is counted. New names share the remaining capacity."""
     for column in ("model", "app_version"):
         counted: defaultdict[int, set[str]] = defaultdict(set)
         totals: Counter[int] = Counter()
@@ -128,14 +128,14 @@ def expect_known_names(stored: list[EventRow]) -> None:
         known: set[str] = set()
         for day in sorted({day_of(event) for event in stored}):
             sent = {getattr(event, column) for event in stored if day_of(event) == day}
-            hold("else", (sent & known) <= counted[day], "a known name is hidden", column, day, sent, known, counted)
+            check("else", (sent & known) <= counted[day], "a known name is hidden", column, day, sent, known, counted)
             new = counted[day] - known - {OTHER}
             # `unknown` is always known.
-            hold("else", len(new) <= max(5 - 1 - len(known), 1), "too many new names", column, day, new, known)
+            check("else", len(new) <= max(5 - 1 - len(known), 1), "too many new names", column, day, new, known)
             known |= new
-    hold("else", totals == Counter(map(day_of, stored)), "an event is not counted", totals)
-    found = [one for day in rollups.days_in_use(0, None) for one in rollups.compare(day)]
-    hold("else", found + rollups.compare_totals() == [], found)
+    check("else", totals == Counter(map(day_of, stored)), "an event is not counted", totals)
+    differences = [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)]
+    check("else", differences + rollups.compare_totals() == [], differences)
 
 
 def expect_releases(stored: list[EventRow]) -> None:
@@ -145,21 +145,21 @@ def expect_releases(stored: list[EventRow]) -> None:
         earned = any(event.event_type == "flash_success" for event in of_version) or (
             len(of_version) >= 5 and len({event.session_id for event in of_version}) >= 3
         )
-        hold("else", earned, "an invented version is a release", version, of_version)
+        check("else", earned, "an invented version is a release", version, of_version)
 
 
 def expect_groups(stored: list[EventRow]) -> None:
-    """Groups count their events; a message that came three times in the overflow has a group of its own."""
-    hold("else", regrouping.compare() == [], "a group does not count its events")
+    """Groups count their events. A message that arrived three times beyond the capacity has its own group."""
+    check("else", regrouping.compare() == [], "a group does not count its events")
     failures = [event for event in stored if event.event_type != "flash_success"]
     received = Counter(fingerprint(one.event_type, one.error_name, one.message, one.stack).key for one in failures)
     own = set(FailureGroup.objects.values_list("pk", flat=True))
     hidden = {key for key, count in received.items() if count >= 3 and key not in own}
-    hold("else", not hidden, "a repeated message has no group", hidden, received)
+    check("else", not hidden, "a repeated message has no group", hidden, received)
 
 
 def expect_regressions(stored: list[EventRow]) -> None:
-    """A resolved group is open exactly when it failed, since the decision, in a version released since then."""
+    """A resolved group is open again only if it failed after the decision in a version released after it."""
     released = dict(Release.objects.filter(is_release=True).values_list("app_version", "first_seen_ms"))
     fingerprints = dict(Event.objects.values_list("id", "fingerprint"))
     for group in FailureGroup.objects.filter(decided_at_ms__isnull=False).exclude(pk__startswith="overflow-"):
@@ -170,4 +170,4 @@ def expect_regressions(stored: list[EventRow]) -> None:
             and released.get(event.app_version, 0) > since_ms
             for event in stored
         )
-        hold("else", (group.status == "open") is failed_again, group.title, group.status, since_ms, released, stored)
+        check("else", (group.status == "open") is failed_again, group.title, group.status, since_ms, released, stored)

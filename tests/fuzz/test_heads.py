@@ -1,4 +1,4 @@
-"""Request heads on any route: no 5xx, Django decodes nothing but UTF-8, and each limit applies at its byte."""
+"""Request heads on any route: no 5xx, Django decodes only UTF-8, and each limit applies at the exact byte."""
 
 import codecs
 import re
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry_site.server.rsgi import pool_name
-from tests.fuzz.judge import case, hold, share
+from tests.fuzz.judge import case, check, share
 from tests.server.test_hostile_requests import FORM, ROUTES, ask, one_connection
 
 __all__ = ["one_connection"]  # used by each test here
@@ -30,7 +30,7 @@ TYPES = st.builds(
     st.lists(PARAMETERS | PIECES, max_size=6).map("".join),
 )
 PATHS = st.sampled_from([path for path in ROUTES.values() if "{" not in path])
-with_admin_token = override_settings(ADMIN_TOKEN="a token")  # without one, /recent says so with a 503
+with_admin_token = override_settings(ADMIN_TOKEN="a token")  # without one, /recent answers 503
 
 
 @pytest.mark.fault("decoding chosen by the client")
@@ -40,12 +40,12 @@ with_admin_token = override_settings(ADMIN_TOKEN="a token")  # without one, /rec
 def test_a_content_type(content_type: str, path: str, method: str) -> None:
     with case():
         status, body = ask(method, path, "token=%ff", b"a=%ff", CONTENT_TYPE=content_type)
-    hold("5xx", status < 500, status, content_type, path)
+    check("5xx", status < 500, status, content_type, path)
     if (status, body) != (415, '{"ok":false,"error":"Unsupported media type"}'):
         encoding = WSGIRequest(
             {"REQUEST_METHOD": method, "CONTENT_TYPE": content_type, "wsgi.input": BytesIO()}
         ).encoding
-        hold("else", encoding is None or codecs.lookup(encoding).name == "utf-8", encoding, content_type)
+        check("else", encoding is None or codecs.lookup(encoding).name == "utf-8", encoding, content_type)
 
 
 METHODS = st.text("GETPOShead-_!~'", min_size=1, max_size=8) | st.sampled_from(["post", "Post", "POSt", "get", "heaD"])
@@ -58,9 +58,9 @@ METHODS = st.text("GETPOShead-_!~'", min_size=1, max_size=8) | st.sampled_from([
 def test_a_method(method: str, path: str) -> None:
     with case():
         status, body = ask(method, path)
-    hold("5xx", status < 500, status, method, path)
+    check("5xx", status < 500, status, method, path)
     if re.search("[a-z]", method):
-        hold("else", (status, body) == (405, '{"ok":false,"error":"Method not allowed"}'), status, body, method, path)
+        check("else", (status, body) == (405, '{"ok":false,"error":"Method not allowed"}'), status, body, method, path)
 
 
 MOST_HEAD, MOST_COOKIES, MOST_BACKSLASHES = 16_384, 8_192, 512
@@ -96,9 +96,9 @@ def test_the_size_of_a_head(
     environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in sent.items()}
     with case():
         status, _ = ask("GET", path, **environ)
-    hold("5xx", status < 500, status, size, cookie)
+    check("5xx", status < 500, status, size, cookie)
     is_over = size > MOST_HEAD or len(cookie) > MOST_COOKIES or cookie.count("\\") > MOST_BACKSLASHES
-    hold("else", (status == 431) is is_over, status, size, cookie)
+    check("else", (status == 431) is is_over, status, size, cookie)
 
 
 KNOWN_PATHS = ["/health", "/health/ready", "/admin", "/static", "/event", "/event/batch", "/metrics/flash-count", ""]
@@ -122,4 +122,4 @@ def test_the_threads_of_a_path(path: str, method: str) -> None:
         expected = "pages"
     else:
         expected = "events" if method == "POST" else "reads"
-    hold("else", pool == expected, pool, method, path)
+    check("else", pool == expected, pool, method, path)

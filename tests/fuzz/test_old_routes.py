@@ -1,4 +1,4 @@
-"""The old routes under any body: they coerce what they can, and store nothing that they refuse."""
+"""The old routes with any body. They coerce most fields, and store nothing from a refused body."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz import oracle
-from tests.fuzz.judge import ask, hold, kept, kept_of_old, share
+from tests.fuzz.judge import ask, check, share, take_events, take_old_rows
 from tests.fuzz.strategies import ANYTHING, BODIES, MOMENTS, TEXT, payloads, texts_around, written
 
 pytestmark = pytest.mark.django_db
@@ -53,8 +53,8 @@ def read(body: bytes) -> dict[str, Any] | None:
         return None
 
 
-def is_taken(payload: dict[str, Any] | None) -> bool | None:
-    """Tell whether the contract takes an old log payload; None where only a browser could read its date."""
+def is_accepted(payload: dict[str, Any] | None) -> bool | None:
+    """Return whether `/client-log` must accept a payload; None if only a browser could parse its date."""
     if payload is None or not all(isinstance(payload.get(name), str) for name in ("event_type", "message")):
         return False
     date = payload.get("occurred_at")
@@ -67,27 +67,27 @@ def is_taken(payload: dict[str, Any] | None) -> bool | None:
 @share(8)
 @given(body=written(OLD) | written(payloads()) | BODIES | written(st.builds(dict, OLD, occurred_at=MOMENTS)))
 def test_client_log(body: bytes) -> None:
-    answer, rows, (logged, counted) = ask("/client-log", body), kept(), kept_of_old()
+    answer, rows, (logged, counted) = ask("/client-log", body), take_events(), take_old_rows()
     payload = read(body)
-    expected = is_taken(payload) if len(body) <= oracle.MAX_BODY else False
+    expected = is_accepted(payload) if len(body) <= oracle.MAX_BODY else False
     stored = answer.status_code == 200
     if expected is not None:
-        hold("refused" if expected else "else", stored is expected, answer.status_code, body)
-    hold("stored", len(rows) == len(logged) == stored and not counted, rows, logged, body)
+        check("refused" if expected else "else", stored is expected, answer.status_code, body)
+    check("stored", len(rows) == len(logged) == stored and not counted, rows, logged, body)
     if not stored or payload is None:
-        hold("else", answer.status_code in (400, 413), answer.status_code, body)
+        check("else", answer.status_code in (400, 413), answer.status_code, body)
         return
     row, message = rows[0], payload["message"][:500]
-    hold("else", row["message"] == (message if message.strip() else "(no message)"), row, body)
-    hold("else", row["event_type"] == TODAYS.get(payload["event_type"], "window_error"), row, body)
+    check("else", row["message"] == (message if message.strip() else "(no message)"), row, body)
+    check("else", row["event_type"] == TODAYS.get(payload["event_type"], "window_error"), row, body)
     for name in ("write_mode", "connected"):
-        told = payload.get(name)
-        # JavaScript, in which the old Worker was written, has one kind of number: there 1.0 is 1.
-        hold("else", row[name] == (type(told) is not bool and told == 1), row, body)
+        value = payload.get(name)
+        # The old Worker was written in JavaScript, where 1.0 is 1.
+        check("else", row[name] == (type(value) is not bool and value == 1), row, body)
     for name, most in (("model", 64), ("app_version", 64)):
-        told = payload.get(name)
-        hold("else", row[name] == ((told[:most] if isinstance(told, str) else "") or "unknown"), row, body)
-    hold("else", row["session_id"] is None, row, body)
+        value = payload.get(name)
+        check("else", row[name] == ((value[:most] if isinstance(value, str) else "") or "unknown"), row, body)
+    check("else", row["session_id"] is None, row, body)
 
 
 @pytest.mark.fault("bodies of the old counter")
@@ -99,16 +99,16 @@ def test_client_log(body: bytes) -> None:
     | BODIES
 )
 def test_increment(body: bytes) -> None:
-    answer, rows, (logged, counted) = ask("/increment", body), kept(), kept_of_old()
+    answer, rows, (logged, counted) = ask("/increment", body), take_events(), take_old_rows()
     payload = read(body)
     session = (payload or {}).get("sessionId")
     expected = isinstance(session, str) and 1 <= len(session) <= 128 and not session.startswith("baseline-")
     if len(body) > oracle.MAX_BODY:
         expected = False
-    hold("refused" if expected else "else", (answer.status_code == 200) is expected, answer.status_code, body)
-    hold("stored", len(rows) == len(counted) == expected and not logged, rows, counted, body)
+    check("refused" if expected else "else", (answer.status_code == 200) is expected, answer.status_code, body)
+    check("stored", len(rows) == len(counted) == expected and not logged, rows, counted, body)
     if expected:
-        hold("else", answer.json()["deduped"] is False and rows[0]["session_id"] == session, answer.content, rows)
+        check("else", answer.json()["deduped"] is False and rows[0]["session_id"] == session, answer.content, rows)
 
 
 @pytest.mark.fault("queries and tokens of reads")
@@ -122,9 +122,9 @@ def test_increment(body: bytes) -> None:
 def test_reads_under_any_query(limit: str, route: str, header: str) -> None:
     shown = header.encode("utf-8", "replace").decode("latin-1").replace("\r", "").replace("\n", "")
     query = "".join(f"%{byte:02x}" for byte in limit.encode("utf-8", "surrogatepass"))
-    caches["default"].clear()  # else the wrong tokens of earlier cases reach their limit
+    caches["default"].clear()  # otherwise the wrong tokens of all cases reach the limit
     for bearer in ("Bearer for-tests", f"Bearer {shown}", shown):
         answer = ask(f"{route}?limit={query}", b"", method="GET", authorization=bearer)
-        hold("else", answer.status_code in (200, 401, 404, 405), answer.status_code, limit, header)
+        check("else", answer.status_code in (200, 401, 404, 405), answer.status_code, limit, header)
         if route == "/recent":
-            hold("else", (answer.status_code == 200) is (bearer == "Bearer for-tests" or "for-tests" in shown), header)
+            check("else", (answer.status_code == 200) is (bearer == "Bearer for-tests" or "for-tests" in shown), header)

@@ -1,4 +1,4 @@
-"""Hostile text in any part of a request, sent by a maintainer whose forms are let in: no page fails."""
+"""Hostile text in any part of a maintainer's request with valid CSRF tokens. No page fails."""
 
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, urlencode
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.test_who_may import ROWS, things
-from tests.fuzz.judge import case, hold, share, undone
+from tests.fuzz.judge import case, check, rolled_back, share
 from tests.fuzz.test_heads import with_admin_token
 from tests.server.test_hostile_requests import FORM, NAMES, ROUTES, ask, cookie, one_connection
 
@@ -33,7 +33,7 @@ CSRF = "c" * 32
 
 
 class Part(NamedTuple):
-    """What is hostile of a request: `name` is a place in the path, a cookie or a header, and `text` stands there."""
+    """The hostile part of a request: `text` in a segment of the path, a cookie or a header, which `name` identifies."""
 
     kind: str
     name: Any
@@ -51,7 +51,7 @@ PARTS = st.one_of(
 
 
 class Request(NamedTuple):
-    """A request as `ask` sends it."""
+    """The arguments of one request."""
 
     method: str
     path: str
@@ -61,7 +61,7 @@ class Request(NamedTuple):
 
 
 def request_with(route: str, part: Part, things: dict[str, Any], cookie: str) -> Request:
-    """Return a request to a route, as it should be but for one part."""
+    """Return a valid request to a route with one hostile part."""
     path, _, query = ROUTES[route].format_map(things).partition("?")
     environ = {"HTTP_COOKIE": f"{cookie}; {settings.CSRF_COOKIE_NAME}={CSRF}"}
     match part.kind:
@@ -72,7 +72,7 @@ def request_with(route: str, part: Part, things: dict[str, Any], cookie: str) ->
         case "query":
             query = urlencode(part.parameters)
         case "form":
-            # The form that the route takes with fields overwritten, so that the others do not end it early.
+            # Overwrite fields of a valid form, so that the other fields do not cause an earlier refusal.
             own = ROWS[route].form if route in ROWS else {}
             form = {name: value.format_map(things).encode() for name, value in own.items()} | part.parameters
             body = urlencode(form | {"csrfmiddlewaretoken": CSRF.encode()}).encode()
@@ -92,9 +92,9 @@ def test_any_part(things: dict[str, Any], cookie: str) -> None:
     @given(route=st.sampled_from(list(ROUTES)), part=PARTS)
     def fails_nowhere(route: str, part: Part) -> None:
         method, path, query, body, environ = request_with(route, part, things, cookie)
-        with undone(), case():
+        with rolled_back(), case():
             status, _ = ask(method, path, query, body, **environ)
-        hold("5xx", status < 500, status, route, part)
+        check("5xx", status < 500, status, route, part)
 
     fails_nowhere()
 
@@ -105,7 +105,7 @@ def test_any_part(things: dict[str, Any], cookie: str) -> None:
 def test_a_parameter_writes_no_header(name: str, text: bytes) -> None:
     with case():
         answer = Client(raise_request_exception=False).get(f"/api/schema/?{name}={quote_from_bytes(text)}")
-    hold("5xx", answer.status_code < 500, answer.status_code, name, text)
+    check("5xx", answer.status_code < 500, answer.status_code, name, text)
     disposition = answer.headers.get("Content-Disposition")
     allowed = [None, *(f'inline; filename="Telemetry site.{ending}"' for ending in ("yaml", "json"))]
-    hold("else", disposition in allowed and "X-Other" not in answer.headers, answer.headers, name, text)
+    check("else", disposition in allowed and "X-Other" not in answer.headers, answer.headers, name, text)

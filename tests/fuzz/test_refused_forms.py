@@ -1,4 +1,4 @@
-"""A form with any `Origin`, `Referer`, cookie or token: refused with its cause, and nothing in the page is markup."""
+"""A form with any `Origin`, `Referer`, cookie or token. The refusal names the cause and escapes all texts."""
 
 from html import unescape
 from typing import Any
@@ -9,7 +9,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.judge import case, hold, share
+from tests.fuzz.judge import case, check, share
 
 pytestmark = pytest.mark.django_db
 
@@ -44,16 +44,16 @@ def test_a_form(
     form = {} if token is None else {"csrfmiddlewaretoken": token}
     with case():
         answer = client.post(path, form, secure=is_secure)
-    hold("5xx", answer.status_code < 500, answer.status_code, sent, cookie, token)
+    check("5xx", answer.status_code < 500, answer.status_code, sent, cookie, token)
     text = answer.content.decode()
-    hold("shape", not any(markup in text for markup in ("<script>alert", "'\"><b>", 'javascript:alert"')), text)
+    check("shape", not any(markup in text for markup in ("<script>alert", "'\"><b>", 'javascript:alert"')), text)
     own = OWN.replace("http:", "https:") if is_secure else OWN
     if origin is not None and origin != own:
-        hold("else", answer.status_code == 403, answer.status_code, sent)
+        check("else", answer.status_code == 403, answer.status_code, sent)
         shown = "Origin: null, which" if origin == "null" else f"Origin {cut(origin)}"
-        hold("else", f"{shown} does not match SITE_URL ({settings.SITE_URL})." in unescape(text), text, sent)
+        check("else", f"{shown} does not match SITE_URL ({settings.SITE_URL})." in unescape(text), text, sent)
     if answer.status_code == 403:
-        hold("shape", len(text) < 20_000, len(text), sent)
+        check("shape", len(text) < 20_000, len(text), sent)
 
 
 def cut(text: str) -> str:

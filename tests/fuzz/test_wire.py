@@ -1,4 +1,4 @@
-"""Bytes on the wire, to a real server: what a client writes hides no address, and no connection gets out of step."""
+"""Bytes to a real server. They cannot hide the client's address, and the server answers only real requests."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.judge import count, hold, share
+from tests.fuzz.judge import check, count, share
 from tests.servers import Server, served
 
 pytestmark = pytest.mark.xdist_group("wire")
 
-CLIENT = b"192.0.2.1"  # whose only read of the hour is used up
+CLIENT = b"192.0.2.1"  # has used its only read of the hour
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
 
 
 def answers_to(server: Server, data: bytes) -> list[tuple[int, bytes]]:
-    """Return the status and head of each answer, until the server closes the connection."""
+    """Return the status and head of each response until the server closes the connection."""
     count(1)
     with server.raw(data) as wire:
         received = b"".join(iter(lambda: wire.recv(65_536), b""))
@@ -39,7 +39,7 @@ def answers_to(server: Server, data: bytes) -> list[tuple[int, bytes]]:
     return answers
 
 
-# Bytes that may stand in a header of HTTP: no control character but the tab.
+# Bytes that HTTP allows in a header: no control character except the tab.
 VALUES = st.lists(
     st.sampled_from(
         [b"192.0.2.9", b", ", b",", b" ", b"\t", b"[::1]", b":8000", b"\xc3\xa9", b"\xff", b"unknown", b'"']
@@ -59,13 +59,13 @@ LINES = st.lists(st.tuples(NAMES, VALUES), max_size=3)
 def test_bytes_before_the_address_of_a_proxy(
     server: Server, lines: list[tuple[bytes, bytes]], values: list[bytes], are_joined: bool
 ) -> None:
-    """The proxy joins the client's lines and its address, or adds a line. Nobody becomes another client by that."""
+    """A proxy appends the address to the client's header, or adds a header. Both give the real client address."""
     forwarded = [b", ".join([*values, CLIENT])] if are_joined else [*values, CLIENT]
     sent = [*lines, *((b"X-Forwarded-For", value) for value in forwarded)]
     head = b"GET /metrics/flash-count HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     head += b"".join(b"%s: %s\r\n" % line for line in sent)
     answers = answers_to(server, head + b"\r\n")
-    hold("else", [status for status, _ in answers] in ([429], [400]), answers, head)
+    check("else", [status for status, _ in answers] in ([429], [400]), answers, head)
 
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -117,10 +117,10 @@ TARGETS = st.sampled_from(
 def test_a_connection_stays_in_step(
     server: Server, framing: bytes, method: bytes, target: bytes, version: bytes, lines: list[tuple[bytes, bytes]]
 ) -> None:
-    """The body is a request. It must never be answered, and the one after it only as the last."""
+    """The body contains a request. The server must not answer it, but may answer the request after the body."""
     head = b"%s %s %s\r\nHost: localhost\r\n" % (method, target, version)
     head += b"".join(b"%s: %s\r\n" % line for line in lines) + framing + b"\r\n\r\n"
     answers = answers_to(server, head + FRAMINGS[framing] + AFTER)
     statuses = [status for status, _ in answers if status != 100]
-    hold("5xx", all(status < 500 for status in statuses), answers, head)
-    hold("else", len(statuses) == 1 or (len(statuses) == 2 and statuses[1] == 200), answers, head)
+    check("5xx", all(status < 500 for status in statuses), answers, head)
+    check("else", len(statuses) == 1 or (len(statuses) == 2 and statuses[1] == 200), answers, head)
