@@ -1,6 +1,6 @@
-"""Run a random sample of mutants, each against the tests that run its line; list those that no test notices.
+"""Run a random sample of mutants, each against the tests that run its line; list the survivors.
 
-Everything happens in copies of the project in a temporary folder.
+It changes only copies of the project in a temporary folder.
 """
 
 import argparse
@@ -31,14 +31,14 @@ LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".env", "var", "__pycache__", ".*_cache", ".hypothesis", ".coverage*", "node_modules"
 )
 MIN_KILLED = 0.9
-# A mutant that waits for ever is killed by this, and a loaded machine must not be taken for one.
+# The time limit of a run, because a mutant may wait forever. It is generous, because other load slows a run.
 PATIENCE_SECONDS, PATIENCE_FACTOR = 300, 4
 
 
 class Suite(NamedTuple):
-    """What the tests of the unchanged project run.
+    """The coverage of the unchanged project.
 
-    `contexts` are the tests, or files of tests, that run each line of a module; `seconds` are those of a file of tests.
+    `contexts`: the tests or test files that run each line of a module. `seconds`: the duration of each test file.
     """
 
     contexts: dict[str, dict[int, list[str]]]
@@ -46,15 +46,15 @@ class Suite(NamedTuple):
     seconds: dict[str, float]
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that can notice a mutant: those that run its statement, or all if it runs at import."""
+        """Return the tests that run the statement of a mutant; all tests if the statement runs at import."""
         if not mutant.is_in_function:
             return self.tests
         by_line = self.contexts.get(mutant.path, {})
-        found = {context for line in mutant.lines for context in by_line.get(line, [])}
-        return [test for test in self.tests if test in found or file_of(test) in found]
+        contexts = {context for line in mutant.lines for context in by_line.get(line, [])}
+        return [test for test in self.tests if test in contexts or file_of(test) in contexts]
 
     def files_of(self, mutant: Mutant, tests: Iterable[str]) -> list[str]:
-        """Return the files of the tests, those first that are the likeliest and the quickest to notice."""
+        """Return the files of the tests. The files that are likely to fail, and the fast ones, come first."""
         noun = Path(mutant.path).stem
         chosen = Counter(map(file_of, tests))
         whole = Counter(map(file_of, self.tests))
@@ -83,7 +83,7 @@ def copy_project(folder: Path) -> Path:
 
 
 def environment(number: int) -> dict[str, str]:
-    """Return the environment of one of several runs side by side: each has a Redis database of its own."""
+    """Return the environment of one of several parallel runs. Each has its own Redis database."""
     known = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CACHE_URL")}
     return known | {"PYTEST_XDIST_WORKER": f"gw{number}"}
 
@@ -116,7 +116,7 @@ def sources(project: Path, only: list[str]) -> dict[str, bytes]:
 
 
 def run(mutant: Mutant, source: bytes, suite: Suite, project: Path, number: int) -> Result:
-    """Run the tests of one mutant in a copy of the project, which is as before afterwards."""
+    """Run the tests of one mutant in a copy of the project, and restore the copy."""
     started = time.monotonic()
     tests = suite.tests_of(mutant)
     if not tests:
@@ -125,7 +125,7 @@ def run(mutant: Mutant, source: bytes, suite: Suite, project: Path, number: int)
     chosen.write_text("\n".join(tests), encoding="utf-8")
     command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "tests.mutants.selection"]
     file = project / mutant.path
-    was = file.stat()
+    original = file.stat()
     file.write_bytes(mutant.apply(source))
     try:
         status = _status(
@@ -136,7 +136,7 @@ def run(mutant: Mutant, source: bytes, suite: Suite, project: Path, number: int)
         )
     finally:
         file.write_bytes(source)
-        os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+        os.utime(file, ns=(original.st_atime_ns, original.st_mtime_ns))
     if status == 5:
         raise AssertionError(f"no test was found for {mutant}")
     return Result(mutant, status != 0, len(tests), time.monotonic() - started)
@@ -158,18 +158,18 @@ def _status(command: list[str], project: Path, env: dict[str, str], patience: fl
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--seed", type=int, help="the seed of an earlier sample, to repeat it")
-    parser.add_argument("--count", type=int, default=60, help="how many mutants")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many side by side")
-    parser.add_argument("--tests", action="append", default=[], help="a file of tests; without it, all of them")
-    parser.add_argument("paths", nargs="*", help="take mutants only from modules whose path begins so")
+    parser.add_argument("--count", type=int, default=60, help="the number of mutants")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="the number of parallel runs")
+    parser.add_argument("--tests", action="append", default=[], help="a test file (default: all)")
+    parser.add_argument("paths", nargs="*", help="only mutants of modules whose path begins with this")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="telemetry-mutants-") as folder:
         copies = [copy_project(Path(folder) / f"copy-{number}") for number in range(options.jobs)]
         originals = sources(copies[0], options.paths)
-        every = [mutant for path, source in originals.items() for mutant in mutants_of(path, source)]
-        sample = random.Random(seed).sample(every, min(options.count, len(every)))
-        print(f"mutants: {len(sample)} of {len(every)}, SEED={seed}", flush=True)
+        all_mutants = [mutant for path, source in originals.items() for mutant in mutants_of(path, source)]
+        sample = random.Random(seed).sample(all_mutants, min(options.count, len(all_mutants)))
+        print(f"mutants: {len(sample)} of {len(all_mutants)}, SEED={seed}", flush=True)
         suite = measure(copies[0], options.tests)
         free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in range(options.jobs):

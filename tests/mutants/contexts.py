@@ -1,6 +1,6 @@
-"""A pytest plugin for `coverage run`: note which test ran each line.
+"""A pytest plugin for `coverage run` that records which test ran each line.
 
-A line that ran in another process is noted for the file of tests: the tests of a file often share a server.
+A line that ran in another process is recorded for the test file, because the tests of a file often share a server.
 """
 
 import os
@@ -21,7 +21,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if item.get_closest_marker("xdist_group"):
         test = test.rpartition("@")[0]  # xdist adds the group
     measured.switch_context(test)
-    # A process that the test starts reads these: the configuration as it is for every process, and the context in it.
+    # Processes that the test starts read these variables.
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     os.environ["COVERAGE_PROCESS_START"] = str(PROJECT / "pyproject.toml")
     os.environ["COVERAGE_CONTEXT"] = test.partition("::")[0]

@@ -1,7 +1,7 @@
-"""Every mutant of a module: its source with one operator or one condition changed.
+"""Lists the mutants of a module: its source with one operator or one condition changed.
 
-Numbers and texts stay as they are. Most are limits and words that no rule decides, so a changed one would survive
-without a fault of the tests. The inside of an f-string stays too, because Python 3.11 does not say where it is.
+Numbers and texts are not changed. Most are limits and messages that no test has to check. Expressions in an f-string
+are not changed either, because the syntax tree of Python 3.11 does not contain their positions.
 """
 
 import ast
@@ -39,8 +39,8 @@ BOOLEAN: dict[type[ast.boolop], tuple[str, list[str]]] = {ast.And: ("and", ["or"
 class Mutant(NamedTuple):
     path: str
     line: int
-    lines: range  # of the statement, or of its head: a test that runs one of them can notice
-    is_in_function: bool  # else it runs at import, before any test; a class in a function counts as in it
+    lines: range  # of the statement, or of the head of a compound statement
+    is_in_function: bool  # if not, it runs at import, before any test
     start: int  # in bytes of the source
     end: int
     after: str
@@ -49,16 +49,16 @@ class Mutant(NamedTuple):
         return source[: self.start] + self.after.encode() + source[self.end :]
 
     def describe(self, source: bytes) -> str:
-        """Return the place and its line, before and after."""
+        """Return the position, and the line before and after the change."""
         before, after = (text.splitlines()[self.line - 1].strip() for text in (source, self.apply(source)))
         return f"{self.path}:{self.line}\n    - {before.decode()}\n    + {after.decode()}"
 
 
 def mutants_of(path: str, source: bytes) -> list[Mutant]:
     """Return the mutants of one module, in the order of its source."""
-    found = _Finder(path, source)
-    found.visit(ast.parse(source))
-    return sorted(found.mutants, key=lambda mutant: (mutant.start, mutant.end, mutant.after))
+    finder = _Finder(path, source)
+    finder.visit(ast.parse(source))
+    return sorted(finder.mutants, key=lambda mutant: (mutant.start, mutant.end, mutant.after))
 
 
 class _Finder(ast.NodeVisitor):
@@ -73,14 +73,14 @@ class _Finder(ast.NodeVisitor):
         self._is_in_function = False
 
     def visit(self, node: ast.AST) -> None:
-        around = self._lines
+        outer = self._lines
         if isinstance(node, ast.stmt | ast.match_case):
             head = node.pattern if isinstance(node, ast.match_case) else node
             body = getattr(node, "body", None)
             last = body[0].lineno - 1 if body else head.end_lineno
             self._lines = range(head.lineno, max(head.lineno, last) + 1)
         super().visit(node)
-        self._lines = around
+        self._lines = outer
 
     def generic_visit(self, node: ast.AST) -> None:
         for name, value in ast.iter_fields(node):
@@ -90,13 +90,13 @@ class _Finder(ast.NodeVisitor):
                         self.visit(child)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        around = self._is_in_function
+        outer = self._is_in_function
         for at_definition in (*node.decorator_list, node.args):
             self.visit(at_definition)
         self._is_in_function = True
         for statement in node.body:
             self.visit(statement)
-        self._is_in_function = around
+        self._is_in_function = outer
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
         self.visit_FunctionDef(node)
@@ -149,7 +149,7 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _negate(self, test: ast.expr) -> None:
-        """Add `not` to a condition; the visitors above change those that have an operator."""
+        """Add `not` to a condition without an operator. The methods above change conditions with an operator."""
         if isinstance(test, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
             self._add(test.lineno, self._start_of(test), self._start_of(test), "not ")
 

@@ -1,7 +1,7 @@
-"""The whole migration plan, played in a browser: `make rehearsal`, or with `--short` as CI runs it.
+"""Executes docs/legacy-migration.md in a browser: `make rehearsal`, in CI with `--short`.
 
-Each step is the step of docs/legacy-migration.md: a command that the page does not show in this order, or one on the
-page that is not executed here, ends the rehearsal with an error.
+It compares the executed commands with those of the page. It fails if a command is missing on either side, or if the
+order differs.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the PostgreSQL server is another user's
+        folder.chmod(0o755)  # the PostgreSQL server runs as another user
         rows, times = (300, 1) if is_short else (3_000, 6)
         with prepared(folder, rows=rows) as world, own_postgres(folder) as postgres:
             with world.poller.polling():
@@ -43,7 +43,7 @@ def main() -> int:
     faults += undocumented(world.commands)
     for fault in faults:
         say(f"FAULT: {fault}")
-    words = "It does not hold." if faults else "It holds: lost 0, duplicated 0, count drops 0."
+    words = "Failed." if faults else "Passed: lost 0, duplicated 0, count drops 0."
     say(f"{world.kills} kills, {time.monotonic() - began:.0f} s. {words}")
     return bool(faults)
 
@@ -54,7 +54,7 @@ def say(line: str) -> None:
 
 
 def play(world: World, postgres_url: str, *, rows: int, times: int) -> None:
-    say("... phase 0: this site stands beside the old Workers, and nothing has changed for anybody")
+    say("... phase 0: this site is installed; clients still use the old Workers")
     world.set_clock(PARITY_DAYS + 1)
     world.start()
     assert world.server.get("/health/ready")[0] == 200
@@ -63,14 +63,14 @@ def play(world: World, postgres_url: str, *, rows: int, times: int) -> None:
     world.visit("stays on 19afc18", DUAL_WRITING, "0 and 1", times=times)
     world.ledger.end_phase("0: the old Workers")
 
-    say("... phase 1: export, import, and the new build against the old Workers")
+    say("... phase 1: export and import; the new build uses the old Workers")
     expected = world.command("import_d1", "--dry-run", str(world.export()))
     imported = world.command("import_d1", str(world.export()))
     assert figures_of(expected) == figures_of(imported), f"{expected}\n{imported}"
     world.everybody_visits("0 and 1", times=times)
     world.ledger.end_phase("1: import, new build")
 
-    say("... phase 2: in a quiet minute, the last export, the counter's number, and the addresses lead here")
+    say("... phase 2: the last export, the counter's number, and the old addresses lead to this site")
     world.fill(rows)
     for after_seconds in (0.7, 0.9, 1.1, 1.4):
         world.kill_command(after_seconds, "import_d1", str(world.export()))
@@ -87,17 +87,17 @@ def play(world: World, postgres_url: str, *, rows: int, times: int) -> None:
     world.command("check_parity")
     world.ledger.end_phase("2: dual write, 7 days")
 
-    say("... phase 2, the ways back: the flag off; the two old modules restored")
+    say("... phase 2, rollbacks: the flag off; the two old modules restored")
     world.visit(MOVES_FROM_NEWEST, AFTER_NEWEST, "2, flag off", times=times, is_killed=True)
     world.visit(MOVES_FROM_OLDEST, AFTER_OLDEST, "2, flag off", times=times)
     world.visit(MOVES_FROM_NEWEST, NEWEST, "2", times=times)
     world.visit(MOVES_FROM_NEWEST, AFTER_NEWEST, "2", times=times)
     world.visit(MOVES_FROM_OLDEST, AFTER_OLDEST, "2", times=times)
-    world.command("check_parity", "--days", "3", codes=(0, 1))  # 1: with the flag off `/event` gets no failure
+    world.command("check_parity", "--days", "3", codes=(0, 1))  # 1: with the flag off, `/event` gets no failure
     world.command("check_parity", "--days", "3", "--repair", codes=(0, 1))
-    world.ledger.end_phase("2: ways back")
+    world.ledger.end_phase("2: rollbacks")
 
-    say("... phase 3: the reads are switched, back, and forward")
+    say("... phase 3: alias, back to separate, and alias again")
     world.kill_command(1.0, "legacy_mode", "alias")
     world.switch("alias", "parity is proven")
     world.visit(MOVES_FROM_OLDEST, AFTER_OLDEST, "3, build of 2", times=times, is_killed=True)
@@ -112,7 +112,7 @@ def play(world: World, postgres_url: str, *, rows: int, times: int) -> None:
     world.everybody_visits("3", times=times)
     world.ledger.end_phase("3: forward in alias")
 
-    say("... phase 4: the new builds alone, gone, back, forward, and the end of the old tables")
+    say("... phase 4: gone, back to alias, gone again, and the old tables are dropped")
     world.visit(MOVES_FROM_NEWEST, AFTER_NEWEST, "3, build of 4", times=times)
     world.visit(MOVES_FROM_OLDEST, AFTER_OLDEST, "4", times=times)
     world.switch("gone", "everybody has the new build")
@@ -124,17 +124,17 @@ def play(world: World, postgres_url: str, *, rows: int, times: int) -> None:
     world.ledger.end_phase("4: back in alias")
     world.switch("gone", "nobody needs the old routes")
     world.kill_command(1.0, "drop_legacy")
-    world.command("drop_legacy", codes=(0, 1))  # 1: the killed one had dropped them
+    world.command("drop_legacy", codes=(0, 1))  # 1: the killed command had dropped them
     assert "client_logs" not in world.tables()
     world.visit(MOVES_FROM_NEWEST, AFTER_NEWEST, "4", times=times, is_killed=True)
     world.ledger.end_phase("4: old tables dropped")
 
-    say("... the move to PostgreSQL")
+    say("... migration to PostgreSQL")
     world.server.stop()
     world.server.env["DATABASE_URL"] = postgres_url
     world.command("migrate")
     world.kill_command(1.0, "copy_sqlite")
-    world.command("copy_sqlite", codes=(0, 1))  # 1: the killed one had copied everything, which the report proves
+    world.command("copy_sqlite", codes=(0, 1))  # 1: the killed command had copied everything, which the report proves
     world.start()
     world.visit(MOVES_FROM_NEWEST, AFTER_NEWEST, "4", times=times, is_killed=True)
     world.visit(MOVES_FROM_OLDEST, AFTER_OLDEST, "4", times=times)
@@ -143,12 +143,12 @@ def play(world: World, postgres_url: str, *, rows: int, times: int) -> None:
 
 
 def figures_of(report: str) -> list[str]:
-    """Return the lines of an import's report that hold a figure of the export."""
+    """Return the lines of an import's report that count rows of the export."""
     return [line for line in report.splitlines() if line.startswith("  ")]
 
 
 def report(world: World, postgres_url: str) -> list[str]:
-    """Print the tables; return what is wrong."""
+    """Print the tables; return the faults."""
     faults = []
     stored = world.stored(postgres_url)
     verdicts = world.ledger.verdicts(stored, world.counter_worker.server_port)
@@ -157,7 +157,7 @@ def report(world: World, postgres_url: str) -> list[str]:
         figures = verdict.requests, verdict.acknowledged, len(verdict.lost), len(verdict.duplicated)
         say(f"{name:28} {figures[0]:9,} {figures[1]:13,} {figures[2]:5} {figures[3]:11}")
         faults += [f"{name}: lost {text}" for text in verdict.lost[:5]]
-        faults += [f"{name}: twice {text}" for text in verdict.duplicated[:5]]
+        faults += [f"{name}: duplicated {text}" for text in verdict.duplicated[:5]]
     say(f"\n{'count':40} {'reads':>7} {'newest':>7} {'drops':>6}")
     for name, series in [*world.poller.by_endpoint.items(), *world.poller.by_badge.items()]:
         say(f"{name:40} {series.reads:7,} {series.newest or 0:7,} {series.drops:6}")
@@ -165,8 +165,8 @@ def report(world: World, postgres_url: str) -> list[str]:
             faults.append(f"{name}: {series.drops} drops in {series.reads} reads")
     lost = [
         name
-        for name, is_counted_there in world.reported
-        if not stored.messages[name] or not (is_counted_there or stored.sessions[name])
+        for name, is_in_old_counter in world.reported
+        if not stored.messages[name] or not (is_in_old_counter or stored.sessions[name])
     ]
     say(f"\nThe new builds reported {2 * len(world.reported):,} events, acknowledged or not; lost {len(lost)}.")
     faults += [f"reported by a new build and lost: {name}" for name in lost[:5]]
@@ -180,7 +180,7 @@ def report(world: World, postgres_url: str) -> list[str]:
 
 
 def undocumented(executed: list[str]) -> list[str]:
-    """Return how the executed commands and those of the page differ, in their order."""
+    """Return the differences between the executed commands and the commands of the page."""
     text = PAGE.read_text(encoding="utf-8")
     phases = text[text.index("## Phase 0") : text.index("## What an import keeps")]
     documented = [
@@ -188,12 +188,14 @@ def undocumented(executed: list[str]) -> list[str]:
     ]
     shapes = [_shape(command) for command in executed]
     missing = iter(shapes)
-    faults = [f"documented, and not executed in this order: {one}" for one in documented if one not in missing]
-    return faults + [f"executed, and not documented: {one}" for one in dict.fromkeys(shapes) if one not in documented]
+    faults = [f"documented, but not executed in this order: {shape}" for shape in documented if shape not in missing]
+    return faults + [
+        f"executed, but not documented: {shape}" for shape in dict.fromkeys(shapes) if shape not in documented
+    ]
 
 
 def _shape(command: str) -> str:
-    """Return a command without the reasons and numbers that are each operator's own."""
+    """Return a command with placeholders for reasons and numbers."""
     return re.sub(r"(?<=set_baseline )\d+", "N", re.sub(r'"[^"]*"', '"…"', command)).strip()
 
 

@@ -1,4 +1,4 @@
-"""What the servers acknowledged during a rehearsal, held against what is stored at its end."""
+"""Compares the events that the servers acknowledged during a rehearsal with the events that are stored at its end."""
 
 import json
 from collections import Counter
@@ -13,14 +13,14 @@ NO_MESSAGE = "(no message)"
 
 @dataclass
 class Stored:
-    """The unified stream: how often each session's success and each failure's message is stored."""
+    """The unified stream: the number of stored successes by session, and of stored failures by message."""
 
     sessions: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)
 
 
 class Verdict(NamedTuple):
-    """Events of one phase: how many requests reported them, how many were acknowledged, and what became of these."""
+    """The events of one phase: the requests that reported them, the acknowledged events, and the faults."""
 
     requests: int
     acknowledged: int
@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
 
 
 class Ledger:
-    """Reads the gates, which see every request and its answer."""
+    """Collects the requests and responses that the gates recorded."""
 
     def __init__(self, gates: Iterable[Gate]) -> None:
         self.gates = list(gates)
@@ -37,13 +37,13 @@ class Ledger:
         self._phases: list[tuple[str, list[Answered]]] = []
 
     def end_phase(self, name: str) -> None:
-        """Take what was answered since the last call as the requests of this phase."""
-        taken: list[Answered] = []
+        """Assign the requests since the last call to this phase."""
+        phase: list[Answered] = []
         for number, gate in enumerate(self.gates):
             answered = gate.answered[self._read[number] :]
             self._read[number] += len(answered)
-            taken += answered
-        self._phases.append((name, taken))
+            phase += answered
+        self._phases.append((name, phase))
 
     def verdicts(self, stored: Stored, counted_elsewhere: int) -> list[tuple[str, Verdict]]:
         """Judge each phase. The successes of the port `counted_elsewhere` are in the baseline, not in the stream."""
@@ -69,7 +69,7 @@ def _verdict(answered: list[Answered], stored: Stored, counted_elsewhere: int) -
 
 
 def _acknowledged(one: Answered) -> tuple[list[str], list[str]]:
-    """Return the sessions and the failures' messages which an answer says are stored."""
+    """Return the sessions and the failures' messages that a response acknowledged."""
     if one.status not in (200, 201):
         return [], []
     body = json.loads(one.body)

@@ -1,4 +1,4 @@
-"""Somebody who reads every public count 20 times a second, and writes down each fall."""
+"""Reads every public count 20 times a second, and counts how often one falls."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 5
 
 @dataclass
 class Series:
-    """The counts that one reader was told: how many, the newest, and how often a count was below the one before."""
+    """The counts that one reader received; `drops` says how often a count was lower than the one before."""
 
     reads: int = 0
     newest: int | None = None
@@ -30,7 +30,7 @@ class Series:
 
 
 class Poller:
-    """Reads each endpoint, and for each build of the front end the endpoint that its badge reads now."""
+    """Reads each endpoint. It also keeps the series of each visitor, whose badge reads one of the endpoints."""
 
     def __init__(self, endpoints: dict[str, tuple[Gate, str]]) -> None:
         self.endpoints = endpoints
@@ -41,7 +41,7 @@ class Poller:
         self._stop = threading.Event()
 
     def let_badge_read(self, visitor: str, endpoint: str) -> None:
-        """From now on this visitor has a build whose badge reads another endpoint; its series goes on."""
+        """Continue the visitor's series with the endpoint that the badge of the visitor's new build reads."""
         assert endpoint in self.endpoints
         with self._lock:
             self._badges[visitor] = endpoint
@@ -68,12 +68,12 @@ class Poller:
                 yield
             finally:
                 self._stop.set()
-                for one in polling:
-                    one.result()
+                for future in polling:
+                    future.result()
 
 
 def _ask(gate: Gate, path: str) -> int | None:
-    """Return the count; None while no server answers with one, as during a kill or after the end of a route."""
+    """Return the count, or None without one: the server was killed, or the route answers 410."""
     try:
         with closing(http.client.HTTPConnection("127.0.0.1", gate.server_port, timeout=PATIENCE_SECONDS)) as wire:
             wire.request("GET", path)

@@ -1,4 +1,4 @@
-"""What a rehearsal runs on: the site, the old Workers, the addresses that lead to one or the other, and one browser."""
+"""The processes of a rehearsal: the site, the old Workers, proxies at the old addresses, and one browser."""
 
 import sqlite3
 import subprocess
@@ -34,7 +34,7 @@ from tests.servers import PROJECT_DIR, Server, wait_until
 
 BASELINE, COUNTED = 100, 200
 DAY_SECONDS = 86_400
-# Who visits: the name of a badge's series, and the builds that this visitor gets one after the other.
+# The visitors. A visitor that "moves on" gets the new build.
 STAYS_OLDEST, STAYS_NEWEST = "stays on 4778589", "stays on web-dev"
 MOVES_FROM_OLDEST, MOVES_FROM_NEWEST = "moves on from 4778589", "moves on from web-dev"
 
@@ -60,13 +60,13 @@ class World:
         )
         self.commands: list[str] = []
         self.kills = 0
-        self.reported: list[tuple[str, bool]] = []  # by new builds; whether the old counter counts its success
+        self.reported: list[tuple[str, bool]] = []  # by new builds; True if the old counter counts the success
         self._names = iter(range(10**9))
 
     # --- the operator ------------------------------------------------------------------------------------------------
 
     def set_clock(self, days_ago: int) -> None:
-        """Let the site's next processes believe that it is some days ago; 0 is now."""
+        """Set the clock of the site's next processes some days back; 0 is the real time."""
         self.server.set_clock(-days_ago)
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class World:
         self.start()
 
     def kill_server(self) -> None:
-        """Kill every process of the site at one moment, and start it again."""
+        """Kill all processes of the site, and start it again."""
         self.kills += 1
         self.server.kill_group()
         self.start()
@@ -92,7 +92,7 @@ class World:
         return done.stdout
 
     def kill_command(self, after_seconds: float, *args: str) -> None:
-        """Kill a command after a while; whatever it has left undone, the same command does afterwards."""
+        """Run a command and kill it after a while. The caller must run the same command again."""
         self.kills += 1
         running = subprocess.Popen(
             [sys.executable, "manage.py", *args],
@@ -106,14 +106,14 @@ class World:
         running.wait()
 
     def fill(self, rows: int) -> None:
-        """Add to the log Worker's database as an old system does: each failure in both tables, and successes."""
+        """Add rows to the log Worker's database: successes, and failures in both tables."""
         for number in (next(self._names) for _ in range(rows)):
             failure = d1.event_row(message=f"old failure {number}", app_version=DUAL_WRITING)
             self.log_worker.events += [failure, d1.success_row(f"old session {number}")]
             self.log_worker.logs.append(d1.twin_of(failure))
 
     def export(self) -> Path:
-        """Write what `wrangler d1 export` writes of the log Worker's database."""
+        """Export the log Worker's database as `wrangler d1 export` does."""
         path = self.folder / "d1_export.sql"
         path.write_text(self.log_worker.export(), encoding="utf-8")
         return path
@@ -129,21 +129,24 @@ class World:
     # --- the visitors ------------------------------------------------------------------------------------------------
 
     def visit(self, visitor: str, build: str, phase: str, *, times: int = 1, is_killed: bool = False) -> None:
-        """Open a page with the build of a row of the phase table; flash and fail; kill the site meanwhile if asked."""
-        # Of two rows of a deployed build the second has the flag on, as phase 2 wants it.
+        """Open a page with the build of a row of the phase table, and send successes and failures.
+
+        With `is_killed`, kill the site meanwhile.
+        """
+        # A deployed build has two rows. The second has the flag on, as phase 2 requires.
         [*_, row] = [row for row in ROWS if (row.build, row.phase) == (build, phase)]
         addresses = {OLD_LOG: self.log.url, OLD_COUNTER: self.counter.url, SITE_NAME: self.site.url, "": ""}
         base, log, counter = (addresses[name] for name in (row.base, row.log, row.counter))
         if row.badge:
             [(place, route)] = row.badge
-            # A deployed build asks the old address for ever, wherever that leads.
+            # A deployed build always reads the old address.
             place = {OLDEST: OLD_COUNTER, DUAL_WRITING: OLD_LOG, NEWEST: OLD_LOG}.get(build, place)
             self.poller.let_badge_read(visitor, f"{place} {route}")
         front_ends.start(self.browser, build, base=base, log=log, counter=counter, unified=row.unified, afresh=False)
         names = [f"{build} {phase} {next(self._names)}" for _ in range(times)]
         if build not in DEPLOYED:
-            is_counted_there = (OLD_COUNTER, "/increment") in row.success
-            self.reported += [(name, is_counted_there) for name in names]
+            is_in_old_counter = (OLD_COUNTER, "/increment") in row.success
+            self.reported += [(name, is_in_old_counter) for name in names]
         self.browser.run(
             """
             const event = { model: 'UV-5RM', writeMode: true, connected: true, logLines: ['opened'] };
@@ -163,7 +166,7 @@ class World:
         self.browser.run("await window.going;")
 
     def everybody_visits(self, phase: str, *, new: str = "", times: int = 1, is_killed: bool = False) -> None:
-        """Let each kind of visitor come once; `new` is the phase of the new builds where it is another."""
+        """Let each visitor visit once. `new` is the phase of the new builds, if it differs from `phase`."""
         self.visit(STAYS_OLDEST, OLDEST, phase, times=times)
         self.visit("stays on 19afc18", DUAL_WRITING, phase, times=times)
         self.visit(STAYS_NEWEST, NEWEST, phase, times=times)
@@ -171,10 +174,10 @@ class World:
         self.visit(MOVES_FROM_NEWEST, AFTER_NEWEST, new or phase, times=times, is_killed=is_killed)
 
     def settle(self) -> None:
-        """Let the newest build send whatever still waits in the browser."""
+        """Send the queue of the browser with the newest build."""
         front_ends.start(self.browser, AFTER_NEWEST, base=self.site.url, log="", counter="", unified="1", afresh=False)
         self.browser.run("await build.settle();")
-        wait_until(lambda: self.browser.waiting() == [], "events still wait in the browser")
+        wait_until(lambda: self.browser.waiting() == [], "the browser's queue is not empty")
 
     # --- the proof ---------------------------------------------------------------------------------------------------
 
@@ -184,11 +187,11 @@ class World:
             return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def stored(self, database_url: str = "") -> Stored:
-        """Return what the unified stream holds."""
+        """Return the events of the unified stream."""
         successes = "SELECT session_id FROM telemetry_events WHERE event_type = 'flash_success'"
         failures = "SELECT message FROM telemetry_events WHERE event_type <> 'flash_success'"
-        found = Stored()
-        for query, counter in ((successes, found.sessions), (failures, found.messages)):
+        stored = Stored()
+        for query, counter in ((successes, stored.sessions), (failures, stored.messages)):
             if database_url:
                 with psycopg.connect(database_url) as postgres:
                     rows: Any = postgres.execute(query).fetchall()
@@ -196,18 +199,18 @@ class World:
                 with closing(sqlite3.connect(self.server.data_dir / "telemetry.sqlite3")) as database:
                     rows = database.execute(query).fetchall()
             counter.update(text for (text,) in rows)
-        return found
+        return stored
 
 
 def _as_documented(args: tuple[str, ...]) -> str:
-    """Return a command as the documentation writes it, with the name of a file in the place of its path."""
+    """Return a command in the form of the documentation, with file names instead of paths."""
     words = [Path(word).name if word.startswith("/") else word for word in args]
     return " ".join(f'"{word}"' if " " in word else word for word in words)
 
 
 @contextmanager
 def prepared(folder: Path, *, rows: int) -> Iterator[World]:
-    """Run the old Workers, filled, the addresses, a browser and the front end's pages; the site is not started."""
+    """Start the old Workers with data, the proxies, a browser and the front end's pages, but not the site."""
     with ExitStack() as stack:
         page = folder / "page"
         page.mkdir()
@@ -217,9 +220,9 @@ def prepared(folder: Path, *, rows: int) -> Iterator[World]:
         log, counter = stack.enter_context(old_workers(baseline=BASELINE, total=COUNTED))
         ports = (log.server_port, counter.server_port, 0)
         gates = [stack.enter_context(gate_before(port)) for port in ports]
-        found = find_chromium()
-        assert found, "no Chromium and its driver are on this machine"
-        browser = Browser(*found, folder / "profile")
+        programs = find_chromium()
+        assert programs, "Chromium and its driver are not installed"
+        browser = Browser(*programs, folder / "profile")
         stack.callback(browser.driver.quit)
         world = World(folder, browser, (log, counter), gates)
         world.fill(rows)
