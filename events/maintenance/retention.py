@@ -268,7 +268,7 @@ def empty_log() -> bool:
     return not is_busy
 
 
-def write_anew() -> None:
+def vacuum() -> None:
     """Run VACUUM on SQLite, so that free pages contain no old data. It blocks all other writers."""
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
         with connection.cursor() as cursor:

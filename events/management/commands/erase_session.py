@@ -69,7 +69,7 @@ class Command(BaseCommand):
         for _ in retention.free_pages():
             pass
         if vacuum:
-            retention.write_anew()
+            retention.vacuum()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not retention.empty_log():
             if time.monotonic() > deadline:
