@@ -160,7 +160,12 @@ def without_texts_of_event(row: ClientLog) -> ClientLog:
 
 
 def without_texts(row: ClientLog) -> ClientLog:
-    """Return a copy of the row without texts, which refers to the event with its id."""
+    """Return a copy of the row without texts, which refers to the event with its id; an imported row is unchanged.
+
+    A prune may keep an imported row and delete its event.
+    """
+    if row.imported:
+        return row
     row = copy.copy(row)
     row.stack, row.log_lines_json, row.text_in_stream = None, "[]", True
     return row

@@ -63,7 +63,7 @@ def to_legacy(*, since_ms: int, texts_too: bool = True) -> int:
     for chunk in failures.rows(Criteria(since_ms=since_ms), EventRow._fields, size=CHUNK):
         with transaction.atomic():
             missing = _missing_from_log([EventRow(*row) for row in chunk])
-            added += old_tables.keep_all(missing if texts_too else map(_without_texts, missing))
+            added += old_tables.keep_all(missing if texts_too else map(old_tables.without_texts, missing))
     return added
 
 
@@ -86,8 +86,3 @@ def _missing_from_log(events: list[EventRow]) -> Iterator[ClientLog]:
     by_content = {content_id(event): event for event in events}
     known = set(ClientLog.objects.filter(event_id__in=by_content).values_list("event_id", flat=True))
     return (translate.row_from_event(event) for content, event in by_content.items() if content not in known)
-
-
-def _without_texts(row: ClientLog) -> ClientLog:
-    # A prune may keep an imported row and delete its event.
-    return row if row.imported else old_tables.without_texts(row)

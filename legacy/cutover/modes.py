@@ -5,7 +5,6 @@ seconds. A request with an outdated mode does no harm: before it writes only to 
 the row's lock. A switch copies the missing rows under the same lock before it takes effect.
 """
 
-import threading
 import time
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -28,7 +27,6 @@ _GONE = "gone "
 # An event can be committed this long after its `received_at_ms`, so the last copy begins this much earlier.
 _COMMIT_MS = 120_000
 
-_lock = threading.Lock()
 _cached: tuple[float, Mode] = (float("-inf"), Mode.ALIAS)
 
 
@@ -46,8 +44,7 @@ def current() -> Mode:
         mode = Mode(in_force().mode)
     except DatabaseError:
         return mode
-    with _lock:
-        _cached = (time.monotonic(), mode)
+    _cached = (time.monotonic(), mode)
     return mode
 
 
@@ -60,8 +57,7 @@ def in_force() -> ModeInForce:
 def forget() -> None:
     """Clear the cache of this process."""
     global _cached
-    with _lock:
-        _cached = (float("-inf"), _cached[1])
+    _cached = (float("-inf"), _cached[1])
 
 
 def was_ever_switched() -> bool:

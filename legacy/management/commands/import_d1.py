@@ -43,13 +43,13 @@ class Command(BaseCommand):
             raise CommandError("The old tables were dropped, so nothing can be imported.")
         with _without_garbage_collector(), self._scratch() as scratch:
             try:
-                staged = d1_staging.stage(file, scratch, self._progress_bar("checked", file.stat().st_size))
+                staged = d1_staging.stage(file, scratch, _ProgressBar("checked", file.stat().st_size))
             except d1_staging.RefusedFile as error:
                 raise CommandError(f"{file} was refused, and nothing was changed. {error}") from None
             except OSError as error:
                 raise CommandError(f"{file} could not be staged, and nothing was changed: {error}") from None
             importing = Import(
-                staged, dry_run=options["dry_run"], progress=self._progress_bar("merged", sum(staged.rows.values()))
+                staged, dry_run=options["dry_run"], progress=_ProgressBar("merged", sum(staged.rows.values()))
             )
             try:
                 report = importing.run(file.name, now=clock.now())
@@ -94,9 +94,6 @@ class Command(BaseCommand):
         finally:
             os.close(folder)
 
-    def _progress_bar(self, what: str, total: int) -> "_ProgressBar":
-        return _ProgressBar(what, total, to_terminal=sys.stderr.isatty())
-
     def _print_report(self, report: Report) -> None:
         for note in report.notes:
             self.stdout.write(note)
@@ -133,8 +130,8 @@ def _without_garbage_collector() -> Iterator[None]:
 class _ProgressBar:
     """A progress bar on a terminal, no output elsewhere."""
 
-    def __init__(self, what: str, total: int, *, to_terminal: bool) -> None:
-        self.what, self.total, self.to_terminal = what, max(total, 1), to_terminal
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.to_terminal = what, max(total, 1), sys.stderr.isatty()
         self.done = 0
 
     def __call__(self, amount: int) -> None:
