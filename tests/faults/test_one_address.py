@@ -40,7 +40,7 @@ def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
         yield running
 
 
-class Client:
+class AddressClient:
     """A client with one connection from an address of this machine."""
 
     def __init__(self, server: Server, address: str) -> None:
@@ -48,7 +48,7 @@ class Client:
             server.address, server.port, timeout=PATIENCE_SECONDS, source_address=(address, 0)
         )
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> "AddressClient":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,7 +73,7 @@ class Client:
 def test_one_address_stores_no_more_than_its_bytes(server: Server, request: pytest.FixtureRequest) -> None:
     long = {"stack": "s" * 4_000, "log_lines_json": json.dumps(["l" * 60_000])}
     largest = 70_000
-    with Client(server, "127.0.0.11") as client, Client(server, OTHER) as other:
+    with AddressClient(server, "127.0.0.11") as client, AddressClient(server, OTHER) as other:
         sent = 0
         while client.post("/event", payload(message=f"fault {sent}", **long)) == 201:
             sent += 1
@@ -93,7 +93,7 @@ def test_one_address_stores_no_more_than_its_bytes(server: Server, request: pyte
 def test_one_address_stores_no_more_than_its_events_of_a_minute(server: Server, request: pytest.FixtureRequest) -> None:
     batches = 100 if FULL else 10
     began = time.time() // 60
-    with Client(server, "127.0.0.12") as client, Client(server, OTHER) as other:
+    with AddressClient(server, "127.0.0.12") as client, AddressClient(server, OTHER) as other:
         statuses = Counter(
             client.post("/event/batch", {"events": [success() for _ in range(100)]}) for _ in range(batches)
         )
@@ -109,7 +109,7 @@ def test_one_address_stores_no_more_than_its_events_of_a_minute(server: Server, 
 def test_one_address_guesses_no_more_than_the_limit(server: Server, request: pytest.FixtureRequest) -> None:
     guesses = 1_000 if FULL else 30
     paths = ["/recent", "/failures", "/metrics/summary", "/metrics/timeseries"]
-    with Client(server, "127.0.0.13") as client, Client(server, OTHER) as other:
+    with AddressClient(server, "127.0.0.13") as client, AddressClient(server, OTHER) as other:
         statuses = Counter(client.read(paths[guess % 4], f"guess-{guess:020}") for guess in range(guesses))
         assert {client.read(path, TOKEN) for path in paths} == {429}
         assert {other.read(path, TOKEN) for path in paths} == {200}
@@ -128,7 +128,7 @@ def test_announced_bodies_take_no_budget(server: Server, request: pytest.Fixture
     announced = 600 if FULL else 60
     head = b"POST /event/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     before = server.worker_memory_bytes()
-    with ExitStack() as stack, Client(server, OTHER) as other:
+    with ExitStack() as stack, AddressClient(server, OTHER) as other:
         for number in range(announced):
             place = (server.address, server.port)
             source = (f"127.0.1.{number // 50}", 0)

@@ -10,7 +10,7 @@ UNKNOWN_DEPTH = 64
 MINUTES_OF_A_DAY = 24 * 60
 
 
-class Verdict(NamedTuple):
+class Expected(NamedTuple):
     """The expected result of a body: the status, the invalid fields of a refusal, the columns of an event."""
 
     status: int
@@ -22,17 +22,17 @@ class _Wrong(Exception):
     pass
 
 
-def of_body(body: bytes, limit: int = MAX_BODY) -> Verdict:
+def of_body(body: bytes, limit: int = MAX_BODY) -> Expected:
     if len(body) > limit:
-        return Verdict(413)
+        return Expected(413)
     try:
         payload = parsed(body)
     except _Wrong:
-        return Verdict(400)
+        return Expected(400)
     return of_payload(payload)
 
 
-def of_payload(payload: dict[str, Any]) -> Verdict:
+def of_payload(payload: dict[str, Any]) -> Expected:
     wrong, columns = set(), {}
     for name, rule in RULES.items():
         try:
@@ -41,10 +41,10 @@ def of_payload(payload: dict[str, Any]) -> Verdict:
             wrong.add(name)
     if payload.get("event_type") == "flash_success" and payload.get("session_id") is None:
         wrong.add("session_id")
-    return Verdict(400, frozenset(wrong)) if wrong else Verdict(201, columns=columns)
+    return Expected(400, frozenset(wrong)) if wrong else Expected(201, columns=columns)
 
 
-def of_batch(body: bytes) -> tuple[int, list[Verdict]]:
+def of_batch(body: bytes) -> tuple[int, list[Expected]]:
     """Return the expected status, and for 200 the expected result of each item."""
     if len(body) > MAX_BATCH:
         return 413, []
@@ -54,7 +54,7 @@ def of_batch(body: bytes) -> tuple[int, list[Verdict]]:
         return 400, []
     if type(events) is not list or not 0 < len(events) < 101:
         return 400, []
-    return 200, [of_payload(item) if type(item) is dict else Verdict(400, frozenset({"event"})) for item in events]
+    return 200, [of_payload(item) if type(item) is dict else Expected(400, frozenset({"event"})) for item in events]
 
 
 def identity(columns: dict[str, Any]) -> tuple[Any, ...]:

@@ -14,21 +14,21 @@ from tests.fuzz.strategies import BATCHES, BODIES, broken, payloads, written
 pytestmark = pytest.mark.django_db
 
 
-def expect(answer: Any, verdict: oracle.Verdict, body: bytes) -> None:
+def expect(answer: Any, expected: oracle.Expected, body: bytes) -> None:
     rows = take_events()
-    if verdict.status == 201:
+    if expected.status == 201:
         check("refused", answer.status_code == 201, answer.content, body)
-        expect_row(rows, verdict)
+        expect_row(rows, expected)
         return
     check("stored", not rows, rows, body)
-    check("else", answer.status_code == verdict.status, answer.status_code, verdict, body)
+    check("else", answer.status_code == expected.status, answer.status_code, expected, body)
     fields = answer.json().get("fields", {})
-    check("else", set(fields) == verdict.fields, fields, verdict, body)
+    check("else", set(fields) == expected.fields, fields, expected, body)
 
 
-def expect_row(rows: list[dict[str, Any]], verdict: oracle.Verdict) -> None:
-    check("else", len(rows) == 1, rows, verdict)
-    check("else", as_expected(rows[0]) == verdict.columns, rows, verdict)
+def expect_row(rows: list[dict[str, Any]], expected: oracle.Expected) -> None:
+    check("else", len(rows) == 1, rows, expected)
+    check("else", as_expected(rows[0]) == expected.columns, rows, expected)
 
 
 def as_expected(row: dict[str, Any]) -> dict[str, Any]:
@@ -79,10 +79,10 @@ MEDIA_TYPES = {
 )
 def test_a_body_under_any_heading(body: bytes, media_type: str, encoding: str, accept: str, slash: str) -> None:
     headers = {"accept": accept} | ({"content-encoding": encoding} if encoding else {})
-    verdict = oracle.of_body(body)
+    expected = oracle.of_body(body)
     if encoding or not MEDIA_TYPES[media_type]:
-        verdict = oracle.Verdict(415)
-    expect(ask(f"/event{slash}", body, media_type, **headers), verdict, body)
+        expected = oracle.Expected(415)
+    expect(ask(f"/event{slash}", body, media_type, **headers), expected, body)
 
 
 @pytest.mark.fault("other methods")
@@ -98,20 +98,20 @@ def test_another_method_stores_nothing(body: bytes, method: str) -> None:
 @share(10)
 @given(body=BATCHES | BODIES)
 def test_a_batch(body: bytes) -> None:
-    status, verdicts = oracle.of_batch(body)
+    status, expected_items = oracle.of_batch(body)
     answer, rows = ask("/event/batch", body), take_events()
     check("else", answer.status_code == status, answer.status_code, status, body)
     results = answer.json()["results"] if status == 200 else []
-    check("else", len(results) == len(verdicts), results, verdicts)
+    check("else", len(results) == len(expected_items), results, expected_items)
     seen: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for result, verdict in zip(results, verdicts, strict=True):
-        if verdict.columns is None:
-            check("else", (result["ok"], set(result["fields"])) == (False, verdict.fields), result, verdict)
+    for result, expected in zip(results, expected_items, strict=True):
+        if expected.columns is None:
+            check("else", (result["ok"], set(result["fields"])) == (False, expected.fields), result, expected)
             continue
-        check("refused", result["ok"], result, verdict)
-        name = oracle.identity(verdict.columns)
-        check("else", result["deduped"] is (name in seen), result, verdict)
-        seen.setdefault(name, verdict.columns)
+        check("refused", result["ok"], result, expected)
+        name = oracle.identity(expected.columns)
+        check("else", result["deduped"] is (name in seen), result, expected)
+        seen.setdefault(name, expected.columns)
     check("stored", len(rows) == len(seen), rows, seen)
     order = lambda columns: repr(oracle.identity(columns))  # noqa: E731
     check("else", sorted(map(as_expected, rows), key=order) == sorted(seen.values(), key=order), rows, seen)

@@ -151,13 +151,13 @@ def report(world: World, postgres_url: str) -> list[str]:
     """Print the tables; return the faults."""
     faults = []
     stored = world.stored(postgres_url)
-    verdicts = world.ledger.verdicts(stored, world.counter_worker.server_port)
+    results = world.ledger.results(stored, world.counter_worker.server_port)
     say(f"\n{'phase':28} {'requests':>9} {'acknowledged':>13} {'lost':>5} {'duplicated':>11}")
-    for name, verdict in verdicts:
-        figures = verdict.requests, verdict.acknowledged, len(verdict.lost), len(verdict.duplicated)
+    for name, result in results:
+        figures = result.requests, result.acknowledged, len(result.lost), len(result.duplicated)
         say(f"{name:28} {figures[0]:9,} {figures[1]:13,} {figures[2]:5} {figures[3]:11}")
-        faults += [f"{name}: lost {text}" for text in verdict.lost[:5]]
-        faults += [f"{name}: duplicated {text}" for text in verdict.duplicated[:5]]
+        faults += [f"{name}: lost {text}" for text in result.lost[:5]]
+        faults += [f"{name}: duplicated {text}" for text in result.duplicated[:5]]
     say(f"\n{'count':40} {'reads':>7} {'newest':>7} {'drops':>6}")
     for name, series in [*world.poller.by_endpoint.items(), *world.poller.by_badge.items()]:
         say(f"{name:40} {series.reads:7,} {series.newest or 0:7,} {series.drops:6}")

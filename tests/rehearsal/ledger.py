@@ -19,7 +19,7 @@ class Stored:
     messages: Counter[str] = field(default_factory=Counter)
 
 
-class Verdict(NamedTuple):
+class PhaseResult(NamedTuple):
     """The events of one phase: the requests that reported them, the acknowledged events, and the faults."""
 
     requests: int
@@ -45,12 +45,12 @@ class Ledger:
             phase += answered
         self._phases.append((name, phase))
 
-    def verdicts(self, stored: Stored, counted_elsewhere: int) -> list[tuple[str, Verdict]]:
-        """Judge each phase. The successes of the port `counted_elsewhere` are in the baseline, not in the stream."""
-        return [(name, _verdict(answered, stored, counted_elsewhere)) for name, answered in self._phases]
+    def results(self, stored: Stored, counted_elsewhere: int) -> list[tuple[str, PhaseResult]]:
+        """Compare each phase with `stored`. The baseline contains the successes of the port `counted_elsewhere`."""
+        return [(name, _result(answered, stored, counted_elsewhere)) for name, answered in self._phases]
 
 
-def _verdict(answered: list[Answered], stored: Stored, counted_elsewhere: int) -> Verdict:
+def _result(answered: list[Answered], stored: Stored, counted_elsewhere: int) -> PhaseResult:
     acknowledged = 0
     lost: list[str] = []
     duplicated: list[str] = []
@@ -58,14 +58,14 @@ def _verdict(answered: list[Answered], stored: Stored, counted_elsewhere: int) -
         sessions, messages = _acknowledged(one)
         acknowledged += len(sessions) + len(messages)
         if one.port == counted_elsewhere:
-            # Its total became the baseline, so a success of it in the stream would count twice.
+            # The baseline includes these successes, so one in the stream would count twice.
             duplicated += [name for name in sessions if stored.sessions[name]]
             continue
         lost += [name for name in sessions if not stored.sessions[name]]
         lost += [name for name in messages if not stored.messages[name]]
         duplicated += [name for name in sessions if stored.sessions[name] > 1]
         duplicated += [name for name in messages if stored.messages[name] > 1]
-    return Verdict(len(answered), acknowledged, lost, duplicated)
+    return PhaseResult(len(answered), acknowledged, lost, duplicated)
 
 
 def _acknowledged(one: Answered) -> tuple[list[str], list[str]]:
