@@ -144,7 +144,7 @@ def test_replace_returns_the_same_as_sqlites_own(tmp_path: Path) -> None:
         given = [(x, y, z) for x in VALUES for y in VALUES for z in VALUES]
         expected = [own.execute("SELECT replace(?, ?, ?)", three).fetchone()[0] for three in given]
         assert [gatekeeper.replace(*three) for three in given] == expected
-        gatekeeper.leave()
+        gatekeeper.close()
 
 
 LITERALS = ["NULL", "''", "'a'", "'aa'", "1", "1.5", "1e300", "-7", "X'61'", "X''", "'a' || NULL", "char(97, 0)"]
