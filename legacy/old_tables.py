@@ -105,15 +105,17 @@ def mark_rows_in_stream(*, at_once: int) -> None:
 
     In `separate`, a client may send the same event by `/event` and by an old route. `in_stream` of its row is False.
     """
-    events = Event.objects.all()
-    for rows, event in (
-        (LegacyCount.objects.filter(in_stream=False), events.successes().filter(session_id=OuterRef("session_id"))),
-        (ClientLog.objects.filter(in_stream=False), events.filter(pk=OuterRef("event_id"))),
-    ):
-        after = ""
-        while chunk := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:at_once]):
-            rows.filter(Exists(event), pk__in=chunk).update(in_stream=True)
-            after = chunk[-1]
+    success = Event.objects.successes().filter(session_id=OuterRef("session_id"))
+    failure = Event.objects.filter(pk=OuterRef("event_id"))
+    _mark_rows_in_stream(LegacyCount.objects.filter(in_stream=False), Exists(success), at_once)
+    _mark_rows_in_stream(ClientLog.objects.filter(in_stream=False), Exists(failure), at_once)
+
+
+def _mark_rows_in_stream(rows: QuerySet[Any], has_event: Exists, at_once: int) -> None:
+    after = ""
+    while chunk := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:at_once]):
+        rows.filter(has_event, pk__in=chunk).update(in_stream=True)
+        after = chunk[-1]
 
 
 def keep(row: ClientLog | LegacyCount) -> bool:

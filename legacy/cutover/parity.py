@@ -217,7 +217,7 @@ def missing_from_window(finding: Finding, today: date) -> str:
 
 
 class _Comparison:
-    """The compared days. It reads rows in chunks, because they need not fit into memory."""
+    """The compared days. It reads rows in chunks, because all of them may not fit into memory."""
 
     def __init__(self, days: int, today: date) -> None:
         first_ms, self.end_ms = metrics.last_days(days, today)
