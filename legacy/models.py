@@ -71,9 +71,9 @@ class ClientLog(models.Model):
             models.Index(F("received_at_ms").desc(), name="idx_client_logs_received_at"),
             # No query of this site. The old Worker's table had this index.
             models.Index(fields=["event_type"], name="idx_client_logs_event_type"),
-            # Parity and the copy to the old log: which failures of the stream are in the old log.
+            # Parity and `copying.to_legacy` look up failures of the stream in the old log.
             models.Index(fields=["event_id"], name="client_logs_event_id"),
-            # The copy to the stream: the rows that the stream lacks.
+            # `copying.to_stream` finds the rows that the stream lacks.
             models.Index(fields=["id"], condition=Q(in_stream=False), name="client_logs_not_in_stream"),
         ]
 
@@ -103,7 +103,7 @@ class LegacyCount(models.Model):
             models.Index(fields=["correction"], condition=Q(correction__isnull=False), name="legacy_count_void"),
             # Parity by day.
             models.Index(fields=["counted_at_ms"], name="legacy_count_counted_at"),
-            # The copy to the stream: the sessions that the stream lacks.
+            # `copying.to_stream` finds the sessions that the stream lacks.
             models.Index(fields=["session_id"], condition=Q(in_stream=False), name="legacy_count_not_in_stream"),
         ]
 

@@ -182,7 +182,7 @@ def fill_in_texts(*, since_ms: int, at_once: int) -> None:
 
 
 def whole(rows: QuerySet[Any], columns: Iterable[str]) -> QuerySet[Any, tuple[Any, ...]]:
-    """Return these columns of an old table's rows, including texts that are stored in the events."""
+    """Return these columns of an old table's rows, with the texts that only their events have."""
     return rows.values_list(*(_WHOLE.get(column, column) for column in columns))
 
 

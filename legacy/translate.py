@@ -352,7 +352,7 @@ def _text(value: Any, longest: int) -> str | None:
 
 
 def _bit(value: Any) -> int:
-    # True == 1 in Python, but the old Worker read true as 0.
+    # True == 1 in Python, but the old Worker stored 0 for the JSON value true.
     return 1 if value == 1 and not isinstance(value, bool) else 0
 
 

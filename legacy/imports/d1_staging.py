@@ -55,7 +55,7 @@ _TRANSACTION = re.compile(rb"\s*(BEGIN(\s+TRANSACTION)?|COMMIT|END(\s+TRANSACTIO
 # so that a failed match takes linear time.
 _COMMENT = rb"/\*[^*]*+\*++(?:[^/*][^*]*+\*++)*/"
 _CREATE = re.compile(rb"(?:\s++|--[^\n]*+\n|" + _COMMENT + rb")*CREATE\b", re.IGNORECASE | re.DOTALL)
-# Tokens with delimiters: a literal, a quoted name, a comment.
+# SQL tokens with an opening and a closing delimiter: text literals, quoted names and comments.
 _QUOTED = rb"""'[^']*+'|"[^"]*+"|`[^`]*+`|\[[^\]]*+\]|--[^\n]*+(?:\n|\Z)|""" + _COMMENT
 _PIECE = re.compile(rb"(?:'[^']*+')+|" + _QUOTED, re.DOTALL)
 # The part of a line before an unclosed token, and the semicolon at its end, which ends the statement.
