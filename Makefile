@@ -40,7 +40,7 @@ coverage: $(development) ## run all tests on SQLite, and measure line and branch
 	@$(python) -m coverage report
 	@$(python) -m coverage json --quiet -o - | $(python) .ci/covered.py
 
-mutants: $(development) ## change 60 random operators, and list the changes that no test notices; SEED=7 repeats a run, COUNT=10
+mutants: $(development) ## change 60 random operators, and list those that no test notices; SEED=7 repeats a run; COUNT=10
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.mutants $(if $(SEED),--seed $(SEED)) \
 		$(if $(COUNT),--count $(COUNT)) $(ARGS)
 
@@ -57,7 +57,7 @@ rehearsal: $(development) ## run the whole migration from the old system in Chro
 bare: ## run `make serve` and `make test` on a minimal Debian, which debootstrap installs temporarily; needs root
 	@.ci/bare
 
-# Without xdist, because one process counts the cases. The decorator of each test has its share of them.
+# Without xdist, because one process counts the cases. The decorator of each test sets its share of them.
 fuzz: $(development) ## send FUZZ_CASES=100000 cases of bad input, compare with the contract, and print figures
 	@env -u DATABASE_URL -u CACHE_URL FUZZ_CASES="$${FUZZ_CASES:-100000}" $(python) -m pytest -q -p no:xdist tests/fuzz $(ARGS)
 
@@ -80,7 +80,7 @@ check: $(development) ## run all linters and static checks
 	env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -q tests/test_architecture.py tests/test_migrations.py \
 		tests/test_requirements.py tests/test_licences.py tests/test_schema_sql.py tests/test_client_size.py \
 		tests/test_frontend_examples.py tests/test_linters.py
-	env -u DATABASE_URL -u CACHE_URL FAULTS=full $(python) -m pytest -q --collect-only tests >/dev/null  # also imports the nightly tests
+	env -u DATABASE_URL -u CACHE_URL FAULTS=full $(python) -m pytest -q --collect-only tests >/dev/null  # nightly tests too
 	@$(audit)
 
 audit: $(python) ## list known vulnerabilities of the pinned versions; needs a network
