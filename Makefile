@@ -40,7 +40,7 @@ coverage: $(development) ## run all tests on SQLite, and measure line and branch
 	@$(python) -m coverage report
 	@$(python) -m coverage json --quiet -o - | $(python) .ci/covered.py
 
-mutants: $(development) ## change 60 random operators, and list those that no test notices; SEED=7 repeats a run; COUNT=10
+mutants: $(development) ## change 60 random operators, and list those that no test notices; SEED=7, COUNT=10
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.mutants $(if $(SEED),--seed $(SEED)) \
 		$(if $(COUNT),--count $(COUNT)) $(ARGS)
 
