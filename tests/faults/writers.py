@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json", "Origin": "http://localhost:5173"}
 _NOT_SENT = (OSError, http.client.HTTPException)
 
 
-class Request(NamedTuple):
+class Post(NamedTuple):
     """One request, with the sessions and the messages of its events."""
 
     path: str
@@ -71,7 +71,7 @@ class Writers:
                 break
         connection.close()
 
-    def _send(self, connection: http.client.HTTPConnection, request: Request) -> bool:
+    def _send(self, connection: http.client.HTTPConnection, request: Post) -> bool:
         """Send until the request is acknowledged, or once; return whether to continue."""
         body = json.dumps(request.body).encode()
         for attempt in itertools.count():
@@ -92,7 +92,7 @@ class Writers:
             time.sleep(PAUSE_SECONDS)
         return False
 
-    def _note(self, request: Request, answer: http.client.HTTPResponse, content: Any, *, was_sent_before: bool) -> None:
+    def _note(self, request: Post, answer: http.client.HTTPResponse, content: Any, *, was_sent_before: bool) -> None:
         with self._lock:
             self.statuses[answer.status] += 1
             if answer.status < 300:
@@ -119,9 +119,9 @@ def _has_headers(answer: http.client.HTTPResponse) -> bool:
     )
 
 
-def _requests(writer: int, chance: random.Random) -> Iterator[Request]:
+def _requests(writer: int, chance: random.Random) -> Iterator[Post]:
     """Yield an endless mix of requests to all routes; some are repeated."""
-    earlier: list[Request] = []
+    earlier: list[Post] = []
     for number in itertools.count():
         if earlier and chance.random() < 0.1:
             yield chance.choice(earlier)
@@ -131,20 +131,20 @@ def _requests(writer: int, chance: random.Random) -> Iterator[Request]:
             0
         ]:
             case "success":
-                request = Request("/event", success(name), (f"session-{name}",))
+                request = Post("/event", success(name), (f"session-{name}",))
             case "failure":
-                request = Request("/event", failure(name, chance, session_id=f"session-{name}"), (f"session-{name}",))
+                request = Post("/event", failure(name, chance, session_id=f"session-{name}"), (f"session-{name}",))
             case "alone":
-                request = Request("/event", alone := failure(name, chance), (alone["message"],))
+                request = Post("/event", alone := failure(name, chance), (alone["message"],))
             case "batch":
                 events = [success(f"{name}-{item}") for item in range(5)]
                 events += [failure(f"{name}-{item}", chance) for item in range(5)]
                 names = tuple(event.get("session_id") or event["message"] for event in events)
-                request = Request("/event/batch", {"events": events}, names)
+                request = Post("/event/batch", {"events": events}, names)
             case "client-log":
-                request = Request("/client-log", logged := failure(name, chance), (logged["message"],))
+                request = Post("/client-log", logged := failure(name, chance), (logged["message"],))
             case _:
-                request = Request("/increment", {"sessionId": f"session-{name}"}, (f"session-{name}",))
+                request = Post("/increment", {"sessionId": f"session-{name}"}, (f"session-{name}",))
         earlier = [*earlier[-20:], request]
         yield request
 

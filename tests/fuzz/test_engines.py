@@ -17,7 +17,7 @@ from tests.conftest import run_apart
 from tests.fuzz.judge import CASES, check, count, share
 from tests.fuzz.strategies import BATCHES, BODIES, written
 from tests.fuzz.test_old_routes import OLD
-from tests.fuzz.test_parts import PARTS, Part, request_with
+from tests.fuzz.test_parts import PARTS, HostilePart, request_with
 from tests.server.test_hostile_requests import ROUTES
 
 SEND = """
@@ -83,7 +83,7 @@ def test_both_engines_give_the_same_answer_to_the_same_bytes(tmp_path: Path, oth
 
     @share(2, short=60)
     @given(route=st.sampled_from(PAGES), part=PARTS.filter(lambda part: part.kind != "form"))
-    def collect_page(route: str, part: Part) -> None:
+    def collect_page(route: str, part: HostilePart) -> None:
         _, path, query, _, environ = request_with(route, part, NO_THINGS, "SESSION")
         requests.append((path, "", query, environ))
 

@@ -32,7 +32,7 @@ COOKIES = [settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, settings.KNO
 CSRF = "c" * 32
 
 
-class Part(NamedTuple):
+class HostilePart(NamedTuple):
     """The hostile part of a request: `text` in a segment of the path, a cookie or a header, which `name` identifies."""
 
     kind: str
@@ -42,15 +42,15 @@ class Part(NamedTuple):
 
 
 PARTS = st.one_of(
-    st.builds(Part, st.just("segment"), st.integers(0, 7), TEXTS),
-    st.builds(Part, st.just("query"), st.none(), parameters=PARAMETERS),
-    st.builds(Part, st.just("form"), st.none(), parameters=PARAMETERS),
-    st.builds(Part, st.just("cookie"), st.sampled_from(COOKIES), TEXTS),
-    st.builds(Part, st.just("header"), st.sampled_from(HEADERS), TEXTS),
+    st.builds(HostilePart, st.just("segment"), st.integers(0, 7), TEXTS),
+    st.builds(HostilePart, st.just("query"), st.none(), parameters=PARAMETERS),
+    st.builds(HostilePart, st.just("form"), st.none(), parameters=PARAMETERS),
+    st.builds(HostilePart, st.just("cookie"), st.sampled_from(COOKIES), TEXTS),
+    st.builds(HostilePart, st.just("header"), st.sampled_from(HEADERS), TEXTS),
 )
 
 
-class Request(NamedTuple):
+class PreparedRequest(NamedTuple):
     """The arguments of one request."""
 
     method: str
@@ -60,7 +60,7 @@ class Request(NamedTuple):
     environ: dict[str, str]
 
 
-def request_with(route: str, part: Part, things: dict[str, Any], cookie: str) -> Request:
+def request_with(route: str, part: HostilePart, things: dict[str, Any], cookie: str) -> PreparedRequest:
     """Return a valid request to a route with one hostile part."""
     path, _, query = ROUTES[route].format_map(things).partition("?")
     environ = {"HTTP_COOKIE": f"{cookie}; {settings.CSRF_COOKIE_NAME}={CSRF}"}
@@ -76,13 +76,13 @@ def request_with(route: str, part: Part, things: dict[str, Any], cookie: str) ->
             own = ROWS[route].form if route in ROWS else {}
             form = {name: value.format_map(things).encode() for name, value in own.items()} | part.parameters
             body = urlencode(form | {"csrfmiddlewaretoken": CSRF.encode()}).encode()
-            return Request("POST", path, query, body, environ | {"CONTENT_TYPE": FORM})
+            return PreparedRequest("POST", path, query, body, environ | {"CONTENT_TYPE": FORM})
         case "cookie":
             octal = "".join(f"\\{byte:03o}" for byte in part.text)
             environ["HTTP_COOKIE"] += f'; {part.name}="{octal}"'
         case "header":
             environ[f"HTTP_{part.name}"] = part.text.decode("latin-1").replace("\r", "").replace("\n", "")
-    return Request("GET", path, query, b"", environ)
+    return PreparedRequest("GET", path, query, b"", environ)
 
 
 @pytest.mark.fault("hostile text in any part of a request")
@@ -90,7 +90,7 @@ def request_with(route: str, part: Part, things: dict[str, Any], cookie: str) ->
 def test_any_part(things: dict[str, Any], cookie: str) -> None:
     @share(5, short=60)
     @given(route=st.sampled_from(list(ROUTES)), part=PARTS)
-    def fails_nowhere(route: str, part: Part) -> None:
+    def fails_nowhere(route: str, part: HostilePart) -> None:
         method, path, query, body, environ = request_with(route, part, things, cookie)
         with rolled_back(), case():
             status, _ = ask(method, path, query, body, **environ)

@@ -18,7 +18,7 @@ from tests.rehearsal.world import (
     MOVES_FROM_NEWEST,
     MOVES_FROM_OLDEST,
     STAYS_NEWEST,
-    World,
+    Rehearsal,
     prepared,
 )
 from tests.servers import PROJECT_DIR
@@ -53,7 +53,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def play(world: World, postgres_url: str, *, rows: int, times: int) -> None:
+def play(world: Rehearsal, postgres_url: str, *, rows: int, times: int) -> None:
     say("... phase 0: this site is installed; clients still use the old Workers")
     world.set_clock(PARITY_DAYS + 1)
     world.start()
@@ -147,7 +147,7 @@ def figures_of(report: str) -> list[str]:
     return [line for line in report.splitlines() if line.startswith("  ")]
 
 
-def report(world: World, postgres_url: str) -> list[str]:
+def report(world: Rehearsal, postgres_url: str) -> list[str]:
     """Print the tables; return the faults."""
     faults = []
     stored = world.stored(postgres_url)

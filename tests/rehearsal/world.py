@@ -39,7 +39,7 @@ STAYS_OLDEST, STAYS_NEWEST = "stays on 4778589", "stays on web-dev"
 MOVES_FROM_OLDEST, MOVES_FROM_NEWEST = "moves on from 4778589", "moves on from web-dev"
 
 
-class World:
+class Rehearsal:
     def __init__(
         self, folder: Path, browser: Browser, workers: tuple[LogWorker, CounterWorker], gates: list[Gate]
     ) -> None:
@@ -209,7 +209,7 @@ def _as_documented(args: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def prepared(folder: Path, *, rows: int) -> Iterator[World]:
+def prepared(folder: Path, *, rows: int) -> Iterator[Rehearsal]:
     """Start the old Workers with data, the proxies, a browser and the front end's pages, but not the site."""
     with ExitStack() as stack:
         page = folder / "page"
@@ -224,7 +224,7 @@ def prepared(folder: Path, *, rows: int) -> Iterator[World]:
         assert programs, "Chromium and its driver are not installed"
         browser = Browser(*programs, folder / "profile")
         stack.callback(browser.driver.quit)
-        world = World(folder, browser, (log, counter), gates)
+        world = Rehearsal(folder, browser, (log, counter), gates)
         world.fill(rows)
         stack.enter_context(world.server)
         yield world
