@@ -48,7 +48,7 @@ for line in open(sys.argv[1]):
         row["id"] = row["id"] if row["session_id"] is None else "random"
     content = answer.json()
     for result in [content, *content.get("results", [])]:
-        one.pop("id", None)
+        result.pop("id", None)
     print(json.dumps([answer.status_code, content, sorted(map(str, rows))]))
 """
 
