@@ -10,7 +10,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry_site.server.rsgi import pool_name
+from telemetry_site.server.lanes import lane_of
 from tests.fuzz.judge import case, check, share
 from tests.server.test_hostile_requests import FORM, ROUTES, ask, one_connection
 
@@ -115,7 +115,7 @@ NEAR_PATHS = st.builds(
 @given(NEAR_PATHS, st.sampled_from(["GET", "HEAD", "POST", "OPTIONS"]))
 def test_the_threads_of_a_path(path: str, method: str) -> None:
     with case():
-        pool = pool_name(method, path)
+        pool = lane_of(path).pool(method)
     if re.fullmatch("/health(/ready)?/?", path):
         expected = "health"
     elif re.match(r"/(admin|static)(/|\Z)", path):
