@@ -1,4 +1,4 @@
-"""Measures requests per second with wrk, in interleaved rounds; the results are medians and ratios to the floor."""
+"""Measures requests per second with wrk, in interleaved rounds. Results: medians, and ratios to two references."""
 
 import json
 import os
@@ -34,6 +34,7 @@ class Work(NamedTuple):
     least: float | None = None
 
 
+REFERENCES = ("floor", "hello")
 SUCCESS = Work("POST /event, a success", "success", 32, least=0.25)
 BATCH = Work("POST /event/batch of 50", "batch", 8, events=50, least=3.5)
 DRAWN = Work("the same, sessions as telemetry.js draws them", "drawn", 8, events=50, least=3.5)
@@ -42,6 +43,9 @@ WORKS = [
     Work("the floor, 32 connections", "floor", 32),
     Work("the floor, 1 connection", "floor", 1),
     Work("the floor, 8 connections", "floor", 8),
+    Work("DRF's hello world, 32 connections", "hello", 32),
+    Work("DRF's hello world, 1 connection", "hello", 1),
+    Work("DRF's hello world, 8 connections", "hello", 8),
     SUCCESS,
     Work("POST /event, 1 connection", "success", 1, least=0.2),
     Work("POST /event, a long failure", "failure", 32, least=0.2),
@@ -51,7 +55,7 @@ WORKS = [
     COUNT,
 ]
 
-ON_POSTGRES = [work for work in WORKS if work.kind in ("floor", "success", "batch", "count")]
+ON_POSTGRES = [work for work in WORKS if work.kind in (*REFERENCES, "success", "batch", "count")]
 
 
 class Subject(NamedTuple):
@@ -114,7 +118,7 @@ def run(
 ) -> list[str]:
     """Measure each work `rounds` times on a new site of each subject; return the tables of each subject."""
     with ExitStack() as stack:
-        floors = [stack.enter_context(servers.floor(python=python)) for python, _ in subjects]
+        references = [stack.enter_context(servers.references(python=python)) for python, _ in subjects]
         sites = [
             stack.enter_context(servers.site(folder / f"rates{number}", python, checkout, **environment))
             for number, (python, checkout) in enumerate(subjects)
@@ -123,8 +127,8 @@ def run(
         runs: list[dict[Work, list[Measured]]] = [{work: [] for work in works} for _ in subjects]
         for _ in range(rounds):
             for work in works:
-                for floor, site, measured in zip(floors, sites, runs, strict=True):
-                    measured[work].append(measure(work, floor if work.kind == "floor" else site))
+                for reference, site, measured in zip(references, sites, runs, strict=True):
+                    measured[work].append(measure(work, reference if work.kind in REFERENCES else site))
         return [
             f"{table({work: medians(all_rounds) for work, all_rounds in measured.items()})}\n\n"
             f"memory of the site: {idle:.0f} MB idle, {site.memory_mb:.0f} MB after"
@@ -152,16 +156,19 @@ def comparison(first: dict[Work, list[Measured]], other: dict[Work, list[Measure
 
 
 def table(figures: dict[Work, Measured]) -> str:
-    floors = {work.connections: figure.per_second for work, figure in figures.items() if work.kind == "floor"}
+    floor, hello = (
+        {work.connections: figure.per_second for work, figure in figures.items() if work.kind == reference}
+        for reference in REFERENCES
+    )
     lines = [
-        "| work | connections | a second | × floor | must be | p50 ms | p99 ms | max ms | CPU µs | errors |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| work | connections | a second | × floor | must be | × hello | p50 ms | p99 ms | max ms | CPU µs | errors |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for work, figure in figures.items():
-        ratio = figure.per_second / floors[work.connections]
+        to_floor, to_hello = (figure.per_second / rates[work.connections] for rates in (floor, hello))
         cells = (
-            work.words, f"{work.connections}", f"{figure.per_second:,.0f}", f"{ratio:.2f}", f"{work.least or ''}",
-            f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}", f"{figure.max_ms:.0f}",
+            work.words, f"{work.connections}", f"{figure.per_second:,.0f}", f"{to_floor:.2f}", f"{work.least or ''}",
+            f"{to_hello:.2f}", f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}", f"{figure.max_ms:.0f}",
             f"{figure.cpu_us:.0f}", f"{figure.errors}",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")

@@ -90,6 +90,7 @@ end
 function request()
   sent = sent + 1
   if kind == "floor" then return wrk.format("GET", "/event") end
+  if kind == "hello" then return wrk.format("GET", "/hello") end
   if kind == "count" then return wrk.format("GET", "/metrics/flash-count") end
   if kind == "batch" or kind == "drawn" then return wrk.format("POST", "/event/batch", json, batch(sent)) end
   if kind == "failure" then return wrk.format("POST", "/event", json, failure(sent)) end

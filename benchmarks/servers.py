@@ -74,10 +74,10 @@ def site(
 
 
 @contextmanager
-def floor(*, python: str = sys.executable) -> Iterator[Running]:
+def references(*, python: str = sys.executable) -> Iterator[Running]:
     port = _free_port()
     command = [
-        python, "-m", "granian", "benchmarks.floor:application", "--interface=wsgi", "--blocking-threads=32",
+        python, "-m", "granian", "benchmarks.references:application", "--interface=wsgi", "--blocking-threads=32",
         f"--port={port}", "--host=127.0.0.1", "--log-level=warning", "--no-ws", "--http=1",
     ]  # fmt: skip
     with _started(command, {"PATH": os.environ["PATH"]}, port, "/event") as running:

@@ -200,9 +200,9 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
 
 
 def inherit(key: str, donor: FailureGroup) -> None:
-    """Copy the decision about the donor to another group that received its events, unless that group has its own.
+    """Copy the decision about `donor`, the group that lost the events, to the one that received them.
 
-    `donor` was read when the caller's transaction locked it.
+    A decision of the receiving group stays. `donor` was read when the caller's transaction locked it.
     """
     FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="").update(
         **{column: getattr(donor, column) for column in _TRIAGE}

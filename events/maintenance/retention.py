@@ -1,7 +1,7 @@
 """The only module that deletes events: demo data with its counts, old events and the events of a session without.
 
-A prune or an erasure never lowers a total. Another app that stores rows about events takes part through `retention()`
-of its AppConfig, which returns an Adjunct. So an app can be removed without a change here.
+A prune or an erasure never lowers a total. Another app that stores rows about events registers its own
+deletions: `retention()` of its AppConfig returns an Adjunct. So an app can be removed without a change here.
 """
 
 import json

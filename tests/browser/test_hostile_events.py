@@ -101,7 +101,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def worlds(server: Server) -> dict[str, World]:
-    """Return the one site with an event of each text, as the world of that event."""
+    """Return, for each text, the pages of its event. All events are on one site."""
     for text in TEXTS.values():
         old = payload(**fields(text), user_agent=text, page_url=text)
         assert server.post("/client-log", json.dumps(old, ensure_ascii=False).encode())[0] == 200

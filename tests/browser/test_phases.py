@@ -1,4 +1,4 @@
-"""Every row of the phase table, executed: which build writes and reads what at each phase and on each way back."""
+"""Executes each row of the phase table: the routes that a build writes and reads, in each phase and rollback."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""Releases: the order in which versions came, and what is none."""
+"""Releases: the order in which versions arrived, and versions that are no releases."""
 
 import pytest
 from django.db import transaction

@@ -104,7 +104,7 @@ def test_an_older_event_does_not_set_the_last_time_back() -> None:
 
 def test_models_past_the_fiftieth_of_a_day_are_counted_together() -> None:
     failures_of(models=[f"m{number:03}" for number in range(60)])
-    # One of the fifty is kept for `unknown`, which has not come yet.
+    # One of the fifty places is reserved for `unknown`, which no event has used yet.
     assert names("model") == {f"m{number:03}" for number in range(49)} | {OTHER}
     assert HourlyRollup.objects.get(model=OTHER).accepted == 11
 

@@ -185,7 +185,7 @@ def test_processes_share_the_count_by_redis(post: Callable[..., Any], redis_url:
             pass
         first = size_of_stored()
         process_memory.clear()
-        # It learns of the others with its first sixteenth part.
+        # A process reads the shared count after a sixteenth of the quota.
         assert [post("/event", success(stack="x" * 4_000)).status_code for _ in range(2)] == [201, 429]
     assert 64_000 <= first < 64_000 + 4_500
 
