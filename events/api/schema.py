@@ -27,6 +27,14 @@ def without_last_slash(endpoints: list[tuple[str, ...]]) -> list[tuple[str, ...]
     return [(path.rstrip("/"), *rest) for path, *rest in endpoints]
 
 
+def with_every_tag(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Declare the tags of operations that other apps add, behind the declared ones."""
+    declared = [tag["name"] for tag in result["tags"]]
+    used = [tag for path in result["paths"].values() for operation in path.values() for tag in operation["tags"]]
+    result["tags"] = [{"name": name} for name in dict.fromkeys(declared + used)]
+    return result
+
+
 def obj(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the schema of an object from the schemas of its fields."""
     return {"type": "object", "properties": required | (optional or {}), "required": list(required)}

@@ -80,9 +80,19 @@ def test_checks_pass_and_no_migration_is_missing_and_the_old_routes_are_404(proj
         "print(client.get('/metrics/flash-count').json())\n"
         f"print(client.post('/event', {payload()}, content_type='application/json').status_code)\n"
         "for path in ('/metrics/flash-count', '/admin/login/', '/api/schema/', '/count', '/recent'):\n"
-        "    print(client.get(path).status_code)\n",
+        "    print(client.get(path).status_code)\n"
+        "print(b'old routes' in client.get('/api/schema/').content)\n",
         project=project,
         DATA_DIR=str(project / "var"),
     )
     assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.splitlines()[1:] == ["{'ok': True, 'total': 0}", "201", "200", "200", "200", "404", "404"]
+    assert asked.stdout.splitlines()[1:] == [
+        "{'ok': True, 'total': 0}",
+        "201",
+        "200",
+        "200",
+        "200",
+        "404",
+        "404",
+        "False",
+    ]
