@@ -125,6 +125,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            # No template needs {% load %} for these.
+            "builtins": ["django.templatetags.static", "events.templatetags.telemetry"],
         },
     },
 ]

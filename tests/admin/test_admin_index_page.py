@@ -28,7 +28,7 @@ def page(client: Client, path: str = "/admin/") -> str:
 
 
 def test_the_login_page_wears_the_theme(client: Client) -> None:
-    assert "/static/events/site.css" in page(client, "/admin/login/")
+    assert "/static/events/tokens.css" in page(client, "/admin/login/")
 
 
 def test_staff_without_a_right_sees_no_figure(client: Client) -> None:
