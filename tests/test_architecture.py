@@ -1,4 +1,4 @@
-"""Who may write what. Who may import whom is import-linter's."""
+"""The writers of each table, the names of the old system, the lines of templates. import-linter checks imports."""
 
 import ast
 import re
@@ -172,3 +172,50 @@ def test_the_writers_are_seen_to_write() -> None:
         for path in writers:
             writes = Writes((settings.BASE_DIR / path).read_text(encoding="utf-8"))
             assert writes.by_sql or any(model in names for _, names in writes.by_orm), f"{path} writes no {model}"
+
+
+# --- the old system ------------------------------------------------------------------------------------------------
+
+OLD_SYSTEM = re.compile(r"legacy|old (system|route|table|log)|parity|cutover|import_d1|client-log", re.IGNORECASE)
+# The client can send each event to both systems.
+CLIENT = {"events/static/events/telemetry.js", "events/static/events/telemetry.d.ts"}
+
+
+def product_files(*patterns: str) -> Iterator[tuple[str, str]]:
+    for pattern in patterns:
+        for file in sorted(settings.BASE_DIR.glob(pattern)):
+            path = str(file.relative_to(settings.BASE_DIR))
+            if file.is_file() and path not in CLIENT and "migrations" not in file.parts:
+                yield path, file.read_text(encoding="utf-8")
+
+
+def test_only_the_folder_legacy_has_templates_and_styles_of_the_old_system() -> None:
+    files = [*product_files("templates/**/*.html", "events/static/**/*.*")]
+    assert len(files) > 40
+    assert [path for path, text in files if OLD_SYSTEM.search(text)] == []
+
+
+def test_events_does_not_name_legacy() -> None:
+    assert [path for path, text in product_files("events/**/*.py") if re.search("legacy", text, re.I)] == []
+
+
+def test_no_other_template_uses_the_style_sheet_of_legacy() -> None:
+    """A rule for a page outside legacy would vanish with the folder."""
+    sheet = (settings.BASE_DIR / "legacy/static/legacy/legacy.css").read_text(encoding="utf-8")
+    shared = [text for _, text in product_files("events/static/events/*.css")]
+    own = {name for name in re.findall(r"\.([a-z][\w-]*)", sheet) if not any(f".{name}" in text for text in shared)}
+    assert own
+    used = "".join(text for _, text in product_files("templates/**/*.html"))
+    assert [name for name in sorted(own) if re.search(rf'class="[^"]*\b{name}\b', used)] == []
+
+
+# --- templates -----------------------------------------------------------------------------------------------------
+
+LONGEST_LINE = 160
+
+
+def test_lines_of_templates_are_short() -> None:
+    files = product_files("templates/**/*.html", "legacy/templates/**/*.html")
+    lines = [(path, line) for path, text in files for line in text.splitlines()]
+    assert len(lines) > 1000
+    assert [(path, line) for path, line in lines if len(line) > LONGEST_LINE] == []
