@@ -539,9 +539,10 @@ def test_on_the_way_back_each_row_has_its_texts_again(
 
 
 ROLES = {
-    "Staff": {"view_event", "export_event", "view_counterbaseline", "view_correction"},
+    "Staff": {"view_event", "view_recentfailure", "export_event", "view_counterbaseline", "view_correction"},
     "Maintainers": {
         "view_event",
+        "view_recentfailure",
         "export_event",
         "triage_event",
         "view_counterbaseline",
@@ -577,6 +578,38 @@ def test_the_two_roles_have_their_rights_and_no_others(
     for role, codename in found:
         by_role.setdefault(role, set()).add(codename)
     assert by_role == expected
+
+
+def test_whoever_may_view_events_keeps_the_page_of_recent_failures(empty: BaseDatabaseWrapper) -> None:
+    executor = MigrationExecutor(empty)
+    executor.migrate([("events", "0014_site_days")])
+    models = executor.loader.project_state([("events", "0014_site_days")]).apps
+    users, groups = (models.get_model("auth", name).objects.using(ALIAS) for name in ("User", "Group"))
+    view_event, export_event = (
+        models.get_model("auth", "Permission").objects.using(ALIAS).get(codename=name)
+        for name in ("view_event", "export_event")
+    )
+    users.create(username="viewer").user_permissions.add(view_event)
+    users.create(username="exporter").user_permissions.add(export_event)
+    groups.create(name="Viewers").permissions.add(view_event)
+    groups.create(name="Exporters").permissions.add(export_event)
+    migrate(empty, "events", "0015_recent_failures_have_a_permission")
+    new = {"codename": "view_recentfailure", "content_type__model": "recentfailure"}
+    assert set(users.filter(user_permissions__in=_permissions(models, **new)).values_list("username", flat=True)) == {
+        "viewer"
+    }
+    assert set(groups.filter(permissions__in=_permissions(models, **new)).values_list("name", flat=True)) == {
+        "Maintainers",
+        "Staff",
+        "Viewers",
+    }
+    migrate(empty, "events", "0014_site_days")
+    assert not _permissions(models, codename="view_recentfailure").exists()
+    assert view_event.group_set.count() == 3
+
+
+def _permissions(models: Any, **filters: str) -> Any:
+    return models.get_model("auth", "Permission").objects.using(ALIAS).filter(**filters)
 
 
 # --- a new SQLite file -----------------------------------------------------------------------------------------------

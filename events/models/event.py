@@ -135,9 +135,9 @@ class Event(models.Model):
 
 
 class RecentFailure(Event):
-    """Failures only, with a separate entry in the admin. The permission to view events includes it."""
+    """Failures only, with a separate entry and permission in the admin."""
 
     class Meta:
         proxy = True
-        default_permissions = ()
+        default_permissions = ("view",)
         verbose_name = "recent failure"
