@@ -4,11 +4,10 @@ from collections import Counter
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.utils import unquote
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 
 from events import clock
 from events.admin.pages import PagesAdmin
@@ -37,19 +36,14 @@ class CorrectionAdmin(PagesAdmin):
     title = "Corrections of the count"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("events.view_correction") or self._may_correct(request)
+        return super().has_view_permission(request, obj) or self._may_correct(request)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        return [
-            path("", view(self.main_page), name=self.page("changelist")),
-            path("<int:key>/undo/", view(self.undo_page), name=self.page("undo")),
-        ]
+        return [*super().get_urls(), self.route("<path:object_id>/undo/", self.undo_view, "undo")]
 
-    def main_page(self, request: HttpRequest) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the form and the history (GET), preview (POST), or void the previewed successes (POST, confirmed)."""
-        if not self.has_view_permission(request) or (request.method == "POST" and not self._may_correct(request)):
-            raise PermissionDenied
+        self.demand(self._may_correct(request) or (request.method != "POST" and self.has_view_permission(request)))
         now = clock.now()
         form = CorrectionForm(request.POST if request.method == "POST" else None, now=now)
         selection = preview = None
@@ -84,11 +78,10 @@ class CorrectionAdmin(PagesAdmin):
         }
         return self.render(request, "events/corrections.html", context)
 
-    def undo_page(self, request: HttpRequest, key: int) -> HttpResponse:
+    def undo_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the confirmation page (GET), or undo the correction (POST)."""
-        if not self._may_correct(request):
-            raise PermissionDenied
-        correction = get_object_or_404(Correction, pk=key)
+        self.demand(self._may_correct(request))
+        correction = self.get_object(request, unquote(object_id))
         is_too_large = correction.in_force > MAX_BY_PAGE
         form = UndoForm(request.POST if request.method == "POST" else None)
         if form.is_bound and form.is_valid() and not is_too_large:

@@ -4,101 +4,141 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied
-from django.db.models import F
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import F, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString, mark_safe
 
 from events import audit, clock
+from events.admin.changelist import KeysetChangeList, quiet
 from events.admin.pages import PagesAdmin, export_response
 from events.counting import corrections, rollups
 from events.ingest import tokens
 from events.maintenance import retention
-from events.models import AuditEntry, Correction, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
+from events.models import (
+    AuditEntry,
+    AuditKind,
+    Correction,
+    CounterBaseline,
+    Event,
+    FailureGroup,
+    IngestToken,
+    RecentFailure,
+)
 from events.querysets import SUCCESS
 from events.reports import event_text, export, failures, metrics, ranking
+from events.reports.failures import Criteria, EventPage
 from events.reports.forms import AuditFilter, BaselineForm, EventFilter
+from events.templatetags.telemetry import dash, event_type, figure, time_element
 
-PAGE_ROWS = 50
 NAMES_OF_DAYS = 30
 GROUPS_SHOWN = 5
 CORRECTIONS_SHOWN = 20
+HISTORY_ROWS = 200
 
 
+@admin.register(Event)
 class EventAdmin(PagesAdmin):
     """Events as a list, a detail page, CSV and XLSX. Read-only, with keyset pagination and without a count."""
 
     failures_only = False
-    title = "Events"
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("events.view_event")
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
+    title, file_name = "Events", "events"
+    list_display = (
+        "received_at_ms", "marked_type", "message", "error_name", "model", "app_version", "mode", "is_connected",
+    )  # fmt: skip
+    list_display_links = ("message",)
+    column_labels = {"received_at_ms": "Time"}
+    column_classes = {
+        "action_checkbox": "tick", "received_at_ms": "when", "marked_type": "what", "message": "message",
+        "error_name": "error", "model": "model", "app_version": "version", "mode": "mode", "is_connected": "connected",
+    }  # fmt: skip
+    actions = ("export_xlsx", "export_csv")
+    change_list_template = "events/event_list.html"
+    change_form_template = "events/event_detail.html"
+    empty_value_display = '<bdi class="cut">–</bdi>'
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
-            path("", view(self.list_page), name=self.page("changelist")),
-            path("export/", view(self.export), name=self.page("export")),
-            path("export.xlsx/", view(self.export), {"is_spreadsheet": True}, name=self.page("export_xlsx")),
-            path("<path:object_id>/", view(self.event_page), name=self.page("change")),
+            *super().get_urls(),
+            self.route("export/", self.export, "export"),
+            self.route("export.xlsx/", self.export, "export_xlsx", is_spreadsheet=True),
+            self.route("<path:object_id>/", self.change_view, "change"),
         ]
 
-    def list_page(self, request: HttpRequest) -> HttpResponse:
-        self.demand("view_event", request)
-        now = clock.now()
-        now_ms = int(now.timestamp() * 1000)
-        form = EventFilter(request.GET, failures_only=self.failures_only)
-        page = total = group = after = None
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        return Event.objects.failures() if self.failures_only else Event.objects.all()
+
+    def get_filter_form(self, parameters: QueryDict) -> EventFilter:
+        return EventFilter(parameters, failures_only=self.failures_only)
+
+    def get_selection(self, changelist: KeysetChangeList) -> Any:
+        return changelist.form.criteria(changelist.now_ms)
+
+    def read_page(self, changelist: KeysetChangeList) -> EventPage:
+        criteria: Criteria = changelist.selection
+        if criteria.text and changelist.after is None:
+            changelist.leads_to = self._named_url(criteria.text)
+        return failures.page(criteria, limit=self.list_per_page, after=changelist.after)
+
+    @admin.display(description=mark_safe('<span class="visually-hidden">Select for export</span>'))
+    def action_checkbox(self, event: Event) -> SafeString:
+        return format_html(
+            '<input type="checkbox" name="id" value="{}" aria-label="Select this row for export">', event.pk
+        )
+
+    @admin.display(description="Type")
+    def marked_type(self, event: Event) -> str:
+        void = mark_safe(' <strong class="void">void</strong>') if event.correction else ""
+        return format_html("{}{}", event_type(event.event_type), void)
+
+    @admin.display(description="Mode")
+    def mode(self, event: Event) -> str:
+        return "write" if event.write_mode else quiet("no write")
+
+    @admin.display(description="Connected")
+    def is_connected(self, event: Event) -> str:
+        return "yes" if event.connected else quiet("no")
+
+    @admin.action(description="Export selected rows as XLSX", permissions=["export"])
+    def export_xlsx(self, request: HttpRequest, events: QuerySet[Event]) -> HttpResponseBase:
+        return self._export_selected(request, events, is_spreadsheet=True)
+
+    @admin.action(description="Export selected rows as CSV", permissions=["export"])
+    def export_csv(self, request: HttpRequest, events: QuerySet[Event]) -> HttpResponseBase:
+        return self._export_selected(request, events, is_spreadsheet=False)
+
+    def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
+        form, page, criteria = changelist.form, changelist.page, changelist.selection
+        total = group = None
         groups: list[FailureGroup] = []
-        if form.is_valid():
-            criteria = form.criteria(now_ms)
-            after = form.cleaned_data["cursor"]
-            named_url = self._named_url(criteria.text) if criteria.text and after is None else None
-            if named_url:
-                return HttpResponseRedirect(named_url)
-            page = failures.page(criteria, limit=PAGE_ROWS, after=after)
+        if page:
             total = metrics.count(criteria)
             group = FailureGroup.objects.filter(pk=criteria.fingerprint).first() if criteria.fingerprint else None
-            if criteria.text and after is None:
-                matching = ranking.seen_until(now_ms).mentioning(criteria.text)
+            if criteria.text and changelist.after is None:
+                matching = ranking.seen_until(changelist.now_ms).mentioning(criteria.text)
                 groups = list(matching.order_by(F("last_ms").desc())[:GROUPS_SHOWN])
-        period = metrics.last_days(NAMES_OF_DAYS, now.date())
-        query = request.GET.copy()
-        query.pop("cursor", None)
-        query.pop("limit", None)
-        context = {
-            "title": self.title,
-            "now": now,
-            "form": form,
-            "page": page,
+        period = metrics.last_days(NAMES_OF_DAYS, changelist.now.date())
+        return {
             "total": total,
             "group": group,
             "groups": groups,
-            "query": query.urlencode(),
-            "is_first_page": "cursor" not in request.GET,
             "older": str(page.older) if page and page.older else None,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
-            "is_empty_site": metrics.lifetime_figures(now_ms).last_received_at_ms is None,
+            "is_empty_site": metrics.lifetime_figures(changelist.now_ms).last_received_at_ms is None,
             "pruned_before_ms": retention.whole_since_ms() if page and not page.older else None,
             "has_void": bool(page and any(event.correction for event in page.events)),
-            "is_short": bool(page and total and not page.older and not after and len(page.events) < total),
+            "is_short": bool(page and total and not page.older and not changelist.after and len(page.events) < total),
             "searched_to": page.searched_to_ms if page else None,
             "models": metrics.names("model", *period),
             "versions": metrics.names("app_version", *period),
-            "may_export": request.user.has_perm("events.export_event"),
             "export_url": self.url("export"),
             "xlsx_url": self.url("export_xlsx"),
-            "change_page": f"admin:{self.page('change')}",
             "event_url": request.build_absolute_uri("/event"),
             "failures_only": self.failures_only,
         }
-        return self.render(request, "events/event_list.html", context, status=200 if form.is_valid() else 400)
 
     def _named_url(self, text: str) -> str | None:
         """Return the URL of the event or session whose id the text is, None for any other text."""
@@ -114,16 +154,11 @@ class EventAdmin(PagesAdmin):
             return reverse("admin:events_event_change", args=[quote(event.pk)])
         return self.url("change", quote(event.pk))
 
-    def event_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        self.demand("view_event", request)
-        if "\0" in object_id:  # PostgreSQL raises an error for NUL
-            raise Http404
-        shown = Event.objects.failures() if self.failures_only else Event.objects.all()
-        event = get_object_or_404(shown, pk=unquote(object_id))
+    def object_context(self, request: HttpRequest, event: Event) -> dict[str, Any]:
         newer, older = failures.neighbours(event)
         now = clock.now()
         groups = ranking.seen_until(int(now.timestamp() * 1000))
-        context = {
+        return {
             "title": str(event),
             "now": now,
             "event": event,
@@ -135,38 +170,37 @@ class EventAdmin(PagesAdmin):
             "correction": Correction.objects.filter(pk=event.correction).first() if event.correction else None,
             "texts": event_text.of(event),
         }
-        return self.render(request, "events/event_detail.html", context)
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
         """Export the events that match the filters (GET) or the selected rows (POST)."""
-        self.demand("view_event", request)
-        self.demand("export_event", request)
-        now = clock.now()
+        self.demand(self.has_export_permission(request))
         if request.method == "POST":
-            ids = [key for key in request.POST.getlist("id")[:PAGE_ROWS] if "\0" not in key]
-            if not ids:
-                messages.warning(request, "No row is selected, so nothing was exported.")
-                return HttpResponseRedirect(self.url("changelist"))
-            selected = Event.objects.filter(pk__in=ids).newest_first()
-            if self.failures_only:
-                selected = selected.failures()
-            chunks = iter([list(selected.values_list(*export.COLUMNS))])
-            what = f"{len(ids)} selected rows of {self.title}"
-        else:
-            form = EventFilter(request.GET, failures_only=self.failures_only)
-            if not form.is_valid() or self.is_cross_site_request(request):
-                return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
-            criteria = form.criteria(int(now.timestamp() * 1000))
-            chunks = failures.rows(criteria, export.COLUMNS, size=export.ROWS_A_CHUNK)
-            what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'everything'}"
-        export.note_export(request.user, what, at=now)
-        name = f"{'failures' if self.failures_only else 'events'}-{now:%Y-%m-%d}"
-        return export_response(chunks, export.EVENTS, name, is_spreadsheet=is_spreadsheet)
+            ids = [key for key in request.POST.getlist("id")[: self.list_per_page] if "\0" not in key]
+            selected = self.get_queryset(request).filter(pk__in=ids)
+            return self._export_selected(request, selected, is_spreadsheet=is_spreadsheet)
+        form = self.get_filter_form(request.GET)
+        if not form.is_valid() or self.is_cross_site_request(request):
+            return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
+        now = clock.now()
+        chunks = failures.rows(form.criteria(int(now.timestamp() * 1000)), export.COLUMNS, size=export.ROWS_A_CHUNK)
+        what = audit.filters_in_words(form.applied()) or "everything"
+        return export_response(
+            request, chunks, export.EVENTS, self.file_name, what=f"{self.title}: {what}", now=now,
+            is_spreadsheet=is_spreadsheet,
+        )  # fmt: skip
 
-
-@admin.register(Event)
-class AllEventsAdmin(EventAdmin):
-    pass
+    def _export_selected(
+        self, request: HttpRequest, events: QuerySet[Event], *, is_spreadsheet: bool
+    ) -> HttpResponseBase:
+        rows = list(events.order_by("-received_at_ms", "-id").values_list(*export.COLUMNS)[: self.list_per_page])
+        if not rows:
+            messages.warning(request, "No row is selected, so nothing was exported.")
+            return HttpResponseRedirect(self.url("changelist"))
+        what = f"{len(rows)} selected rows of {self.title}"
+        return export_response(
+            request, iter([rows]), export.EVENTS, self.file_name, what=what, now=clock.now(),
+            is_spreadsheet=is_spreadsheet,
+        )  # fmt: skip
 
 
 @admin.register(RecentFailure)
@@ -174,30 +208,42 @@ class RecentFailureAdmin(EventAdmin):
     """The newest failures: the page that a maintainer reads every day."""
 
     failures_only = True
-    title = "Recent failures"
+    title, file_name = "Recent failures", "failures"
 
 
 @admin.register(CounterBaseline)
 class CounterBaselineAdmin(PagesAdmin):
     """The baseline of the public count: its history, and a form with a confirmation for a new one."""
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("events.view_counterbaseline")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("events.add_counterbaseline")
+    list_display = ("set_at", "author", "reason", "baseline")
+    list_display_links = ("reason",)
+    column_labels = {"set_at": "When"}
+    column_classes = {"set_at": "nowrap", "author": "", "reason": "", "baseline": "num"}
+    change_list_template = "events/baseline.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        return [
-            path("", view(self.history_page), name=self.page("changelist")),
-            path("add/", view(self.history_page), name=self.page("add")),
-        ]
+        return [*super().get_urls(), self.route("add/", self.changelist_view, "add")]
 
-    def history_page(self, request: HttpRequest) -> HttpResponse:
+    def read_page(self, changelist: KeysetChangeList) -> tuple[list[CounterBaseline], None]:
+        return metrics.baseline_history(limit=HISTORY_ROWS), None
+
+    @admin.display(description="Who")
+    def author(self, row: CounterBaseline) -> str:
+        return format_html("{}", row.set_by_name)
+
+    @admin.display(description="Why")
+    def reason(self, row: CounterBaseline) -> str:
+        return format_html("<bdi>{}</bdi>", row.note)
+
+    @admin.display(description="Baseline")
+    def baseline(self, row: Any) -> str:
+        is_current = row is row.changelist.result_list[0]
+        return format_html("{} {}", figure(row.value), quiet("current") if is_current else "")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the form and the history (GET), ask for a confirmation (POST), or set the baseline (POST, confirmed)."""
         may_add = self.has_add_permission(request)
-        if not may_add and (request.method == "POST" or not self.has_view_permission(request)):
-            raise PermissionDenied
+        self.demand(may_add or (request.method != "POST" and self.has_view_permission(request)))
         form = BaselineForm(request.POST if request.method == "POST" else None)
         confirming = form.is_bound and form.is_valid()
         if confirming and "confirmed" in request.POST:
@@ -213,58 +259,81 @@ class CounterBaselineAdmin(PagesAdmin):
         count = metrics.flash_count()
         context = {
             "title": "Baseline of the public count",
-            "now": clock.now(),
             "form": form,
             "may_add": may_add,
             "confirming": confirming,
             "count": count,
             "count_then": count._replace(baseline=form.cleaned_data["value"]) if confirming else None,
-            "history": metrics.baseline_history(limit=200),
             "corrections": corrections.history(limit=CORRECTIONS_SHOWN),
             "void_now": corrections.void_now(),
         }
-        return self.render(request, "events/baseline.html", context)
+        return super().changelist_view(request, context)
 
 
 @admin.register(IngestToken)
 class IngestTokenAdmin(PagesAdmin):
     """Ingest tokens: a list, and a page to revoke one."""
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("events.view_ingesttoken") or self._may_revoke(request)
+    title = "Ingest tokens"
+    list_display = ("token", "created_at", "last_used", "expires", "revoked_at")
+    list_display_links = ("token",)
+    column_labels = {"created_at": "Created", "revoked_at": "Revoked"}
+    column_classes = {
+        "token": "", "created_at": "nowrap wide-only", "last_used": "nowrap", "expires": "nowrap",
+        "revoked_at": "nowrap", "revoke_link": "num",
+    }  # fmt: skip
+    labelled_columns = ("last_used", "expires", "revoked_at")
+    change_list_template = "events/token_list.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
-            path("", view(self.list_page), name=self.page("changelist")),
-            path("<int:key>/revoke/", view(self.revoke), name=self.page("change")),
+            *super().get_urls(),
+            self.route("<path:object_id>/revoke/", self.change_view, "change"),
+            self.route("<path:object_id>/history/", self.history_view, "history"),
         ]
 
-    def list_page(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        now = clock.now()
-        context = {
-            "title": "Ingest tokens",
-            "now": now,
-            "tokens": tokens.used_until(now),
-            "may_revoke": self._may_revoke(request),
-        }
-        return self.render(request, "events/token_list.html", context)
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        return (*self.list_display, "revoke_link") if self.has_change_permission(request) else self.list_display
 
-    def revoke(self, request: HttpRequest, key: int) -> HttpResponse:
+    def read_page(self, changelist: KeysetChangeList) -> tuple[list[IngestToken], None]:
+        return tokens.used_until(changelist.now), None
+
+    @admin.display(description="Name")
+    def token(self, token: IngestToken) -> str:
+        return format_html("<bdi>{}</bdi>", token.name)
+
+    @admin.display(description="Last used")
+    def last_used(self, token: Any) -> str:
+        return time_element(token.last_used_at, token.changelist.now) if token.last_used_at else quiet("never")
+
+    @admin.display(description="Expires")
+    def expires(self, token: Any) -> str:
+        if not token.expires_at:
+            return quiet("never")
+        is_expired = token.expires_at <= token.changelist.now
+        expired = mark_safe(' <span class="bad">expired</span>') if is_expired else ""
+        return format_html("{} UTC{}", f"{token.expires_at:%Y-%m-%d %H:%M}", expired)
+
+    @admin.display(description=mark_safe('<span class="visually-hidden">Revoke</span>'))
+    def revoke_link(self, token: IngestToken) -> str:
+        if token.revoked_at:
+            return mark_safe("")
+        return format_html('<a href="{}">Revoke…</a>', self.url("change", str(token.pk)))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Show the confirmation page (GET), or revoke the token (POST)."""
-        if not self._may_revoke(request):
-            raise PermissionDenied
-        token = get_object_or_404(IngestToken, pk=key)
+        self.demand(self.has_change_permission(request))
+        token = self.get_object(request, unquote(object_id))
         if request.method == "POST":
             tokens.revoke(token, who=request.user.get_username(), now=clock.now())
             messages.success(request, f"{token.name} is revoked.")
             return HttpResponseRedirect(self.url("changelist"))
         return self.render(request, "events/token_revoke.html", {"title": f"Revoke {token.name}?", "token": token})
 
-    def _may_revoke(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("events.change_ingesttoken")
+    def history(self, token: IngestToken) -> QuerySet[AuditEntry]:
+        return AuditEntry.objects.filter(kind=AuditKind.TOKEN, about=token.name).order_by("-at_ms", "-id")
 
 
 @admin.register(AuditEntry)
@@ -272,27 +341,39 @@ class AuditEntryAdmin(PagesAdmin):
     """The audit log: who did what, when and why. Read-only, and only with its view permission."""
 
     title = "Audit log"
+    filter_form = AuditFilter
+    list_display = ("at_ms", "person", "kind_link", "action", "reason")
+    list_display_links = ("action",)
+    column_classes = {"at_ms": "nowrap", "person": "nowrap", "kind_link": "", "action": "", "reason": ""}
+    change_list_template = "events/audit_log.html"
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("events.view_auditentry")
+    def read_page(self, changelist: KeysetChangeList) -> audit.AuditPage:
+        filters = changelist.form.cleaned_data
+        return audit.page(kind=filters["kind"], who=filters["who"], after=changelist.after, limit=self.list_per_page)
 
-    def get_urls(self) -> list[URLPattern]:
-        return [path("", self.admin_site.admin_view(self.list_page), name=self.page("changelist"))]
+    @admin.display(description="Who")
+    def person(self, entry: Any) -> str:
+        url = entry.changelist.get_query_string({"who": entry.who}, remove=["cursor"])
+        return format_html('<a href="{}"><bdi class="cut">{}</bdi></a>', url, dash(entry.who))
 
-    def list_page(self, request: HttpRequest) -> HttpResponse:
-        self.demand("view_auditentry", request)
-        form = AuditFilter(request.GET)
-        page = None
-        if form.is_valid():
-            cleaned = form.cleaned_data
-            page = audit.page(kind=cleaned["kind"], who=cleaned["who"], after=cleaned["cursor"], limit=PAGE_ROWS)
-        context = {
-            "title": self.title,
-            "now": clock.now(),
-            "form": form,
-            "page": page,
-            "is_first_page": "cursor" not in request.GET,
-            "is_narrowed": any(request.GET.get(name) for name in ("kind", "who")),
-            "may_see_groups": request.user.has_perm("events.view_event"),
-        }
-        return self.render(request, "events/audit_log.html", context, status=200 if form.is_valid() else 400)
+    @admin.display(description="Kind")
+    def kind_link(self, entry: Any) -> str:
+        url = entry.changelist.get_query_string({"kind": entry.kind}, remove=["cursor"])
+        return format_html('<a href="{}">{}</a>', url, entry.kind)
+
+    @admin.display(description="What")
+    def action(self, entry: Any) -> str:
+        about: str = ""
+        if entry.subject and entry.changelist.request.user.has_perm("events.view_event"):
+            url = reverse("admin:events_failuregroup_change", args=[quote(entry.subject)])
+            about = format_html(' <a href="{}"><bdi>{}</bdi></a>', url, dash(entry.about))
+        elif entry.about:
+            about = format_html(' <bdi class="quiet">{}</bdi>', entry.about)
+        return format_html("<bdi>{}</bdi>{}", entry.what, about)
+
+    @admin.display(description="Why")
+    def reason(self, entry: AuditEntry) -> str | None:
+        return format_html("<bdi>{}</bdi>", entry.why) if entry.why else None
+
+    def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
+        return {"is_narrowed": any(request.GET.get(name) for name in ("kind", "who"))}

@@ -10,13 +10,16 @@ from django.contrib.admin.utils import unquote
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path
+from django.template.loader import render_to_string
+from django.urls import URLPattern
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from events import audit, clock
 from events.admin import charts
+from events.admin.changelist import KeysetChangeList, SortHeading, quiet
 from events.admin.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
-from events.admin.pages import PagesAdmin, export_response
+from events.admin.pages import PAGE_ROWS, PagesAdmin, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
@@ -25,26 +28,27 @@ from events.models import AuditEntry, Event, Facet, FailureGroup
 from events.reports import breakdowns, event_text, export, failures, metrics, ranking
 from events.reports.breakdowns import Part
 from events.reports.failures import Criteria
+from events.reports.ranking import GroupCursor
+from events.templatetags.telemetry import dash, event_type, figure, time_element
 
-PAGE_ROWS = 50
 NAMES_OF_DAYS = 30
 NEWEST_EVENTS = 10
 NEWEST_RELEASES = 30
-HISTORY_ROWS = 50
+HISTORY_SHOWN = 50
 SHOWN_PARTS = 8
 # Nobody reviews more groups than this before deciding.
 MAX_AT_ONCE = 1_000
 SPANS = {"1": "24 hours", "30": "30 days", "90": "90 days"}
-HEADINGS = {
-    "title": "Failure",
-    "type": "type",
-    "count": "Events",
-    "day": "24 h",
-    "last": "Last seen",
-    "first": "First seen",
-    "versions": "Versions",
-    "models": "Models",
-    "status": "Status",
+# The orders that the heading of a column offers.
+COLUMN_SORTS = {
+    "failure": ("title", "type"),
+    "accepted": ("count",),
+    "last_day": ("day",),
+    "last_seen": ("last",),
+    "first_seen": ("first",),
+    "versions": ("versions",),
+    "models": ("models",),
+    "state": ("status",),
 }
 FACETS = {
     Facet.MODEL: "Model",
@@ -85,15 +89,6 @@ ACTIONS = {
 }
 
 
-class SortHeading(NamedTuple):
-    """A column heading of the list: its text, the query that sorts by it, and the current order, "" if none."""
-
-    name: str
-    label: str
-    query: str
-    order: str
-
-
 class FacetTable(NamedTuple):
     """One facet of a group: the shown parts, and the number of omitted ones."""
 
@@ -108,64 +103,125 @@ class FailureGroupAdmin(PagesAdmin):
     """Failure groups: what fails, for whom, since when, and whether it is fixed."""
 
     title = "Failure groups"
+    filter_form = GroupFilter
+    list_display = (
+        "failure", "accepted", "last_day", "last_seen", "first_seen", "versions", "models", "state", "line",
+    )  # fmt: skip
+    list_display_links = ("failure",)
+    column_classes = {
+        "action_checkbox": "tick", "failure": "message", "accepted": "count", "last_day": "day",
+        "last_seen": "last when", "first_seen": "first when", "versions": "versions", "models": "models",
+        "state": "state", "line": "line",
+    }  # fmt: skip
+    actions = ("resolve", "mute", "reopen")
+    change_list_template = "events/group_list.html"
+    change_form_template = "events/group_detail.html"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("events.view_event")
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
+    def has_triage_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("events.triage_event")
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
-            path("", view(self.list_page), name=self.page("changelist")),
-            path("decide/", view(self.decide), name=self.page("decide")),
-            path("export/", view(self.export), name=self.page("export")),
-            path("export.xlsx/", view(self.export), {"is_spreadsheet": True}, name=self.page("export_xlsx")),
-            path("<path:object_id>/note/", view(self.note), name=self.page("note")),
-            path("<path:object_id>/", view(self.group_page), name=self.page("change")),
+            *super().get_urls(),
+            self.route("decide/", self.decide, "decide"),
+            self.route("export/", self.export, "export"),
+            self.route("export.xlsx/", self.export, "export_xlsx", is_spreadsheet=True),
+            self.route("<path:object_id>/note/", self.note, "note"),
+            self.route("<path:object_id>/history/", self.history_view, "history"),
+            self.route("<path:object_id>/", self.change_view, "change"),
         ]
 
-    def list_page(self, request: HttpRequest) -> HttpResponse:
-        self.demand("view_event", request)
-        now = clock.now()
-        form = GroupFilter(request.GET)
-        page = None
-        if form.is_valid():
-            try:
-                page = ranking.page(form.ranking(_ms(now)), limit=PAGE_ROWS, after=form.cleaned_data["cursor"])
-            except ValueError:
-                form.add_error("cursor", "Not a cursor of this order. Start again without a cursor.")
-        period = metrics.last_days(NAMES_OF_DAYS, now.date())
-        query = request.GET.copy()
-        query.pop("cursor", None)
-        context = {
-            "title": self.title,
-            "now": now,
-            "form": form,
-            "page": page,
-            "rows": [(row, charts.sparkline(row.days)) for row in page.rows] if page else [],
-            "columns": _columns(query),
-            "statuses": _statuses(query),
-            "query": query.urlencode(),
-            "next": str(page.next) if page and page.next else None,
-            "is_first_page": "cursor" not in request.GET,
+    def get_queryset(self, request: HttpRequest) -> QuerySet[FailureGroup]:
+        return ranking.seen_until(clock.now_ms())
+
+    def get_selection(self, changelist: KeysetChangeList) -> Any:
+        return changelist.form.ranking(changelist.now_ms)
+
+    def read_page(self, changelist: KeysetChangeList) -> tuple[list[FailureGroup], GroupCursor | None] | None:
+        try:
+            page = ranking.page(changelist.selection, limit=self.list_per_page, after=changelist.after)
+        except ValueError:
+            changelist.form.add_error("cursor", "Not a cursor of this order. Start again without a cursor.")
+            return None
+        for row in page.rows:  # for the display methods
+            row.group.figures, row.group.points = row, charts.sparkline(row.days)  # type: ignore[attr-defined]
+        return [row.group for row in page.rows], page.next
+
+    def sort_headings(self, changelist: KeysetChangeList, name: str, label: str) -> list[SortHeading]:
+        labels = {sort: label if number == 0 else sort for number, sort in enumerate(COLUMN_SORTS.get(name, ()))}
+        return [_sort_heading(changelist.kept, sort, text) for sort, text in labels.items()]
+
+    @admin.display(description=mark_safe('<span class="visually-hidden">Select for a decision</span>'))
+    def action_checkbox(self, group: FailureGroup) -> SafeString:
+        return format_html('<input type="checkbox" name="id" value="{}" aria-label="Select this group">', group.pk)
+
+    @admin.display(description="Failure")
+    def failure(self, group: Any) -> str:
+        query = group.changelist.kept_query
+        return format_html(
+            '<a href="{}{}"><bdi>{}</bdi></a><span class="under">{}{}{}</span>',
+            group.changelist.url_for_result(group),
+            f"?{query}" if query else "",
+            dash(group.title),
+            event_type(group.event_type),
+            format_html(' <bdi class="cut">{}</bdi>', dash(group.error_name)) if group.error_name else "",
+            format_html(' <bdi class="cut frame">{}</bdi>', group.frame) if group.frame else "",
+        )
+
+    @admin.display(description="24 h")
+    def last_day(self, group: Any) -> int | str:
+        return group.figures.last_day or quiet("–")
+
+    @admin.display(description="Last seen")
+    def last_seen(self, group: Any) -> str:
+        return time_element(group.last_ms, group.changelist.now)
+
+    @admin.display(description="First seen")
+    def first_seen(self, group: Any) -> str:
+        return time_element(group.first_ms, group.changelist.now)
+
+    @admin.display(description="Versions")
+    def versions(self, group: Any) -> str:
+        names = group.figures.versions
+        more = " …" if group.version_count > len(names) else ""
+        return format_html('<span title="{}{}">{}</span>', ", ".join(names), more, figure(group.version_count))
+
+    @admin.display(description="Models")
+    def models(self, group: Any) -> str:
+        names = group.figures.models
+        shown = dash(names[0] if names else "") if group.model_count == 1 else figure(group.model_count)
+        return format_html('<bdi class="cut" title="{}">{}</bdi>', ", ".join(names), shown)
+
+    @admin.display(description="Status")
+    def state(self, group: Any) -> str:
+        return render_to_string("events/_status.html", {"status": group.figures.status})
+
+    @admin.display(description="30 days")
+    def line(self, group: Any) -> str:
+        return render_to_string("events/_sparkline.html", {"points": group.points, "kind": group.event_type})
+
+    def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
+        form = changelist.form
+        period = metrics.last_days(NAMES_OF_DAYS, changelist.now.date())
+        return {
+            "rows": [(group.figures, group.points) for group in changelist.result_list],
+            "columns": [heading for column in changelist.columns for heading in column.sorts],
+            "statuses": _statuses(changelist.kept),
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": not FailureGroup.objects.exists(),
             "models": metrics.names("model", *period),
             "versions": metrics.names("app_version", *period),
-            "may_triage": request.user.has_perm("events.triage_event"),
-            "may_export": request.user.has_perm("events.export_event"),
+            "may_triage": self.has_triage_permission(request),
             "actions": ACTIONS,
             "event_url": request.build_absolute_uri("/event"),
         }
-        return self.render(request, "events/group_list.html", context, status=200 if form.is_valid() else 400)
 
-    def group_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        self.demand("view_event", request)
+    def object_context(self, request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
         now = clock.now()
         now_ms = _ms(now)
-        group = self._group(object_id, now_ms)
         list_form = GroupFilter(request.GET)
         order = list_form.ranking(now_ms) if list_form.is_valid() else ranking.Ranking(now_ms, status="open")
         before, after = ranking.neighbours(order, group)
@@ -176,7 +232,7 @@ class FailureGroupAdmin(PagesAdmin):
         parts = breakdowns.parts(group, now_ms)
         from_ms = ranking.last_day_from_ms(now_ms)
         status = ranking.status_of(group, now_ms)
-        context = {
+        return {
             "title": str(group),
             "now": now,
             "group": group,
@@ -196,27 +252,45 @@ class FailureGroupAdmin(PagesAdmin):
             "events": events,
             "newest": events[0] if events else None,
             "texts": event_text.of(events[0]) if events else None,
-            "may_triage": request.user.has_perm("events.triage_event"),
-            "may_export": request.user.has_perm("events.export_event"),
+            "may_triage": self.has_triage_permission(request),
+            "may_export": self.has_export_permission(request),
             "note_form": NoteForm({"note": group.note}),
             "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
-            "history": _history(group),
+            "history": list(self.history(group)[:HISTORY_SHOWN]),
+            "history_shown": HISTORY_SHOWN,
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
             "pruned_before_ms": _pruned_before_ms(group.first_ms),
         }
-        return self.render(request, "events/group_detail.html", context)
+
+    def history(self, group: FailureGroup) -> QuerySet[AuditEntry]:
+        return AuditEntry.objects.filter(subject=group.pk).order_by("-at_ms", "-id")
+
+    @admin.action(description="Resolve", permissions=["triage"])
+    def resolve(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
+        return self._decide(request, "resolve", list(groups[: MAX_AT_ONCE + 1]))
+
+    @admin.action(description="Mute", permissions=["triage"])
+    def mute(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
+        return self._decide(request, "mute", list(groups[: MAX_AT_ONCE + 1]))
+
+    @admin.action(description="Open again", permissions=["triage"])
+    def reopen(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
+        return self._decide(request, "reopen", list(groups[: MAX_AT_ONCE + 1]))
 
     def decide(self, request: HttpRequest) -> HttpResponse:
         """Confirm (GET) or carry out (POST) a decision about the selected or all matching groups."""
-        self.demand("view_event", request)
-        self.demand("triage_event", request)
+        self.demand(self.has_triage_permission(request))
         parameters = request.POST if request.method == "POST" else request.GET
-        action = ACTIONS.get(parameters.get("action", ""))
-        if action is None:
+        name = parameters.get("action", "")
+        if name not in ACTIONS:
             raise Http404
-        now = clock.now()
-        chosen = self._chosen(parameters, _ms(now))
-        if chosen is None or not 1 <= len(chosen) <= MAX_AT_ONCE:
+        return self._decide(request, name, self._chosen(parameters, clock.now_ms()), parameters)
+
+    def _decide(
+        self, request: HttpRequest, name: str, chosen: list[FailureGroup], parameters: QueryDict | None = None
+    ) -> HttpResponse:
+        """Show the confirmation page, or carry out the decision that `parameters` confirm with a POST."""
+        if not 1 <= len(chosen) <= MAX_AT_ONCE:
             messages.warning(
                 request,
                 f"More than {MAX_AT_ONCE:,} groups match. Narrow the filters first. Nothing was changed."
@@ -224,26 +298,28 @@ class FailureGroupAdmin(PagesAdmin):
                 else "No group is selected, so nothing was changed.",
             )
             return HttpResponseRedirect(self.url("changelist"))
-        form = action.form(request.POST if request.method == "POST" else None, now=now)
+        action, now = ACTIONS[name], clock.now()
+        form = action.form(parameters if parameters is request.POST else None, now=now)
         digest = _digest(chosen)
-        has_changed = form.is_bound and "all" in parameters and parameters.get("shown") != digest
+        is_all = parameters is not None and "all" in parameters
+        has_changed = form.is_bound and is_all and form.data.get("shown") != digest
         if has_changed:
             messages.warning(request, "The list has changed, so nothing was changed. Check it again.")
         elif form.is_bound and form.is_valid():
             keys = [group.pk for group in chosen]
             number = action.decide(keys, user=request.user, at=now, **form.decision())
             messages.success(request, f"{action.label}: done for {number:,} group{'' if number == 1 else 's'}.")
-            single = chosen[0].pk if len(chosen) == 1 and "all" not in parameters else None
+            single = chosen[0].pk if len(chosen) == 1 and not is_all else None
             return HttpResponseRedirect(self.url("change", single) if single else self.url("changelist"))
         context = {
             "title": f"{action.question} {len(chosen):,} group{'' if len(chosen) == 1 else 's'}?",
             "now": now,
             "action": action,
-            "name": parameters["action"],
+            "name": name,
             "form": form,
             "chosen": chosen[:PAGE_ROWS],
             "more": max(len(chosen) - PAGE_ROWS, 0),
-            "hidden": _hidden(parameters, digest),
+            "hidden": _hidden(parameters, digest) if parameters and is_all else [("id", group.pk) for group in chosen],
             "releases": releases.newest(NEWEST_RELEASES),
         }
         status = 409 if has_changed else 400 if form.is_bound else 200
@@ -251,9 +327,8 @@ class FailureGroupAdmin(PagesAdmin):
 
     def note(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Save the note of a group (POST)."""
-        self.demand("view_event", request)
-        self.demand("triage_event", request)
-        group = self._group(object_id, clock.now_ms())
+        self.demand(self.has_triage_permission(request))
+        group = self.get_object(request, unquote(object_id))
         form = NoteForm(request.POST)
         if request.method == "POST" and form.is_valid():
             triage.annotate(group.pk, form.cleaned_data["note"].strip(), user=request.user, at=clock.now())
@@ -264,31 +339,24 @@ class FailureGroupAdmin(PagesAdmin):
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
         """Export the groups that match the filters, in the order of the list."""
-        self.demand("view_event", request)
-        self.demand("export_event", request)
+        self.demand(self.has_export_permission(request))
         now = clock.now()
-        form = GroupFilter(request.GET)
+        form = self.get_filter_form(request.GET)
         if not form.is_valid() or self.is_cross_site_request(request):
             return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
-        what = audit.filters_in_words(form.applied()) or "open groups"
-        export.note_export(request.user, f"{self.title}: {what}", at=now)
+        what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'open groups'}"
         chunks = ranking.chunks(form.ranking(_ms(now)), size=export.ROWS_A_CHUNK)
-        name = f"failure-groups-{now:%Y-%m-%d}"
-        return export_response(chunks, export.GROUPS, name, is_spreadsheet=is_spreadsheet)
+        return export_response(
+            request, chunks, export.GROUPS, "failure-groups", what=what, now=now, is_spreadsheet=is_spreadsheet
+        )
 
-    def _group(self, object_id: str, now_ms: int) -> FailureGroup:
-        if "\0" in object_id:  # PostgreSQL raises an error for NUL
-            raise Http404
-        return get_object_or_404(ranking.seen_until(now_ms), pk=unquote(object_id))
-
-    def _chosen(self, parameters: QueryDict, now_ms: int) -> list[FailureGroup] | None:
-        """Return the selected groups, or all that match the filters. Return None for invalid filters."""
+    def _chosen(self, parameters: QueryDict, now_ms: int) -> list[FailureGroup]:
+        """Return the selected groups, or all that match the filters: at most one more than MAX_AT_ONCE."""
         if "all" not in parameters:
             keys = [key for key in parameters.getlist("id")[:MAX_AT_ONCE] if "\0" not in key]
             return list(ranking.seen_until(now_ms).filter(pk__in=keys).order_by(F("last_ms").desc(), "pk"))
         form = GroupFilter(parameters)
-        groups: QuerySet[FailureGroup] | None = form.ranking(now_ms).select() if form.is_valid() else None
-        return None if groups is None else list(groups[: MAX_AT_ONCE + 1])
+        return list(form.ranking(now_ms).select()[: MAX_AT_ONCE + 1]) if form.is_valid() else []
 
     def _timeline(self, group: FailureGroup, days: int, now_ms: int) -> dict[str, Any]:
         """Return the chart of the group: by hour for one day, else by day. The last bar is incomplete."""
@@ -320,17 +388,14 @@ def _ms(now: datetime) -> int:
     return int(now.timestamp() * 1000)
 
 
-def _columns(query: QueryDict) -> list[SortHeading]:
+def _sort_heading(query: QueryDict, name: str, label: str) -> SortHeading:
     now = query.get("sort") or "-last"
-    columns = []
-    for name, label in HEADINGS.items():
-        first = name if name in ranking.TEXT_COLUMNS else f"-{name}"
-        other = name if first.startswith("-") else f"-{name}"
-        changed = query.copy()
-        changed["sort"] = other if now == first else first
-        order = ("descending" if now.startswith("-") else "ascending") if now.lstrip("-") == name else ""
-        columns.append(SortHeading(name, label, changed.urlencode(), order))
-    return columns
+    first = name if name in ranking.TEXT_COLUMNS else f"-{name}"
+    other = name if first.startswith("-") else f"-{name}"
+    changed = query.copy()
+    changed["sort"] = other if now == first else first
+    order = ("descending" if now.startswith("-") else "ascending") if now.lstrip("-") == name else ""
+    return SortHeading(name, label, changed.urlencode(), order)
 
 
 def _statuses(query: QueryDict) -> list[tuple[str, str, bool]]:
@@ -349,9 +414,7 @@ def _digest(groups: list[FailureGroup]) -> str:
 
 
 def _hidden(parameters: QueryDict, digest: str) -> list[tuple[str, str]]:
-    """Return the hidden fields of the confirmation: the selected groups, or the filters and a digest."""
-    if "all" not in parameters:
-        return [("id", key) for key in parameters.getlist("id")[:MAX_AT_ONCE]]
+    """Return the hidden fields of a confirmation for all matching groups: the filters and a digest of the groups."""
     names = [name for name in GroupFilter.base_fields if name != "cursor"]
     return [("all", "1"), ("shown", digest), *((name, str(parameters[name])) for name in names if parameters.get(name))]
 
@@ -368,11 +431,6 @@ def _facet_table(facet: Facet, parts: list[Part]) -> FacetTable:
 
 def _part_label(facet: Facet, part: Part) -> str:
     return BITS.get(facet, {}).get(part.name, part.name)
-
-
-def _history(group: FailureGroup) -> list[AuditEntry]:
-    """Return the audit entries of this group, newest first."""
-    return list(AuditEntry.objects.filter(subject=group.pk).order_by("-at_ms", "-id")[:HISTORY_ROWS])
 
 
 def _pruned_before_ms(first_ms: int) -> int | None:

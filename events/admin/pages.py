@@ -1,29 +1,64 @@
-"""Base class of our own admin pages, and their exports."""
+"""Base class of the admin pages: lists, permissions and exports."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 
+from events import clock
+from events.admin.changelist import KeysetChangeList, SortHeading
+from events.models import AuditEntry
 from events.reports import export, spreadsheets
 from events.reports.export import Format
+from events.reports.forms import ListFilter
+
+PAGE_ROWS = 50
+HISTORY_ROWS = 200
 
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A ModelAdmin with our own pages instead of Django's lists, forms and deletions."""
+    """A ModelAdmin without Django's forms and deletions. Its list is a KeysetChangeList.
+
+    `column_labels` and `column_classes` contain the headings of fields and the CSS classes of columns, where they are
+    not the default ones. `labelled_columns` repeat their heading in narrow pages.
+    """
+
+    title: str
+    filter_form: type[ListFilter] = ListFilter
+    column_labels: Mapping[str, str] = {}
+    column_classes: Mapping[str, str] = {}
+    labelled_columns: tuple[str, ...] = ()
+    list_per_page = PAGE_ROWS
+    show_facets = admin.ShowFacets.NEVER
+    empty_value_display = '<span class="quiet wide-only">–</span>'
+
+    # A superuser also has permissions that the model does not define.
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+        return "add" in self.opts.default_permissions and super().has_add_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        return "change" in self.opts.default_permissions and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        return "delete" in self.opts.default_permissions and super().has_delete_permission(request, obj)
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("events.export_event")
+
+    def get_urls(self) -> list[URLPattern]:
+        return [self.route("", self.changelist_view, "changelist")]
+
+    def route(self, address: str, view: Callable[..., HttpResponseBase], name: str, **options: Any) -> URLPattern:
+        return path(address, self.admin_site.admin_view(view), options, name=self.page(name))
 
     def page(self, name: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{name}"
@@ -31,7 +66,94 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def url(self, name: str, *args: str) -> str:
         return reverse(f"admin:{self.page(name)}", args=args)
 
-    def render(self, request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        return KeysetChangeList
+
+    def get_filter_form(self, parameters: QueryDict) -> Any:
+        return self.filter_form(parameters)
+
+    def get_selection(self, changelist: KeysetChangeList) -> Any:
+        """Return an object whose `select()` returns all matching rows. None means that every row matches."""
+        return None
+
+    def read_page(self, changelist: KeysetChangeList) -> Any:
+        """Return a tuple that starts with the rows of the page and the cursor of the next page, None at the end."""
+        raise NotImplementedError
+
+    def sort_headings(self, changelist: KeysetChangeList, name: str, label: str) -> list[SortHeading]:
+        """Return the links of a column heading that sort the list."""
+        return []
+
+    def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
+        """Return what the template of the list needs besides the rows."""
+        return {}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        changelist = (getattr(response, "context_data", None) or {}).get("cl")
+        if not isinstance(response, TemplateResponse) or changelist is None:
+            return response  # an action's response
+        if changelist.leads_to:
+            return HttpResponseRedirect(changelist.leads_to)
+        shared = {
+            "title": getattr(self, "title", changelist.title),
+            "now": changelist.now,
+            "form": changelist.form,
+            "page": changelist.page,
+            "next": str(changelist.next) if changelist.next else None,
+            "query": changelist.kept_query,
+            "is_first_page": "cursor" not in request.GET,
+            "list_url": self.url("changelist"),
+            "may_export": self.has_export_permission(request),
+        }
+        response.context_data = {
+            **(response.context_data or {}),
+            **shared,
+            **self.list_context(request, changelist),
+            **(extra_context or {}),
+        }
+        response.status_code = 200 if changelist.form.is_valid() else 400
+        return response
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the object. Raises Http404."""
+        # PostgreSQL raises an error for NUL.
+        found = None if "\0" in object_id else super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404
+        return found
+
+    def object_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return the context of the page of an object."""
+        raise NotImplementedError
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        self.demand(self.has_view_permission(request))
+        context = self.object_context(request, self.get_object(request, unquote(object_id)))
+        return self.render(request, self.change_form_template, context)
+
+    @staticmethod
+    def demand(is_allowed: bool) -> None:
+        if not is_allowed:
+            raise PermissionDenied
+
+    def history(self, obj: Any) -> QuerySet[AuditEntry]:
+        """Return the entries of the audit log about an object, newest first; for `history_view`."""
+        raise NotImplementedError
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the audit log of one object. Django's own history has no entries of commands."""
+        self.demand(self.has_view_permission(request))
+        obj = self.get_object(request, unquote(object_id))
+        entries = self.history(obj)[:HISTORY_ROWS]
+        context = {"title": f"History of {obj}", "now": clock.now(), "entries": entries}
+        return self.render(request, "events/history.html", context)
+
+    def render(self, request: HttpRequest, template: Any, context: dict[str, Any], status: int = 200) -> HttpResponse:
         shared = self.admin_site.each_context(request) | {"opts": self.opts, "list_url": self.url("changelist")}
         return TemplateResponse(request, template, shared | context, status=status)
 
@@ -49,23 +171,25 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             )
         return is_cross_site
 
-    @staticmethod
-    def demand(permission: str, request: HttpRequest) -> None:
-        """Raise PermissionDenied unless the user has a permission of `events`."""
-        if not request.user.has_perm(f"events.{permission}"):
-            raise PermissionDenied
-
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def export_response(
-    chunks: Iterable[list[tuple[Any, ...]]], form: Format, name: str, *, is_spreadsheet: bool
+    request: HttpRequest,
+    chunks: Iterable[list[tuple[Any, ...]]],
+    form: Format,
+    name: str,
+    *,
+    what: str,
+    now: datetime,
+    is_spreadsheet: bool,
 ) -> StreamingHttpResponse:
-    """Return a list as a streamed file: XLSX or CSV."""
-    extension = "xlsx" if is_spreadsheet else "csv"
+    """Record an export and return it as a streamed file: XLSX or CSV. `what` describes it in the audit log."""
+    export.note_export(request.user, what, at=now)
+    file_name = f"{name}-{now:%Y-%m-%d}.{'xlsx' if is_spreadsheet else 'csv'}"
     return StreamingHttpResponse(
         spreadsheets.as_xlsx(chunks, form) if is_spreadsheet else export.as_csv(chunks, form),
         content_type=XLSX if is_spreadsheet else "text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}.{extension}"', "Cache-Control": "no-store"},
+        headers={"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"},
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django import forms
 
@@ -44,6 +44,12 @@ class CursorField(forms.CharField):
 
 class ListFilter(forms.Form):
     """The filters of a list, from its URL."""
+
+    def refuse_unknown(self) -> Self:
+        """Add an error for each parameter that is no field. Without it, a misspelt filter would show everything."""
+        for name in [name for name in self.data if name not in self.fields]:
+            self.errors[name] = self.error_class(["This list has no such filter."])
+        return self
 
     def applied(self) -> dict[str, str]:
         """Return the active filters of the valid form, in the order of the URL."""
@@ -213,7 +219,7 @@ class UndoForm(forms.Form):
     reason = ReasonField()
 
 
-class AuditFilter(forms.Form):
+class AuditFilter(ListFilter):
     """The filters of the audit log. They come from the URL, and all of them apply."""
 
     kind = forms.ChoiceField(required=False, choices=[("", "any"), *((kind, kind) for kind in AuditKind.values)])

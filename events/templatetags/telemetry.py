@@ -5,6 +5,8 @@ from typing import Any
 
 from django import template
 from django.contrib.admin.utils import quote
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from events import clock
 from events.models import EventType
@@ -23,19 +25,24 @@ MARKS = {
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
-@register.inclusion_tag("events/_type.html")
-def event_type(name: str) -> dict[str, str]:
-    return {"name": name, "mark": MARKS.get(EventType(name), "")}
+@register.simple_tag
+def event_type(name: str) -> SafeString:
+    mark = MARKS.get(EventType(name), "")
+    return format_html('<span class="type {0}"><span class="mark" aria-hidden="true">{1}</span> {0}</span>', name, mark)
 
 
-@register.inclusion_tag("events/_moment.html", takes_context=True)
-def moment(context: Any, at: int | datetime | None) -> dict[str, Any]:
-    """Show a time relative to the page's `now`, with its UTC time as title. Accepts epoch ms or aware datetimes."""
+@register.simple_tag(takes_context=True)
+def moment(context: Any, at: int | datetime | None) -> str:
+    return time_element(at, context["now"])
+
+
+def time_element(at: int | datetime | None, now: datetime) -> str:
+    """Return a time relative to `now`, with its UTC time as title. Accepts epoch ms or aware datetimes."""
     if at is None:
-        return {"iso": None}
+        return "never"
     at_ms = int(at.timestamp() * 1000) if isinstance(at, datetime) else at
-    iso = clock.iso(at_ms)
-    return {"iso": iso, "relative": ago(at_ms, int(context["now"].timestamp() * 1000)), "utc": utc(at_ms)}
+    relative = ago(at_ms, int(now.timestamp() * 1000))
+    return format_html('<time datetime="{}" title="{}" data-relative>{}</time>', clock.iso(at_ms), utc(at_ms), relative)
 
 
 @register.filter

@@ -4,17 +4,19 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path
+from django.urls import URLPattern
+from django.utils.html import format_html
+from django.utils.text import Truncator
 
 from events import clock
+from events.admin.changelist import KeysetChangeList
 from events.admin.pages import PagesAdmin, export_response
 from events.ingest.writer import StorageUnavailable
 from events.reports import export
+from events.templatetags.telemetry import dash, event_type
 from legacy import old_tables
 from legacy.admin import pages
 from legacy.admin.forms import SwitchForm
@@ -26,38 +28,17 @@ OLD_LOG_FORMAT = export.Format(
 )
 
 
-class OldSystemAdmin(PagesAdmin):
-    """A read-only page with the view permission of its model."""
-
-    title: str
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm(f"legacy.view_{self.opts.model_name}")
-
-    def get_urls(self) -> list[URLPattern]:
-        return [path("", self.admin_site.admin_view(self.main_page), name=self.page("changelist"))]
-
-    def main_page(self, request: HttpRequest) -> HttpResponse:
-        raise NotImplementedError
-
-    def demand_view(self, request: HttpRequest) -> None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-
-
 @admin.register(Cutover)
-class ModeAdmin(OldSystemAdmin):
+class ModeAdmin(PagesAdmin):
     """The mode of the old routes, its history, and a switch with a confirmation page."""
 
     title = "Mode of the old routes"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_view_permission(request) or self._may_switch(request)
+        return super().has_view_permission(request, obj) or self._may_switch(request)
 
-    def main_page(self, request: HttpRequest) -> HttpResponse:
-        self.demand_view(request)
-        if request.method == "POST" and not self._may_switch(request):
-            raise PermissionDenied
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        self.demand(self._may_switch(request) or (request.method != "POST" and self.has_view_permission(request)))
         now = clock.now()
         row = modes.in_force()
         in_force = Mode(row.mode)
@@ -114,30 +95,26 @@ class ModeAdmin(OldSystemAdmin):
 
 
 @admin.register(ParityRun)
-class ParityAdmin(OldSystemAdmin):
+class ParityAdmin(PagesAdmin):
     """The newest comparison by entry route, earlier comparisons, and a button for a new one."""
 
     title = "Parity"
+    change_form_template = "legacy/parity.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
             *super().get_urls(),
-            path("check/", view(self.check_now), name=self.page("check")),
-            path("<int:key>/", view(self.run_page), name=self.page("change")),
+            self.route("check/", self.check_now, "check"),
+            self.route("<path:object_id>/", self.change_view, "change"),
         ]
 
-    def main_page(self, request: HttpRequest) -> HttpResponse:
-        self.demand_view(request)
-        return self._show(request, ParityRun.objects.first())
-
-    def run_page(self, request: HttpRequest, key: int) -> HttpResponse:
-        self.demand_view(request)
-        return self._show(request, get_object_or_404(ParityRun, pk=key))
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        self.demand(self.has_view_permission(request))
+        return self.render(request, self.change_form_template, self.object_context(request, ParityRun.objects.first()))
 
     def check_now(self, request: HttpRequest) -> HttpResponse:
         """Compare and store the finding (POST)."""
-        self.demand_view(request)
+        self.demand(self.has_view_permission(request))
         if request.method == "POST":
             self._compare(request)
         return HttpResponseRedirect(self.url("changelist"))
@@ -153,7 +130,7 @@ class ParityAdmin(OldSystemAdmin):
         except DatabaseError:
             messages.error(request, "The database is busy or refuses writes, so nothing was stored. Try again.")
 
-    def _show(self, request: HttpRequest, run: ParityRun | None) -> HttpResponse:
+    def object_context(self, request: HttpRequest, run: ParityRun | None) -> dict[str, Any]:
         context: dict[str, Any] = {
             "title": self.title,
             "now": clock.now(),
@@ -176,17 +153,17 @@ class ParityAdmin(OldSystemAdmin):
                 "missing": pages.examples_missing(run),
                 "event_only": pages.examples_event_only(run),
             }
-        return self.render(request, "legacy/parity.html", context)
+        return context
 
 
 @admin.register(ImportRun)
-class CountHistoryAdmin(OldSystemAdmin):
+class CountHistoryAdmin(PagesAdmin):
     """The parts of the public count, and every change that affected many events at once."""
 
     title = "The count's history"
 
-    def main_page(self, request: HttpRequest) -> HttpResponse:
-        self.demand_view(request)
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        self.demand(self.has_view_permission(request))
         row = modes.in_force()
         context = {
             "title": self.title,
@@ -200,42 +177,65 @@ class CountHistoryAdmin(OldSystemAdmin):
 
 
 @admin.register(ClientLog)
-class OldLogAdmin(OldSystemAdmin):
+class OldLogAdmin(PagesAdmin):
     """The newest rows of the old log, read-only."""
 
     title = "Old log"
+    list_display = ("received_at_ms", "marked_type", "text", "error_name", "model", "app_version", "is_in_stream")
+    list_display_links = ("text",)
+    column_labels = {"received_at_ms": "Time"}
+    column_classes = {
+        "received_at_ms": "when", "marked_type": "what", "text": "message", "error_name": "error", "model": "model",
+        "app_version": "version", "is_in_stream": "connected",
+    }  # fmt: skip
+    change_list_template = "legacy/old_log.html"
+    empty_value_display = '<bdi class="cut">–</bdi>'
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
             *super().get_urls(),
-            path("export/", view(self.export), name=self.page("export")),
-            path("export.xlsx/", view(self.export), {"is_spreadsheet": True}, name=self.page("export_xlsx")),
+            self.route("export/", self.export, "export"),
+            self.route("export.xlsx/", self.export, "export_xlsx", is_spreadsheet=True),
         ]
 
-    def main_page(self, request: HttpRequest) -> HttpResponse:
-        self.demand_view(request)
+    def read_page(self, changelist: KeysetChangeList) -> tuple[list[ClientLog], None, bool]:
+        """Return the newest rows, no cursor, and whether the tables were dropped."""
         tables_dropped = modes.in_force().tables_dropped
-        context = {
-            "title": self.title,
-            "now": clock.now(),
-            "tables_dropped": tables_dropped,
-            "rows": [] if tables_dropped else pages.old_log(),
-            "most_rows": pages.OLD_LOG_ROWS,
-            "may_export": request.user.has_perm("events.export_event"),
-        }
-        return self.render(request, "legacy/old_log.html", context)
+        entries = [] if tables_dropped else pages.old_log()
+        for entry in entries:
+            entry.row.entry = entry  # type: ignore[attr-defined]  # for the display methods
+        return [entry.row for entry in entries], None, tables_dropped
+
+    @admin.display(description="Type")
+    def marked_type(self, row: Any) -> str:
+        was: str = ""
+        if row.entry.event_type != row.event_type:
+            was = format_html(' <span class="quiet wide-only">was <bdi class="cut">{}</bdi></span>', row.event_type)
+        return format_html("{}{}", event_type(row.entry.event_type), was)
+
+    @admin.display(description="Message")
+    def text(self, row: Any) -> str:
+        message = format_html("<bdi>{}</bdi>", dash(Truncator(row.message).chars(500)))
+        return format_html('<a href="{}">{}</a>', row.entry.event_url, message) if row.entry.event_url else message
+
+    @admin.display(description="In the stream")
+    def is_in_stream(self, row: Any) -> str:
+        is_stored = row.in_stream or row.entry.event_url
+        return "yes" if is_stored else format_html('<span class="bad">{}</span>', "not yet")
+
+    def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
+        _, _, tables_dropped = changelist.page or ([], None, False)
+        return {"tables_dropped": tables_dropped, "rows": changelist.result_list, "most_rows": pages.OLD_LOG_ROWS}
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
         """Export the whole old log as a file, newest first."""
-        self.demand_view(request)
-        self.demand("export_event", request)
+        self.demand(self.has_export_permission(request))
         if modes.in_force().tables_dropped or self.is_cross_site_request(request):
             return HttpResponseRedirect(self.url("changelist"))
-        now = clock.now()
-        export.note_export(request.user, self.title, at=now)
         chunks = old_tables.log_chunks(pages.OLD_LOG_COLUMNS, size=export.ROWS_A_CHUNK)
-        return export_response(chunks, OLD_LOG_FORMAT, f"old-log-{now:%Y-%m-%d}", is_spreadsheet=is_spreadsheet)
+        return export_response(
+            request, chunks, OLD_LOG_FORMAT, "old-log", what=self.title, now=clock.now(), is_spreadsheet=is_spreadsheet
+        )
 
 
 def _in_words(mode: Mode) -> pages.ModeDescription:

@@ -104,7 +104,7 @@ def test_what_is_no_filter_is_told_so(client: Client, query: dict[str, str]) -> 
 
 
 def test_pages_are_bounded_and_lose_nobody(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "PAGE_ROWS", 2)
+    monkeypatch.setattr(events.AuditEntryAdmin, "list_per_page", 2)
     now = clock.now()
     for number in range(5):
         audit.note(AuditKind.TOKEN, f"{number}", who="olga", at=now)  # within one millisecond

@@ -201,7 +201,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
                 app_version=f"version {times % 2}",
                 received_at_ms=now_ms - number * 9 * HOUR_MS,
             )
-    monkeypatch.setattr("events.admin.groups.PAGE_ROWS", 2)
+    monkeypatch.setattr("events.admin.groups.FailureGroupAdmin.list_per_page", 2)
 
 
 @pytest.mark.parametrize("sort", ["", *ranking.COLUMNS, *(f"-{name}" for name in ranking.COLUMNS)])

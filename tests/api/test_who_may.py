@@ -89,6 +89,7 @@ ROWS = {
     "admin:events_failuregroup_note": Row(
         "/admin/events/failuregroup/{group}/note/", MAINTAINERS, MAINTAINERS, {"note": "seen"}, seen=302
     ),
+    "admin:events_failuregroup_history": Row("/admin/events/failuregroup/{group}/history/", STAFF),
     "admin:events_failuregroup_change": Row("/admin/events/failuregroup/{group}/", STAFF),
     "admin:events_event_changelist": Row("/admin/events/event/", STAFF),
     "admin:events_event_export": Row("/admin/events/event/export/", STAFF),
@@ -122,6 +123,7 @@ ROWS = {
     ),
     "admin:events_ingesttoken_changelist": Row("/admin/events/ingesttoken/", MAINTAINERS),
     "admin:events_ingesttoken_change": Row("/admin/events/ingesttoken/{token}/revoke/", MAINTAINERS, MAINTAINERS),
+    "admin:events_ingesttoken_history": Row("/admin/events/ingesttoken/{token}/history/", MAINTAINERS),
     "admin:events_auditentry_changelist": Row("/admin/events/auditentry/", MAINTAINERS),
     "admin:legacy_cutover_changelist": Row(
         "/admin/legacy/cutover/", STAFF, MAINTAINERS, {"mode": "separate", "reason": "to see", "confirmed": "1"}

@@ -74,6 +74,8 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:events_event_change": [lambda world: world.event],
     "admin:events_recentfailure_change": [lambda world: world.event],
     "admin:events_ingesttoken_change": TOKEN,
+    "admin:events_ingesttoken_history": TOKEN,
+    "admin:events_failuregroup_history": [lambda world: world.groups["muted"]],
     "admin:events_correction_undo": [lambda world: world.one(Correction._meta.db_table)],
     "admin:legacy_parityrun_change": [lambda world: world.one(ParityRun._meta.db_table)],
     "admin:auth_group_history": ROLE,

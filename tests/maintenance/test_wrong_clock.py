@@ -323,7 +323,7 @@ def test_groups_are_sorted_by_what_is_shown(client: Client, monkeypatch: pytest.
         for hours in moments:
             fail(TODAY - timedelta(hours=hours), message)
     fail(FAR_AHEAD, "fault x")
-    monkeypatch.setattr("events.admin.groups.PAGE_ROWS", 1)
+    monkeypatch.setattr("events.admin.groups.FailureGroupAdmin.list_per_page", 1)
     set_clock(monkeypatch, TODAY)
     sign_in(client, "Staff")
     titles: list[str] = []
