@@ -23,12 +23,12 @@ from events.admin.pages import PAGE_ROWS, PagesAdmin, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
+from events.keyset import Cursor
 from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup
 from events.reports import breakdowns, event_text, export, failures, metrics, ranking
 from events.reports.breakdowns import Part
 from events.reports.failures import Criteria
-from events.reports.ranking import GroupCursor
 from events.templatetags.telemetry import dash, event_type, figure, time_element
 
 NAMES_OF_DAYS = 30
@@ -140,7 +140,7 @@ class FailureGroupAdmin(PagesAdmin):
     def get_selection(self, changelist: KeysetChangeList) -> Any:
         return changelist.form.ranking(changelist.now_ms)
 
-    def read_page(self, changelist: KeysetChangeList) -> tuple[list[FailureGroup], GroupCursor | None] | None:
+    def read_page(self, changelist: KeysetChangeList) -> tuple[list[FailureGroup], Cursor | None] | None:
         try:
             page = ranking.page(changelist.selection, limit=self.list_per_page, after=changelist.after)
         except ValueError:
