@@ -46,7 +46,10 @@ class TelemetryAdminSite(admin.AdminSite):
         if request.user.has_perm("events.view_event"):
             value = request.GET.get("days", "")
             days = int(value) if value in {str(days) for days in RANGES} else min(RANGES)
-            context |= overview(now, days, released=request.GET.get("released") == "1")
+            has_failure_links = request.user.has_perm("events.view_recentfailure")
+            context |= overview(
+                now, days, released=request.GET.get("released") == "1", has_failure_links=has_failure_links
+            )
         return super().index(request, context)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:

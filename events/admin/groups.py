@@ -252,6 +252,7 @@ class FailureGroupAdmin(PagesAdmin):
             "events": events,
             "newest": events[0] if events else None,
             "texts": event_text.of(events[0]) if events else None,
+            "failure_pages": _failure_pages(request),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
             "note_form": NoteForm({"note": group.note}),
@@ -382,6 +383,11 @@ class FailureGroupAdmin(PagesAdmin):
             "current": len(counts) - 1,
             "releases": charts.release_ticks(start_ms, end_ms),
         }
+
+
+def _failure_pages(request: HttpRequest) -> str:
+    """Return the name of the pages for the events of a group: recent failures, or events without that permission."""
+    return f"admin:events_{'recentfailure' if request.user.has_perm('events.view_recentfailure') else 'event'}"
 
 
 def _ms(now: datetime) -> int:

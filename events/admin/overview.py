@@ -46,6 +46,7 @@ class Span(NamedTuple):
     now: datetime
     days: int
     released: bool
+    has_failure_links: bool
 
     @property
     def today(self) -> date:
@@ -76,10 +77,14 @@ class Span(NamedTuple):
         first, last = self.today - timedelta(days=self.days - 1), self.today + timedelta(days=1)
         return _list_url(page, self.released, since=first.isoformat(), until=last.isoformat(), **filters)
 
+    def failures_url(self, **filters: str) -> str:
+        """Return the URL of the recent failures of this span, "" for a user who may not see them."""
+        return self.url("recentfailure", **filters) if self.has_failure_links else ""
 
-def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
+
+def overview(now: datetime, days: int, *, released: bool, has_failure_links: bool) -> dict[str, Any]:
     """Return the context for the last `days` UTC days, including today. `days` is one of RANGES."""
-    span = Span(now, days, released)
+    span = Span(now, days, released, has_failure_links)
     spans_ms = days * DAY_MS
     both_spans = metrics.timeseries(span.start_ms - spans_ms, span.end_ms, span.step, released=released)
     series = both_spans[len(both_spans) // 2 :]
@@ -110,7 +115,7 @@ def overview(now: datetime, days: int, *, released: bool) -> dict[str, Any]:
             "successes_change": _change(current.successes, before.successes),
             "successes_line": charts.sparkline([bucket.successes for bucket in complete]),
             "failures": current.failures,
-            "failures_url": span.url("recentfailure"),
+            "failures_url": span.failures_url(),
             "failures_change": _change(current.failures, before.failures),
             "failures_line": charts.sparkline([bucket.failures for bucket in complete]),
             "rate": rate,
@@ -187,7 +192,7 @@ def _worst(span: Span, cells: list[Cell], column: str, parameter: str) -> list[W
     failing = sorted((row for row in rows if row.failures), key=lambda row: (-row.interval[0], row.name))[:WORST]
     boxes = charts.intervals([(row.failure_rate or 0, row.interval) for row in failing])
     return [
-        Worst(row, box, "" if row.name == OTHER else span.url("recentfailure", **{parameter: row.name}))
+        Worst(row, box, "" if row.name == OTHER else span.failures_url(**{parameter: row.name}))
         for row, box in zip(failing, boxes, strict=True)
     ]
 

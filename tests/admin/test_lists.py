@@ -167,3 +167,13 @@ def test_recent_failures_have_a_permission_of_their_own(client: Client, codename
         assert client.get(path_of(model)).status_code == status
         assert client.get(f"{path_of(model)}{event.pk}/").status_code == status
         assert (f'href="{path_of(model)}"' in client.get("/admin/").content.decode()) is (status == 200)
+
+
+def test_no_page_links_to_recent_failures_without_their_permission(client: Client) -> None:
+    user = sign_in(client)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=("view_event", "export_event")))
+    group = make_event(model="UV-5RM").fingerprint
+    for path in ("/admin/", path_of(Event), f"{path_of(FailureGroup)}{group}/"):
+        page = client.get(path).content.decode()
+        assert "/event" in page
+        assert "/recentfailure/" not in page
