@@ -270,12 +270,12 @@ def on_the_page_of_the_group(client: Client, key: str) -> tuple[list[str], list[
 
 
 def before_a_decision(client: Client, key: str) -> tuple[None, list[str]]:
-    return None, times(page(client, f"{GROUPS}decide/", id=key, action="mute"), r"events?</span> ")
+    return None, times(page(client, f"{GROUPS}decide/", id=key, action="mute"), r"events?</span> ?")
 
 
 def among_the_groups_of_a_search(client: Client, key: str) -> tuple[None, list[str]]:
     markup = page(client, "/admin/events/event/", q="No ACK")
-    return None, times(markup.partition('id="groups-found"')[2].partition("</section>")[0], r"events?</span>")
+    return None, times(markup.partition('id="groups-found"')[2].partition("</section>")[0], r"events?</span> ?")
 
 
 def on_the_page_of_an_event(client: Client, key: str) -> tuple[list[str], None]:
