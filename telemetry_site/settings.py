@@ -269,6 +269,12 @@ CORS_EXPOSE_HEADERS = ["Retry-After"]
 CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
+# django-cors-headers looks these up seven times for each request. The defaults, and the old names of two settings, are
+# here because Django does not cache a failed lookup.
+CORS_ALLOW_ALL_ORIGINS = CORS_ORIGIN_ALLOW_ALL = False
+CORS_ORIGIN_WHITELIST: list[str] = []
+CORS_ALLOW_PRIVATE_NETWORK = False
+CORS_URLS_REGEX = r"^.*$"
 
 # --- the API and its page ----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

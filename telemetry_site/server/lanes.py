@@ -1,6 +1,7 @@
 """The one table of what the server must know of a path before Django routes it."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from django.conf import settings
@@ -38,5 +39,6 @@ LANES = [
 ]
 
 
+@lru_cache(maxsize=256)
 def lane_of(path: str) -> Lane:
     return next(lane for matches, lane in LANES if matches(path))

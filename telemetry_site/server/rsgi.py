@@ -33,6 +33,8 @@ from telemetry_site.sqlite.base import DatabaseWrapper
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS = 15.0
+# Threads send most responses themselves. Completions are batched, to save event-loop wake-ups.
+LATE_SECONDS = 0.05
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 DAY_POLL_SECONDS = 300.0
@@ -62,7 +64,10 @@ class Application:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
         DatabaseWrapper.may_create = False
-        self._pools = {name: ThreadPool(threads, loop) for name, threads in POOLS.items()}
+        self._pools = {
+            name: ThreadPool(threads, loop, late_seconds=LATE_SECONDS if name in ("events", "reads") else 0)
+            for name, threads in POOLS.items()
+        }
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._parent_watch = loop.create_task(_end_with_parent(os.getppid()))
         self._days = loop.create_task(note_days(self._pools["health"]))

@@ -14,8 +14,17 @@ IDLE_SECONDS = 2.0
 
 
 class ThreadPool:
-    def __init__(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+    """Threads that run calls.
+
+    With `late_seconds`, calls that return None are reported to the loop in batches, up to `late_seconds` later. That
+    saves event-loop wake-ups.
+    """
+
+    def __init__(self, size: int, loop: asyncio.AbstractEventLoop, *, late_seconds: float = 0.0) -> None:
         self._loop = loop
+        self._late_seconds = late_seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsettled = 0
         self._calls: deque[_Call] = deque()
         # LIFO wake-up: the most recently idle thread has warm caches. Each idle thread waits for its own lock.
         self._idle: list[threading.Lock] = []
@@ -32,6 +41,10 @@ class ThreadPool:
 
     def run(self, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Queue a call. Return a future of its result."""
+        self._settle()
+        self._unsettled += 1
+        if self._late_seconds and self._timer is None:
+            self._timer = self._loop.call_later(self._late_seconds, self._settle_late)
         future = self._loop.create_future()
         self._calls.append((future, call, args))
         self._wake_one()
@@ -81,6 +94,8 @@ class ThreadPool:
             except BaseException as error:
                 raised = error
             self._completed.append((future, result, raised))
+            if self._late_seconds and result is None and raised is None:
+                continue
             # Waking the loop is a system call. One wake-up serves all calls that complete before it runs.
             if not self._is_settle_scheduled:
                 self._is_settle_scheduled = True
@@ -90,12 +105,18 @@ class ThreadPool:
         self._is_settle_scheduled = False  # before the loop below: later completions schedule again
         while self._completed:
             future, result, raised = self._completed.popleft()
+            self._unsettled -= 1
             if future.done():  # cancelled
                 continue
             if raised is None:
                 future.set_result(result)
             else:
                 future.set_exception(raised)
+
+    def _settle_late(self) -> None:
+        self._settle()
+        is_needed = self._unsettled > 0
+        self._timer = self._loop.call_later(self._late_seconds, self._settle_late) if is_needed else None
 
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]

@@ -99,6 +99,31 @@ def test_what_a_call_raises_is_raised_where_it_was_asked_for() -> None:
     assert with_pool(work) == "still there"
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.03])
+def test_a_late_completion_is_reported_without_another_call(seconds: float) -> None:
+    async def run() -> list[Any]:
+        pool = ThreadPool(SIZE, asyncio.get_running_loop(), late_seconds=0.01)
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            return [
+                await pool.run(time.sleep, seconds),
+                await pool.run(lambda: "at once"),
+                *await asyncio.gather(pool.run(time.sleep, seconds), pool.run(time.sleep, 2 * seconds)),
+            ]
+
+    assert asyncio.run(run()) == [None, "at once", None, None]
+
+
+def test_a_loop_that_waits_for_nothing_is_not_woken() -> None:
+    async def run() -> int:
+        loop = asyncio.get_running_loop()
+        pool = ThreadPool(SIZE, loop, late_seconds=0.01)
+        await pool.run(time.sleep, 0)
+        await asyncio.sleep(0.1)
+        return len(loop._scheduled)  # type: ignore[attr-defined]
+
+    assert asyncio.run(run()) == 0
+
+
 def test_nobody_waits_for_a_thread_whose_connection_takes_long_to_close(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging: set[int] = set()
     hangs, end = threading.Event(), threading.Event()
