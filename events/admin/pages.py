@@ -118,10 +118,10 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Return the object. Raises Http404."""
         # PostgreSQL raises an error for NUL.
-        found = None if "\0" in object_id else super().get_object(request, object_id, from_field)
-        if found is None:
+        obj = None if "\0" in object_id else super().get_object(request, object_id, from_field)
+        if obj is None:
             raise Http404
-        return found
+        return obj
 
     def object_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """Return the context of the page of an object."""

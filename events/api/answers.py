@@ -36,7 +36,7 @@ class JsonRenderer(BaseRenderer):
 
 
 def rendered(body: Mapping[str, Any], status: int = 200) -> HttpResponse:
-    """Return an answer that is rendered already. DRF's own `Response` takes several times longer."""
+    """Return an answer that is rendered already, for the most frequent requests. It skips DRF's rendering."""
     return HttpResponse(_encode(body), status=status, content_type=CONTENT_TYPE)
 
 

@@ -33,7 +33,7 @@ class JsonOnly(BaseContentNegotiation):
 
 
 class BodyParser(BaseParser):
-    """Reads a body up to the limit in a setting, and parses it by the contract."""
+    """Reads a body and validates its JSON. `setting` names the setting with the largest body in bytes."""
 
     setting: ClassVar[str]
     parse_bytes: ClassVar[Callable[[bytes], Any]]

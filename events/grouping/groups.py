@@ -233,7 +233,7 @@ def overflow_of(event_type: str) -> Fingerprint:
 
 # --- new groups ------------------------------------------------------------------------------------------------
 
-# Keys of existing groups. Other failures read the table.
+# A cache of the keys of existing groups, so that most failures need no query.
 _known: set[str] = set()
 process_memory.register(_known.clear)
 

@@ -9,7 +9,7 @@ from whitenoise import WhiteNoise
 
 
 class StaticFiles(WhiteNoise):  # type: ignore[misc]
-    """WhiteNoise that adds the security headers to every response, including 304 and errors."""
+    """Serves static files. Every response has the security headers, also 304 and errors."""
 
     @staticmethod
     def serve(static_file: Any, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -39,7 +39,7 @@ def prune(server: Server) -> subprocess.CompletedProcess[str]:
 @pytest.mark.needs_faketime
 @pytest.mark.parametrize("days", DAYS_AHEAD)
 def test_a_prune_under_a_wrong_clock_deletes_nothing(tmp_path: Path, request: pytest.FixtureRequest, days: int) -> None:
-    """Afterwards, the site starts and stores events with the wrong clock. They confirm the clock, up to a year."""
+    """New events under the wrong clock then count as evidence for it, if it is at most a year ahead."""
     with Server(tmp_path / "data") as server:
         server.start()
         post(server)
