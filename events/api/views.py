@@ -76,15 +76,17 @@ class IngestViewSet(SiteViewSet):
         return super().handle_exception(error)
 
 
-def refuse_without_room() -> None:
-    """Raise StorageUnavailable when the disk is full, before the body is read."""
-    if disk.room() is Room.NONE:
+def room_on_disk() -> Room:
+    """Return the room for events, before the body is read. Raises StorageUnavailable when the disk is full."""
+    room = disk.room()
+    if room is Room.NONE:
         raise writer.StorageUnavailable("The disk is nearly full")
+    return room
 
 
-def fit_to_disk(events: list[EventRow]) -> list[EventRow]:
+def fit_to_disk(events: list[EventRow], room: Room) -> list[EventRow]:
     """Return the events to store: without stack and log lines while the disk is nearly full."""
-    return events if disk.room() is Room.ENOUGH else [rows.without_long_texts(event) for event in events]
+    return events if room is Room.ENOUGH else [rows.without_long_texts(event) for event in events]
 
 
 def count_stored(request: Request, stored: Sequence[EventRow]) -> None:
@@ -103,8 +105,8 @@ class EventViewSet(IngestViewSet):
 
     @schema.EVENT
     def create(self, request: Request) -> HttpResponse:
-        refuse_without_room()
-        (event,) = fit_to_disk([contract.parse(request.data, received_at_ms=clock.now_ms())])
+        room = room_on_disk()
+        (event,) = fit_to_disk([contract.parse(request.data, received_at_ms=clock.now_ms())], room)
         outcome = writer.record(event)
         count_stored(request, [event] if outcome.stored or outcome.filled_in else [])
         return rendered(_as_json(outcome), 201 if outcome.stored else 200)
@@ -112,7 +114,7 @@ class EventViewSet(IngestViewSet):
     @schema.BATCH
     @action(detail=False, methods=["post"], throttle_classes=[BatchRate, DailyBytes], parser_classes=[BatchParser])
     def batch(self, request: Request) -> HttpResponse:
-        refuse_without_room()
+        room = room_on_disk()
         items = request.data
         received_at_ms = clock.now_ms()
         seconds = guards.seconds_over_batch_events(request._request, len(items))
@@ -127,7 +129,7 @@ class EventViewSet(IngestViewSet):
             except contract.InvalidFields as error:
                 writer.note_refusal(RefusalReason.INVALID_FIELDS)
                 results.append({"ok": False, "fields": error.fields})
-        events = fit_to_disk(events)
+        events = fit_to_disk(events, room)
         outcomes = writer.record_many(events)
         added = [event for event, outcome in zip(events, outcomes, strict=True) if outcome.stored or outcome.filled_in]
         count_stored(request, added)

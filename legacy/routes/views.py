@@ -16,7 +16,7 @@ from events import clock
 from events.api.access import ADMIN_TOKEN, AdminTokenAuthentication
 from events.api.answers import rendered
 from events.api.throttles import ReadRate
-from events.api.views import IngestViewSet, SiteViewSet, count_stored, fit_to_disk, refuse_without_room
+from events.api.views import IngestViewSet, SiteViewSet, count_stored, fit_to_disk, room_on_disk
 from events.ingest import writer
 from events.models import Event
 from events.reports import failures
@@ -60,9 +60,9 @@ class OldRoute(SiteViewSet):
 class ClientLogViewSet(OldRoute, IngestViewSet):
     @schema.CLIENT_LOG
     def create(self, request: Request) -> HttpResponse:
-        refuse_without_room()
+        room = room_on_disk()
         payload = cast(dict[str, Any], request.data)
-        (event,) = fit_to_disk([translate.event_from_client_log(payload, clock.now_ms())])
+        (event,) = fit_to_disk([translate.event_from_client_log(payload, clock.now_ms())], room)
         row = translate.arrived_log_row(payload, event)
         is_new = kept_apart(row)
         count_stored(request, kept_on_both_sides(event, row) if is_new is None else [event] * is_new)
@@ -80,7 +80,7 @@ class CountViewSet(OldRoute):
 class IncrementViewSet(OldRoute, IngestViewSet):
     @schema.INCREMENT
     def create(self, request: Request) -> HttpResponse:
-        refuse_without_room()
+        room_on_disk()
         row = translate.arrived_session(cast(dict[str, Any], request.data), clock.now_ms())
         is_new = kept_apart(row)
         if is_new is None:
