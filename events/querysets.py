@@ -65,9 +65,10 @@ class EventQuerySet(models.QuerySet[Row]):
 class FailureGroupQuerySet(models.QuerySet[Row]):
     def mentioning(self, text: str) -> Self:
         """Keep the groups whose title, error or frame contains the text."""
-        return self.filter(
-            models.Q(title__icontains=text) | models.Q(error_name__icontains=text) | models.Q(frame__icontains=text)
-        )
+        anywhere = models.Q()
+        for column in ("title", "canonical", "error_name", "frame"):
+            anywhere |= models.Q(**{f"{column}__icontains": text})
+        return self.filter(anywhere)
 
 
 def batches(rows: models.QuerySet[Any], at_once: int) -> Iterator[list[str]]:

@@ -19,7 +19,7 @@ STATUSES = [
     ("muted", "muted"),
     ("all", "all"),
 ]
-FILTERS = ("type", "model", "version", "new")
+FILTERS = ("type", "model", "version", "new", "noise")
 SORTS = [*COLUMNS, *(f"-{name}" for name in COLUMNS)]
 MAX_NOTE = 2_000
 
@@ -41,6 +41,11 @@ class GroupFilter(ListFilter):
         required=False,
         label="First seen",
         choices=[("", "any time"), *((key, words.lower()) for key, (words, _) in WINDOWS.items())],
+    )
+    noise = forms.ChoiceField(
+        required=False,
+        label="Extensions and browser noise",
+        choices=[("", "included"), ("hidden", "left out"), ("only", "only these")],
     )
     q = forms.CharField(
         required=False,
@@ -73,6 +78,7 @@ class GroupFilter(ListFilter):
             app_version=cleaned["version"] or None,
             text=cleaned["q"] or None,
             new_since_ms=new_since_ms,
+            is_noise=cleaned["noise"] == "only" if cleaned["noise"] else None,
             sort=cleaned["sort"] or "-last",
         )
 

@@ -32,8 +32,8 @@ _MAX_KNOWN = 50_000
 _GROUPS = Upsert(
     FailureGroup._meta.db_table,
     (
-        "fingerprint", "algorithm", "event_type", "error_name", "title", "frame", "accepted", "model_count",
-        "version_count", "first_seen_ms", "last_seen_ms", "status", "note",
+        "fingerprint", "algorithm", "event_type", "error_name", "title", "frame", "canonical", "noise", "accepted",
+        "model_count", "version_count", "first_seen_ms", "last_seen_ms", "status", "note",
     ),
     "fingerprint",
     f"{added('accepted')}, {earliest('first_seen_ms')}, {latest('last_seen_ms')}",
@@ -102,11 +102,11 @@ class _Counts:
 
     def as_row(self) -> tuple[object, ...]:
         moments = [event.received_at_ms for event in self.events]
-        event, fingerprint = self.events[0], self.fingerprint
+        event_type, fingerprint = self.events[0].event_type, self.fingerprint
         facets = Counter(share.facet for share in self.shares)
         return (
-            fingerprint.key, ALGORITHM, event.event_type, None if is_overflow(fingerprint.key) else event.error_name,
-            fingerprint.title, fingerprint.frame, len(self.events), facets[_MODEL], facets[_VERSION], min(moments),
+            fingerprint.key, ALGORITHM, event_type, fingerprint.error_name, fingerprint.title, fingerprint.frame,
+            fingerprint.canonical, fingerprint.noise, len(self.events), facets[_MODEL], facets[_VERSION], min(moments),
             max(moments), GroupStatus.OPEN.value, "",
         )  # fmt: skip
 

@@ -13,6 +13,14 @@ class GroupStatus(models.TextChoices):
     MUTED = "muted", "muted"
 
 
+class Noise(models.TextChoices):
+    """Why a failure is not one of the page: it comes from an extension, or browsers report it without a fault."""
+
+    NONE = "", "failure of the page"
+    EXTENSION = "extension", "browser extension"
+    BROWSER = "browser", "browser noise"
+
+
 class FailureGroup(models.Model):
     """A group of failures with the same fingerprint, their common data, and the decision about the group.
 
@@ -31,6 +39,9 @@ class FailureGroup(models.Model):
     error_name = models.TextField("error", null=True)
     title = models.TextField()
     frame = models.TextField()
+    # The error without the wording of its browser, or "" when the title says the same.
+    canonical = models.TextField(default="")
+    noise = models.TextField(choices=Noise.choices, default=Noise.NONE)
     accepted = models.BigIntegerField("events")
     model_count = models.IntegerField("models")
     version_count = models.IntegerField("versions")

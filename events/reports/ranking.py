@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from events import keyset
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.keyset import Cursor
-from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
+from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus, Noise
 from events.querysets import FailureGroupQuerySet
 
 # The sort columns. Each has an index, except `day`: the last 24 hours are a sum over GroupHour.
@@ -49,6 +49,7 @@ class Ranking:
     app_version: str | None = None
     text: str | None = None
     new_since_ms: int | None = None
+    is_noise: bool | None = None
     sort: str = "-last"
 
     def select(self) -> QuerySet[FailureGroup]:
@@ -56,6 +57,8 @@ class Ranking:
         groups: FailureGroupQuerySet[Any] = seen_until(self.now_ms).filter(is_status(self.status, self.now_ms))
         if self.event_type is not None:
             groups = groups.filter(event_type=self.event_type)
+        if self.is_noise is not None:
+            groups = groups.exclude(noise=Noise.NONE) if self.is_noise else groups.filter(noise=Noise.NONE)
         if self.new_since_ms is not None:
             groups = groups.filter(first_seen_ms__gte=self.new_since_ms)
         for facet, name in ((Facet.MODEL, self.model), (Facet.VERSION, self.app_version)):

@@ -1,6 +1,7 @@
 """The failure groups that need attention: regressions, new groups and growing groups.
 
-Muted and resolved groups are excluded. Source: FailureGroup, GroupHour.
+Muted and resolved groups are excluded. The new and the growing groups exclude those of browser extensions and browser
+noise too. Source: FailureGroup, GroupHour.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 from django.db.models import F, Q
 
-from events.models import FailureGroup
+from events.models import FailureGroup, Noise
 from events.reports.ranking import failures_between, is_status, seen_until, status_of
 
 # Smaller increases do not count as growth.
@@ -52,8 +53,9 @@ def attention(start_ms: int, end_ms: int, now_ms: int, *, limit: int) -> Attenti
     open_ = groups.filter(is_status("open", now_ms), regressed_at_ms__isnull=True)  # regressions have their own list
     regressed = groups.filter(is_status("regression", now_ms)).order_by("-regressed_at_ms", "fingerprint")
     is_new = Q(first_seen_ms__gte=start_ms, first_seen_ms__lt=end_ms)
-    new = open_.filter(is_new).order_by("-first_seen_ms", "fingerprint")
-    known = open_.filter(last_seen_ms__gte=start_ms, first_seen_ms__lt=start_ms, more__gte=LEAST_GROWTH)
+    of_page = open_.filter(noise=Noise.NONE)
+    new = of_page.filter(is_new).order_by("-first_seen_ms", "fingerprint")
+    known = of_page.filter(last_seen_ms__gte=start_ms, first_seen_ms__lt=start_ms, more__gte=LEAST_GROWTH)
     growing = known.order_by("-more", "fingerprint")
     selected = list(
         groups.filter(

@@ -225,7 +225,7 @@ def test_what_cannot_be_seen_leaves_no_row_empty(client: Client) -> None:
     text = client.get(PATH).content.decode()
     assert f'<a href="{PATH}{event.id}/"><bdi>–</bdi></a>' in text
     assert text.count('<bdi class="cut">–</bdi>') == 3
-    assert '<bdi class="message">–</bdi>' in client.get("/admin/").content.decode()
+    assert '<bdi class="message">…</bdi>' in client.get("/admin/").content.decode()
 
 
 def test_filters_stay_in_the_form_and_go_with_the_export(client: Client) -> None:

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.admin.changelist import KeysetChangeList
+from events.grouping.fingerprints import ALGORITHM
 from events.ingest import tokens
 from events.models import AuditEntry, CounterBaseline, Event, FailureGroup, IngestToken, RecentFailure
 from legacy.models import ClientLog
@@ -36,7 +37,7 @@ def root(client: Client) -> Client:
     [
         (Event, "source", "Source", '<bdi class="cut">event</bdi>'),
         (RecentFailure, "source", "Source", '<bdi class="cut">event</bdi>'),
-        (FailureGroup, "algorithm", "Algorithm", "1"),
+        (FailureGroup, "algorithm", "Algorithm", str(ALGORITHM)),
         (FailureGroup, "fixed_in", "Fixed in", '<span class="quiet wide-only">–</span>'),
         (FailureGroup, "last_seen_ms", "Last seen", "<time "),
     ],

@@ -158,7 +158,7 @@ def test_a_group_that_keeps_its_fingerprint_is_only_marked() -> None:
     assert regrouping.is_due()
     assert run() == "0 of 1 failures moved to another group.\n"
     group = FailureGroup.objects.get()
-    assert (group.pk, group.algorithm, group.note) == (event.fingerprint, 1, "kept")
+    assert (group.pk, group.algorithm, group.note) == (event.fingerprint, fingerprints.ALGORITHM, "kept")
 
 
 def decide(key: str, **changes: Any) -> None:
@@ -249,7 +249,7 @@ def test_what_was_counted_of_deleted_failures_stays_where_it_was() -> None:
     Event.objects.filter(pk=gone.pk).delete()
     run()
     old, new = FailureGroup.objects.get(pk="old"), FailureGroup.objects.get(pk=key_of("same"))
-    assert (old.accepted, old.algorithm, new.accepted) == (1, 1, 1)
+    assert (old.accepted, old.algorithm, new.accepted) == (1, fingerprints.ALGORITHM, 1)
     assert (old.first_seen_ms, new.first_seen_ms) == (NOON_MS - 3 * DAY_MS, NOON_MS)
     assert old.last_seen_ms < NOON_MS - 3 * DAY_MS + HOUR_MS
     assert run("--check") == "0 of 1 failures would move to another group.\n"

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from events import process_memory
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
-from events.grouping.fingerprints import fingerprint
+from events.grouping.fingerprints import ALGORITHM, fingerprint
 from events.ingest import contract, writer
 from events.maintenance import regrouping
 from events.models import Event, FailureGroup, GroupHour, GroupShare, Release, Source
@@ -86,11 +86,13 @@ def test_alike_failures_are_one_group_with_all_that_is_known_of_them() -> None:
     group = FailureGroup.objects.get()
     assert FailureGroup.objects.values().get() == {
         "fingerprint": last.fingerprint,
-        "algorithm": 1,
+        "algorithm": ALGORITHM,
         "event_type": "flash_error",
         "error_name": "ProtocolError",
         "title": "No ACK for block …",
         "frame": "flash (uploader.ts)",
+        "canonical": "",
+        "noise": "",
         "accepted": 2,
         "model_count": 2,
         "version_count": 1,

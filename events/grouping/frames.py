@@ -1,0 +1,189 @@
+"""Reads the stacks of all engines: finds the frame of the page's own code in which a failure occurred.
+
+V8 writes `at name (place)` or `at place`. SpiderMonkey and JavaScriptCore write `name@place`, or the place alone.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from events.grouping.texts import MASK, is_minified, stable_name
+
+_MAX_FRAMES = 30
+_LINE = re.compile(r"[^\r\n]+")
+_MAX_NAME = 80
+# The line and column. A stack that the client has cut off may lack the closing bracket.
+_POSITION = re.compile(r"(?::\d+){1,2}\)?$")
+_WASM = re.compile(r"wasm-function\[([^\]]{1,100})\]|\[wasm code\]")
+_EXTENSION = re.compile(r"[a-z]+(?:-[a-z]+)?-extension:|webkit-masked-url:|extensions?::")
+_NATIVE = ("[native code]", "<anonymous>", "native", "native code", "self-hosted")
+_SCRIPT = re.compile(r"\.(?:[cm]?[jt]sx?|vue|svelte|wasm|bundle|jsbundle|coffee|dart|map)$", re.IGNORECASE)
+_INNERMOST = re.compile(r"\(([^()\s]+:\d+:\d+)\)?")
+_GECKO_NAME = re.compile(r"[^\n@:/]{0,20}\*|^(?:async|get|set|static|new) ")
+_ERRORS = ("Error", "Exception")
+_BUILT_IN = frozenset(
+    [
+        "Error", "TypeError", "RangeError", "SyntaxError", "ReferenceError", "EvalError", "URIError", "InternalError",
+        "AggregateError", "RuntimeError", "CompileError", "LinkError", "SuppressedError",
+        # DOMException
+        "AbortError", "ConstraintError", "DataCloneError", "DataError", "EncodingError", "HierarchyRequestError",
+        "IndexSizeError", "InvalidAccessError", "InvalidCharacterError", "InvalidStateError",
+        "NetworkError", "NoModificationAllowedError", "NotAllowedError", "NotFoundError", "NotReadableError",
+        "NotSupportedError", "OperationError", "QuotaExceededError", "ReadOnlyError", "SecurityError", "TimeoutError",
+        "TransactionInactiveError", "TypeMismatchError", "UnknownError", "VersionError", "WrongDocumentError",
+    ]
+)  # fmt: skip
+_NAMELESS = {"anonymous", "<anonymous>", "eval", "global code", "module code", "eval code", "async", "?", "Function"}
+_SUFFIX = re.compile(r"\$\d+$")  # a bundler's second function of one name
+_DIGITS = re.compile(r"\d+")
+
+
+class Frame(NamedTuple):
+    """One frame: the last part of the function's name, and the file. `is_native`: code of the engine itself."""
+
+    name: str
+    file: str
+    is_v8: bool = False
+    is_new: bool = False
+    is_native: bool = False
+    is_extension: bool = False
+
+
+class Place(NamedTuple):
+    """Where a failure occurred: the frame as text, whether a bundler built the file, and whose code it is."""
+
+    frame: str = ""
+    in_bundle: bool = False
+    is_extension: bool = False
+    has_frames: bool = False
+
+
+def place_of(stack: str, error_name: str) -> Place:
+    """Return the place of a failure: the top frame of the page's own code, or else that of an extension."""
+    first: Frame | None = None
+    other: Frame | None = None
+    count = 0
+    for line in _LINE.finditer(stack):  # mostly the first frame suffices
+        frame = _frame(line[0].strip())
+        if frame is None:
+            continue
+        count += 1
+        if count > _MAX_FRAMES:
+            break
+        if frame.is_native:
+            continue
+        first = first or frame
+        if frame.is_extension or (other is None and _is_constructor(frame, error_name)):
+            other = other or frame
+            continue
+        return _place(frame, first.is_extension)
+    if other is None:
+        return Place(has_frames=count > 0)
+    return _place(other, other.is_extension)
+
+
+def _is_constructor(frame: Frame, error_name: str) -> bool:
+    """Return whether a frame is the constructor of an error, which is not where the failure occurred."""
+    name = frame.name
+    if name and name == error_name:
+        return True
+    if name[:1].isupper() and name.endswith(_ERRORS):
+        return True
+    # Chrome marks a constructor; Firefox and Safari always have the one of a class of the page's own on top.
+    is_own_class = error_name.endswith(_ERRORS) and error_name not in _BUILT_IN
+    return is_own_class and (frame.is_new or not frame.is_v8) and is_minified(name, in_bundle=True)
+
+
+@lru_cache(maxsize=4_096)
+def _place(frame: Frame, is_extension: bool) -> Place:
+    file = stable_name(frame.file)[:_MAX_NAME]
+    in_bundle = MASK in file
+    name = _SUFFIX.sub("", frame.name)
+    if name and is_minified(name, in_bundle=in_bundle):
+        name = ""
+    name = name if name.startswith("wasm-function[") else _DIGITS.sub(MASK, name)
+    text = f"{name[:_MAX_NAME]} ({file})" if name and file else name[:_MAX_NAME] or file
+    return Place(text, in_bundle, is_extension, has_frames=True)
+
+
+@lru_cache(maxsize=4_096)
+def _frame(line: str) -> Frame | None:
+    """Return the frame that a line of a stack describes, or None for other text."""
+    if len(line) > 1_000:
+        return None
+    if line.startswith("at "):
+        return _v8_frame(line[3:].strip())
+    name, at, place = line.partition("@")
+    if at:
+        is_place = _POSITION.search(place) or _WASM.search(place) or place.startswith(_NATIVE)
+        return _at_place(_gecko_name(name), place) if is_place and len(name) <= 300 else None
+    if _POSITION.search(line) and re.match(r"(?:[a-z][\w+.-]+:|…)/", line):
+        return _at_place("", line)
+    return None
+
+
+def _v8_frame(text: str) -> Frame | None:
+    text = text.removeprefix("async ")
+    is_new = text.startswith("new ")
+    text = text.removeprefix("new ")
+    name, bracket, place = text.partition(" (")
+    if not bracket:
+        if text in _NATIVE:
+            return Frame("", "", is_native=True)
+        return _at_place("", text)._replace(is_v8=True) if _POSITION.search(text) else None
+    place = place.removeprefix("address at ")
+    if not (place.endswith(")") or _POSITION.search(place)):
+        return None
+    if place.startswith(("eval at", "index ")):
+        innermost = _INNERMOST.findall(place)
+        if not innermost:
+            return Frame("", "", is_native=True)
+        place = innermost[-1]
+    frame = _at_place(_last_part(name.partition(" [as ")[0]), place.rstrip(")"))
+    return frame._replace(is_v8=True, is_new=is_new)
+
+
+def _gecko_name(name: str) -> str:
+    name = _GECKO_NAME.sub("", name)
+    if wasm := _WASM.search(name):
+        return f"wasm-function[{wasm[1]}]" if wasm[1] and wasm[1].isdigit() else wasm[1] or ""
+    if name.endswith("<"):  # an anonymous function inside the named one
+        return ""
+    return _last_part(name.rpartition("/")[2])
+
+
+def _last_part(name: str) -> str:
+    """Return the last part of a function's name: `open` of `Object.Port.open`, "" for an anonymous function."""
+    last = name.rpartition(".")[2].strip()
+    last = last.rpartition(" ")[2] if last not in _NAMELESS else last
+    return "" if last in _NAMELESS else last
+
+
+def _at_place(name: str, place: str) -> Frame:
+    if wasm := _WASM.search(place):
+        number = wasm[1] or ""
+        return Frame(name or (f"wasm-function[{number}]" if number else ""), "wasm")
+    if place.startswith("wasm:") or ".wasm:" in place:
+        return Frame(name, "wasm")
+    is_extension = _EXTENSION.match(place) is not None
+    if place.startswith((*_NATIVE, "node:", "[")):
+        return Frame(name, "", is_native=True)
+    # Firefox: code from eval or `new Function` has the place that called it in front.
+    address = _POSITION.sub("", place).partition(" line ")[0]
+    return Frame(name, _file(address), is_extension=is_extension)
+
+
+def _file(address: str) -> str:
+    """Return a stable name of the file at an address: the last segment of a script, `page` for a page's own code."""
+    scheme = address.partition(":")[0]
+    if scheme in ("blob", "data", "about"):
+        return "page" if scheme == "about" else scheme
+    if not address or _DIGITS.fullmatch(address):
+        return ""
+    path = address.partition("?")[0].partition("#")[0].replace("\\", "/")
+    folder, _, file = path.rpartition("/")
+    if _SCRIPT.search(file):
+        stem = file.partition(".")[0]
+        # A file that has only a hash as its name is known by its folder: chunks/….js
+        return f"{folder.rpartition('/')[2]}/{file}" if folder and stable_name(f"{stem}.x") == f"{MASK}.x" else file
+    return "page" if "/" in address or file.endswith((".html", ".htm")) or "…" in address else file

@@ -1,0 +1,570 @@
+"""Recognises an error by the wording of a browser's engine: the table maps all wordings of an error to one kind.
+
+Chrome, Firefox and Safari word the same error differently, and Safari translates some texts. The kind and its arguments
+identify the error in all of them. The wordings were read from the engines' own error messages.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from events.grouping.texts import MASK, is_minified, masked
+
+# In a wording, <name> is an argument and * is any text. <property> is a property, whose name no minifier changes.
+# <expression> is code: its last property is the argument. <nullish> is `undefined` or `null`.
+# <constant> is a name of the platform or of a library. A wording without arguments may still end with a full stop.
+_WORDINGS = {
+    "access to a property of {nullish}: {property}": """
+        Cannot read properties of <nullish> (reading '<property>')
+        Cannot set properties of <nullish> (setting '<property>')
+        Cannot read property '<property>' of <nullish>
+        Cannot set property '<property>' of <nullish>
+        Cannot read properties of <nullish>
+        Cannot destructure property '<property>' of '*' as it is <nullish>.
+        can't access property "<property>", <expression> is <nullish>
+        can't access property <index>, <expression> is <nullish>
+        <nullish> is not an object (evaluating '<evaluated>')
+        <nullish> is not an object (evaluating '<evaluated>
+        Unable to get property '<property>' of <nullish> or * reference
+    """,
+    "access to a property of {nullish}": """
+        Cannot destructure '*' as it is <nullish>.
+        <expression> is <nullish>
+        Right side of assignment cannot be destructured
+    """,
+    "not a function: {expression}": """
+        <expression> is not a function
+        <expression> is not a function. (In '*', '*' is *)
+        <expression> is not a function. (In '*
+        * is not a function (evaluating '<evaluated>')
+    """,
+    "not defined: {identifier}": """
+        <identifier> is not defined
+        Can't find variable: <identifier>
+    """,
+    "use before the declaration": """
+        Cannot access '*' before initialization
+        can't access lexical declaration '*' before initialization
+        Cannot access uninitialized variable.
+    """,
+    "not iterable": """
+        * is not iterable
+        * is not iterable (cannot read property Symbol(Symbol.iterator))
+        * is not a function or its return value is not iterable
+        * is not a function (near '*')
+        * is not a function (near '*
+        can't access property Symbol.iterator, * is *
+        Spread syntax requires ...iterable[Symbol.iterator] to be a function*
+    """,
+    "not a constructor: {expression}": """
+        <expression> is not a constructor
+        * is not a constructor (evaluating 'new <expression>(*')
+        * is not a constructor (evaluating 'new <expression>')
+    """,
+    "invalid JSON: end of the text": """
+        Unexpected end of JSON input
+        JSON.parse: unexpected end of data*
+        JSON.parse: end of data*
+        JSON.parse: unterminated string*
+        JSON Parse error: Unexpected EOF
+        JSON Parse error: Unterminated string
+        Unterminated string in JSON*
+    """,
+    "invalid JSON": """
+        Unexpected token * in JSON at position *
+        Unexpected token * is not valid JSON
+        * is not valid JSON
+        Unexpected number in JSON at position *
+        Unexpected string in JSON at position *
+        Unexpected non-whitespace character after JSON*
+        Expected * in JSON at position *
+        Bad control character in string literal in JSON*
+        Bad escaped character in JSON*
+        No number after minus sign in JSON*
+        JSON.parse: *
+        JSON Parse error: *
+        Unable to parse JSON string
+        The string did not match the expected pattern.
+    """,
+    "stack overflow": """
+        Maximum call stack size exceeded
+        too much recursion
+    """,
+    "invalid array length": """
+        Invalid array length
+        invalid array length
+        Array size is not a small enough positive integer.
+        Array length must be a positive integer of safe magnitude.
+        Invalid typed array length: *
+        length cannot be negative
+    """,
+    "failed fetch": """
+        Failed to fetch
+        Failed to fetch (*)
+        NetworkError when attempting to fetch resource.
+        Load failed
+        Load failed (*)
+        Network request failed
+        The network connection was lost.
+        The Internet connection appears to be offline.
+        A server with the specified hostname could not be found.
+        Could not connect to the server.
+        La connexion réseau a été perdue.
+        La connexion Internet semble interrompue.
+        Die Netzwerkverbindung wurde unterbrochen.
+        Es besteht anscheinend keine Verbindung zum Internet.
+        Se ha perdido la conexión de red.
+        La conexión a Internet parece estar desactivada.
+        La connessione a Internet sembra essere offline.
+        De netwerkverbinding is verbroken.
+        Сетевое соединение потеряно.
+        Вероятно, соединение с интернетом прервано.
+        ネットワーク接続が切れました。
+        インターネット接続がオフラインのようです。
+        网络连接已中断。
+        似乎已断开与互联网的连接。
+        網路連線中斷。
+        네트워크 연결이 유실되었습니다.
+    """,
+    "cancelled fetch": """
+        cancelled
+        canceled
+        已取消
+        annulé
+        отменено
+        Abgebrochen
+        cancelado
+        annullato
+        geannuleerd
+        キャンセルしました
+        キャンセル済み
+        취소됨
+        anulowano
+        avbruten
+        avbrutet
+        avbrutt
+        annulleret
+        peruttu
+        vazgeçildi
+        zrušeno
+        zrušené
+        скасовано
+        megszakítva
+        ακυρώθηκε
+        đã hủy
+        ยกเลิก
+        ملغى
+        בוטל
+    """,
+    "aborted operation": """
+        The user aborted a request.
+        signal is aborted without reason
+        The operation was aborted.
+        Fetch is aborted
+        This operation was aborted
+        Request aborted
+    """,
+    "operation timed out": """
+        signal timed out
+        The operation timed out.
+        The operation timed out
+    """,
+    "failed dynamic import": """
+        Failed to fetch dynamically imported module: *
+        Failed to fetch dynamically imported module
+        error loading dynamically imported module: *
+        error loading dynamically imported module
+        Importing a module script failed.
+        Importing binding name * is not found.
+    """,
+    "failed CSS preload": """
+        Unable to preload CSS for *
+        Unable to preload CSS
+    """,
+    "failed chunk": """
+        Loading chunk * failed*
+        ChunkLoadError: Loading chunk * failed*
+    """,
+    "failed CSS chunk": """
+        Loading CSS chunk * failed*
+    """,
+    "ResizeObserver loop": """
+        ResizeObserver loop *
+    """,
+    "script error without details": """
+        Script error
+        Script error.
+    """,
+    "extension context invalidated": """
+        Extension context invalidated.
+        Extension context invalidated
+    """,
+    "storage quota exceeded": """
+        Failed to execute 'setItem' on 'Storage': Setting the value of '*' exceeded the quota.
+        Failed to execute 'setItem' on 'Storage': Setting the value of '*
+        The quota has been exceeded.
+        Persistent storage maximum size reached
+        QuotaExceededError: DOM Exception 22
+        Encountered full disk while opening backing store for indexedDB.open.
+    """,
+    "access to storage denied": """
+        Failed to read the 'localStorage' property from 'Window': *
+        Failed to read the 'sessionStorage' property from 'Window': *
+        Failed to execute 'open' on 'IDBFactory': *
+        Window.localStorage getter: *
+        Window.sessionStorage getter: *
+        The operation is insecure.
+        A mutation operation was attempted on a database that did not allow mutations.
+    """,
+    "not allowed without permission or a user's action": """
+        Failed to execute 'writeText' on 'Clipboard': *
+        Failed to execute 'readText' on 'Clipboard': *
+        Failed to execute 'write' on 'Clipboard': *
+        Failed to execute 'read' on 'Clipboard': *
+        Write permission denied.
+        Read permission denied.
+        Document is not focused.
+        Clipboard write was blocked due to lack of user activation.
+        Clipboard write is not allowed.
+        Clipboard read request was blocked due to lack of user activation.
+        Clipboard read operation is not allowed.
+        The request is not allowed by the user agent or the platform in the current context*
+    """,
+    "port or device picker without a user's action": """
+        Failed to execute 'requestPort' on 'Serial': Must be handling a user gesture*
+        Failed to execute 'requestDevice' on 'USB': Must be handling a user gesture*
+        Failed to execute 'requestDevice' on 'Bluetooth': Must be handling a user gesture*
+        requestPort() requires user activation
+        requestDevice() requires user activation
+    """,
+    "private field of another class": """
+        Cannot read private member * from an object whose class did not declare it
+        Cannot write private member * to an object whose class did not declare it
+        can't access private field or method: object is not the right class
+        can't set private field: object is not the right class
+        can't get private field: object is not the right class
+        Cannot access invalid private field (evaluating '*')
+    """,
+    "text that is not base64": """
+        Failed to execute 'atob' on 'Window': *
+        Failed to execute 'atob' on 'WorkerGlobalScope': *
+        Failed to execute 'btoa' on 'Window': *
+        String contains an invalid character
+        The string contains invalid characters.
+        Window.atob: *
+    """,
+    "object that cannot be cloned": """
+        * could not be cloned.
+        * could not be cloned
+        The object can not be cloned.
+    """,
+    "invalid date": """
+        Invalid time value
+        invalid date
+        Invalid Date
+        Invalid date
+        date value is not finite in DateTimeFormat.format()
+    """,
+    "BigInt mixed with another type": """
+        Cannot mix BigInt and other types, use explicit conversions
+        can't convert BigInt to number
+        Invalid mix of BigInt and other type*
+        Cannot convert a BigInt value to a number
+        Conversion from 'BigInt' to 'number' is not allowed.
+    """,
+    "text that is no BigInt": """
+        Cannot convert * to a BigInt
+        invalid BigInt syntax
+        Failed to parse String to BigInt
+    """,
+    "write to a constant": """
+        Assignment to constant variable.
+        invalid assignment to const '*'
+        Cannot assign to read only property '*' of object '*'
+        "*" is read-only
+        Attempted to assign to readonly property.
+        Cannot set property * of * which has only a getter
+        setting getter-only property "*"
+    """,
+    "object that is not extensible": """
+        Cannot add property *, object is not extensible
+        can't define property "*": * is not extensible
+        Attempting to define property on object that is not extensible.
+    """,
+    "property that cannot be deleted": """
+        Cannot delete property '*' of *
+        property "*" is non-configurable and can't be deleted
+        Unable to delete property.
+    """,
+    "undefined or null converted to an object": """
+        Cannot convert undefined or null to object
+        can't convert undefined to object
+        can't convert null to object
+        undefined is not an object (evaluating 'Object.*(*)')
+        null is not an object (evaluating 'Object.*(*)')
+    """,
+    "symbol converted to a text": """
+        Cannot convert a Symbol value to a string
+        can't convert symbol to string
+        Cannot convert a symbol to a string
+    """,
+    "circular structure as JSON": """
+        Converting circular structure to JSON*
+        cyclic object value
+        JSON.stringify cannot serialize cyclic structures.
+    """,
+    "reduce of an empty array": """
+        Reduce of empty array with no initial value
+        reduce of empty array with no initial value
+    """,
+    "class called without new": """
+        Class constructor * cannot be invoked without 'new'
+        class constructors must be invoked with 'new'
+        Cannot call a class constructor without |new|
+        Cannot call a class constructor * without |new|
+    """,
+    "operand of in is no object": """
+        Cannot use 'in' operator to search for '*' in *
+        cannot use 'in' operator to search for * in *
+        right-hand side of 'in' should be an object, got *
+        * is not an Object. (evaluating '* in *')
+    """,
+    "operand of instanceof is no class": """
+        Right-hand side of 'instanceof' is not *
+        invalid 'instanceof' operand *
+        Right hand side of instanceof is not *
+        * is not a function. (evaluating '* instanceof *')
+    """,
+    "method called on another object": """
+        Illegal invocation
+        '*' called on an object that does not implement interface *.
+        Can only call * on instances of *
+    """,
+    "text repeated a negative number of times": """
+        Invalid count value: *
+        repeat count must be non-negative
+        String.prototype.repeat argument must be *
+    """,
+    "number of digits out of range": """
+        to*() * argument must be between *
+        to*() argument must be between *
+        precision * out of range
+    """,
+    "read outside of a buffer": """
+        Offset is outside the bounds of the DataView
+        Start offset * is outside the bounds of the buffer
+        offset is out of bounds
+        argument * accesses an index that is out of range
+        start offset of * is outside the bounds of the buffer
+        invalid or out-of-range index
+        Out of bounds access
+        Range consisting of offset and length are out of bounds
+        Length out of range of buffer
+    """,
+    "no memory for an array buffer": """
+        Array buffer allocation failed
+        allocation size overflow
+        Out of memory
+        out of memory
+    """,
+    "wasm: memory access out of bounds": """
+        memory access out of bounds
+        index out of bounds
+        Out of bounds memory access
+        Out of bounds memory access (evaluating '*')
+    """,
+    "wasm: unreachable code": """
+        unreachable
+        unreachable executed
+        Unreachable code should not be executed
+        Unreachable code should not be executed (evaluating '*')
+    """,
+    "wasm: division by zero": """
+        divide by zero
+        integer divide by zero
+        Division by zero
+        Division by zero (evaluating '*')
+    """,
+    "wasm: call of another type of function": """
+        null function or function signature mismatch
+        function signature mismatch
+        indirect call to null
+        indirect call signature mismatch
+        call_indirect to a signature that does not match*
+        call_indirect to a null table entry*
+    """,
+    "HTML read as a script": """
+        Unexpected token '<'
+        Unexpected token <
+        expected expression, got '<'
+    """,
+    "validation: {constant} is required": """
+        "<constant>" is required
+        must have required property '<constant>'
+        data must have required property '<constant>'
+    """,
+    "validation: {constant} {rule}": """
+        "<constant>" <rule>
+        data/<constant> <rule>
+    """,
+}
+NOISE = {"ResizeObserver loop", "script error without details", "extension context invalidated"}
+
+_ARGUMENTS = {
+    "nullish": "undefined|null",
+    "property": r"[^'\"]{1,100}",
+    "index": r"[\w.]{1,40}",
+    "expression": r"[^'\"]{1,200}",
+    "evaluated": r".{1,300}",
+    "identifier": r"[\w$]{1,100}",
+    "constant": r"[\w.\[\]/-]{1,100}",
+    "rule": r"(?:must|is not|length|fails|contains|does not).{1,300}",
+}
+_PIECE = re.compile(r"<(\w+)>|(\*)")
+# `Failed to execute 'open' on 'SerialPort': …`: the names belong to the platform.
+_PLATFORM = re.compile(
+    r"Failed to (?:(?:execute|construct) '[\w.]{1,60}'|(?:read|set) the '[\w.]{1,60}' property)"
+    r"(?: (?:on|from) '[\w.]{1,60}')?:? "
+)
+_OF_TYPE = re.compile(r"( of type '[\w.]{1,60}'\.?)")
+_PREFIX = re.compile(r"(?:Uncaught )?(?:\(in promise\) )?(?:([A-Z]\w{0,40}): )?")
+_ISSUE = re.compile(
+    r"\"(?:code|expected|received|keyword|instancePath)\"\s*:\s*\"([\w./-]{1,60})\"|\"path\"\s*:\s*\[([^\]]{0,200})"
+)
+_PATH_PART = re.compile(r"\"([\w$.-]{1,60})\"")
+_MAX_ISSUES = 12
+
+
+class Canonical(NamedTuple):
+    """An error without the wording of its browser: `name` identifies it, `title` is the event's wording, masked."""
+
+    name: str
+    title: str
+    is_noise: bool = False
+
+
+class _Wording(NamedTuple):
+    beginning: str  # the text in front of the first argument
+    hint: str  # the longest text between two arguments
+    pattern: re.Pattern[str]
+    kind: str
+
+
+def _compiled() -> Iterator[_Wording]:
+    for kind, wordings in _WORDINGS.items():
+        for wording in filter(None, map(str.strip, wordings.splitlines())):
+            wording = wording.removesuffix(".")
+            pattern, end = "", 0
+            for number, piece in enumerate(_PIECE.finditer(wording)):
+                pattern += re.escape(wording[end : piece.start()])
+                pattern += f"(?P<{piece[1]}>{_ARGUMENTS[piece[1]]})" if piece[1] else f"(?P<any{number}>.{{0,500}})"
+                end = piece.end()
+            pattern += re.escape(wording[end:]) + r"\.?\s?"
+            texts = _PIECE.split(wording)[::3]
+            yield _Wording(texts[0], max(texts, key=len), re.compile(pattern, re.DOTALL), kind)
+
+
+# Wordings by the first characters of the message, and those that begin with an argument or with fewer characters.
+_INITIALS = 4
+_BY_INITIALS: defaultdict[str, list[_Wording]] = defaultdict(list)
+_OTHERS: list[_Wording] = []
+for _wording in _compiled():
+    (_BY_INITIALS[_wording.beginning[:_INITIALS]] if len(_wording.beginning) >= _INITIALS else _OTHERS).append(_wording)
+
+
+def split_prefix(message: str) -> tuple[str, str]:
+    """Return the name of the error in front of a message, such as `Uncaught TypeError: `, or "", and the rest."""
+    match = _PREFIX.match(message)
+    if match is None or match[1] is None:
+        return "", message[match.end() :] if match else message
+    is_error = match[1].endswith(("Error", "Exception"))
+    return (match[1], message[match.end() :]) if is_error else ("", message[match.start(1) :])
+
+
+def canonical(message: str, *, in_bundle: bool) -> Canonical | None:
+    """Return the error that a normalised message words, or None for a message of the page's own.
+
+    `in_bundle`: the failing code is in a file with a hash in its name, where short names come from a minifier.
+    """
+    for _, hint, pattern, kind in (*_BY_INITIALS.get(message[:_INITIALS], ()), *_OTHERS):
+        if hint in message and (match := pattern.fullmatch(message)):
+            return _canonical(kind, match, in_bundle)
+    if match := _PLATFORM.match(message):
+        rest = message[match.end() :]
+        words = "".join(
+            masked(piece) if piece and index % 2 == 0 else piece for index, piece in enumerate(_OF_TYPE.split(rest))
+        )
+        return Canonical(match[0] + words, match[0] + words)
+    if message[:1] in ("[", "{") and (issues := _issues(message)):
+        return Canonical(f"validation: {issues}", f"Validation: {issues}")
+    return None
+
+
+def _canonical(kind: str, match: re.Match[str], in_bundle: bool) -> Canonical:
+    message, title, end = match.string, "", 0
+    arguments = {"nullish": "", "property": "", "expression": "", "identifier": "", "constant": "", "rule": ""}
+    for name in match.re.groupindex:
+        start, stop = match.span(name)
+        shown, argument = _argument(name, match[name], in_bundle)
+        for slot in ("property", "expression") if name == "evaluated" else (name,):
+            arguments[slot] = argument
+        title += message[end:start] + shown
+        end = stop
+    title = " ".join((title + message[end:]).split())
+    return Canonical(kind.format(**arguments).rstrip(": "), title, kind in NOISE)
+
+
+def _argument(name: str, text: str, in_bundle: bool) -> tuple[str, str]:
+    """Return an argument of a wording as the title shows it, and as it identifies the error."""
+    if name in ("nullish", "constant"):
+        return text, text
+    if name == "property":
+        shown = text if re.fullmatch(r"[\w$.#-]*[^\W\d][\w$.#-]*", text) else MASK
+        return shown, "" if shown == MASK else shown
+    if name in ("expression", "evaluated", "identifier"):
+        shown = _without_minified(text, in_bundle)
+        last = _last_property(shown)
+        return shown, "" if MASK in last else last
+    shown = masked(text) if text.strip() else text
+    return shown, shown
+
+
+_NAME = re.compile(r"(?<![\w$.#])(\.?)([A-Za-z_$#][\w$]*)|\.([A-Za-z_$#][\w$]*)|\d[\w.]*|(['\"`]).*?(?:\4|$)")
+
+
+def _without_minified(code: str, in_bundle: bool) -> str:
+    """Return an expression with MASK for the names that a minifier chose, and for numbers and texts."""
+
+    def judge(match: re.Match[str]) -> str:
+        if match[3] is not None:  # a property: minifiers keep it, but not one that has a single letter
+            return match[0] if len(match[3]) > 1 else f".{MASK}"
+        if match[2] is None:
+            return MASK
+        return f"{match[1]}{MASK}" if is_minified(match[2], in_bundle=in_bundle) else match[0]
+
+    return _NAME.sub(judge, code)
+
+
+_ASSIGNMENT = re.compile(r"(?<![=!<>])=(?![=>])")
+
+
+def _last_property(code: str) -> str:
+    """Return the last property of an expression, or its only name: `open` of `this.port.open(…)`."""
+    code = _ASSIGNMENT.split(code)[0].strip()
+    while code.endswith(")") and "(" in code:
+        code = code[: code.rindex("(")]
+    if code.endswith("]"):
+        return ""
+    last = re.split(r"[.\s(]", code)[-1]
+    return last if re.fullmatch(r"[\w$#]+", last) else ""
+
+
+def _issues(message: str) -> str:
+    """Return the types and fields in the JSON of a validation library: `invalid_type string undefined model`."""
+    found: list[str] = []
+    for match in _ISSUE.finditer(message):
+        found += [match[1]] if match[1] else _PATH_PART.findall(match[2] or "")
+        if len(found) >= _MAX_ISSUES:
+            break
+    return " ".join(dict.fromkeys(found)) if len(found) > 1 else ""
