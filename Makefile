@@ -20,8 +20,8 @@ audit := $(python) .ci/audit.py requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage mutants test-postgres browser rehearsal bare faults fuzz bench check audit sql lock \
-	install clean
+.PHONY: help serve test coverage mutants test-postgres browser capture rehearsal bare faults fuzz bench check audit sql \
+	lock install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name words; do \
@@ -50,6 +50,9 @@ test-postgres: $(development) ## run all tests on PostgreSQL and Redis, at DATAB
 
 browser: $(development) ## test the client and every page in Chromium
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest tests/browser $(ARGS)
+
+capture: ## write tests/fixtures/captured_failures.jsonl: the same failures from two builds in three browsers; needs npm
+	@cd tests/capture && npm ci --silent && node capture.js
 
 rehearsal: $(development) ## run the whole migration from the old system in Chromium; ARGS=--short takes two minutes
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.rehearsal $(ARGS)
@@ -99,7 +102,7 @@ lock: $(python) ## write requirements*.txt from requirements*.in; ARGS=--upgrade
 install: $(development) ## create .venv with the requirements of the site, the tests and the checks
 
 clean: ## delete .venv and all caches, but no data
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) tests/capture/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp file records the last installation, so that a second start does not run pip.

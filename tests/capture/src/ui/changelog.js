@@ -1,0 +1,3 @@
+export function showChangelog() {
+  document.body.insertAdjacentHTML("beforeend", `<ul><li>Release ${__BUILD__}</li></ul>`);
+}
