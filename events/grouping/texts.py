@@ -13,15 +13,16 @@ MASK = "…"
 
 # The characters that end an address or a path inside a text.
 _END = r"\s\"'`<>()\[\]{}“”„»«"
+_REST = rf"(?:[^{_END}]|\([^{_END}]*\))+"  # brackets only in pairs
 # Every repetition is bounded or ends at a character that it cannot match, so reading a text takes linear time.
 _TOKEN = re.compile(
     rf"""
     (?P<plain> [^\W\d_]{{3,15}}(?=[\s,;)]|$) )                               # most words: nothing to judge
   | (?P<place>
         (?<!\w)(?:
-            [a-zA-Z][\w+.-]{{1,20}}:(?:/{{1,3}}|…/)[^{_END}]+               # https://host/a, file:///a, blob:…/a
+            [a-zA-Z][\w+.-]{{1,20}}:(?:/{{1,3}}|…/)(?:\[[\da-fA-F:.]+\])?{_REST}   # https://host/a, file:///a, blob:…/a
           | (?:blob|data|about|mailto|javascript|node|webpack):[^{_END}]+
-          | …/[^{_END}]+                                                    # an address that a client has shortened
+          | …/{_REST}                                                       # an address that a client has shortened
           | [a-zA-Z]:(?:[\\/][^\\/\n"<>|*?]{{1,80}}(?=[\\/]))*[\\/][^\\/{_END},;]*   # C:\Users\Ann Smith\a.bin
           | \d{{4}}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?   # a date and time
           | \\\\[^{_END}]+                                                  # \\server\share
@@ -75,6 +76,8 @@ _FILE = re.compile(
 )
 # `name (1).bin`: a copy that a browser saved beside the first one.
 _COPY = re.compile(r"[\w.+@$-]+ \(\d+\)(?=\.\w{1,8}\b)")
+# The beginning of an address behind a digit or a letter of another script.
+_GLUED = re.compile(r"(?<=[^\x00-\x7f]|\d)(?=[a-zA-Z][a-zA-Z+.-]{1,20}://)")
 _DIGITS = re.compile(r"\d+")
 _LETTERS = re.compile(r"[a-z]{4,}")
 _PARTS = re.compile(r"[.+_-]+")
@@ -116,6 +119,8 @@ def masked(text: str) -> str:
         tail = token[len(token.rstrip(".,:;!?")) :]  # the sentence's own punctuation
         return MASK + tail
 
+    if "://" in text:
+        text = _GLUED.sub(" ", text)
     if " (" in text:
         text = _COPY.sub("a", text)
     return _MASKS.sub(MASK, " ".join(_TOKEN.sub(judge, text).split())) or MASK
