@@ -20,7 +20,7 @@ audit := $(python) .ci/audit.py requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage mutants test-postgres browser capture rehearsal bare faults fuzz bench check audit sql \
+.PHONY: help serve test coverage mutants test-postgres browser grouping capture rehearsal bare faults fuzz bench check audit sql \
 	lock install clean
 
 help: ## list the targets
@@ -50,6 +50,9 @@ test-postgres: $(development) ## run all tests on PostgreSQL and Redis, at DATAB
 
 browser: $(development) ## test the client and every page in Chromium
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest tests/browser $(ARGS)
+
+grouping: $(development) ## group the sets of failures, those of the client through Chromium; SETS=FILE adds sets
+	@SETS="$(SETS)" $(python) -m pytest -q -s tests/browser/test_failure_sets.py
 
 capture: ## write tests/fixtures/captured_failures.jsonl: the same failures from two builds in three browsers; needs npm
 	@cd tests/capture && npm ci --silent && node capture.js
