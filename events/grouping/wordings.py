@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from events.grouping.texts import MASK, is_minified, masked
 
-# In a wording, <name> is an argument and * is any text. <property> is a property, whose name no minifier changes.
+# In a wording, <name> is an argument and <*> is any text. <property> is a property, whose name no minifier changes.
 # <expression> is code: its last property is the argument. <nullish> is `undefined` or `null`.
 # <constant> is a name of the platform or of a library. A wording without arguments may still end with a full stop.
 _WORDINGS = {
@@ -21,69 +21,69 @@ _WORDINGS = {
         Cannot read property '<property>' of <nullish>
         Cannot set property '<property>' of <nullish>
         Cannot read properties of <nullish>
-        Cannot destructure property '<property>' of '*' as it is <nullish>.
+        Cannot destructure property '<property>' of '<*>' as it is <nullish>.
         can't access property "<property>", <expression> is <nullish>
         can't access property <index>, <expression> is <nullish>
         <nullish> is not an object (evaluating '<evaluated>')
         <nullish> is not an object (evaluating '<evaluated>
-        Unable to get property '<property>' of <nullish> or * reference
+        Unable to get property '<property>' of <nullish> or <*> reference
     """,
     "access to a property of {nullish}": """
-        Cannot destructure '*' as it is <nullish>.
+        Cannot destructure '<*>' as it is <nullish>.
         <expression> is <nullish>
         Right side of assignment cannot be destructured
     """,
     "not a function: {expression}": """
         <expression> is not a function
-        <expression> is not a function. (In '*', '*' is *)
-        <expression> is not a function. (In '*
-        * is not a function (evaluating '<evaluated>')
+        <expression> is not a function. (In '<*>', '<*>' is <*>)
+        <expression> is not a function. (In '<*>
+        <*> is not a function (evaluating '<evaluated>')
     """,
     "not defined: {identifier}": """
         <identifier> is not defined
         Can't find variable: <identifier>
     """,
     "use before the declaration": """
-        Cannot access '*' before initialization
-        can't access lexical declaration '*' before initialization
+        Cannot access '<*>' before initialization
+        can't access lexical declaration '<*>' before initialization
         Cannot access uninitialized variable.
     """,
     "not iterable": """
-        * is not iterable
-        * is not iterable (cannot read property Symbol(Symbol.iterator))
-        * is not a function or its return value is not iterable
-        * is not a function (near '*')
-        * is not a function (near '*
-        can't access property Symbol.iterator, * is *
-        Spread syntax requires ...iterable[Symbol.iterator] to be a function*
+        <*> is not iterable
+        <*> is not iterable (cannot read property Symbol(Symbol.iterator))
+        <*> is not a function or its return value is not iterable
+        <*> is not a function (near '<*>')
+        <*> is not a function (near '<*>
+        can't access property Symbol.iterator, <*> is <*>
+        Spread syntax requires ...iterable[Symbol.iterator] to be a function<*>
     """,
     "not a constructor: {expression}": """
         <expression> is not a constructor
-        * is not a constructor (evaluating 'new <expression>(*')
-        * is not a constructor (evaluating 'new <expression>')
+        <*> is not a constructor (evaluating 'new <expression>(<*>')
+        <*> is not a constructor (evaluating 'new <expression>')
     """,
     "invalid JSON: end of the text": """
         Unexpected end of JSON input
-        JSON.parse: unexpected end of data*
-        JSON.parse: end of data*
-        JSON.parse: unterminated string*
+        JSON.parse: unexpected end of data<*>
+        JSON.parse: end of data<*>
+        JSON.parse: unterminated string<*>
         JSON Parse error: Unexpected EOF
         JSON Parse error: Unterminated string
-        Unterminated string in JSON*
+        Unterminated string in JSON<*>
     """,
     "invalid JSON": """
-        Unexpected token * in JSON at position *
-        Unexpected token * is not valid JSON
-        * is not valid JSON
-        Unexpected number in JSON at position *
-        Unexpected string in JSON at position *
-        Unexpected non-whitespace character after JSON*
-        Expected * in JSON at position *
-        Bad control character in string literal in JSON*
-        Bad escaped character in JSON*
-        No number after minus sign in JSON*
-        JSON.parse: *
-        JSON Parse error: *
+        Unexpected token <*> in JSON at position <*>
+        Unexpected token <*> is not valid JSON
+        <*> is not valid JSON
+        Unexpected number in JSON at position <*>
+        Unexpected string in JSON at position <*>
+        Unexpected non-whitespace character after JSON<*>
+        Expected <*> in JSON at position <*>
+        Bad control character in string literal in JSON<*>
+        Bad escaped character in JSON<*>
+        No number after minus sign in JSON<*>
+        JSON.parse: <*>
+        JSON Parse error: <*>
         Unable to parse JSON string
         The string did not match the expected pattern.
     """,
@@ -96,15 +96,15 @@ _WORDINGS = {
         invalid array length
         Array size is not a small enough positive integer.
         Array length must be a positive integer of safe magnitude.
-        Invalid typed array length: *
+        Invalid typed array length: <*>
         length cannot be negative
     """,
     "failed fetch": """
         Failed to fetch
-        Failed to fetch (*)
+        Failed to fetch (<*>)
         NetworkError when attempting to fetch resource.
         Load failed
-        Load failed (*)
+        Load failed (<*>)
         Network request failed
         The network connection was lost.
         The Internet connection appears to be offline.
@@ -171,26 +171,26 @@ _WORDINGS = {
         The operation timed out
     """,
     "failed dynamic import": """
-        Failed to fetch dynamically imported module: *
+        Failed to fetch dynamically imported module: <*>
         Failed to fetch dynamically imported module
-        error loading dynamically imported module: *
+        error loading dynamically imported module: <*>
         error loading dynamically imported module
         Importing a module script failed.
-        Importing binding name * is not found.
+        Importing binding name <*> is not found.
     """,
     "failed CSS preload": """
-        Unable to preload CSS for *
+        Unable to preload CSS for <*>
         Unable to preload CSS
     """,
     "failed chunk": """
-        Loading chunk * failed*
-        ChunkLoadError: Loading chunk * failed*
+        Loading chunk <*> failed<*>
+        ChunkLoadError: Loading chunk <*> failed<*>
     """,
     "failed CSS chunk": """
-        Loading CSS chunk * failed*
+        Loading CSS chunk <*> failed<*>
     """,
     "ResizeObserver loop": """
-        ResizeObserver loop *
+        ResizeObserver loop <*>
     """,
     "script error without details": """
         Script error
@@ -201,27 +201,27 @@ _WORDINGS = {
         Extension context invalidated
     """,
     "storage quota exceeded": """
-        Failed to execute 'setItem' on 'Storage': Setting the value of '*' exceeded the quota.
-        Failed to execute 'setItem' on 'Storage': Setting the value of '*
+        Failed to execute 'setItem' on 'Storage': Setting the value of '<*>' exceeded the quota.
+        Failed to execute 'setItem' on 'Storage': Setting the value of '<*>
         The quota has been exceeded.
         Persistent storage maximum size reached
         QuotaExceededError: DOM Exception 22
         Encountered full disk while opening backing store for indexedDB.open.
     """,
     "access to storage denied": """
-        Failed to read the 'localStorage' property from 'Window': *
-        Failed to read the 'sessionStorage' property from 'Window': *
-        Failed to execute 'open' on 'IDBFactory': *
-        Window.localStorage getter: *
-        Window.sessionStorage getter: *
+        Failed to read the 'localStorage' property from 'Window': <*>
+        Failed to read the 'sessionStorage' property from 'Window': <*>
+        Failed to execute 'open' on 'IDBFactory': <*>
+        Window.localStorage getter: <*>
+        Window.sessionStorage getter: <*>
         The operation is insecure.
         A mutation operation was attempted on a database that did not allow mutations.
     """,
     "not allowed without permission or a user's action": """
-        Failed to execute 'writeText' on 'Clipboard': *
-        Failed to execute 'readText' on 'Clipboard': *
-        Failed to execute 'write' on 'Clipboard': *
-        Failed to execute 'read' on 'Clipboard': *
+        Failed to execute 'writeText' on 'Clipboard': <*>
+        Failed to execute 'readText' on 'Clipboard': <*>
+        Failed to execute 'write' on 'Clipboard': <*>
+        Failed to execute 'read' on 'Clipboard': <*>
         Write permission denied.
         Read permission denied.
         Document is not focused.
@@ -229,34 +229,34 @@ _WORDINGS = {
         Clipboard write is not allowed.
         Clipboard read request was blocked due to lack of user activation.
         Clipboard read operation is not allowed.
-        The request is not allowed by the user agent or the platform in the current context*
+        The request is not allowed by the user agent or the platform in the current context<*>
     """,
     "port or device picker without a user's action": """
-        Failed to execute 'requestPort' on 'Serial': Must be handling a user gesture*
-        Failed to execute 'requestDevice' on 'USB': Must be handling a user gesture*
-        Failed to execute 'requestDevice' on 'Bluetooth': Must be handling a user gesture*
+        Failed to execute 'requestPort' on 'Serial': Must be handling a user gesture<*>
+        Failed to execute 'requestDevice' on 'USB': Must be handling a user gesture<*>
+        Failed to execute 'requestDevice' on 'Bluetooth': Must be handling a user gesture<*>
         requestPort() requires user activation
         requestDevice() requires user activation
     """,
     "private field of another class": """
-        Cannot read private member * from an object whose class did not declare it
-        Cannot write private member * to an object whose class did not declare it
+        Cannot read private member <*> from an object whose class did not declare it
+        Cannot write private member <*> to an object whose class did not declare it
         can't access private field or method: object is not the right class
         can't set private field: object is not the right class
         can't get private field: object is not the right class
-        Cannot access invalid private field (evaluating '*')
+        Cannot access invalid private field (evaluating '<*>')
     """,
     "text that is not base64": """
-        Failed to execute 'atob' on 'Window': *
-        Failed to execute 'atob' on 'WorkerGlobalScope': *
-        Failed to execute 'btoa' on 'Window': *
+        Failed to execute 'atob' on 'Window': <*>
+        Failed to execute 'atob' on 'WorkerGlobalScope': <*>
+        Failed to execute 'btoa' on 'Window': <*>
         String contains an invalid character
         The string contains invalid characters.
-        Window.atob: *
+        Window.atob: <*>
     """,
     "object that cannot be cloned": """
-        * could not be cloned.
-        * could not be cloned
+        <*> could not be cloned.
+        <*> could not be cloned
         The object can not be cloned.
     """,
     "invalid date": """
@@ -269,40 +269,40 @@ _WORDINGS = {
     "BigInt mixed with another type": """
         Cannot mix BigInt and other types, use explicit conversions
         can't convert BigInt to number
-        Invalid mix of BigInt and other type*
+        Invalid mix of BigInt and other type<*>
         Cannot convert a BigInt value to a number
         Conversion from 'BigInt' to 'number' is not allowed.
     """,
     "text that is no BigInt": """
-        Cannot convert * to a BigInt
+        Cannot convert <*> to a BigInt
         invalid BigInt syntax
         Failed to parse String to BigInt
     """,
     "write to a constant": """
         Assignment to constant variable.
-        invalid assignment to const '*'
-        Cannot assign to read only property '*' of object '*'
-        "*" is read-only
+        invalid assignment to const '<*>'
+        Cannot assign to read only property '<*>' of object '<*>'
+        "<*>" is read-only
         Attempted to assign to readonly property.
-        Cannot set property * of * which has only a getter
-        setting getter-only property "*"
+        Cannot set property <*> of <*> which has only a getter
+        setting getter-only property "<*>"
     """,
     "object that is not extensible": """
-        Cannot add property *, object is not extensible
-        can't define property "*": * is not extensible
+        Cannot add property <*>, object is not extensible
+        can't define property "<*>": <*> is not extensible
         Attempting to define property on object that is not extensible.
     """,
     "property that cannot be deleted": """
-        Cannot delete property '*' of *
-        property "*" is non-configurable and can't be deleted
+        Cannot delete property '<*>' of <*>
+        property "<*>" is non-configurable and can't be deleted
         Unable to delete property.
     """,
     "undefined or null converted to an object": """
         Cannot convert undefined or null to object
         can't convert undefined to object
         can't convert null to object
-        undefined is not an object (evaluating 'Object.*(*)')
-        null is not an object (evaluating 'Object.*(*)')
+        undefined is not an object (evaluating 'Object.<*>(<*>)')
+        null is not an object (evaluating 'Object.<*>(<*>)')
     """,
     "symbol converted to a text": """
         Cannot convert a Symbol value to a string
@@ -310,7 +310,7 @@ _WORDINGS = {
         Cannot convert a symbol to a string
     """,
     "circular structure as JSON": """
-        Converting circular structure to JSON*
+        Converting circular structure to JSON<*>
         cyclic object value
         JSON.stringify cannot serialize cyclic structures.
     """,
@@ -319,44 +319,44 @@ _WORDINGS = {
         reduce of empty array with no initial value
     """,
     "class called without new": """
-        Class constructor * cannot be invoked without 'new'
+        Class constructor <*> cannot be invoked without 'new'
         class constructors must be invoked with 'new'
         Cannot call a class constructor without |new|
-        Cannot call a class constructor * without |new|
+        Cannot call a class constructor <*> without |new|
     """,
     "operand of in is no object": """
-        Cannot use 'in' operator to search for '*' in *
-        cannot use 'in' operator to search for * in *
-        right-hand side of 'in' should be an object, got *
-        * is not an Object. (evaluating '* in *')
+        Cannot use 'in' operator to search for '<*>' in <*>
+        cannot use 'in' operator to search for <*> in <*>
+        right-hand side of 'in' should be an object, got <*>
+        <*> is not an Object. (evaluating '<*> in <*>')
     """,
     "operand of instanceof is no class": """
-        Right-hand side of 'instanceof' is not *
-        invalid 'instanceof' operand *
-        Right hand side of instanceof is not *
-        * is not a function. (evaluating '* instanceof *')
+        Right-hand side of 'instanceof' is not <*>
+        invalid 'instanceof' operand <*>
+        Right hand side of instanceof is not <*>
+        <*> is not a function. (evaluating '<*> instanceof <*>')
     """,
     "method called on another object": """
         Illegal invocation
-        '*' called on an object that does not implement interface *.
-        Can only call * on instances of *
+        '<*>' called on an object that does not implement interface <*>.
+        Can only call <*> on instances of <*>
     """,
     "text repeated a negative number of times": """
-        Invalid count value: *
+        Invalid count value: <*>
         repeat count must be non-negative
-        String.prototype.repeat argument must be *
+        String.prototype.repeat argument must be <*>
     """,
     "number of digits out of range": """
-        to*() * argument must be between *
-        to*() argument must be between *
-        precision * out of range
+        to<*>() <*> argument must be between <*>
+        to<*>() argument must be between <*>
+        precision <*> out of range
     """,
     "read outside of a buffer": """
         Offset is outside the bounds of the DataView
-        Start offset * is outside the bounds of the buffer
+        Start offset <*> is outside the bounds of the buffer
         offset is out of bounds
-        argument * accesses an index that is out of range
-        start offset of * is outside the bounds of the buffer
+        argument <*> accesses an index that is out of range
+        start offset of <*> is outside the bounds of the buffer
         invalid or out-of-range index
         Out of bounds access
         Range consisting of offset and length are out of bounds
@@ -372,27 +372,27 @@ _WORDINGS = {
         memory access out of bounds
         index out of bounds
         Out of bounds memory access
-        Out of bounds memory access (evaluating '*')
+        Out of bounds memory access (evaluating '<*>')
     """,
     "wasm: unreachable code": """
         unreachable
         unreachable executed
         Unreachable code should not be executed
-        Unreachable code should not be executed (evaluating '*')
+        Unreachable code should not be executed (evaluating '<*>')
     """,
     "wasm: division by zero": """
         divide by zero
         integer divide by zero
         Division by zero
-        Division by zero (evaluating '*')
+        Division by zero (evaluating '<*>')
     """,
     "wasm: call of another type of function": """
         null function or function signature mismatch
         function signature mismatch
         indirect call to null
         indirect call signature mismatch
-        call_indirect to a signature that does not match*
-        call_indirect to a null table entry*
+        call_indirect to a signature that does not match<*>
+        call_indirect to a null table entry<*>
     """,
     "HTML read as a script": """
         Unexpected token '<'
@@ -411,17 +411,22 @@ _WORDINGS = {
 }
 NOISE = {"ResizeObserver loop", "script error without details", "extension context invalidated"}
 
+_ANY = "*"
 _ARGUMENTS = {
-    "nullish": "undefined|null",
-    "property": r"[^'\"]{1,100}",
-    "index": r"[\w.]{1,40}",
-    "expression": r"[^'\"]{1,200}",
-    "evaluated": r".{1,300}",
-    "identifier": r"[\w$]{1,100}",
-    "constant": r"[\w.\[\]/-]{1,100}",
-    "rule": r"(?:must|is not|length|fails|contains|does not).{1,300}",
+    name: re.compile(pattern, re.DOTALL)
+    for name, pattern in {
+        _ANY: r".*",
+        "nullish": r"undefined|null",
+        "property": r"[^'\"]+",
+        "index": r"[\w.]+",
+        "expression": r"(?:\(intermediate value\)|[^'\"\s])+",
+        "evaluated": r".+",
+        "identifier": r"[\w$]+",
+        "constant": r"[\w.\[\]/-]+",
+        "rule": r"(?:must|is not|length|fails|contains|does not).+",
+    }.items()
 }
-_PIECE = re.compile(r"<(\w+)>|(\*)")
+_PIECE = re.compile(r"<(\w+|\*)>")
 # `Failed to execute 'open' on 'SerialPort': …`: the names belong to the platform.
 _PLATFORM = re.compile(
     r"Failed to (?:(?:execute|construct) '[\w.]{1,60}'|(?:read|set) the '[\w.]{1,60}' property)"
@@ -445,32 +450,39 @@ class Canonical(NamedTuple):
 
 
 class _Wording(NamedTuple):
-    beginning: str  # the text in front of the first argument
-    hint: str  # the longest text between two arguments
-    pattern: re.Pattern[str]
+    """A wording: the texts around its arguments, the names of the arguments ("*" for any text), and the kind."""
+
+    texts: list[str]
+    names: list[str]
     kind: str
 
 
-def _compiled() -> Iterator[_Wording]:
+class _Argument(NamedTuple):
+    name: str
+    start: int
+    end: int
+
+
+def _read_wordings() -> Iterator[_Wording]:
     for kind, wordings in _WORDINGS.items():
         for wording in filter(None, map(str.strip, wordings.splitlines())):
-            wording = wording.removesuffix(".")
-            pattern, end = "", 0
-            for number, piece in enumerate(_PIECE.finditer(wording)):
-                pattern += re.escape(wording[end : piece.start()])
-                pattern += f"(?P<{piece[1]}>{_ARGUMENTS[piece[1]]})" if piece[1] else f"(?P<any{number}>.{{0,500}})"
-                end = piece.end()
-            pattern += re.escape(wording[end:]) + r"\.?\s?"
-            texts = _PIECE.split(wording)[::3]
-            yield _Wording(texts[0], max(texts, key=len), re.compile(pattern, re.DOTALL), kind)
+            pieces = _PIECE.split(wording.removesuffix("."))
+            yield _Wording(pieces[::2], pieces[1::2], kind)
 
 
-# Wordings by the first characters of the message, and those that begin with an argument or with fewer characters.
-_INITIALS = 4
-_BY_INITIALS: defaultdict[str, list[_Wording]] = defaultdict(list)
-_OTHERS: list[_Wording] = []
-for _wording in _compiled():
-    (_BY_INITIALS[_wording.beginning[:_INITIALS]] if len(_wording.beginning) >= _INITIALS else _OTHERS).append(_wording)
+# Few wordings are compared with a message: those that begin with its first characters, those that begin with an
+# argument and end with its last characters, and the others whose longest text is in it.
+_ENDS = 4
+_BY_BEGINNING: defaultdict[str, list[_Wording]] = defaultdict(list)
+_BY_END: defaultdict[str, list[_Wording]] = defaultdict(list)
+_OTHERS: list[tuple[str, _Wording]] = []
+for _wording in _read_wordings():
+    if len(_wording.texts[0]) >= _ENDS:
+        _BY_BEGINNING[_wording.texts[0][:_ENDS]].append(_wording)
+    elif len(_wording.texts[-1]) >= _ENDS:
+        _BY_END[_wording.texts[-1][-_ENDS:]].append(_wording)
+    else:
+        _OTHERS.append((max(_wording.texts, key=len), _wording))
 
 
 def split_prefix(message: str) -> tuple[str, str]:
@@ -487,9 +499,12 @@ def canonical(message: str, *, in_bundle: bool) -> Canonical | None:
 
     `in_bundle`: the failing code is in a file with a hash in its name, where short names come from a minifier.
     """
-    for _, hint, pattern, kind in (*_BY_INITIALS.get(message[:_INITIALS], ()), *_OTHERS):
-        if hint in message and (match := pattern.fullmatch(message)):
-            return _canonical(kind, match, in_bundle)
+    text = message.removesuffix(".")
+    others = [wording for longest, wording in _OTHERS if longest in text]
+    for wording in (*_BY_BEGINNING.get(text[:_ENDS], ()), *_BY_END.get(text[-_ENDS:], ()), *others):
+        arguments = _arguments_of(wording, text)
+        if arguments is not None:
+            return _canonical(wording.kind, message, arguments, in_bundle)
     if match := _PLATFORM.match(message):
         rest = message[match.end() :]
         words = "".join(
@@ -501,12 +516,31 @@ def canonical(message: str, *, in_bundle: bool) -> Canonical | None:
     return None
 
 
-def _canonical(kind: str, match: re.Match[str], in_bundle: bool) -> Canonical:
-    message, title, end = match.string, "", 0
+def _arguments_of(wording: _Wording, text: str) -> list[_Argument] | None:
+    """Return the arguments of a wording in a message without its full stop, or None if the message is another one."""
+    texts = wording.texts
+    if not (text.startswith(texts[0]) and text.endswith(texts[-1])):
+        return None
+    if len(texts) == 1:
+        return [] if text == texts[0] else None
+    found = []
+    end = len(texts[0])
+    for name, following in zip(wording.names, texts[1:-1], strict=False):
+        start, end = end, text.find(following, end)
+        if end < 0:
+            return None
+        found.append(_Argument(name, start, end))
+        end += len(following)
+    found.append(_Argument(wording.names[-1], end, len(text) - len(texts[-1])))
+    is_valid = all(start <= stop and _ARGUMENTS[name].fullmatch(text, start, stop) for name, start, stop in found)
+    return found if is_valid else None
+
+
+def _canonical(kind: str, message: str, found: list[_Argument], in_bundle: bool) -> Canonical:
+    title, end = "", 0
     arguments = {"nullish": "", "property": "", "expression": "", "identifier": "", "constant": "", "rule": ""}
-    for name in match.re.groupindex:
-        start, stop = match.span(name)
-        shown, argument = _argument(name, match[name], in_bundle)
+    for name, start, stop in found:
+        shown, argument = _argument(name, message[start:stop], in_bundle)
         for slot in ("property", "expression") if name == "evaluated" else (name,):
             arguments[slot] = argument
         title += message[end:start] + shown
