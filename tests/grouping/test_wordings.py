@@ -198,3 +198,15 @@ def test_a_message_of_the_page_is_no_wording(message: str) -> None:
 )
 def test_a_browser_puts_the_name_in_front(message: str, name: str, rest: str) -> None:
     assert split_prefix(message) == (name, rest)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["x is not a function. (In '", "', '", "' is ", " is ", "(evaluating '", "Cannot set property a of ", "\"path\":[",
+     "Failed to execute 'a' on 'b': ", " of type 'A'", "Expected a in JSON at position "],
+)  # fmt: skip
+def test_a_hostile_message_is_compared_in_one_pass(piece: str) -> None:
+    """With a pattern that backtracks these take seconds to minutes."""
+    text = (piece * 2_000)[:20_000]
+    found = [canonical(f"{text}{end}", in_bundle=True) for end in ("", ")", "'", "')", " is undefined")]
+    assert all(error is None or len(error.title) <= 3 * len(text) for error in found)
