@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from events.grouping.frames import Place, place_of
-from events.grouping.texts import MASK, is_minified, masked, normalised, without_quotes
+from events.grouping.names import MASK, is_minified
+from events.grouping.texts import masked, normalised, without_quotes
 from events.grouping.wordings import canonical, split_prefix
 from events.models import Noise
 
@@ -20,11 +21,15 @@ ALGORITHM = 2
 MAX_TITLE = 200
 _MAX_ERROR_NAME = 80
 
-# A client cuts off a long message, and marks the cut with one of these. Clients cut at different lengths.
+# A client cuts off a long message, and marks the cut. Clients cut at 300 or 500 characters, and the length of the
+# values moves the cut. So only the beginning counts: this share of the length, in steps that both marks have in common.
 _CUTS = ("…", "...")
-_CUT_STEP = 16
-_CUT_LENGTH = 320
 _MIN_CUT = 100
+_CUT_STEP = 16
+_STABLE_PART = 0.64
+_MAX_STABLE = 184
+# A message that is only the address of a page about an error. Svelte and Vue throw these in production.
+_ERROR_PAGE = re.compile(r"https?://\S{1,300}[/#]([a-z][a-z_-]{2,60}\d{0,3})")
 
 
 class Fingerprint(NamedTuple):
@@ -59,15 +64,15 @@ _NOWHERE = Place()
 # Most failures repeat an earlier one, or differ from it only in a number of the message.
 @lru_cache(maxsize=4_096)
 def _fingerprint(event_type: str, error_name: str | None, message: str, place: Place) -> Fingerprint:
-    whole, is_cut = _whole(normalised(message))
-    prefix, text = split_prefix(whole)
+    prefix, text = split_prefix(normalised(message).strip())
     name = _name(error_name or prefix, place.in_bundle)
     known = canonical(text, in_bundle=place.in_bundle)
     if known is None:
-        title = words = masked(text)
+        title = _title(text)
+        words = _without_cut(text, title)
         if error_name and prefix not in ("", error_name):
             words = f"{prefix}: {words}"
-        error = (name or "", without_quotes(words[:_CUT_LENGTH] if is_cut else words))
+        error = (name or "", without_quotes(words))
     else:
         title, error = known.title, ("", known.name)
     noise = Noise.NONE
@@ -83,14 +88,20 @@ def _fingerprint(event_type: str, error_name: str | None, message: str, place: P
     )
 
 
-def _whole(message: str) -> tuple[str, bool]:
-    """Return a message and whether a client cut it off: then without its end, because another client cuts elsewhere."""
-    text = message.strip()
+def _title(text: str) -> str:
+    page = _ERROR_PAGE.fullmatch(text)
+    return f"{MASK}/{page[1]}" if page else masked(text)
+
+
+def _without_cut(text: str, title: str) -> str:
+    """Return the masked text without the end that a cut has made incomplete, and with one mark for an omission."""
     mark = next((mark for mark in _CUTS if text.endswith(mark)), None)
     if mark is None or len(text) < _MIN_CUT:
-        return text, False
-    text = text.removesuffix(mark)
-    return text[: len(text) - len(text) % _CUT_STEP].rpartition(" ")[0] or text, True
+        return re.sub(rf"(?:{MASK}|\.\.\.)+", MASK, title)
+    length = len(text) - len(mark)
+    stable = min(int((length - length % _CUT_STEP) * _STABLE_PART), _MAX_STABLE)
+    words = title[:stable].rstrip(f".{MASK}")
+    return words.rpartition(" ")[0] or words
 
 
 @lru_cache(maxsize=512)

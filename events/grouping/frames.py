@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from events.grouping.texts import MASK, is_minified, stable_name
+from events.grouping.names import MASK, is_hash, is_minified, stable_name
 
 _MAX_FRAMES = 30
 _LINE = re.compile(r"[^\r\n]+")
@@ -19,7 +19,7 @@ _EXTENSION = re.compile(r"[a-z]+(?:-[a-z]+)?-extension:|webkit-masked-url:|exten
 _NATIVE = ("[native code]", "<anonymous>", "native", "native code", "self-hosted")
 _SCRIPT = re.compile(r"\.(?:[cm]?[jt]sx?|vue|svelte|wasm|bundle|jsbundle|coffee|dart|map)$", re.IGNORECASE)
 _INNERMOST = re.compile(r"\(([^()\s]+:\d+:\d+)\)?")
-_GECKO_NAME = re.compile(r"[^\n@:/]{0,20}\*|^(?:async|get|set|static|new) ")
+_GECKO_NAME = re.compile(r"(?:(?:async|get|set|static) )?(?:[^\s]*|(?:global|module|eval) code)")
 _ERRORS = ("Error", "Exception")
 _BUILT_IN = frozenset(
     [
@@ -33,8 +33,21 @@ _BUILT_IN = frozenset(
         "TransactionInactiveError", "TypeMismatchError", "UnknownError", "VersionError", "WrongDocumentError",
     ]
 )  # fmt: skip
-_NAMELESS = {"anonymous", "<anonymous>", "eval", "global code", "module code", "eval code", "async", "?", "Function"}
+_NAMELESS = {
+    "anonymous",
+    "<computed>",
+    "<anonymous>",
+    "eval",
+    "global code",
+    "module code",
+    "eval code",
+    "async",
+    "?",
+    "Function",
+}
+_FOLDERS_OF_HASHES = {"chunks", "nodes", "entry", "immutable", "_nuxt", "_astro"}
 _SUFFIX = re.compile(r"\$\d+$")  # a bundler's second function of one name
+_RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
 _DIGITS = re.compile(r"\d+")
 
 
@@ -73,7 +86,7 @@ def place_of(stack: str, error_name: str) -> Place:
         if frame.is_native:
             continue
         first = first or frame
-        if frame.is_extension or (other is None and _is_constructor(frame, error_name)):
+        if frame.is_extension or _is_constructor(frame, error_name, is_top=other is None):
             other = other or frame
             continue
         return _place(frame, first.is_extension)
@@ -82,7 +95,7 @@ def place_of(stack: str, error_name: str) -> Place:
     return _place(other, other.is_extension)
 
 
-def _is_constructor(frame: Frame, error_name: str) -> bool:
+def _is_constructor(frame: Frame, error_name: str, *, is_top: bool) -> bool:
     """Return whether a frame is the constructor of an error, which is not where the failure occurred."""
     name = frame.name
     if name and name == error_name:
@@ -91,7 +104,7 @@ def _is_constructor(frame: Frame, error_name: str) -> bool:
         return True
     # Chrome marks a constructor; Firefox and Safari always have the one of a class of the page's own on top.
     is_own_class = error_name.endswith(_ERRORS) and error_name not in _BUILT_IN
-    return is_own_class and (frame.is_new or not frame.is_v8) and is_minified(name, in_bundle=True)
+    return is_top and is_own_class and (frame.is_new or not frame.is_v8) and is_minified(name, in_bundle=True)
 
 
 @lru_cache(maxsize=4_096)
@@ -101,7 +114,8 @@ def _place(frame: Frame, is_extension: bool) -> Place:
     name = _SUFFIX.sub("", frame.name)
     if name and is_minified(name, in_bundle=in_bundle):
         name = ""
-    name = name if name.startswith("wasm-function[") else _DIGITS.sub(MASK, name)
+    if in_bundle and not name.startswith("wasm-function["):
+        name = name.rstrip("0123456789")  # a bundler numbers functions of one name
     text = f"{name[:_MAX_NAME]} ({file})" if name and file else name[:_MAX_NAME] or file
     return Place(text, in_bundle, is_extension, has_frames=True)
 
@@ -115,8 +129,9 @@ def _frame(line: str) -> Frame | None:
         return _v8_frame(line[3:].strip())
     name, at, place = line.partition("@")
     if at:
+        name = name.rpartition("*")[2]  # async*flash, promise callback*flash
         is_place = _POSITION.search(place) or _WASM.search(place) or place.startswith(_NATIVE)
-        return _at_place(_gecko_name(name), place) if is_place and len(name) <= 300 else None
+        return _at_place(_gecko_name(name), place) if is_place and _GECKO_NAME.fullmatch(name) else None
     if _POSITION.search(line) and re.match(r"(?:[a-z][\w+.-]+:|…)/", line):
         return _at_place("", line)
     return None
@@ -130,7 +145,8 @@ def _v8_frame(text: str) -> Frame | None:
     if not bracket:
         if text in _NATIVE:
             return Frame("", "", is_native=True)
-        return _at_place("", text)._replace(is_v8=True) if _POSITION.search(text) else None
+        is_place = _POSITION.search(text) or _WASM.search(text)
+        return _at_place("", text)._replace(is_v8=True) if is_place else None
     place = place.removeprefix("address at ")
     if not (place.endswith(")") or _POSITION.search(place)):
         return None
@@ -144,7 +160,6 @@ def _v8_frame(text: str) -> Frame | None:
 
 
 def _gecko_name(name: str) -> str:
-    name = _GECKO_NAME.sub("", name)
     if wasm := _WASM.search(name):
         return f"wasm-function[{wasm[1]}]" if wasm[1] and wasm[1].isdigit() else wasm[1] or ""
     if name.endswith("<"):  # an anonymous function inside the named one
@@ -154,6 +169,7 @@ def _gecko_name(name: str) -> str:
 
 def _last_part(name: str) -> str:
     """Return the last part of a function's name: `open` of `Object.Port.open`, "" for an anonymous function."""
+    name = _RUST_HASH.sub("", name).replace("::", ".")
     last = name.rpartition(".")[2].strip()
     last = last.rpartition(" ")[2] if last not in _NAMELESS else last
     return "" if last in _NAMELESS else last
@@ -183,7 +199,10 @@ def _file(address: str) -> str:
     path = address.partition("?")[0].partition("#")[0].replace("\\", "/")
     folder, _, file = path.rpartition("/")
     if _SCRIPT.search(file):
-        stem = file.partition(".")[0]
         # A file that has only a hash as its name is known by its folder: chunks/….js
-        return f"{folder.rpartition('/')[2]}/{file}" if folder and stable_name(f"{stem}.x") == f"{MASK}.x" else file
+        parent = folder.rpartition("/")[2]
+        stem, dot, extension = file.partition(".")
+        if folder and is_hash(stem, is_part=parent in _FOLDERS_OF_HASHES):
+            return f"{parent}/{MASK}{dot}{extension}"
+        return file
     return "page" if "/" in address or file.endswith((".html", ".htm")) or "…" in address else file

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from events.grouping.texts import MASK, is_minified, masked
+from events.grouping.names import MASK, is_minified
+from events.grouping.texts import masked
 
 # In a wording, <name> is an argument and <*> is any text. <property> is a property, whose name no minifier changes.
 # <expression> is code: its last property is the argument. <nullish> is `undefined` or `null`.
@@ -31,6 +32,8 @@ _WORDINGS = {
     "access to a property of {nullish}": """
         Cannot destructure '<*>' as it is <nullish>.
         <expression> is <nullish>
+    """,
+    "destructuring of undefined or null": """
         Right side of assignment cannot be destructured
     """,
     "not a function: {expression}": """
@@ -55,6 +58,9 @@ _WORDINGS = {
         <*> is not a function (near '<*>')
         <*> is not a function (near '<*>
         can't access property Symbol.iterator, <*> is <*>
+        Invalid attempt to destructure non-iterable instance.<*>
+        Invalid attempt to spread non-iterable instance.<*>
+        Invalid attempt to iterate non-iterable instance.<*>
         Spread syntax requires ...iterable[Symbol.iterator] to be a function<*>
     """,
     "not a constructor: {expression}": """
@@ -103,6 +109,7 @@ _WORDINGS = {
         Failed to fetch
         Failed to fetch (<*>)
         NetworkError when attempting to fetch resource.
+        NetworkError when attempting to fetch resource. (<*>)
         Load failed
         Load failed (<*>)
         Network request failed
@@ -111,6 +118,18 @@ _WORDINGS = {
         A server with the specified hostname could not be found.
         Could not connect to the server.
         La connexion réseau a été perdue.
+        A conexão de rede foi perdida.
+        A conexão à Internet parece estar inativa.
+        La connessione è stata persa.
+        Połączenie sieciowe zostało przerwane.
+        Ağ bağlantısı kesildi.
+        İnternet bağlantısı çevrimdışı gibi görünüyor.
+        Nätverksanslutningen förlorades.
+        Internetanslutningen verkar vara nedkopplad.
+        Připojení k Internetu je patrně offline.
+        인터넷 연결이 오프라인 상태입니다.
+        Parece que la conexión a Internet está desactivada.
+        يبدو أنه لا يوجد اتصال بالإنترنت.
         La connexion Internet semble interrompue.
         Die Netzwerkverbindung wurde unterbrochen.
         Es besteht anscheinend keine Verbindung zum Internet.
@@ -131,6 +150,8 @@ _WORDINGS = {
         cancelled
         canceled
         已取消
+        取消
+        iptal edildi
         annulé
         отменено
         Abgebrochen
@@ -165,7 +186,34 @@ _WORDINGS = {
         This operation was aborted
         Request aborted
     """,
+    "node that is no child": """
+        Failed to execute 'removeChild' on 'Node': The node to be removed is not a child of this node.
+        Failed to execute 'insertBefore' on 'Node': The node before which the new node is to be inserted <*>
+        Node.removeChild: The node to be removed is not a child of this node
+        Node.insertBefore: Child to insert before is not a child of this node
+        The object can not be found here.
+    """,
+    "invalid URI": """
+        URI malformed
+        malformed URI sequence
+        URI error
+    """,
+    "module read as a script": """
+        Unexpected token 'export'
+        export declarations may only appear at top level of a module
+        Unexpected keyword 'export'<*>
+        Cannot use import statement outside a module
+        import declarations may only appear at top level of a module
+        Unexpected token '{'. import call expects <*>
+    """,
     "operation timed out": """
+        The request timed out.
+        La requête a expiré.
+        Zeitüberschreitung bei der Anforderung.
+        Se ha agotado el tiempo de espera.
+        Превышен лимит времени на запрос.
+        要求がタイムアウトになりました。
+        请求超时。
         signal timed out
         The operation timed out.
         The operation timed out
@@ -203,6 +251,7 @@ _WORDINGS = {
     "storage quota exceeded": """
         Failed to execute 'setItem' on 'Storage': Setting the value of '<*>' exceeded the quota.
         Failed to execute 'setItem' on 'Storage': Setting the value of '<*>
+        Setting the value of '<*>' exceeded the quota.
         The quota has been exceeded.
         Persistent storage maximum size reached
         QuotaExceededError: DOM Exception 22
@@ -255,6 +304,7 @@ _WORDINGS = {
         Window.atob: <*>
     """,
     "object that cannot be cloned": """
+        Failed to execute '<constant>' on '<constant>': <*> could not be cloned.
         <*> could not be cloned.
         <*> could not be cloned
         The object can not be cloned.
@@ -264,7 +314,7 @@ _WORDINGS = {
         invalid date
         Invalid Date
         Invalid date
-        date value is not finite in DateTimeFormat.format()
+        date value is not finite in DateTimeFormat<*>
     """,
     "BigInt mixed with another type": """
         Cannot mix BigInt and other types, use explicit conversions
@@ -399,8 +449,15 @@ _WORDINGS = {
         Unexpected token <
         expected expression, got '<'
     """,
+    "validation: {constant} must be {type}": """
+        <constant> must be a `<type>` type, but the final value was: <*>
+    """,
+    "validation: {constant} expected": """
+        Invalid key: Expected "<constant>" but received <*>
+    """,
     "validation: {constant} is required": """
         "<constant>" is required
+        Validation error: Required at "<constant>"
         must have required property '<constant>'
         data must have required property '<constant>'
     """,
@@ -418,8 +475,9 @@ _ARGUMENTS = {
         _ANY: r".*",
         "nullish": r"undefined|null",
         "property": r"[^'\"]+",
-        "index": r"[\w.]+",
-        "expression": r"(?:\(intermediate value\)|[^'\"\s])+",
+        "index": r"(?!Symbol\.iterator)[\w.]+",
+        "expression": r"(?:\([^'\"()]{0,80}\)|[^'\"\s()])+",
+        "type": r"\w+",
         "evaluated": r".+",
         "identifier": r"[\w$]+",
         "constant": r"[\w.\[\]/-]+",
@@ -433,12 +491,19 @@ _PLATFORM = re.compile(
     r"(?: (?:on|from) '[\w.]{1,60}')?:? "
 )
 _OF_TYPE = re.compile(r"( of type '[\w.]{1,60}'\.?)")
-_PREFIX = re.compile(r"(?:Uncaught )?(?:\(in promise\) )?(?:([A-Z]\w{0,40}): )?")
+_PREFIX = re.compile(
+    r"(?:Uncaught |Unhandled (?:[Pp]romise )?[Rr]ejection:? )?(?:\(in promise\):? )?(?:\(?([A-Z]\w{0,40})\)?: )?"
+)
+# What is wrong in the JSON of a validation library: zod, ajv.
 _ISSUE = re.compile(
-    r"\"(?:code|expected|received|keyword|instancePath)\"\s*:\s*\"([\w./-]{1,60})\"|\"path\"\s*:\s*\[([^\]]{0,200})"
+    r"\"(?:code|expected|validation|keyword|instancePath)\"\s*:\s*\"([\w./-]{1,60})\""
+    r"|\"(?:path|keys)\"\s*:\s*\[([^\]]{0,200})"
+    r"|\"message\"\s*:\s*\"Invalid input: expected ([a-z]+), received ([a-z]+)\""
+    r"|\"received\"\s*:\s*\"([a-z]{3,12})\""
 )
 _PATH_PART = re.compile(r"\"([\w$.-]{1,60})\"")
 _MAX_ISSUES = 12
+_SHORTEST = 10  # no shorter wording behind other words
 
 
 class Canonical(NamedTuple):
@@ -505,15 +570,36 @@ def canonical(message: str, *, in_bundle: bool) -> Canonical | None:
         arguments = _arguments_of(wording, text)
         if arguments is not None:
             return _canonical(wording.kind, message, arguments, in_bundle)
-    if match := _PLATFORM.match(message):
-        rest = message[match.end() :]
-        words = "".join(
-            masked(piece) if piece and index % 2 == 0 else piece for index, piece in enumerate(_OF_TYPE.split(rest))
-        )
-        return Canonical(match[0] + words, match[0] + words)
+    if message.startswith("Failed to ") and (found := _platform_error(message)):
+        return found
     if message[:1] in ("[", "{") and (issues := _issues(message)):
         return Canonical(f"validation: {issues}", f"Validation: {issues}")
-    return None
+    return _behind_prefix(message, in_bundle=in_bundle)
+
+
+def _platform_error(message: str) -> Canonical | None:
+    """Return the error in a message such as `Failed to execute 'open' on 'SerialPort': …`: its names are constants."""
+    end = 0
+    while match := _PLATFORM.match(message, end):
+        end = match.end()
+    if not end:
+        return None
+    # Odd pieces are the quoted names of types.
+    pieces = _OF_TYPE.split(message[end:])
+    words = "".join(masked(piece) if piece and index % 2 == 0 else piece for index, piece in enumerate(pieces))
+    return Canonical(message[:end] + words, message[:end] + words)
+
+
+def _behind_prefix(message: str, *, in_bundle: bool) -> Canonical | None:
+    """Return the error behind the page's own words, as in `Connect failed: Failed to execute 'open' …`."""
+    words, colon, rest = message.partition(": ")
+    if not colon or len(rest) < _SHORTEST or words.startswith("Failed to "):
+        return None
+    found = canonical(rest, in_bundle=in_bundle)
+    if found is None:
+        return None
+    prefix = masked(words)
+    return Canonical(f"{prefix}: {found.name}", f"{prefix}: {found.title}")
 
 
 def _arguments_of(wording: _Wording, text: str) -> list[_Argument] | None:
@@ -538,30 +624,47 @@ def _arguments_of(wording: _Wording, text: str) -> list[_Argument] | None:
 
 def _canonical(kind: str, message: str, found: list[_Argument], in_bundle: bool) -> Canonical:
     title, end = "", 0
-    arguments = {"nullish": "", "property": "", "expression": "", "identifier": "", "constant": "", "rule": ""}
+    arguments = {"nullish": "", "property": "", "expression": "", "identifier": "", "constant": "", "rule": "",
+                 "type": ""}  # fmt: skip
     for name, start, stop in found:
-        shown, argument = _argument(name, message[start:stop], in_bundle)
+        is_quoted = message[max(start - 1, 0)] in _QUOTATION_MARKS
+        shown, argument = _argument(name, message[start:stop], in_bundle, is_quoted=is_quoted)
         for slot in ("property", "expression") if name == "evaluated" else (name,):
             arguments[slot] = argument
         title += message[end:start] + shown
         end = stop
-    title = " ".join((title + message[end:]).split())
+    title = " ".join((title + message[end:]).split()).partition(" (In '")[0]
     return Canonical(kind.format(**arguments).rstrip(": "), title, kind in NOISE)
 
 
-def _argument(name: str, text: str, in_bundle: bool) -> tuple[str, str]:
+_IDENTIFIER = re.compile(r"[\w$.#-]*[^\W\d][\w$.#-]*", re.ASCII)
+_QUOTATION_MARKS = "'\"`"
+
+
+def _argument(name: str, text: str, in_bundle: bool, *, is_quoted: bool) -> tuple[str, str]:
     """Return an argument of a wording as the title shows it, and as it identifies the error."""
-    if name in ("nullish", "constant"):
+    if name in ("nullish", "type"):
         return text, text
+    if name == "constant":
+        shown = re.sub(r"(?<![\w])\d+(?!\w)", MASK, text)
+        return shown, shown
     if name == "property":
-        shown = text if re.fullmatch(r"[\w$.#-]*[^\W\d][\w$.#-]*", text) else MASK
-        return shown, "" if shown == MASK else shown
+        is_constant = _IDENTIFIER.fullmatch(text) and masked(text) != MASK
+        return (text, text) if is_constant else (MASK, "")
     if name in ("expression", "evaluated", "identifier"):
         shown = _without_minified(text, in_bundle)
         last = _last_property(shown)
         return shown, "" if MASK in last else last
-    shown = masked(text) if text.strip() else text
-    return shown, shown
+    shown = MASK if is_quoted or not _is_prose(text) else masked(text)
+    if name == "rule":
+        shown = re.sub(r"\[[^\]]*\]", f"[{MASK}]", masked(text))
+    space = " " if text[:1] == " " else ""
+    return space + shown, shown
+
+
+def _is_prose(text: str) -> bool:
+    """Return whether a text consists of words, and not of code with names that a minifier chose."""
+    return re.fullmatch(r"[\w' ,.:;…-]+", text) is not None and text.count(" ") > 1
 
 
 _NAME = re.compile(r"(?<![\w$.#])(\.?)([A-Za-z_$#][\w$]*)|\.([A-Za-z_$#][\w$]*)|\d[\w.]*|(['\"`]).*?(?:\4|$)")
@@ -586,6 +689,8 @@ _ASSIGNMENT = re.compile(r"(?<![=!<>])=(?![=>])")
 def _last_property(code: str) -> str:
     """Return the last property of an expression, or its only name: `open` of `this.port.open(…)`."""
     code = _ASSIGNMENT.split(code)[0].strip()
+    if code.startswith("(") and code.endswith(")") and "," in code:  # (0, port.open)
+        code = code[1:-1].rpartition(",")[2].strip()
     while code.endswith(")") and "(" in code:
         code = code[: code.rindex("(")]
     if code.endswith("]"):
@@ -598,7 +703,13 @@ def _issues(message: str) -> str:
     """Return the types and fields in the JSON of a validation library: `invalid_type string undefined model`."""
     found: list[str] = []
     for match in _ISSUE.finditer(message):
-        found += [match[1]] if match[1] else _PATH_PART.findall(match[2] or "")
+        word, fields, expected, received, kind = match.groups()
+        if fields is not None:
+            found += _PATH_PART.findall(fields)
+        elif expected:
+            found += [expected, received]
+        elif word or "invalid_type" in found:
+            found.append(word or kind)
         if len(found) >= _MAX_ISSUES:
             break
-    return " ".join(dict.fromkeys(found)) if len(found) > 1 else ""
+    return " ".join(dict.fromkeys(found))

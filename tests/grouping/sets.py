@@ -33,14 +33,14 @@ class Result(NamedTuple):
     def __str__(self) -> str:
         faults = [f"split: {', '.join(self.split)}"] if self.split else []
         faults += [f"merged: {', '.join(self.merged)}"] if self.merged else []
-        return f"{self.name:<28}{self.expected:>9}{self.actual:>8}  {'; '.join(faults) or 'as expected'}"
+        return f"{self.name:<48}{self.expected:>9}{self.actual:>8}  {'; '.join(faults) or 'as expected'}"
 
 
 def read_sets() -> Iterator[dict[str, Any]]:
     """Yield the sets of the fixture, and of the files that the variable SETS names, separated by colons."""
     for path in (FIXTURE, *map(Path, filter(None, os.environ.get("SETS", "").split(":")))):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
 
 
 def result_of(failure_set: dict[str, Any], report: Callable[[Event], Event]) -> Result:
@@ -64,5 +64,5 @@ def result_of(failure_set: dict[str, Any], report: Callable[[Event], Event]) -> 
 def table(results: Iterable[Result]) -> str:
     rows = list(results)
     as_expected = sum(result.is_expected for result in rows)
-    head = f"{'set':<28}{'expected':>9}{'actual':>8}"
+    head = f"{'set':<48}{'expected':>9}{'actual':>8}"
     return "\n".join([head, *map(str, rows), f"{as_expected} of {len(rows)} as expected"])

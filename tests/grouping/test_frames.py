@@ -66,7 +66,7 @@ def frame(stack: str, error_name: str = "Error") -> str:
         ("flash$1@https://x.test/uploader.js?v=1234:1:2", "flash (uploader.js)"),
         ("Error: no\n    at t.e (https://x.test/uploader.js:1:2)", "uploader.js"),
         ("Error: no\n    at n.encode (https://x.test/uploader.js:1:2)", "encode (uploader.js)"),
-        ("Error: no\n    at readBlock2 (protocol.ts:1:2)", "readBlock… (protocol.ts)"),
+        ("Error: no\n    at readBlock2 (protocol.ts:1:2)", "readBlock2 (protocol.ts)"),
         # What a client has shortened
         ("Error: no\n    at flash (…/index-BxY3_kQ2.js:1:2)", "flash (index-….js)"),
         ("flash@…/index-BxY3_kQ2.js:1:2", "flash (index-….js)"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from events.grouping.texts import is_hash, is_minified, masked, normalised, stable_name
+from events.grouping.names import is_hash, is_minified, stable_name
+from events.grouping.texts import masked, normalised
 
 MASKED = {
     "addresses of every scheme": [
@@ -34,7 +35,7 @@ MASKED = {
         ("كتابة ١٬٠٢٤ بايت", "كتابة … بايت"),
         ("moved by -5, +5 and −0.25", "moved by … and …"),
         ("45% at 12:30:05 on 2026-02-12T18:00:00.000Z", "…% at … on …"),
-        ("after 1000ms, 5 kB and 9600baud", "after …ms, … kB and …baud"),
+        ("after 1000ms, 5 kB and 9600baud", "after … ms, … kB and … baud"),
         ("写入第12页失败", "写入第…页失败"),
     ],
     "bytes": [
