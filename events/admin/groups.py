@@ -162,14 +162,13 @@ class FailureGroupAdmin(PagesAdmin):
     def failure(self, group: Any) -> str:
         query = group.changelist.kept_query
         return format_html(
-            '<a href="{}{}"><bdi>{}</bdi></a><span class="under">{}{}{}{}{}</span>',
+            '<a href="{}{}"><bdi>{}</bdi></a><span class="under">{}{}{}{}</span>',
             group.changelist.url_for_result(group),
             f"?{query}" if query else "",
             dash(group.title),
             event_type(group.event_type),
             format_html(' <bdi class="cut">{}</bdi>', dash(group.error_name)) if group.error_name else "",
             format_html(' <bdi class="cut frame">{}</bdi>', group.frame) if group.frame else "",
-            format_html(' <bdi class="cut">{}</bdi>', group.canonical) if group.canonical else "",
             format_html(' <span class="status muted">{}</span>', group.get_noise_display()) if group.noise else "",
         )
 

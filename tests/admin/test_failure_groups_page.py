@@ -106,6 +106,31 @@ def test_failures_that_are_the_same_stand_in_one_row_with_all_that_is_asked_for(
         assert part in text
 
 
+def test_noise_is_marked_and_can_be_left_out(reader: Client) -> None:
+    make_event(message="No ACK")
+    make_event(message="Script error.", event_type="window_error")
+    make_event(message="Lost", event_type="window_error", stack="scan@moz-extension://0b6c1f0e/content.js:1:2")
+    shown = {
+        noise: sorted(row.group.title for row, _ in reader.get(PATH, {"noise": noise}).context["rows"])
+        for noise in ("", "hidden", "only")
+    }
+    assert shown == {
+        "": ["Lost", "No ACK", "Script error."],
+        "hidden": ["No ACK"],
+        "only": ["Lost", "Script error."],
+    }
+    text = reader.get(PATH).content.decode()
+    assert (text.count("browser extension"), text.count("browser noise")) == (1, 2)  # the filter names the latter too
+
+
+def test_a_group_shows_the_error_without_the_words_of_a_browser(reader: Client) -> None:
+    event = make_event(message="undefined is not an object (evaluating 'e.zones')", error_name="TypeError")
+    text = reader.get(f"{PATH}{event.fingerprint}/").content.decode()
+    assert "In every browser: <bdi>access to a property of undefined: zones</bdi>" in text
+    plain = make_event(message="No ACK")
+    assert "In every browser" not in reader.get(f"{PATH}{plain.fingerprint}/").content.decode()
+
+
 def test_a_title_is_text_whatever_is_in_it(reader: Client) -> None:
     make_event(message="<script>alert(1)</script> {{ 7*7 }}")
     text = reader.get(PATH).content.decode()

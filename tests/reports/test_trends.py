@@ -106,3 +106,13 @@ def test_what_is_muted_or_resolved_asks_for_nothing(kim: User) -> None:
     triage.mute([awake], until_ms=NOW_MS - DAY_MS, user=kim, at=at)
     shown = attention()
     assert (titles(shown.new), shown.growing, shown.regressed) == (["was muted until yesterday …"], [], [])
+
+
+def test_noise_of_extensions_and_browsers_is_neither_new_nor_growing() -> None:
+    extension = {"event_type": "window_error", "stack": "scan@moz-extension://0b6c1f0e/content.js:1:2"}
+    happened("new of an extension", HOUR_MS, **extension)
+    happened("growing of an extension", DAY_MS + HOUR_MS, *([HOUR_MS] * 9), **extension)
+    make_event(message="Script error.", event_type="window_error", received_at_ms=NOW_MS - HOUR_MS)
+    happened("new", HOUR_MS)
+    found = attention()
+    assert (titles(found.new), found.growing) == (["new …"], [])
