@@ -176,10 +176,11 @@ def test_no_address_and_no_user_agent_is_told(browser: Browser) -> None:
         });
         """,
     )
-    assert event["message"] == "Failed to load chunk-1a2b.js"
-    assert event["stack"] == "Error: x\n    at flash (page.js:4:7)\nrun@main.js:1:20"
+    assert event["message"] == "Failed to load https://…/chunk-1a2b.js"
+    assert event["stack"] == "Error: x\n    at flash (http://…/page.js:4:7)\nrun@https://…/main.js:1:20"
     assert json.loads(event["log_lines_json"]) == [
-        *("opened v2.bin", "x", "radio.bin", "example.org", "example.org", "at f (b.js:1:20)")
+        *("opened https://…/v2.bin", "C://x", "file://…/radio.bin"),
+        *("https://example.org", "https://example.org", "at f (https://…/b.js:1:20)"),
     ]
     agent = browser.run("return navigator.userAgent;")
     assert agent not in json.dumps(event)

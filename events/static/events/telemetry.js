@@ -28,6 +28,12 @@ const MAX_VALUE = 500;
 const MAX_KEYS = 99;
 const MAX_CAUSES = 5;
 
+// An address in a text: its scheme, and the rest without closing punctuation.
+const ADDRESS =
+  /([a-z][a-z\d+.-]{0,30}:\/\/|\bblob:(?=null\/|\w+%3a)|\bdata:(?:[\w.+-]+\/[\w.+-]+)?[,;])([^\s'"`<>‘-‟]*[^\s'"`<>‘-‟.,:;!?)\]}\\])/gi;
+// The position in a script, at the end of its address: line and column, or function and offset of WebAssembly.
+const POSITION = /(?::(?:\d{1,9}|0x[\da-f]{1,9}|wasm-function\[\d{1,9}\])){0,2}$/i;
+
 /** Create a client. telemetry.d.ts describes the options and methods. */
 export function createTelemetry(options) {
   const {
@@ -476,13 +482,22 @@ function jsonOf(value) {
   }
 }
 
-/** Truncate a text to `most` whole characters, and shorten each URL in it to its last segment. */
+/** Shorten each address in a text to its scheme, file and position. tests/fixtures/addresses.json has examples. */
+function shorten(text) {
+  return text.replace(ADDRESS, (_, scheme, rest) => {
+    const [position] = POSITION.exec(rest);
+    if (/[,;]$/.test(scheme)) return `data:,…${position}`;
+    const path = rest.slice(0, rest.length - position.length).replace(/[?#].*/, '');
+    const file = /[/\\]/.test(path) ? path.replace(/^.*[/\\]/, '…/') : path.replace(/^.*@/, '');
+    return scheme + file + position;
+  });
+}
+
+/** Return a value as text of at most `most` whole characters, with its addresses shortened. */
 function cut(value, most) {
   // A character has at most two UTF-16 units.
-  const characters = [...textOf(value ?? '').slice(0, 2 * most + 2)];
-  const text = characters.length > most ? `${characters.slice(0, most - 1).join('')}…` : characters.join('');
-  return text.replace(/\b[a-z][\w+.-]{0,20}:\/\/[^\s'"]*[^\s)'"]/gi, (url) =>
-    url.replace(/[?#].*?(?=(:\d+)*$)/, '').replace(/\/\/[^/]*@/, '//').replace(/.*\//, ''));
+  const characters = [...shorten(textOf(value ?? '').slice(0, 20 * most)).slice(0, 2 * most + 2)];
+  return characters.length > most ? `${characters.slice(0, most - 1).join('')}…` : characters.join('');
 }
 
 /** Describe the causes of an error, and the errors of an AggregateError. */
