@@ -211,6 +211,59 @@ def test_a_storage_that_the_page_clears_costs_no_event(browser: Browser, site: S
     assert messages(site, "queue: cleared") == ["event 0", "event 1"]
 
 
+def test_a_cleared_storage_costs_no_event_of_an_earlier_visit(browser: Browser, tmp_path: Path) -> None:
+    server, url = stopped_site(tmp_path)
+    browser.run(MAKE + "telemetry.reportError({ message: 'event 0' });", url=url, model="queue: cleared visit")
+    browser.open(afresh=False)
+    assert len(browser.waiting()) == 1
+    browser.run(MAKE + "localStorage.clear();", url=url, model="another")
+    with server:
+        server.start()
+        browser.run("await telemetry.flush();")
+        assert browser.waiting() == []
+        assert messages(server, "queue: cleared visit") == ["event 0"]
+
+
+def test_a_storage_that_one_tab_clears_costs_no_event_of_the_others(browser: Browser, tmp_path: Path) -> None:
+    server, url = stopped_site(tmp_path)
+    first = browser.driver.current_window_handle
+    report = MAKE + "telemetry.reportError({ message: tab });"
+    browser.run(report, url=url, model="queue: cleared tabs", tab="first")
+    browser.driver.switch_to.new_window("tab")
+    second = browser.driver.current_window_handle
+    with server:
+        try:
+            browser.open(afresh=False)
+            browser.run(report, url=url, model="queue: cleared tabs", tab="second")
+            browser.run("localStorage.clear(); telemetry.reportError({ message: 'third' });")
+            server.start()
+            for tab in (second, first):
+                browser.driver.switch_to.window(tab)
+                browser.run("await telemetry.flush();")
+            assert browser.waiting() == []
+            assert sorted(messages(server, "queue: cleared tabs")) == ["first", "second", "third"]
+        finally:
+            browser.driver.switch_to.window(second)
+            browser.driver.close()
+            browser.driver.switch_to.window(first)
+
+
+def test_a_cleared_storage_keeps_the_count_of_a_failure(browser: Browser, site: Server, url: str) -> None:
+    browser.run(
+        MAKE
+        + """
+        for (const n of [1, 2, 3]) {
+          telemetry.reportError({ message: 'event 0' });
+          localStorage.clear();
+        }
+        await telemetry.flush();
+        """,
+        url=url,
+        model="queue: cleared count",
+    )
+    assert [row["metadata_json"] for row in rows(site, "queue: cleared count")] == ['{"count":3}']
+
+
 def test_a_forbidden_storage_keeps_events_in_memory(make_browser: Callable[..., Browser], tmp_path: Path) -> None:
     server, url = stopped_site(tmp_path)
     browser = make_browser(**{"profile.default_content_setting_values.cookies": 2})

@@ -69,28 +69,38 @@ export function createTelemetry(options) {
 
   const prefix = `telemetry ${queueName ?? (eventUrl || failureUrl || successUrl)} `;
   const memory = new Map(); // fallback when localStorage is full or blocked
-  const own = new Map(); // copies of what this page wrote to localStorage, because a script may clear it
-  const witness = `telemetry-${prefix}`; // this key is missing after localStorage was cleared
+  const own = new Map(); // copies of the stored events, because a script may clear localStorage
+  const witness = `telemetry-${prefix}`; // a key with a random value, which changes when localStorage is cleared
+  let witnessed;
   const gone = new Set();
 
-  const waiting = () => {
-    if (own.size && attempt(() => localStorage.getItem(witness)) === null) {
-      attempt(() => localStorage.setItem(witness, ''));
-      own.forEach((text, key) => keep(key, text));
+  const copy = (key, text) => {
+    if (!own.size) {
+      witnessed = localStorage.getItem(witness) || textOf(Math.random());
+      localStorage.setItem(witness, witnessed);
     }
-    const stored = attempt(() => Object.keys(localStorage)) ?? [];
+    own.set(key, text);
+  };
+  const waiting = () => {
+    if (own.size && attempt(() => localStorage.getItem(witness)) !== witnessed) {
+      const copies = [...own];
+      own.clear();
+      copies.forEach(([key, text]) => keep(key, text));
+    }
+    const stored = (attempt(() => Object.keys(localStorage)) ?? []).filter((key) => key.startsWith(prefix));
     own.forEach((_, key) => stored.includes(key) || own.delete(key)); // another tab has sent it
-    const keys = stored.filter((key) => key.startsWith(prefix) && !memory.has(key)).concat([...memory.keys()]);
-    return keys.filter((key) => !gone.has(key)).sort();
+    const keys = stored.filter((key) => !memory.has(key));
+    keys.forEach((key) => own.has(key) || attempt(() => copy(key, read(key))));
+    return [...keys, ...memory.keys()].filter((key) => !gone.has(key)).sort();
   };
   const read = (key) => memory.get(key) ?? attempt(() => localStorage.getItem(key));
   const keep = (key, text) => {
     try {
       localStorage.setItem(key, text);
-      if (!own.size) localStorage.setItem(witness, '');
-      own.set(key, text);
+      copy(key, text);
+      memory.delete(key);
     } catch (error) {
-      say('kept in memory', error);
+      say(error);
       memory.set(key, text);
     }
   };
@@ -376,7 +386,7 @@ export function createTelemetry(options) {
     const same = recent.get(likeness);
     if (same) {
       same.count += 1;
-      const text = same.key && read(same.key);
+      const text = waiting().includes(same.key) && read(same.key);
       if (text && !isMarked(text)) {
         const kept = JSON.parse(text);
         kept.metadata_json = metadataOf({ ...JSON.parse(kept.metadata_json), count: same.count });
@@ -427,6 +437,7 @@ export function createTelemetry(options) {
 
   if (successUrl || failureUrl) {
     attempt(() => {
+      waiting(); // copies the events of earlier visits
       document.addEventListener('visibilitychange', () => (isHidden() ? sendBeacons() : plan()));
       addEventListener('pagehide', sendBeacons);
       addEventListener('online', () => {
