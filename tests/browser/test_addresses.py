@@ -37,11 +37,13 @@ def test_addresses_are_shortened(browser: Browser, field: str, form: str) -> Non
     ]
 
 
-def test_log_lines_and_metadata_are_shortened(browser: Browser) -> None:
+def test_log_lines_metadata_and_causes_are_shortened(browser: Browser) -> None:
     browser.run(
         """
+        const cause = new Error('GET https://x.example/a/b.bin?user=anna failed');
+        cause.stack = 'Error: x\\n    at f (https://x.example/a/c.js?user=anna:1:2)';
         createTelemetry({ baseUrl: 'http://127.0.0.1:9' }).reportError({
-          message: 'x',
+          error: new Error('x', { cause }),
           logLines: ['opened wss://x.example/a/socket?user=anna'],
           metadata: { 'https://x.example/a/d?user=anna': { url: 'https://x.example/a/e.bin?user=anna' } },
         });
@@ -49,7 +51,10 @@ def test_log_lines_and_metadata_are_shortened(browser: Browser) -> None:
     )
     [event] = browser.waiting()
     assert json.loads(event["log_lines_json"]) == ["opened wss://…/socket"]
-    assert json.loads(event["metadata_json"]) == {"https://…/d": '{"url":"https://…/e.bin"}'}
+    assert json.loads(event["metadata_json"]) == {
+        "https://…/d": '{"url":"https://…/e.bin"}',
+        "causes": [{"name": "Error", "message": "GET https://…/b.bin failed", "frame": "at f (https://…/c.js:1:2)"}],
+    }
 
 
 @pytest.mark.parametrize("cut", FIXTURE["cuts"], ids=lambda cut: cut["kind"])

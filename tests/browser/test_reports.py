@@ -56,13 +56,16 @@ def test_any_text_fits_a_beacon_and_the_contract(browser: Browser, unit: str) ->
         """
         const logLines = Array(300).fill(long);
         const metadata = Object.fromEntries(logLines.map((_, n) => [n + long, long]));
-        telemetry.reportError({ message: long, errorName: long, stack: long, logLines, metadata });
+        const error = Object.assign(new Error(long), { name: long });
+        error.errors = logLines.map((_, n) => ({ name: long, message: n + long, stack: `    at ${long}` }));
+        telemetry.reportError({ message: long, errorName: long, stack: long, logLines, metadata, error });
         const [key] = Object.keys(localStorage).filter((key) => key.startsWith('telemetry '));
         if (new Blob([localStorage.getItem(key)]).size > 60_000) throw new Error('no beacon takes this');
         """,
     )
     row = contract.parse(contract.clean(event), received_at_ms=0)
     assert len(json.loads(row.log_lines_json)) >= 10
+    assert len(json.loads(row.metadata_json)["causes"]) >= 1
 
 
 def test_text_is_cut_between_characters(browser: Browser) -> None:
@@ -216,7 +219,7 @@ def test_uncaught_errors_and_rejections_are_reported_until_the_handlers_go(brows
         ("window_error", "thrown", "TypeError"),
         ("unhandled_rejection", "rejected", "RangeError"),
         ("unhandled_rejection", "undefined", None),
-        ("unhandled_rejection", "(unprintable)", None),
+        ("unhandled_rejection", "Object {}", None),
     ]
 
 
@@ -277,6 +280,8 @@ PATCHES = {
     "throws": "Array.prototype.toJSON = Object.prototype.toJSON = () => { throw new Error('patched'); };",
     "nothing": "Array.prototype.toJSON = Object.prototype.toJSON = () => undefined;",
     "text": "String.prototype.toJSON = Number.prototype.toJSON = () => 'patched';",
+    "dates": "Date.prototype.toJSON = () => 'patched';",
+    "copies of lists": "Array.from = (items) => [...items];",
 }
 
 
@@ -289,8 +294,11 @@ def test_a_page_that_changes_json_changes_no_event(browser: Browser, site: Serve
         """
         + PATCHES[patch]
         + """
+        const port = { bytes: [1, 'a', null, undefined], opened: new Date(0) };
         telemetry.reportError({ message: 'x', metadata: { bank: 3, missing: undefined, name: 'n' } });
-        telemetry.reportError({ message: 'y', metadata: { bank: 4 } });
+        telemetry.reportError({ message: 'y', metadata: { port, opened: port.opened } });
+        telemetry.reportError({ message: 'z', error: new Error('', { cause: { name: 'N', message: 'No ACK' } }) });
+        await telemetry.reportFlashSuccess({ message: 'done' });
         await telemetry.flush();
         for (const kind of [Array, Object, String, Number]) delete kind.prototype.toJSON;
         """,
@@ -300,38 +308,313 @@ def test_a_page_that_changes_json_changes_no_event(browser: Browser, site: Serve
     found = [(row["message"], json.loads(row["log_lines_json"]), row["metadata_json"]) for row in rows(site, model)]
     assert found == [
         ("x", ["a", 'b"'], '{"bank":3,"missing":"","name":"n"}'),
-        ("y", ["a", 'b"'], '{"bank":4}'),
+        (
+            "y",
+            ["a", 'b"'],
+            r'{"port":"{\"bytes\":[1,\"a\",null,null],\"opened\":\"1970-01-01T00:00:00.000Z\"}",'
+            r'"opened":"\"1970-01-01T00:00:00.000Z\""}',
+        ),
+        ("z", ["a", 'b"'], '{"causes":[{"name":"N","message":"No ACK","frame":""}]}'),
+        ("done", ["a", 'b"'], "{}"),
     ]
 
 
-def test_the_causes_of_an_error_are_told(browser: Browser) -> None:
+# An error, and its causes as (name, message). `deep(n)` has a chain of n causes.
+CAUSES = {
+    "a cause": ("new Error('x', { cause: new TypeError('No ACK') })", [("TypeError", "No ACK")]),
+    "a chain": ("deep(2)", [("Error", "level 1"), ("Error", "level 0")]),
+    "a longer chain": ("deep(9)", [("Error", f"level {n}") for n in (8, 7, 6, 5, 4)]),
+    "a DOMException": (
+        "new Error('x', { cause: new DOMException('The device has been lost.', 'NetworkError') })",
+        [("NetworkError", "The device has been lost.")],
+    ),
+    "an AggregateError": (
+        "new AggregateError([new Error('first'), 'second', null, 7], 'x', { cause: deep(1) })",
+        [("Error", "level 1"), ("Error", "first"), ("", "second"), ("", "7"), ("Error", "level 0")],
+    ),
+    "a large AggregateError": (
+        "new AggregateError(Array.from({ length: 300 }, (_, n) => new Error(`error ${n}`)))",
+        [("Error", f"error {n}") for n in range(8)],
+    ),
+    "an error that is its own cause": ("circle()", []),
+    "two errors that cause each other": ("circle(new Error('other'))", [("Error", "other")]),
+    "a cause without a text": ("new Error('x', { cause: { code: 7 } })", [("", "Object {code}")]),
+    "a cause with an empty message": ("new Error('x', { cause: new Error('') })", [("Error", "(no message)")]),
+    "a Response": (
+        "new Error('x', { cause: new Response('', { status: 404 }) })",
+        [("", "Response {type: default, status: 404}")],
+    ),
+    "errors that are no list": ("Object.assign(new Error('x'), { errors: 'none', cause: 0 })", [("", "0")]),
+    "a cause that throws when it is read": ("nasty('cause', { errors: ['first'] })", [("", "first")]),
+    "errors that throw when they are read": ("nasty('errors', { cause: 'first' })", [("", "first")]),
+    "a revoked cause": ("new AggregateError([revoked(), 'second'])", [("", "(unprintable)"), ("", "second")]),
+    "a report with a cause": ("({ message: 'x', cause: new Error('No ACK') })", [("Error", "No ACK")]),
+    "no cause": ("new Error('x', { cause: null })", []),
+}
+
+# Values that throw when they are read, for the code of a test.
+HOSTILE = """
+    const deep = (n) => new Error(`level ${n}`, n ? { cause: deep(n - 1) } : {});
+    const circle = (other) => {
+      const error = new Error('x', { cause: other });
+      (other ?? error).cause = error;
+      return error;
+    };
+    const revoked = () => {
+      const { proxy, revoke } = Proxy.revocable({}, {});
+      revoke();
+      return proxy;
+    };
+    const nasty = (name, rest = {}) =>
+      Object.defineProperty({ ...rest }, name, { enumerable: true, get() { throw new Error('nasty'); } });
+"""
+
+
+@pytest.mark.parametrize("case", CAUSES)
+def test_the_causes_of_an_error_are_told(browser: Browser, case: str) -> None:
+    value, expected = CAUSES[case]
+    [event] = reported(browser, f"{HOSTILE} telemetry.reportError({value});")
+    causes = json.loads(contract.parse(event, received_at_ms=0).metadata_json).get("causes", [])
+    assert [(cause["name"], cause["message"]) for cause in causes] == expected
+    assert all(set(cause) == {"name", "message", "frame"} for cause in causes)
+
+
+# A stack, and its top frame.
+FRAMES = [
+    ("Error: x\n    at flash (https://x.example/a/b.js:1:20)\n    at g (c.js:1:1)", "at flash (https://…/b.js:1:20)"),
+    ("Error: at 5\nat the port anna@x.example: 7\n    at https://x.example/a/b.js:1:20", "at https://…/b.js:1:20"),
+    ("Error: x\r\n    at flash (b.js:1:20)\r\n", "at flash (b.js:1:20)"),
+    ("Error: " + "long " * 2_000 + "\n    at flash (b.js:1:20)", "at flash (b.js:1:20)"),
+    ("flash@https://x.example/a/b.js:1:20\n@https://x.example/a/b.js:2:3", "flash@https://…/b.js:1:20"),
+    ("@https://x.example/a.wasm:wasm-function[796]:0x143b4", "@https://…/a.wasm:wasm-function[796]:0x143b4"),
+    ("https://x.example/a/b.js:1:20\nglobal code@https://x.example/a/b.js:2:3", "https://…/b.js:1:20"),
+    ("    at " + "f" * 300 + " (b.js:1:20)", "at " + "f" * 236 + "…"),
+    ("Error: x", ""),
+    (7, ""),
+]
+
+
+@pytest.mark.parametrize(("stack", "frame"), FRAMES)
+def test_a_cause_has_its_top_frame(browser: Browser, stack: str | int, frame: str) -> None:
+    [event] = reported(
+        browser, "telemetry.reportError(new Error('x', { cause: { name: 'N', message: 'm', stack } }));", stack=stack
+    )
+    assert json.loads(event["metadata_json"]) == {"causes": [{"name": "N", "message": "m", "frame": frame}]}
+
+
+def test_causes_remain_when_failures_are_combined(browser: Browser) -> None:
     found = reported(
         browser,
         """
-        const report = (error) => telemetry.reportError(error);
-        const lost = new DOMException('The device has been lost.', 'NetworkError');
-        const deep = (n) => new Error(`level ${n}`, n ? { cause: deep(n - 1) } : {});
-        const circle = new Error('circle');
-        circle.cause = circle;
-        report(new Error('Flash failed', { cause: new Error('No ACK') }));
-        report(new Error('Flash failed', { cause: lost }));
-        report(new AggregateError([new Error('first'), 'second', null], 'All ports failed', { cause: 7 }));
-        report(deep(9));
-        report(circle);
-        report(Object.defineProperty(new Error('own'), 'cause', { get() { throw new Error('nasty'); } }));
-        report(new Error('text', { cause: 'a text' }));
-        report(new Error('none'));
+        const report = (cause, name = 'Error') => {
+          const error = Object.assign(new Error('x', { cause }), { name, stack: '' });
+          telemetry.reportError({ error, metadata: { bank: 3 } });
+        };
+        for (const cause of ['first', 'first', 'second']) report(cause);
+        report('first', 'TypeError');
         """,
     )
-    told = [(event["message"], json.loads(event["metadata_json"]).get("cause")) for event in found]
-    assert told[:4] == [
-        ("Flash failed", "Error: No ACK"),
-        ("Flash failed", "NetworkError: The device has been lost."),
-        ("All ports failed", "7; Error: first; second"),
-        ("level 9", "; ".join(f"Error: level {n}" for n in (8, 7, 6, 5, 4))),
+    causes = [{"name": "", "message": "first", "frame": ""}], [{"name": "", "message": "second", "frame": ""}]
+    assert [(event["error_name"], json.loads(event["metadata_json"])) for event in found] == [
+        ("Error", {"bank": 3, "causes": causes[0], "count": 2}),
+        ("Error", {"bank": 3, "causes": causes[1]}),
+        ("TypeError", {"bank": 3, "causes": causes[0]}),
     ]
-    assert told[4] == ("circle", "; ".join(["Error: circle"] * 5))
-    assert told[-2:] == [("text", "a text"), ("none", None)]
+
+
+# A thrown value, and the message of its report.
+DESCRIPTIONS = {
+    "an object": ("({ code: 7, detail: 'anna' })", "Object {code, detail}"),
+    "its type and status": ("({ type: 'radio', bank: 3, status: 3 })", "Object {type: radio, bank, status: 3}"),
+    "an object as type": ("({ type: { deep: 1 } })", "Object {type}"),
+    "an instance": ("new (class { port = 1; })()", "Object {port}"),
+    "no prototype": ("Object.assign(Object.create(null), { lost: true })", "Object {lost}"),
+    "an Event": ("new Event('error')", "Event {isTrusted, type: error}"),
+    "a CloseEvent": ("new CloseEvent('close', { code: 1006 })", "CloseEvent {isTrusted, type: close}"),
+    "a Response": ("new Response('', { status: 404 })", "Response {type: default, status: 404}"),
+    "a Map": ("new Map([[1, 2]])", "Map {}"),
+    "an address as type": ("({ type: 'https://x.example/a/b?user=anna' })", "Object {type: https://…/b}"),
+    "a getter that throws": ("nasty('type', { bank: 3 })", "Object {bank, type}"),
+    "a message that is an object": ("({ message: { code: 7 } })", "Object {code}"),
+    "a message that throws": ("nasty('message', { name: 'Fault' })", "Object {name, message}"),
+    "a revoked proxy": ("revoked()", "(unprintable)"),
+    "an ErrorEvent": ("new ErrorEvent('error', { message: 'in a worker' })", "in a worker"),
+    "a text of its own": ("({ toString: () => 'own text' })", "own text"),
+    "a list": ("[1, 'a']", "1,a"),
+    "a text": ("'[object Object]'", "[object Object]"),
+    "a number": ("7", "7"),
+    "a symbol": ("Symbol('s')", "Symbol(s)"),
+}
+
+
+@pytest.mark.parametrize("case", DESCRIPTIONS)
+def test_a_thrown_value_without_a_text_is_described(browser: Browser, case: str) -> None:
+    value, message = DESCRIPTIONS[case]
+    found = reported(
+        browser,
+        HOSTILE
+        + f"const value = {value};"
+        + """
+        telemetry.reportError(value);
+        telemetry.reportError({ eventType: 'flash_error', error: value });
+        telemetry.installGlobalHandlers();
+        dispatchEvent(new PromiseRejectionEvent('unhandledrejection', { promise: Promise.resolve(), reason: value }));
+        dispatchEvent(new ErrorEvent('error', { error: value, message: `Uncaught` }));
+        """,
+    )
+    is_object = message not in ("[object Object]", "7", "Symbol(s)")
+    assert [(event["event_type"], event["message"]) for event in found] == [
+        ("window_error", message),
+        ("flash_error", message),
+        ("unhandled_rejection", message),
+        *([] if is_object else [("window_error", "Uncaught")]),  # the browser has a text for these
+    ]
+
+
+# An error that is no instance of this page's `Error`: name, message, stack and causes.
+FOREIGN = {
+    "an iframe": (
+        """
+        const frame = document.body.appendChild(document.createElement('iframe'));
+        const value = frame.contentWindow.eval("new TypeError('No ACK', { cause: new RangeError('cause') })");
+        """,
+        [("RangeError", "cause")],
+    ),
+    "a worker": (
+        """
+        const code = "postMessage(new TypeError('No ACK', { cause: 'cause' }));";
+        const worker = new Worker(URL.createObjectURL(new Blob([code])));
+        const { data: value } = await new Promise((go) => { worker.onmessage = go; });
+        """,
+        [("", "cause")],
+    ),
+    "a plain object": ("const value = { name: 'TypeError', message: 'No ACK', stack: 'f@b.js:1:2' };", []),
+    "an object without a prototype": (
+        """
+        const value = Object.create(null);
+        Object.assign(value, { name: 'TypeError', message: 'No ACK', stack: 'f@b.js:1:2' });
+        """,
+        [],
+    ),
+    "a failed request": (
+        "const value = { name: 'TypeError', message: 'No ACK', stack: 'f@b.js:1:2', error: { code: 7 }, status: 404 };",
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_an_error_of_another_realm_keeps_name_stack_and_causes(browser: Browser, case: str) -> None:
+    code, causes = FOREIGN[case]
+    found = reported(
+        browser,
+        code
+        + """
+        telemetry.reportError(value);
+        telemetry.reportError({ eventType: 'flash_error', error: value });
+        telemetry.installGlobalHandlers();
+        dispatchEvent(new PromiseRejectionEvent('unhandledrejection', { promise: Promise.resolve(), reason: value }));
+        """,
+    )
+    assert [event["event_type"] for event in found] == ["window_error", "flash_error", "unhandled_rejection"]
+    for event in found:
+        assert (event["error_name"], event["message"]) == ("TypeError", "No ACK")
+        assert event["stack"].startswith(("TypeError: No ACK\n    at ", "f@b.js:1:2"))
+        told = json.loads(event["metadata_json"]).get("causes", [])
+        assert [(cause["name"], cause["message"]) for cause in told] == causes
+
+
+# The fields of a report: the value in the page, and the event's column with its value.
+FIELDS: dict[str, tuple[Any, str, Any]] = {
+    "model": ("M", "model", "M"),
+    "writeMode": (True, "write_mode", 1),
+    "connected": (True, "connected", 1),
+    "logLines": (["line"], "log_lines_json", '["line"]'),
+    "metadata": ({"bank": 3}, "metadata_json", '{"bank":3}'),
+    "message": ("words", "message", "words"),
+    "errorName": ("Name", "error_name", "Name"),
+    "stack": ("f@b.js:1:2", "stack", "f@b.js:1:2"),
+}
+TEXTS = ("message", "errorName", "stack")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_what_can_be_read_is_kept_when_a_field_throws(browser: Browser, field: str) -> None:
+    found = reported(
+        browser,
+        HOSTILE
+        + """
+        telemetry.reportError({ eventType: 'flash_error', ...rest, error: nasty(field) });
+        telemetry.reportError(Object.assign(nasty(field, rest), { eventType: 'connect_error' }));
+        await telemetry.reportFlashSuccess(nasty(field, rest));
+        const context = nasty(field, rest);
+        createTelemetry({ baseUrl: nowhere, context }).reportError({ eventType: 'window_error', ...texts });
+        """,
+        field=field,
+        rest={name: value for name, (value, _, _) in FIELDS.items() if name != field},
+        texts={name: FIELDS[name][0] for name in TEXTS},
+    )
+    events = {event["event_type"]: event for event in found}
+    assert sorted(events) == ["connect_error", "flash_error", "flash_success", "window_error"]
+    for event_type, event in events.items():
+        lacking = {"flash_success": {field, "errorName", "stack"}, "window_error": {field}.difference(TEXTS)}
+        kept = [told for name, told in FIELDS.items() if name not in lacking.get(event_type, {field})]
+        assert [(column, event[column]) for _, column, _ in kept] == [(column, stored) for _, column, stored in kept]
+
+
+def test_a_revoked_proxy_anywhere_loses_no_report(browser: Browser) -> None:
+    fields = ["error", "message", "errorName", "stack", "model", "writeMode", "logLines", "metadata"]
+    found = reported(
+        browser,
+        HOSTILE
+        + """
+        const report = (n, details) => telemetry.reportError({ message: `event ${n}`, ...details });
+        createTelemetry({ baseUrl: nowhere, context: revoked() }).reportError({ message: 'event context' });
+        await new Promise((go) => setTimeout(go, 5)); // the clients have clocks of their own
+        fields.forEach((field, n) => report(n, { [field]: revoked() }));
+        report('line', { logLines: ['first', revoked(), 'last'] });
+        report('value', { metadata: { port: revoked(), inner: { port: revoked() }, bank: 3 } });
+        await telemetry.reportFlashSuccess(revoked());
+        """,
+        fields=fields,
+    )
+    names = [f"event {n}" for n in range(len(fields))]
+    names[fields.index("message")] = "(unprintable)"
+    assert [event["message"] for event in found] == [
+        *("event context", *names),
+        *("event line", "event value", "Flash complete"),
+    ]
+    lines, values = found[-3], found[-2]
+    assert json.loads(lines["log_lines_json"]) == ["first", "(unprintable)", "last"]
+    assert json.loads(values["metadata_json"]) == {"port": "(unprintable)", "inner": "Object {port}", "bank": 3}
+
+
+def test_metadata_is_text_whatever_it_contains(browser: Browser) -> None:
+    [event] = reported(
+        browser,
+        """
+        const circle = { bank: 3 };
+        circle.itself = circle;
+        telemetry.reportError({ message: 'x', metadata: {
+          circle, list: [1, { a: null }], nothing: null, yes: true, big: 10n, run() {}, empty: {},
+          error: new TypeError('No ACK'), url: new URL('https://x.example/a/b?user=anna'), map: new Map(),
+          inner: { error: new TypeError('No ACK'), run() {}, big: NaN },
+        } });
+        """,
+    )
+    assert json.loads(event["metadata_json"]) == {
+        "circle": "Object {bank, itself}",
+        "list": '[1,{"a":null}]',
+        "nothing": None,
+        "yes": True,
+        "big": "10",
+        "run": "run() {}",
+        "empty": "{}",
+        "error": '"TypeError: No ACK"',
+        "url": '"https://…/b"',
+        "map": '"Map {}"',
+        "inner": '{"error":"TypeError: No ACK","run":null,"big":null}',
+    }
 
 
 def test_nothing_is_thrown_whatever_is_told(browser: Browser) -> None:

@@ -8,7 +8,10 @@ export interface Context {
   connected?: boolean | undefined;
   /** The newest line is last. The oldest lines are dropped when there are too many. */
   logLines?: readonly string[] | undefined;
-  /** Flat: values other than text, numbers and booleans become JSON text. Do not add personal data. */
+  /**
+   * Flat: values other than text, numbers and booleans become JSON text. Do not add personal data. The client adds the
+   * keys `causes` and `count` itself.
+   */
   metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 

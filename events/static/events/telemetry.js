@@ -25,14 +25,19 @@ const LIMITS = { message: 500, errorName: 200, stack: 4_000, line: 240, lines: 2
 const OLD_LIMITS = { message: 300, errorName: 120, stack: 1_200, line: 240, lines: 80 };
 const MAX_NAME = 64;
 const MAX_VALUE = 500;
-const MAX_KEYS = 99;
-const MAX_CAUSES = 5;
+const MAX_KEYS = 98; // the contract allows 100; `causes` and `count` are the other two
+const MAX_CAUSES = 8;
+const MAX_CAUSE_DEPTH = 5;
+
+const FIELDS = ['eventType', 'error', 'message', 'errorName', 'stack', 'model', 'logLines', 'metadata'];
 
 // An address in a text: its scheme, and the rest without closing punctuation.
 const ADDRESS =
   /([a-z][a-z\d+.-]{0,30}:\/\/|\bblob:(?=null\/|\w+%3a)|\bdata:(?:[\w.+-]+\/[\w.+-]+)?[,;])([^\s'"`<>‘-‟]*[^\s'"`<>‘-‟.,:;!?)\]}\\])/gi;
 // The position in a script, at the end of its address: line and column, or function and offset of WebAssembly.
 const POSITION = /(?::(?:\d{1,9}|0x[\da-f]{1,9}|wasm-function\[\d{1,9}\])){0,2}$/i;
+// A frame in a stack: `    at name (place)` in V8, `name@place` in Firefox and Safari, or the place alone in Safari.
+const FRAME = /^ +at .+|^[^@\n]*@.+:\w+$|^\S+:\d+$/m;
 
 /** Create a client. telemetry.d.ts describes the options and methods. */
 export function createTelemetry(options) {
@@ -54,14 +59,7 @@ export function createTelemetry(options) {
   const say = (...words) => {
     if (debug) console.debug('telemetry:', ...words);
   };
-  /** Call `work` and catch its exceptions. */
-  const attempt = (work) => {
-    try {
-      return work();
-    } catch (error) {
-      say(error);
-    }
-  };
+  const attempt = (work) => tried(work, say);
 
   // --- the queue ---------------------------------------------------------------------------------------------------
   // A key contains the time and the kind of its event. So sorting the keys sorts by time without reading the values.
@@ -76,7 +74,7 @@ export function createTelemetry(options) {
 
   const copy = (key, text) => {
     if (!own.size) {
-      witnessed = localStorage.getItem(witness) || textOf(Math.random());
+      witnessed = localStorage.getItem(witness) || `${Math.random()}`;
       localStorage.setItem(witness, witnessed);
     }
     own.set(key, text);
@@ -269,7 +267,7 @@ export function createTelemetry(options) {
     for (const key of waiting()) {
       // The server does not accept the event, or this build has no route for it.
       if ((failedTries || !urlOf(key)) && Date.now() - timeOf(key) > MAX_AGE_MS) {
-        say('discarded after 7 days', read(key));
+        say('expired', read(key));
         drop(key);
       }
     }
@@ -320,22 +318,24 @@ export function createTelemetry(options) {
     return new Date(lastMs).toISOString();
   };
 
-  const eventOf = (eventType, details, fields, more) => {
+  const eventOf = (eventType, details, fields, causes = []) => {
     // An error in the context or in the details must not lose the rest of the report.
-    const known = attempt(() => ({ ...(typeof context === 'function' ? context() : context) })) ?? {};
-    const told = { ...known, ...attempt(() => definedIn(details)) };
-    const logLines = attempt(() => [...(told.logLines ?? [])]) ?? [];
+    const known = attempt(() => (typeof context === 'function' ? context() : context));
+    const pick = (name, otherwise) => get(details, name) ?? otherwise ?? get(known, name);
+    const isDone = eventType === 'flash_success' || undefined;
+    const logLines = tried(() => [...pick('logLines')]) ?? [];
     const lines = logLines.slice(-limits.lines).map((line) => cut(line, limits.line));
+    const metadata = new Map([...entriesOf(get(known, 'metadata')), ...entriesOf(get(details, 'metadata'))]);
     const event = {
       event_type: eventType,
       occurred_at: now(),
       ...fields,
-      model: cut(told.model, MAX_NAME) || 'unknown',
-      write_mode: told.writeMode ? 1 : 0,
-      connected: told.connected ? 1 : 0,
+      model: cut(pick('model'), MAX_NAME) || 'unknown',
+      write_mode: pick('writeMode', isDone) ? 1 : 0,
+      connected: pick('connected', isDone) ? 1 : 0,
       app_version: cut(appVersion, MAX_NAME) || 'unknown',
       log_lines_json: json(lines),
-      metadata_json: metadataOf({ ...more, ...attempt(() => ({ ...known.metadata, ...details.metadata })) }),
+      metadata_json: metadataOf([...metadata], causes),
     };
     while (lines.length && bytesOf(json(event)) > MAX_EVENT_BYTES) {
       lines.splice(0, Math.ceil(lines.length / 4)); // drop the oldest lines first
@@ -354,11 +354,10 @@ export function createTelemetry(options) {
     await ask(url, body, !isHidden());
   };
 
-  const reportFlashSuccess = async (success) => {
-    const details = success ?? {};
-    const session = cut(details.sessionId, 128) || newId();
-    const fields = { session_id: session, message: orElse('Flash complete', cut(details.message, limits.message)) };
-    if (successUrl) add(eventOf('flash_success', { writeMode: true, connected: true, ...details }, fields), 's');
+  const reportFlashSuccess = async (details) => {
+    const session = cut(get(details, 'sessionId'), 128) || newId();
+    const message = orElse('Flash complete', cut(get(details, 'message'), limits.message));
+    if (successUrl) add(eventOf('flash_success', details, { session_id: session, message }), 's');
     const copied = sendCopy(successUrl !== incrementUrl && incrementUrl, { sessionId: session });
     if (isHidden()) sendBeacons();
     await Promise.all([copied, send()]);
@@ -366,20 +365,16 @@ export function createTelemetry(options) {
 
   const recent = new Map();
 
-  const reportError = (told) => {
-    // Callers may pass the thrown value itself.
-    const details = told instanceof Error || Object(told) !== told ? { error: told } : told;
-    const { error } = details;
-    const eventType = FAILURES.includes(details.eventType) ? details.eventType : 'window_error';
-    const name = cut(attempt(() => details.errorName ?? error?.name), limits.errorName);
-    const stack = cut(attempt(() => details.stack ?? error?.stack), limits.stack);
-    const words = attempt(() => details.message ?? error?.message) ?? error;
-    const message = orElse('(no message)', cut(words, limits.message));
-    const cause = causesOf(error);
+  const reportError = (failure) => {
+    const details = isFailureReport(failure) ? failure : { error: failure }; // callers may pass the thrown value itself
+    const type = get(details, 'eventType');
+    const eventType = FAILURES.includes(type) ? type : 'window_error';
+    const { name, message, stack } = partsOf(details, limits);
+    const causes = causesOf(get(details, 'error') ?? details, limits);
     const fields = { message, ...(name && { error_name: name }), ...(stack && { stack }) };
-    const event = eventOf(eventType, details, fields, cause && { cause });
+    const event = eventOf(eventType, details, fields, causes);
 
-    const likeness = json([eventType, event.model, message, stack, cause]);
+    const likeness = json([eventType, event.model, name, message, stack, causes]);
     for (const [past, { since }] of recent) {
       if (Math.abs(Date.now() - since) >= SAME_FAILURE_MS) recent.delete(past); // the clock may have been set back
     }
@@ -389,7 +384,7 @@ export function createTelemetry(options) {
       const text = waiting().includes(same.key) && read(same.key);
       if (text && !isMarked(text)) {
         const kept = JSON.parse(text);
-        kept.metadata_json = metadataOf({ ...JSON.parse(kept.metadata_json), count: same.count });
+        kept.metadata_json = json({ ...JSON.parse(kept.metadata_json), count: same.count });
         keep(same.key, json(kept));
       }
       return;
@@ -410,18 +405,18 @@ export function createTelemetry(options) {
   let uninstall;
   const installGlobalHandlers = () => {
     if (uninstall) return uninstall;
-    const onError = ({ error, message }) => {
-      safe.reportError({ eventType: 'window_error', error, message: attempt(() => error?.message) ?? message });
+    const handle = (event) => {
+      const isError = event.type === 'error';
+      const error = isError ? event.error : event.reason;
+      const words = isError && Object(error) !== error ? event.message : textOf(error);
+      const eventType = isError ? 'window_error' : 'unhandled_rejection';
+      safe.reportError({ eventType, error, message: get(error, 'message') ?? words });
     };
-    const onRejection = ({ reason }) => {
-      const message = attempt(() => reason?.message) ?? textOf(reason);
-      safe.reportError({ eventType: 'unhandled_rejection', error: reason, message });
-    };
-    addEventListener('error', onError);
-    addEventListener('unhandledrejection', onRejection);
+    addEventListener('error', handle);
+    addEventListener('unhandledrejection', handle);
     uninstall = () => {
-      removeEventListener('error', onError);
-      removeEventListener('unhandledrejection', onRejection);
+      removeEventListener('error', handle);
+      removeEventListener('unhandledrejection', handle);
       uninstall = undefined;
     };
     return uninstall;
@@ -464,19 +459,51 @@ function at(base, path) {
   return !url || url.endsWith(path) ? url : url + path;
 }
 
-/** Return JSON. Ignores `toJSON` methods that a script of the page may have added to prototypes. */
-function json(value) {
-  if (Array.isArray(value)) return `[${value.map(json)}]`;
-  if (Object(value) !== value) return JSON.stringify(value);
-  return `{${Object.entries(value).map(([name, part]) => `${json(name)}:${json(part)}`)}}`;
+/** Call `work`. If it throws, as a getter or a revoked proxy may, return what `failed` returns, or undefined. */
+function tried(work, failed) {
+  try {
+    return work();
+  } catch (error) {
+    return failed?.(error);
+  }
 }
 
+function get(value, name) {
+  return tried(() => value[name]);
+}
+
+/** Return the names and values of an object's own properties. */
+function entriesOf(value) {
+  return tried(() => Object.keys(typeof value === 'object' && value).map((name) => [name, get(value, name)])) ?? [];
+}
+
+/** Return whether a value is a `Failure`. If not, it was thrown. An error of a frame or a worker is no `Error` here. */
+function isFailureReport(value) {
+  const has = (field) => field in value;
+  const isErrorLike = () => value instanceof Error || (typeof value.name === 'string' && !has('eventType'));
+  return tried(() => !isErrorLike() && FIELDS.some(has));
+}
+
+/** Return JSON. Ignores `toJSON` methods that a script of the page may have added to prototypes. */
+function json(value) {
+  if (typeof value !== 'object' || !value) return JSON.stringify(value) ?? 'null';
+  if (Array.isArray(value)) return `[${value.map(json)}]`;
+  const entries = Object.entries(value);
+  // Dates, errors and the like have no properties of their own.
+  if (!entries.length && value.constructor !== Object) return json(value.toISOString?.() ?? textOf(value));
+  return `{${entries.map(([name, part]) => `${json(name)}:${json(part)}`)}}`;
+}
+
+/** Return any value as text. An object without a text is described by its class, keys, type and status. */
 function textOf(value) {
-  try {
-    return String(value);
-  } catch {
-    return '(unprintable)';
+  const text = tried(() => String(value)) ?? tried(() => ({}).toString.call(value)) ?? '(unprintable)';
+  if (Object(value) !== value || !text.startsWith('[object ')) return text;
+  const parts = new Map(entriesOf(value).map(([name]) => [name, name]));
+  for (const name of ['type', 'status']) {
+    const part = get(value, name);
+    if (Object(part) !== part && part != null) parts.set(name, `${name}: ${textOf(part)}`);
   }
+  return `${text.slice(8, -1)} {${[...parts.values()].join(', ')}}`;
 }
 
 /** Return the text, or `words` if the contract refuses it as blank. The contract strips more than `trim()`. */
@@ -486,21 +513,15 @@ function orElse(words, text) {
 }
 
 function jsonOf(value) {
-  try {
-    return typeof value === 'object' ? JSON.stringify(value) : value;
-  } catch {
-    return '(unprintable)'; // a circular structure
-  }
+  return typeof value === 'object' ? (tried(() => json(value)) ?? value) : value;
 }
 
 /** Shorten each address in a text to its scheme, file and position. tests/fixtures/addresses.json has examples. */
 function shorten(text) {
   return text.replace(ADDRESS, (_, scheme, rest) => {
     const [position] = POSITION.exec(rest);
-    if (/[,;]$/.test(scheme)) return `data:,…${position}`;
-    const path = rest.slice(0, rest.length - position.length).replace(/[?#].*/, '');
-    const file = /[/\\]/.test(path) ? path.replace(/^.*[/\\]/, '…/') : path.replace(/^.*@/, '');
-    return scheme + file + position;
+    const path = rest.replace(POSITION, '').replace(/[?#].*/, '').replace(/^[^/\\]*@/, '').replace(/^.*[/\\]/, '…/');
+    return (/[,;]$/.test(scheme) ? 'data:,…' : scheme + path) + position;
   });
 }
 
@@ -511,34 +532,43 @@ function cut(value, most) {
   return characters.length > most ? `${characters.slice(0, most - 1).join('')}…` : characters.join('');
 }
 
-/** Describe the causes of an error, and the errors of an AggregateError. */
-function causesOf(error) {
-  const found = [];
-  const look = (at) => [at?.cause, ...(at?.errors ?? [])].forEach((cause) => {
-    if (cause == null || found.length >= MAX_CAUSES) return;
-    found.push(Object(cause) === cause ? `${cause.name}: ${cause.message}` : textOf(cause));
-    look(cause);
-  });
-  try {
-    look(error);
-  } catch {
-    // Report the causes collected so far.
-  }
-  return found.join('; ');
+/** Return name, message and stack of a failure. Its own fields override those of its error. */
+function partsOf(failure, limits) {
+  const error = get(failure, 'error');
+  return {
+    name: cut(get(failure, 'errorName') ?? get(error, 'name'), limits.errorName),
+    message: orElse('(no message)', cut(get(failure, 'message') ?? get(error, 'message') ?? error, limits.message)),
+    stack: cut(get(failure, 'stack') ?? get(error, 'stack'), limits.stack),
+  };
 }
 
-/** Return metadata as JSON: a flat object of short values. */
-function metadataOf(told) {
-  const entries = Object.entries(told).slice(-MAX_KEYS).map(([name, value]) => {
+/** Describe the causes of an error, and the errors of an AggregateError: the nearest first, each once. */
+function causesOf(error, limits) {
+  const found = new Map([[error, 0]]);
+  for (const [value, depth] of found) {
+    for (const [, cause] of [[0, get(value, 'cause')], ...entriesOf(get(value, 'errors'))]) {
+      const isNew = cause != null && !found.has(cause);
+      if (isNew && depth < MAX_CAUSE_DEPTH && found.size <= MAX_CAUSES) found.set(cause, depth + 1);
+    }
+  }
+  return [...found.keys()].slice(1).map((cause) => {
+    const { name, message } = partsOf({ error: cause }, limits);
+    return { name, message, frame: cut(FRAME.exec(textOf(get(cause, 'stack')))?.[0].trim(), limits.line) };
+  });
+}
+
+/** Return metadata as JSON: short values, and the causes. */
+function metadataOf(values, causes) {
+  const entries = values.slice(-MAX_KEYS).map(([name, value]) => {
     const isPlain = value === null || typeof value === 'number' || typeof value === 'boolean';
     return [cut(name, MAX_NAME), isPlain ? value : cut(jsonOf(value), MAX_VALUE)];
   });
-  while (json(entries).length > MAX_METADATA) entries.shift();
+  if (causes.length) entries.push(['causes', causes]);
+  while (json(entries).length > MAX_METADATA) {
+    if (entries.length > 1) entries.shift();
+    else causes.pop();
+  }
   return json(Object.fromEntries(entries));
-}
-
-function definedIn(details) {
-  return Object.fromEntries(Object.entries(details).filter(([, value]) => value !== undefined));
 }
 
 function bytesOf(text) {
@@ -547,9 +577,10 @@ function bytesOf(text) {
 
 /** Return a UUID of version 7. It starts with the time, so that database indexes append it at their end. */
 function newId() {
+  const hex = (number) => number.toString(16).padStart(4, '0');
+  const [a, b, c, d, e] = crypto.getRandomValues(new Uint16Array(5)); // `randomUUID` exists on secure pages only
   const time = Date.now().toString(16).padStart(12, '0');
-  // `randomUUID` exists on secure pages only.
-  const chance = Array.from(crypto.getRandomValues(new Uint16Array(5)), (part) => part.toString(16).padStart(4, '0'));
-  const variant = '89ab'[parseInt(chance[1][0], 16) % 4];
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${chance[0].slice(1)}-${variant}${chance[1].slice(1)}-${chance.slice(2).join('')}`;
+  const version = hex((a & 0xfff) | 0x7000);
+  const variant = hex((b & 0x3fff) | 0x8000);
+  return [time.slice(0, 8), time.slice(8), version, variant, hex(c) + hex(d) + hex(e)].join('-');
 }
