@@ -617,6 +617,78 @@ def test_metadata_is_text_whatever_it_contains(browser: Browser) -> None:
     }
 
 
+# How a page with two copies of the module reports an error, and the events of one error.
+COPIES = {
+    "both have handlers": (
+        "first.installGlobalHandlers(); second.installGlobalHandlers(); throwLater('thrown');",
+        [{}],
+    ),
+    "both have handlers, a text": (
+        "for (const copy of [first, second]) copy.installGlobalHandlers(); rejectLater('nothing');",
+        [{}],
+    ),
+    "thrown twice": (
+        "for (const copy of [first, second]) copy.installGlobalHandlers(); throwLater('thrown'); throwLater('thrown');",
+        [{"count": 2}],
+    ),
+    "one has no handlers any more": (
+        "second.installGlobalHandlers(); first.installGlobalHandlers()(); throwLater('thrown');",
+        [{}],
+    ),
+    "both are called": (
+        "const error = new Error('x'); for (const copy of [first, second]) copy.reportError({ error });",
+        [{}],
+    ),
+    "both are called again": (
+        "const error = new Error('x'); for (const copy of [first, second, first, second]) copy.reportError({ error });",
+        [{"count": 2}],
+    ),
+    "one is called, one has handlers": (
+        """
+        second.installGlobalHandlers();
+        const error = new Error('x');
+        first.reportError(error);
+        dispatchEvent(new ErrorEvent('error', { error }));
+        """,
+        [{}],
+    ),
+    "reports without an error": ("for (const copy of [first, second]) copy.reportError({ message: 'x' });", [{}, {}]),
+}
+
+
+@pytest.mark.parametrize("case", COPIES)
+@pytest.mark.parametrize("options", ["{}", "{ queueName: 'other' }"])
+def test_two_copies_of_the_module_report_an_error_once(browser: Browser, case: str, options: str) -> None:
+    code, expected = COPIES[case]
+    browser.run(
+        """
+        const copy = await import('/telemetry.js?copy');
+        if (copy.createTelemetry === createTelemetry) throw new Error('the same copy');
+        const first = createTelemetry({ baseUrl: nowhere });
+        const second = copy.createTelemetry({ baseUrl: nowhere, ..."""
+        + options
+        + "});"
+        + code
+        + """
+        await new Promise((go) => setTimeout(go, 100));
+        """,
+        nowhere=NOWHERE,
+    )
+    assert [json.loads(event["metadata_json"]) for event in browser.waiting()] == expected
+
+
+def test_two_sites_get_an_error_each(browser: Browser) -> None:
+    browser.run(
+        """
+        for (const baseUrl of [nowhere, `${nowhere}/other`]) createTelemetry({ baseUrl }).installGlobalHandlers();
+        throwLater('thrown');
+        while (window.uncaught.length < 1) await new Promise((go) => setTimeout(go, 5));
+        """,
+        nowhere=NOWHERE,
+    )
+    assert [event["message"] for event in browser.waiting()] == ["thrown", "thrown"]
+
+
 def test_nothing_is_thrown_whatever_is_told(browser: Browser) -> None:
     uncaught, kinds = browser.run(
         """

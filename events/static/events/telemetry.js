@@ -364,9 +364,18 @@ export function createTelemetry(options) {
   };
 
   const recent = new Map();
+  // The page may contain a second copy of this module. All copies share the client that reported each error and event.
+  const reporters = attempt(() => (globalThis[Symbol.for(`telemetry ${failureUrl}`)] ??= new WeakMap()));
+
+  /** Return whether another client reports an error or an event. A primitive value has no identity. */
+  const isTaken = (value) => tried(() => {
+    if (!reporters.has(value)) reporters.set(value, recent);
+    return reporters.get(value) !== recent;
+  });
 
   const reportError = (failure) => {
     const details = isFailureReport(failure) ? failure : { error: failure }; // callers may pass the thrown value itself
+    if (isTaken(get(details, 'error'))) return;
     const type = get(details, 'eventType');
     const eventType = FAILURES.includes(type) ? type : 'window_error';
     const { name, message, stack } = partsOf(details, limits);
@@ -406,6 +415,7 @@ export function createTelemetry(options) {
   const installGlobalHandlers = () => {
     if (uninstall) return uninstall;
     const handle = (event) => {
+      if (isTaken(event)) return;
       const isError = event.type === 'error';
       const error = isError ? event.error : event.reason;
       const words = isError && Object(error) !== error ? event.message : textOf(error);
