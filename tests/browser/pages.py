@@ -127,6 +127,11 @@ class Browser:
         conditions = {"offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
 
+    def block(self, *patterns: str) -> None:
+        """Block all addresses of these patterns, as an extension of the browser may; without patterns, none."""
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        self.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": list(patterns)})
+
     def waiting(self) -> list[dict[str, Any]]:
         """Return the events in the page's storage, oldest first."""
         texts = self.run(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -226,18 +227,43 @@ def test_a_token_goes_with_the_event(browser: Browser, site: Server) -> None:
     assert len(rows(site, "calls: token")) == 1
 
 
+def open_example(browser: Browser, page_folder: Path, url: str) -> None:
+    """Open the documented page, with code of its own at the end of the script."""
+    [example] = re.findall(r"^```html\n(.*?)^```", FRONTEND.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    own = '  document.querySelector("#own").textContent = "ready";\n</script>'
+    example = example.replace("https://telemetry.example.org", url).replace("</script>", own)
+    (page_folder / "example.html").write_text(
+        '<!doctype html><link rel="icon" href="data:,"><p id="count"></p><p id="own"></p>' + example
+    )
+    browser.driver.get(f"{ORIGIN}/example.html")
+    wait_until(lambda: browser.driver.find_element(By.ID, "own").text == "ready", "the page's own code did not run")
+
+
 def test_the_module_may_be_imported_from_the_site_as_the_documentation_shows(
     browser: Browser, site: Server, url: str, page_folder: Path
 ) -> None:
     browser.run("await createTelemetry({ baseUrl: url }).reportFlashSuccess();", url=url)
-    [example] = re.findall(r"^```html\n(.*?)^```", FRONTEND.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    example = example.replace("https://telemetry.example.org", url)
-    (page_folder / "example.html").write_text(
-        '<!doctype html><link rel="icon" href="data:,"><p id="count"></p>' + example
-    )
-    browser.driver.get(f"{ORIGIN}/example.html")
+    open_example(browser, page_folder, url)
     wait_until(lambda: browser.driver.find_element(By.ID, "count").text.isdigit(), "no count was shown")
     assert browser.console() == []
+
+
+@pytest.mark.parametrize("pattern", ["*telemetry.js*", "*/static/*", "*127.0.0.1*"])
+def test_a_page_works_when_the_module_is_blocked(
+    browser: Browser, site: Server, url: str, page_folder: Path, pattern: str
+) -> None:
+    browser.block(pattern)
+    try:
+        open_example(browser, page_folder, url)
+    finally:
+        browser.block()
+    assert [line for line in browser.console() if "net::ERR_BLOCKED_BY_CLIENT" not in line] == []
+
+
+def test_a_page_works_while_the_module_is_not_answered(browser: Browser, page_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        open_example(browser, page_folder, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        browser.leave()
 
 
 def test_the_types_name_every_method_and_no_other(browser: Browser) -> None:

@@ -32,6 +32,19 @@ def press(browser: Browser, *names: str) -> None:
         key.click()
 
 
+def test_it_works_without_the_client(browser: Browser, demo: Server) -> None:
+    browser.block("*telemetry.js*")
+    try:
+        browser.driver.refresh()
+        press(browser, "connect", "flash", "fail", "offline", "flush")
+        wait_until(lambda: "flash complete" in shown(browser, "log"), "the flash did not end")
+    finally:
+        browser.block()
+    assert "telemetry.js was not loaded" in shown(browser, "log")
+    assert not [line for line in browser.console() if "Uncaught" in line]
+    assert rows(demo, "UV-5RM") == []
+
+
 def test_a_flash_moves_the_count(browser: Browser, demo: Server) -> None:
     press(browser, "connect", "flash")
     wait_until(lambda: shown(browser, "count") == "1", "the count did not move")

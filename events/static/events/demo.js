@@ -1,6 +1,4 @@
 // Simulated flasher. It calls the real client, simulates network failures and hidden pages, and logs the requests.
-import { createTelemetry } from './telemetry.js';
-
 const find = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const MAX_LINES = 200;
@@ -44,7 +42,10 @@ Object.defineProperty(document, 'visibilityState', { get: () => (pressed.hidden 
 // --- the flasher -----------------------------------------------------------------------------------------------------
 
 const radio = { model: null, isBusy: false, lines: [] };
-const telemetry = createTelemetry({
+// A blocker can prevent the import. The page works without the client.
+const { createTelemetry } = await import('./telemetry.js').catch(() => ({}));
+if (!createTelemetry) log('telemetry.js was not loaded, so nothing is reported');
+const telemetry = createTelemetry?.({
   baseUrl: location.origin,
   appVersion: 'demo',
   context: () => ({
@@ -54,7 +55,7 @@ const telemetry = createTelemetry({
     metadata: { source: 'demo' },
   }),
 });
-telemetry.installGlobalHandlers();
+telemetry?.installGlobalHandlers();
 
 const write = (line) => {
   radio.lines.push(line);
@@ -81,8 +82,8 @@ const show = () => {
 };
 
 const showCount = async () => {
-  const total = await telemetry.fetchFlashCount();
-  if (total !== null) find('count').textContent = total.toLocaleString('en');
+  const total = await telemetry?.fetchFlashCount();
+  if (typeof total === 'number') find('count').textContent = total.toLocaleString('en');
 };
 
 const connect = async () => {
@@ -111,7 +112,7 @@ const flash = async () => {
   await writeBlocks(100);
   write('flash complete');
   find('progress').textContent = 'flashed';
-  await telemetry.reportFlashSuccess();
+  await telemetry?.reportFlashSuccess();
   await showCount();
 };
 
@@ -122,7 +123,7 @@ const fail = async () => {
   error.name = radio.model ? 'TimeoutError' : 'NetworkError';
   write(`${error.name}: ${error.message}`);
   find('progress').textContent = radio.model ? 'failed' : 'not connected';
-  telemetry.reportError({ eventType, error, writeMode: Boolean(radio.model) });
+  telemetry?.reportError({ eventType, error, writeMode: Boolean(radio.model) });
 };
 
 const press = (name) => {
@@ -133,7 +134,7 @@ const press = (name) => {
 };
 
 const send = async () => {
-  await telemetry.flush();
+  await telemetry?.flush();
   await showCount();
 };
 
