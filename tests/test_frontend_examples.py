@@ -18,7 +18,7 @@ CLIENT = PROJECT_DIR / "events/static/events"
 ENVIRONMENT = "interface ImportMeta { readonly env: Readonly<Record<string, string | undefined>> }\n"
 
 CALLERS = """
-import { createTelemetry, type Telemetry } from "./vendor/telemetry.js";
+import { createTelemetry, type Failure, type Telemetry } from "./vendor/telemetry.js";
 import { reportClientError, reportFlashSuccess } from "./ui/clientLogReporter";
 import { fetchGlobalFlashCount, recordSuccessfulFlashOnce } from "./ui/flashCounter";
 
@@ -45,11 +45,30 @@ export function call(done: Done, failed: Failed): void {
 }
 
 export const telemetry: Telemetry = createTelemetry({ baseUrl: "https://example.org", token: undefined });
+const unset = undefined;
+const noContext = {
+  model: unset, writeMode: unset, connected: unset, logLines: unset, metadata: unset,
+};
+createTelemetry({
+  baseUrl: unset, appVersion: unset, unified: unset, logIngestUrl: unset, counterUrl: unset, queueName: unset,
+  context: unset, token: unset, debug: unset, timeoutMs: unset,
+});
+createTelemetry({ context: noContext });
+createTelemetry({ context: () => noContext });
+createTelemetry({ context: () => undefined });
+createTelemetry(unset);
+void telemetry.reportFlashSuccess({ ...noContext, sessionId: unset, message: unset });
+void telemetry.reportFlashSuccess(unset);
+telemetry.reportError({ ...noContext, eventType: unset, error: unset, message: unset, errorName: unset, stack: unset });
+telemetry.reportError(unset);
 try {
   call(JSON.parse("{}"), JSON.parse("{}"));
 } catch (error) {
   telemetry.reportError(error); // an unknown
+  telemetry.reportError({ eventType: "flash_error", error } satisfies Failure);
 }
+const failure: unknown = null;
+telemetry.reportError(failure);
 // @ts-expect-error there is no such mode
 createTelemetry({ unified: "both" });
 // @ts-expect-error there is no such option
