@@ -33,7 +33,7 @@ const FIELDS = ['eventType', 'error', 'message', 'errorName', 'stack', 'model', 
 
 // An address in a text: its scheme, and the rest without closing punctuation.
 const ADDRESS =
-  /([a-z][a-z\d+.-]{0,30}:\/\/|\bblob:(?=null\/|\w+%3a)|\bdata:(?:[\w.+-]+\/[\w.+-]+)?[,;])([^\s'"`<>‘-‟]*[^\s'"`<>‘-‟.,:;!?)\]}\\])/gi;
+  /([a-z][a-z\d+.-]{0,30}:\/\/|\bblob:(?=\w+%3a)|\bdata:(?:[\w.+-]+\/[\w.+-]+)?[,;])([^\s'"`<>‘-‟]*[^\s'"`<>‘-‟.,:;!?)\]}\\])/gi;
 // The position in a script, at the end of its address: line and column, or function and offset of WebAssembly.
 const POSITION = /(?::(?:\d{1,9}|0x[\da-f]{1,9}|wasm-function\[\d{1,9}\])){0,2}$/i;
 // A frame in a stack: `    at name (place)` in V8, `name@place` in Firefox and Safari, or the place alone in Safari.
