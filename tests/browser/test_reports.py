@@ -344,6 +344,18 @@ CAUSES = {
         "new Error('x', { cause: new Response('', { status: 404 }) })",
         [("", "Response {type: default, status: 404}")],
     ),
+    "a body of a response": (
+        "({ name: 'HttpError', message: 'x', error: { code: 7 } })",
+        [("", "Object {code}")],
+    ),
+    "an ErrorEvent": (
+        "new ErrorEvent('error', { message: 'x', error: new TypeError('in a worker') })",
+        [],
+    ),
+    "a rejected ErrorEvent": (
+        "({ error: new ErrorEvent('error', { error: new TypeError('in a worker') }) })",
+        [("TypeError", "in a worker")],
+    ),
     "errors that are no list": ("Object.assign(new Error('x'), { errors: 'none', cause: 0 })", [("", "0")]),
     "a cause that throws when it is read": ("nasty('cause', { errors: ['first'] })", [("", "first")]),
     "errors that throw when they are read": ("nasty('errors', { cause: 'first' })", [("", "first")]),
@@ -498,7 +510,7 @@ FOREIGN = {
     ),
     "a failed request": (
         "const value = { name: 'TypeError', message: 'No ACK', stack: 'f@b.js:1:2', error: { code: 7 }, status: 404 };",
-        [],
+        [("", "Object {code}")],
     ),
 }
 

@@ -29,6 +29,7 @@ const MAX_KEYS = 98; // the contract allows 100; `causes` and `count` are the ot
 const MAX_CAUSES = 8;
 const MAX_CAUSE_DEPTH = 5;
 
+// An object with one of these is a `Failure`, unless it is like an error.
 const FIELDS = ['eventType', 'error', 'message', 'errorName', 'stack', 'model', 'logLines', 'metadata'];
 
 // An address in a text: its scheme, and the rest without closing punctuation.
@@ -72,6 +73,7 @@ export function createTelemetry(options) {
   let witnessed;
   const gone = new Set();
 
+  /** Remember the text of a stored event. Raises an exception if localStorage does not work. */
   const copy = (key, text) => {
     if (!own.size) {
       witnessed = localStorage.getItem(witness) || `${Math.random()}`;
@@ -267,7 +269,7 @@ export function createTelemetry(options) {
     for (const key of waiting()) {
       // The server does not accept the event, or this build has no route for it.
       if ((failedTries || !urlOf(key)) && Date.now() - timeOf(key) > MAX_AGE_MS) {
-        say('expired', read(key));
+        say('discarded after 7 days', read(key));
         drop(key);
       }
     }
@@ -556,7 +558,8 @@ function partsOf(failure, limits) {
 function causesOf(error, limits) {
   const found = new Map([[error, 0]]);
   for (const [value, depth] of found) {
-    for (const [, cause] of [[0, get(value, 'cause')], ...entriesOf(get(value, 'errors'))]) {
+    const errors = entriesOf(get(value, 'errors')).map(([, part]) => part);
+    for (const cause of [get(value, 'cause'), get(value, 'error'), ...errors]) {
       const isNew = cause != null && !found.has(cause);
       if (isNew && depth < MAX_CAUSE_DEPTH && found.size <= MAX_CAUSES) found.set(cause, depth + 1);
     }
