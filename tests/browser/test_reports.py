@@ -532,8 +532,8 @@ def test_an_error_of_another_realm_keeps_name_stack_and_causes(browser: Browser,
     for event in found:
         assert (event["error_name"], event["message"]) == ("TypeError", "No ACK")
         assert event["stack"].startswith(("TypeError: No ACK\n    at ", "f@b.js:1:2"))
-        told = json.loads(event["metadata_json"]).get("causes", [])
-        assert [(cause["name"], cause["message"]) for cause in told] == causes
+        reported_causes = json.loads(event["metadata_json"]).get("causes", [])
+        assert [(cause["name"], cause["message"]) for cause in reported_causes] == causes
 
 
 # The fields of a report: the value in the page, and the event's column with its value.
@@ -570,7 +570,7 @@ def test_what_can_be_read_is_kept_when_a_field_throws(browser: Browser, field: s
     assert sorted(events) == ["connect_error", "flash_error", "flash_success", "window_error"]
     for event_type, event in events.items():
         lacking = {"flash_success": {field, "errorName", "stack"}, "window_error": {field}.difference(TEXTS)}
-        kept = [told for name, told in FIELDS.items() if name not in lacking.get(event_type, {field})]
+        kept = [row for name, row in FIELDS.items() if name not in lacking.get(event_type, {field})]
         assert [(column, event[column]) for _, column, _ in kept] == [(column, stored) for _, column, stored in kept]
 
 
