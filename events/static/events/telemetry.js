@@ -29,8 +29,8 @@ const MAX_KEYS = 98; // the contract allows 100; `causes` and `count` are the ot
 const MAX_CAUSES = 8;
 const MAX_CAUSE_DEPTH = 5;
 
-// An object with one of these is a `Failure`, unless it is like an error.
-const FIELDS = ['eventType', 'error', 'message', 'errorName', 'stack', 'model', 'logLines', 'metadata'];
+// An object without a name, but with one of these, is a `Failure`.
+const FIELDS = ['error', 'message', 'errorName', 'stack', 'model', 'logLines', 'metadata'];
 
 // An address in a text: its scheme, and the rest without closing punctuation.
 const ADDRESS =
@@ -76,7 +76,7 @@ export function createTelemetry(options) {
   /** Remember the text of a stored event. Raises an exception if localStorage does not work. */
   const copy = (key, text) => {
     if (!own.size) {
-      witnessed = localStorage.getItem(witness) || `${Math.random()}`;
+      witnessed = localStorage.getItem(witness) || newId();
       localStorage.setItem(witness, witnessed);
     }
     own.set(key, text);
@@ -489,11 +489,10 @@ function entriesOf(value) {
   return tried(() => Object.keys(typeof value === 'object' && value).map((name) => [name, get(value, name)])) ?? [];
 }
 
-/** Return whether a value is a `Failure`. If not, it was thrown. An error of a frame or a worker is no `Error` here. */
+/** Return whether a value is a `Failure`. If not, it was thrown: errors of every realm and their clones have a name. */
 function isFailureReport(value) {
   const has = (field) => field in value;
-  const isErrorLike = () => value instanceof Error || (typeof value.name === 'string' && !has('eventType'));
-  return tried(() => !isErrorLike() && FIELDS.some(has));
+  return tried(() => has('eventType') || (typeof value.name !== 'string' && FIELDS.some(has)));
 }
 
 /** Return JSON. Ignores `toJSON` methods that a script of the page may have added to prototypes. */
@@ -593,7 +592,6 @@ function newId() {
   const hex = (number) => number.toString(16).padStart(4, '0');
   const [a, b, c, d, e] = crypto.getRandomValues(new Uint16Array(5)); // `randomUUID` exists on secure pages only
   const time = Date.now().toString(16).padStart(12, '0');
-  const version = hex((a & 0xfff) | 0x7000);
-  const variant = hex((b & 0x3fff) | 0x8000);
-  return [time.slice(0, 8), time.slice(8), version, variant, hex(c) + hex(d) + hex(e)].join('-');
+  const rest = `${hex((a & 0xfff) | 0x7000)}-${hex((b & 0x3fff) | 0x8000)}-${hex(c)}${hex(d)}${hex(e)}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-${rest}`;
 }
