@@ -23,6 +23,20 @@ FLASH = """
 """
 
 
+def test_an_exclamation_mark_arrives(browser: Browser, site: Server, url: str) -> None:
+    """A mark of the same character stands in front of an event whose outcome is unknown."""
+    browser.run(
+        "const telemetry = createTelemetry({ baseUrl: url, appVersion: 'dev', context: { model } });"
+        "telemetry.reportError({ message: '!Stop! Wait!', metadata: { seen: '!' } });"
+        "await telemetry.flush();",
+        url=url,
+        model="calls: mark",
+    )
+    [row] = rows(site, "calls: mark")
+    assert row["message"] == "!Stop! Wait!"
+    assert '"seen":"!"' in row["metadata_json"]
+
+
 def test_a_success_is_stored_and_moves_the_count(browser: Browser, site: Server, url: str) -> None:
     before, after = browser.run(
         FLASH

@@ -148,6 +148,7 @@ export function createTelemetry(options) {
   let hasBatch = !isMigrating || undefined;
 
   const isMarked = (text) => text?.startsWith(MARK);
+  const unmarked = (text) => (isMarked(text) ? text.slice(1) : text);
   const mark = (key) => {
     const text = read(key);
     if (text && !isMarked(text)) keep(key, MARK + text);
@@ -210,7 +211,7 @@ export function createTelemetry(options) {
       const text = read(key);
       // The older services do not deduplicate failures, so a marked failure is not sent to them again.
       const isDone = isMarked(text) && (urlOf(key) !== eventUrl || (hasBatch === false && isFailure(key)));
-      const body = text && !isDone && attempt(() => bodyOf(urlOf(key), text.replace(MARK, '')));
+      const body = text && !isDone && attempt(() => bodyOf(urlOf(key), unmarked(text)));
       if (!body) {
         drop(key); // already sent, or unreadable
         continue;
