@@ -46,8 +46,8 @@ class Bucket(NamedTuple):
     app_version: str
 
 
-class Named(Protocol):
-    """The fields that select the bucket of an event."""
+class Counted(Protocol):
+    """The fields of an event that the rollups and the releases count by."""
 
     @property
     def received_at_ms(self) -> int: ...
@@ -57,6 +57,12 @@ class Named(Protocol):
     def model(self) -> str: ...
     @property
     def app_version(self) -> str: ...
+    @property
+    def write_mode(self) -> int: ...
+    @property
+    def connected(self) -> int: ...
+    @property
+    def session_id(self) -> str | None: ...
 
 
 def rollups_of_day(day_ms: int) -> QuerySet[HourlyRollup]:
@@ -129,7 +135,7 @@ def bucket_of(received_at_ms: int, event_type: str, model: str, app_version: str
         )
 
 
-def note(events: Iterable[Named]) -> None:
+def note(events: Iterable[Counted]) -> None:
     """Store the names of counted events, inside the caller's transaction. They are known from the next day on."""
     rows: set[tuple[str, str, int, int]] = set()
     named = {(event.received_at_ms, event.model, event.app_version) for event in events}

@@ -13,23 +13,20 @@ since. These events were accepted and count again, like every pruned event.
 Another app that counts sessions takes part through `corrections()` of its AppConfig, which returns an Adjunct.
 """
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from django.apps import apps
-from django.db import OperationalError, transaction
+from django.db import transaction
 from django.db.models import Count, F, Sum
 
 from events import audit, clock
 from events.counting import releases, rollups
-from events.counting.buckets import HOUR_MS
-from events.counting.rollups import Counted
-from events.counting.upserts import TRIES, Upsert, added, earliest, may_be_retried, upsert
+from events.counting.buckets import HOUR_MS, Counted
+from events.counting.upserts import Upsert, added, earliest, retried, upsert
 from events.models import AuditKind, Correction, CorrectionShare, Event, EventType
 from events.querysets import SUCCESS, EventQuerySet, batches
 
@@ -37,9 +34,6 @@ BATCH_EVENTS = 500  # Ingest waits while one batch runs.
 EXAMPLES = 5
 STORED = "events"
 GONE = "events that are no longer stored"
-
-
-_Result = TypeVar("_Result")
 
 
 class NothingMatches(Exception):
@@ -177,8 +171,8 @@ def carry_out(correction: Correction) -> Iterator[int]:
     for adjunct in _adjuncts():
         adjunct.bring(selection)
     for ids in batches(selection.successes(), BATCH_EVENTS):
-        yield _retried(partial(_void, correction.pk, ids))
-    _retried(partial(_finish, correction.pk))
+        yield _void(correction.pk, ids)
+    _finish(correction.pk)
 
 
 def selection_of(correction: Correction) -> Selection:
@@ -187,6 +181,8 @@ def selection_of(correction: Correction) -> Selection:
     )
 
 
+@retried
+@transaction.atomic
 def _void(correction_id: int, ids: list[str]) -> int:
     rollups.lock([SUCCESS])
     if Correction.objects.filter(pk=correction_id, undone_at__isnull=False).exists():
@@ -201,6 +197,8 @@ def _void(correction_id: int, ids: list[str]) -> int:
     return len(events)
 
 
+@retried
+@transaction.atomic
 def _finish(correction_id: int) -> None:
     rollups.lock(EventType.values)
     releases.settle()
@@ -215,12 +213,14 @@ def undo(correction: Correction, *, who: str, at: datetime, why: str) -> Iterato
 
     Yields the kind (STORED or GONE) and the number of successes that each step restored.
     """
-    _retried(partial(_begin_undo, correction.pk, who, at, why))
+    _begin_undo(correction.pk, who, at, why)
     for ids in batches(Event.objects.filter(correction=correction.pk), BATCH_EVENTS):
-        yield STORED, _retried(partial(_restore, correction.pk, ids))
-    yield GONE, _retried(partial(_restore_gone, correction.pk))
+        yield STORED, _restore(correction.pk, ids)
+    yield GONE, _restore_gone(correction.pk)
 
 
+@retried
+@transaction.atomic
 def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
     rollups.lock([SUCCESS])
     correction = Correction.objects.get(pk=correction_id)
@@ -231,6 +231,8 @@ def _begin_undo(correction_id: int, who: str, at: datetime, why: str) -> None:
     audit.note(AuditKind.CORRECTION, what, who=who, at=at, why=why)
 
 
+@retried
+@transaction.atomic
 def _restore(correction_id: int, ids: list[str]) -> int:
     rollups.lock(EventType.values)  # a version may become a release, which reopens failure groups of any type
     events = list(Event.objects.filter(pk__in=ids, correction=correction_id).values_list(*_COLUMNS, named=True))
@@ -241,6 +243,8 @@ def _restore(correction_id: int, ids: list[str]) -> int:
     return len(events)
 
 
+@retried
+@transaction.atomic
 def _restore_gone(correction_id: int) -> int:
     rollups.lock(EventType.values)  # a version may become a release, which reopens failure groups of any type
     rows = CorrectionShare.objects.filter(correction=correction_id, voided__gt=F("restored"))
@@ -271,7 +275,7 @@ class _Gone(NamedTuple):
     session_id: str | None = None
 
 
-def _count_again(correction_id: int, events: Sequence[releases.ReleaseEvent], shares: "_Shares") -> None:
+def _count_again(correction_id: int, events: Sequence[Counted], shares: "_Shares") -> None:
     rollups.add(events)
     releases.forget()  # This process may have cached a release that the correction deleted.
     releases.note(releases.news(events))
@@ -327,20 +331,6 @@ def _shares_of(correction_id: int, events: Iterable[Any]) -> _Shares:
 
 def _rows(shares: _Shares, *, restored: bool = False) -> list[tuple[Any, ...]]:
     return [(*key, first_ms, count, count if restored else 0) for key, (first_ms, count) in shares.items()]
-
-
-def _retried(step: Callable[[], _Result]) -> _Result:
-    """Run a step in its own transaction, and retry it when PostgreSQL aborts it."""
-    for attempt in range(1, TRIES):
-        try:
-            with transaction.atomic():
-                return step()
-        except OperationalError as error:
-            if not may_be_retried(error):
-                raise
-            time.sleep(0.01 * attempt)
-    with transaction.atomic():
-        return step()
 
 
 _COLUMNS = ("id", "session_id", "source", *rollups.COUNTED)

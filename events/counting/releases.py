@@ -8,15 +8,14 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Count, Min, QuerySet
 
 from events import process_memory
 from events.counting import arrivals
-from events.counting.buckets import DAY_MS, OTHER, UNKNOWN
-from events.counting.rollups import Counted
+from events.counting.buckets import DAY_MS, OTHER, UNKNOWN, Counted
 from events.counting.upserts import Upsert, select_in, upsert
 from events.models import Event, HourlyRollup, Release
 from events.querysets import SUCCESS
@@ -30,13 +29,6 @@ MAX_NEW_A_DAY = 200
 MAX_REPEATED_A_DAY = 200
 # The first two events of a version beyond the capacity create no candidate. Look this far back for them.
 _UNCOUNTED_MS = 7 * DAY_MS
-
-
-class ReleaseEvent(Counted, Protocol):
-    """The fields of an event that can change a release."""
-
-    @property
-    def session_id(self) -> str | None: ...
 
 
 class _Row(NamedTuple):
@@ -63,7 +55,7 @@ _known_since = 0.0
 _waiting: set[str] = set()
 
 
-def news(events: Iterable[ReleaseEvent]) -> list[ReleaseEvent]:
+def news(events: Iterable[Counted]) -> list[Counted]:
     """Return the events that can change a release. If there are any, the caller must lock the totals of all types."""
     global _known_since
     if time.monotonic() - _known_since > _KNOWN_SECONDS:  # Another process may have deleted a release.
@@ -72,12 +64,12 @@ def news(events: Iterable[ReleaseEvent]) -> list[ReleaseEvent]:
     return [event for event in events if _is_news(event)]
 
 
-def note(news: Iterable[ReleaseEvent]) -> dict[str, int]:
+def note(news: Iterable[Counted]) -> dict[str, int]:
     """Count these events inside the caller's transaction; return the versions that became releases.
 
     The value for each version is the start of the time range that can contain earlier events of it.
     """
-    received: defaultdict[str, list[ReleaseEvent]] = defaultdict(list)
+    received: defaultdict[str, list[Counted]] = defaultdict(list)
     for event in news:
         received[event.app_version].append(event)
     if not received:
@@ -161,7 +153,7 @@ def _releases() -> QuerySet[Release]:
     return Release.objects.filter(is_release=True)
 
 
-def _is_news(event: ReleaseEvent) -> bool:
+def _is_news(event: Counted) -> bool:
     version = event.app_version
     known_ms = _known.get(version)
     if known_ms is not None:
@@ -190,7 +182,7 @@ def _stored(versions: Sequence[str]) -> dict[str, _Row]:
     }
 
 
-def _without_room(received: dict[str, list[ReleaseEvent]]) -> set[str]:
+def _without_room(received: dict[str, list[Counted]]) -> set[str]:
     """Return the new versions that exceed the capacity of their day."""
     room: dict[int, int] = {}
     full: dict[str, int] = {}
@@ -211,7 +203,7 @@ def _without_room(received: dict[str, list[ReleaseEvent]]) -> set[str]:
     return set(full)
 
 
-def _after(before: _Row | None, events: Sequence[ReleaseEvent]) -> _Row:
+def _after(before: _Row | None, events: Sequence[Counted]) -> _Row:
     """Return the row of a version, updated with these events."""
     successes = [event.received_at_ms for event in events if event.event_type == SUCCESS]
     if before and before.is_release:

@@ -10,26 +10,17 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Count, F, Min, Sum
 
 from events import audit
-from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Named, bucket_of, forget_names, rollups_of_day
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, bucket_of, forget_names, rollups_of_day
+from events.counting.buckets import Counted as Counted  # for the packages that count events
 from events.counting.upserts import Upsert, added, latest, lower, upsert
 from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
-
-
-class Counted(Named, Protocol):
-    """The fields of an event that the rollups count by."""
-
-    @property
-    def write_mode(self) -> int: ...
-    @property
-    def connected(self) -> int: ...
-
 
 COUNTED = ("received_at_ms", "event_type", "model", "app_version", "write_mode", "connected")
 _fields = attrgetter(*COUNTED)

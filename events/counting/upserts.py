@@ -1,10 +1,14 @@
 """Adds to rows of counts or creates them: one upsert statement for many rows, the same on both databases."""
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from django.db import OperationalError, connection
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 ROWS_A_STATEMENT = 500
 # SQLSTATEs of transactions that PostgreSQL aborts and that can be retried: serialization failure, deadlock.
@@ -12,9 +16,21 @@ _RETRIABLE = {"40001", "40P01"}
 TRIES = 4
 
 
-def may_be_retried(error: OperationalError) -> bool:
-    """Return whether PostgreSQL aborted the transaction in favour of another one, so that it can be retried."""
-    return getattr(error.__cause__, "sqlstate", None) in _RETRIABLE
+def retried(transaction: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function that is one transaction: repeat it when PostgreSQL aborts it in favour of another one."""
+
+    @wraps(transaction)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        for attempt in range(1, TRIES):
+            try:
+                return transaction(*args, **kwargs)
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", None) not in _RETRIABLE:
+                    raise
+                time.sleep(0.01 * attempt)
+        return transaction(*args, **kwargs)
+
+    return run
 
 
 def placeholders(rows: int, columns: int) -> str:

@@ -8,7 +8,6 @@ background thread exists, so commands and tests run the same code as requests. N
 import json
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from django.db.backends.utils import CursorWrapper
 
 from events import clock
 from events.counting import buckets, corrections, releases, rollups
-from events.counting.upserts import TRIES, may_be_retried, placeholders, select_in
+from events.counting.upserts import placeholders, retried, select_in
 from events.grouping import groups, moves
 from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.ingest import refusals, refused_hosts
@@ -174,21 +173,15 @@ def _refuse(batch: list[_Submission], cause: BaseException) -> None:
         submission.error = StorageUnavailable(str(cause))
 
 
+@retried
 def _commit_together(batch: list[_Submission]) -> None:
-    for attempt in range(1, TRIES + 1):
-        try:
-            with (
-                refusals.taken() as tallies,
-                refused_hosts.taken() as hosts,
-                transaction.atomic(durable=True),
-            ):
-                _write(batch, tallies)
-                refused_hosts.write(hosts)
-            return
-        except OperationalError as error:
-            if attempt == TRIES or not may_be_retried(error):
-                raise
-            time.sleep(0.01 * attempt)
+    with (
+        refusals.taken() as tallies,
+        refused_hosts.taken() as hosts,
+        transaction.atomic(durable=True),
+    ):
+        _write(batch, tallies)
+        refused_hosts.write(hosts)
 
 
 def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
