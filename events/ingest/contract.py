@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -159,6 +160,8 @@ class EventPayload(BaseModel):
     metadata_json: Annotated[str, _json_text(16_384, 100), Field(description="A JSON array or object, as text.")] = "{}"
 
 
+_columns = attrgetter(*EventRow._fields[2:-1])  # all but the id, the time received and the source
+
 # --- from bytes to events ----------------------------------------------------------------------------------------
 
 
@@ -193,25 +196,7 @@ def parse(payload: Any, *, received_at_ms: int) -> EventRow:
         raise InvalidFields(_fields_in_words(error, payload)) from None
     if valid.event_type == SUCCESS and valid.session_id is None:
         raise InvalidFields({"session_id": [_SESSION_REQUIRED]})
-    return identified(
-        EventRow(
-            "",
-            received_at_ms,
-            valid.occurred_at,
-            valid.event_type,
-            valid.session_id,
-            valid.model,
-            valid.write_mode,
-            valid.connected,
-            valid.app_version,
-            valid.message,
-            valid.error_name,
-            valid.stack,
-            valid.log_lines_json,
-            valid.metadata_json,
-            Source.EVENT.value,
-        )
-    )
+    return identified(EventRow._make(("", received_at_ms, *_columns(valid), Source.EVENT.value)))
 
 
 def clean(value: Any) -> Any:
