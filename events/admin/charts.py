@@ -1,11 +1,12 @@
 """Geometry of SVG charts for templates, in per cent of the plot, so that the text size does not depend on the width."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from math import floor, log10
 from typing import NamedTuple
 
 from events.counting import releases
+from events.models import EventType
 from events.querysets import SUCCESS
 
 GRID_LINES = 3
@@ -87,56 +88,52 @@ def stacked_bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
 
     Every `label_every`-th bar has a label, counted from the last one. Without events the chart is only a zero line.
     """
-    up = max((column.counts[SUCCESS] for column in columns), default=0)
-    down = max((sum(column.counts.values()) - column.counts[SUCCESS] for column in columns), default=0)
+    return _bars(columns, label_every, {SUCCESS})
+
+
+def bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
+    """Return the same chart with all events above the zero line."""
+    return _bars(columns, label_every, set(EventType.values))
+
+
+def _bars(columns: Sequence[Column], label_every: int, above: set[str]) -> StackedBars:
+    up = max((sum(column.counts[name] for name in above & column.counts.keys()) for column in columns), default=0)
+    down = max((sum(column.counts[name] for name in column.counts.keys() - above) for column in columns), default=0)
     step = _round_step(max(up, down) / GRID_LINES)
     # Keep 6 % of space above and below the bars, so that they do not touch a label.
     top = max(up * 1.06, step)
-    span = top + down * 1.06 or 1
+    span = top + down * 1.06
     width = 100 / max(len(columns), 1)
-    drawn = [
-        _bar(column, number, len(columns), width, label_every, list(_segments(column.counts, top, span)))
-        for number, column in enumerate(columns)
-    ]
+    drawn = []
+    for number, column in enumerate(columns):
+        from_last = len(columns) - 1 - number
+        fits = bool(from_last) or width > 8
+        bar = Bar(
+            x=_percent(number * width),
+            width=_percent(width),
+            middle=_percent((number + 0.5) * width if fits else 100),
+            title=column.title,
+            label=column.label if from_last % label_every == 0 else "",
+            anchor="middle" if fits else "end",
+            url=column.url,
+            segments=list(_segments(column.counts, above, top, span)),
+        )
+        drawn.append(bar)
     lines = range(-floor(down / step), floor(top / step) + 1)
     grid = [GridLine(_percent(100 * (top - line * step) / span), f"{abs(line * step):,}", line == 0) for line in lines]
     return StackedBars(drawn, grid)
 
 
-def bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:
-    """Return bars of one type of event above the zero line. `counts` of each column has one entry.
-
-    Every `label_every`-th bar has a label, counted from the last one.
-    """
-    most = max((sum(column.counts.values()) for column in columns), default=0)
-    step = _round_step(most / GRID_LINES)
-    top = max(most * 1.06, step)
-    width = 100 / max(len(columns), 1)
-    drawn = []
-    for number, column in enumerate(columns):
-        ((kind, count),) = column.counts.items()
-        height = 100 * count / top
-        segments = [Segment(kind, _percent(100 - height), _percent(height))] if count else []
-        drawn.append(_bar(column, number, len(columns), width, label_every, segments))
-    lines = range(floor(top / step) + 1)
-    return StackedBars(
-        drawn, [GridLine(_percent(100 * (top - line * step) / top), f"{line * step:,}", line == 0) for line in lines]
-    )
-
-
-def _bar(column: Column, number: int, columns: int, width: float, label_every: int, segments: "list[Segment]") -> "Bar":
-    from_last = columns - 1 - number
-    fits = bool(from_last) or width > 8
-    return Bar(
-        x=_percent(number * width),
-        width=_percent(width),
-        middle=_percent((number + 0.5) * width if fits else 100),
-        title=column.title,
-        label=column.label if from_last % label_every == 0 else "",
-        anchor="middle" if fits else "end",
-        url=column.url,
-        segments=segments,
-    )
+def _segments(counts: dict[str, int], above: set[str], top: float, span: float) -> Iterator[Segment]:
+    upper = lower = 100 * top / span
+    for event_type, count in counts.items():
+        height = 100 * count / span
+        if count and event_type in above:
+            upper -= height
+            yield Segment(event_type, _percent(upper), _percent(height))
+        elif count:
+            yield Segment(event_type, _percent(lower), _percent(height))
+            lower += height
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -147,21 +144,6 @@ def sparkline(values: Sequence[float | None]) -> str:
         return ""
     step = 100 / (len(heights) - 1)
     return " ".join(f"{number * step:.1f},{96 - 92 * height / most:.1f}" for number, height in enumerate(heights))
-
-
-def _segments(counts: dict[str, int], top: float, span: float) -> "list[Segment]":
-    unit = 100 / span
-    zero = top * unit
-    segments = []
-    if counts[SUCCESS]:
-        height = counts[SUCCESS] * unit
-        segments.append(Segment(SUCCESS, _percent(zero - height), _percent(height)))
-    below = zero
-    for event_type, count in counts.items():
-        if count and event_type != SUCCESS:
-            segments.append(Segment(event_type, _percent(below), _percent(count * unit)))
-            below += count * unit
-    return segments
 
 
 def _round_step(most: float) -> int:

@@ -4,6 +4,7 @@ A flash is a `flash_success` or a `flash_error`. The group's shares cover all ti
 UTC days since the group was first seen, by our clock.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def _flashes(start_ms: int, end_ms: int) -> dict[str, dict[str, int]]:
 
 
 def _summed(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
-    sums: dict[str, int] = {}
+    sums = Counter[str]()
     for name, total in pairs:
-        sums[name] = sums.get(name, 0) + total
+        sums[name] += total
     return sums
