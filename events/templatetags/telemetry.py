@@ -80,14 +80,8 @@ def percent(share: float | None) -> str:
 
 
 @register.filter
-def hundredths(share: float) -> str:
-    """Format a share (0 to 1) as a width of 0 to 100."""
-    return f"{100 * share:.1f}"
-
-
-@register.filter
 def points(share: float) -> str:
-    """Format a share (0 to 1) as percentage points, without a unit."""
+    """Format a share (0 to 1) as percentage points, without a unit. Also a width of 0 to 100."""
     return f"{100 * share:.1f}"
 
 
