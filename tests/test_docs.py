@@ -65,7 +65,7 @@ def lines_of_env_example() -> dict[str, str]:
     return dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
 
 
-def test_settings_page_tells_every_variable_and_no_other() -> None:
+def test_settings_page_lists_exactly_the_variables() -> None:
     assert sorted(rows_of_settings()) == sorted(variables())
 
 
@@ -110,7 +110,7 @@ def test_api_page_has_a_section_for_every_route_and_no_other() -> None:
 # --- commands ----------------------------------------------------------------------------------------------------
 
 
-def test_every_command_of_ours_is_told() -> None:
+def test_every_command_of_ours_is_documented() -> None:
     ours = {
         command
         for app in apps.get_app_configs()

@@ -426,7 +426,7 @@ def test_the_audit_log_takes_no_change_and_no_deletion(migrated: BaseDatabaseWra
         assert cursor.fetchall() == [("olga", "Revoked.")]
 
 
-def test_what_was_done_before_there_was_an_audit_log_stands_in_it(empty: BaseDatabaseWrapper) -> None:
+def test_actions_from_before_the_audit_log_are_in_it(empty: BaseDatabaseWrapper) -> None:
     migrate(empty, "events", "0006_audit_log")
     migrate(empty, "admin", "0003_logentry_add_action_flag_choices")
     models = (
@@ -580,7 +580,7 @@ def test_the_two_roles_have_their_rights_and_no_others(
     assert by_role == expected
 
 
-def test_whoever_may_view_events_keeps_the_page_of_recent_failures(empty: BaseDatabaseWrapper) -> None:
+def test_users_who_may_view_events_keep_the_page_of_recent_failures(empty: BaseDatabaseWrapper) -> None:
     executor = MigrationExecutor(empty)
     executor.migrate([("events", "0014_site_days")])
     models = executor.loader.project_state([("events", "0014_site_days")]).apps

@@ -166,7 +166,7 @@ def be_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("proxies", ["0", "1"])
-def test_nothing_tells_who_sent_it(data_dir: Path, proxies: str) -> None:
+def test_nothing_identifies_the_sender(data_dir: Path, proxies: str) -> None:
     unlimited = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off"}
     with site(data_dir, TRUSTED_PROXY_COUNT=proxies, MAX_BODY_BYTES="2048", **unlimited) as server:
         client = Client(server)

@@ -95,7 +95,7 @@ def test_the_chart_has_a_bar_for_each_step_and_its_figures_in_a_table(
     assert text.count('<th scope="row"><a href="/admin/events/event/?since=') == bars
 
 
-def test_a_release_stands_where_its_first_event_came(client: Client) -> None:
+def test_a_release_is_marked_at_its_first_event(client: Client) -> None:
     sign_in(client, "Staff")
     midnight_ms = metrics.day_start_ms(clock.today())
     make_event(**success(app_version="7c1d2e3"), received_at_ms=midnight_ms - 2 * DAY_MS)
@@ -183,7 +183,7 @@ def test_what_fails_most_surely_comes_first(client: Client) -> None:
     ]
 
 
-def test_refusals_and_duplicates_are_told_by_reason(client: Client) -> None:
+def test_refusals_and_duplicates_are_listed_by_reason(client: Client) -> None:
     sign_in(client, "Staff")
     make_event()
     rollups.add_tallies({(clock.today(), "duplicate"): 4, (clock.today(), "invalid_fields"): 2})
@@ -256,7 +256,7 @@ PANEL = '<h2 id="old-system">Old system</h2>'
 
 
 @pytest.mark.parametrize("days", [{}, {"days": "7"}])
-def test_the_old_system_tells_its_mode_and_how_far_parity_is(client: Client, days: dict[str, str]) -> None:
+def test_the_panel_of_the_old_system_shows_its_mode_and_parity(client: Client, days: dict[str, str]) -> None:
     sign_in(client, "Staff")
     ParityRun.objects.create(checked_at=clock.now(), verdict="drift", holds=False, days_held=5, finding={})
     ParityRun.objects.create(checked_at=clock.now(), holds=True, days_held=9, finding={})  # by an older rule
@@ -266,14 +266,14 @@ def test_the_old_system_tells_its_mode_and_how_far_parity_is(client: Client, day
     assert "✕ drift" in text
 
 
-def test_parity_that_was_never_checked_is_told_so_on_an_empty_site_too(client: Client) -> None:
+def test_the_panel_says_that_parity_was_never_checked_also_on_an_empty_site(client: Client) -> None:
     sign_in(client, "Staff")
     text = page(client)
     assert "No event yet" in text
     assert '<a href="/admin/legacy/parityrun/">not checked yet</a>' in text
 
 
-def test_dropped_tables_are_told_instead_of_parity(client: Client) -> None:
+def test_the_panel_shows_dropped_tables_instead_of_parity(client: Client) -> None:
     ModeInForce.objects.create(id=1, mode="gone", tables_dropped=True)
     sign_in(client, "Staff")
     text = page(client)
@@ -281,7 +281,7 @@ def test_dropped_tables_are_told_instead_of_parity(client: Client) -> None:
     assert '<a href="/admin/legacy/parityrun/">not checked' not in text
 
 
-def test_the_old_system_is_not_told_to_those_without_its_rights(client: Client) -> None:
+def test_users_without_permission_do_not_see_the_panel_of_the_old_system(client: Client) -> None:
     user = sign_in(client)
     assert PANEL not in page(client)
     user.user_permissions.add(Permission.objects.get(codename="view_parityrun"))
@@ -315,7 +315,7 @@ def test_grid_lines_are_round_numbers(most: int, labels: list[str]) -> None:
     assert [line.label for line in chart.grid][: len(labels)] == labels
 
 
-def test_failures_stand_below_the_line_in_the_order_of_types() -> None:
+def test_failures_are_below_the_line_in_the_order_of_types() -> None:
     counts = COUNTS | {"flash_success": 6, "flash_error": 2, "connect_error": 1}
     bar = charts.stacked_bars([charts.Column("1 Jan", "", counts, "")], label_every=1).bars[0]
     up, first, second = (

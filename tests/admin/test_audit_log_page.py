@@ -31,7 +31,7 @@ def test_who_may_read_it(client: Client, role: str | None, status: int) -> None:
     assert (PATH in client.get("/admin/").content.decode()) == (status == 200)
 
 
-def test_every_deed_stands_in_it_newest_first(client: Client) -> None:
+def test_every_action_is_listed_newest_first(client: Client) -> None:
     olga = User.objects.create_superuser("olga")
     client.force_login(olga)
     group = make_event().fingerprint
@@ -77,7 +77,7 @@ def test_what_a_stranger_wrote_is_bounded_and_on_one_line_in_a_decision(client: 
     assert "\n" not in entry.about
 
 
-def test_it_outlives_whoever_did_it(client: Client) -> None:
+def test_an_entry_survives_the_deletion_of_its_user(client: Client) -> None:
     sign_in(client, "Maintainers")
     client.get("/admin/events/event/export/")
     User.objects.all().delete()
@@ -96,7 +96,7 @@ def test_filters_by_kind_and_person_combine(client: Client) -> None:
 
 
 @pytest.mark.parametrize("query", [{"kind": "nonsense"}, {"cursor": "x"}, {"cursor": "1." + "9" * 30}, {"who": "a\0b"}])
-def test_what_is_no_filter_is_told_so(client: Client, query: dict[str, str]) -> None:
+def test_an_unknown_filter_is_refused(client: Client, query: dict[str, str]) -> None:
     sign_in(client, "Maintainers")
     answer = client.get(PATH, query)
     assert answer.status_code == 400
@@ -126,7 +126,7 @@ def test_pages_are_bounded_and_lose_nobody(client: Client, monkeypatch: pytest.M
     assert "There are no older entries" in text_of(client.get(PATH, {"cursor": "0.1"}))
 
 
-def test_an_empty_log_says_what_will_stand_in_it(client: Client) -> None:
+def test_an_empty_log_says_what_will_be_listed(client: Client) -> None:
     sign_in(client, "Maintainers")
     assert "No entry yet" in text_of(client.get(PATH))
 

@@ -53,7 +53,7 @@ def test_a_confirmed_baseline_counts_and_is_kept_with_who_and_when(client: Clien
         ({"note": " "}, "This field is required"),
     ],
 )
-def test_a_wrong_value_is_told_in_words(client: Client, changes: dict[str, str], said: str) -> None:
+def test_an_invalid_value_is_explained(client: Client, changes: dict[str, str], said: str) -> None:
     sign_in(client, "Maintainers")
     assert said in client.post(PATH, WANTED | changes | {"confirmed": "yes"}).content.decode()
     assert not CounterBaseline.objects.exists()

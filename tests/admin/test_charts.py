@@ -59,7 +59,7 @@ def test_more_failures_than_successes_set_the_grid() -> None:
     ]  # fmt: skip
 
 
-def test_bars_of_one_kind_stand_on_the_zero_line() -> None:
+def test_bars_of_one_kind_begin_at_the_zero_line() -> None:
     columns = [charts.Column("Mon", "Monday", {"flash_error": count}, "") for count in (8, 0, 4)]
     drawn = charts.bars(columns, label_every=1)
     assert [bar.segments for bar in drawn.bars] == [

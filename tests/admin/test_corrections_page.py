@@ -113,7 +113,7 @@ def test_as_many_as_a_request_may_void_are_voided(client: Client, monkeypatch: p
         ({"reason": "r" * 501}, "at most 500 characters"),
     ],
 )
-def test_a_wrong_value_is_told_in_words(client: Client, changes: dict[str, str], said: str) -> None:
+def test_an_invalid_value_is_explained(client: Client, changes: dict[str, str], said: str) -> None:
     sign_in(client, "Maintainers")
     store(1)
     assert said in text_of(client.post(PATH, WANTED | changes | {"previewed": "1", "confirmed": "yes"}))

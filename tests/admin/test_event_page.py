@@ -24,7 +24,7 @@ def test_staff_without_the_right_may_not(client: Client) -> None:
     assert client.get(path_of(make_event())).status_code == 403
 
 
-def test_an_event_that_is_gone_is_told_so(client: Client) -> None:
+def test_a_deleted_event_is_not_found(client: Client) -> None:
     sign_in(client, "Staff")
     answer = client.get("/admin/events/event/gone/")
     assert answer.status_code == 404
@@ -114,7 +114,7 @@ def test_before_and_after_are_found_by_an_index_and_walk_past_nothing(client: Cl
         assert "received_at_ms" in by
 
 
-def test_before_and_after_of_one_millisecond_are_told_apart_by_their_ids(client: Client) -> None:
+def test_neighbours_of_one_millisecond_are_ordered_by_their_ids(client: Client) -> None:
     sign_in(client, "Staff")
     now_ms = clock.now_ms()
     made = [make_event(message=f"failure {number}", received_at_ms=now_ms) for number in range(5)]
@@ -137,7 +137,7 @@ def test_a_long_message_is_folded_and_whole(client: Client) -> None:
 
 
 @pytest.mark.parametrize("message", ["\u200b\u2060", "\u2800\u3164", "\u202e \u202c"])
-def test_a_message_that_cannot_be_seen_is_told_so(client: Client, message: str) -> None:
+def test_a_message_without_a_visible_character_is_marked(client: Client, message: str) -> None:
     sign_in(client, "Staff")
     text = client.get(path_of(make_event(message=message))).content.decode()
     assert '<h1><bdi>–</bdi> <span class="quiet">no visible character</span></h1>' in text

@@ -20,7 +20,7 @@ def test_staff_without_the_right_may_not(client: Client) -> None:
     assert client.get(PATH).status_code == 403
 
 
-def test_successes_stand_beside_failures(client: Client) -> None:
+def test_the_list_has_successes_and_failures(client: Client) -> None:
     sign_in(client, "Staff")
     now_ms = clock.now_ms()
     make_event(received_at_ms=now_ms - 2)

@@ -64,7 +64,7 @@ def test_failures_alone_newest_first(client: Client) -> None:
     assert messages(client) == ["newer", "older"]
 
 
-def test_a_row_tells_everything_asked_for(client: Client) -> None:
+def test_a_row_shows_every_required_column(client: Client) -> None:
     sign_in(client, "Staff")
     event = make_event(error_name="ProtocolError", write_mode=0, connected=1, received_at_ms=clock.now_ms() - 180_500)
     text = client.get(PATH).content.decode()
@@ -178,7 +178,7 @@ def test_the_list_says_how_many_there_are_where_rollups_know(
         ("model", {"type": "flash_error"}, 3),
     ],
 )
-def test_no_figure_is_told_where_rollups_know_no_names(
+def test_no_total_is_shown_where_rollups_have_no_names(
     client: Client, monkeypatch: pytest.MonkeyPatch, column: str, query: dict[str, str], total: int | None
 ) -> None:
     monkeypatch.setattr(buckets, "MAX_MODELS_A_DAY", 2)  # with `unknown`, which always has one
@@ -292,7 +292,7 @@ def test_a_pasted_session_or_id_is_found_however_old(
         ({"since": "yesterday"}, "Enter a valid date/time"),
     ],
 )
-def test_a_wrong_filter_is_told_in_words(client: Client, query: dict[str, str], said: str) -> None:
+def test_an_invalid_filter_is_explained(client: Client, query: dict[str, str], said: str) -> None:
     sign_in(client, "Staff")
     answer = client.get(PATH, query)
     assert answer.status_code == 400

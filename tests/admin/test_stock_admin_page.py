@@ -61,7 +61,7 @@ def test_logging_out_leads_back_to_the_login(client: Client, root: User) -> None
     assert client.get("/admin/").status_code == 302
 
 
-def test_a_wrong_password_is_told_in_words(client: Client, root: User) -> None:
+def test_a_wrong_password_is_explained(client: Client, root: User) -> None:
     client.logout()
     answer = client.post("/admin/login/", {"username": "root", "password": "wrong"})
     assert "Please enter the correct username and password" in answer.content.decode()

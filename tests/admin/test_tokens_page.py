@@ -26,7 +26,7 @@ def token() -> str:
     return tokens.issue("flasher <b>web</b>", who="someone", now=clock.now(), expires_at=None)
 
 
-def test_the_list_tells_which_live(client: Client, token: str) -> None:
+def test_the_list_shows_which_tokens_are_valid(client: Client, token: str) -> None:
     tokens.issue("old one", who="someone", now=clock.now(), expires_at=clock.now() - timedelta(days=1))
     sign_in(client, "Maintainers")
     text = client.get(PATH).content.decode()
@@ -81,12 +81,12 @@ def test_a_second_revocation_keeps_the_first_moment(client: Client, token: str) 
 
 
 @pytest.mark.parametrize("key", ["999999", "9" * 30, "nonsense", "1²"])
-def test_an_unknown_token_is_told_so(client: Client, key: str) -> None:
+def test_an_unknown_token_is_not_found(client: Client, key: str) -> None:
     sign_in(client, "Maintainers")
     assert client.get(f"{PATH}{key}/revoke/").status_code == 404
 
 
-def test_the_list_tells_when_a_token_was_last_used(client: Client, token: str) -> None:
+def test_the_list_shows_when_a_token_was_last_used(client: Client, token: str) -> None:
     sign_in(client, "Maintainers")
     assert '<span class="quiet">never</span>' in row_of(client)
     assert tokens.admit(token)

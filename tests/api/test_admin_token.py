@@ -52,7 +52,7 @@ def test_guesses_are_counted_over_all_routes_and_methods_together() -> None:
     assert read(TOKEN, "/failures", method="options").status_code == 429
 
 
-def test_waiting_as_long_as_told_is_enough(memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_may_try_again_after_retry_after(memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
     guess_up_to_the_limit()
     turn_clock_to(monkeypatch, 1_800_000_000 + int(read(TOKEN).headers["Retry-After"]))
     assert read(TOKEN).status_code == 200

@@ -141,7 +141,7 @@ def test_a_batch_without_content_length_has_the_limit_of_a_batch(client: Client)
         ({"content-encoding": "gzip"}, 415, "Unsupported media type", RefusalReason.MEDIA_TYPE),
     ],
 )
-def test_the_guards_stand_before_it(
+def test_the_guards_run_before_it(
     post: Callable[..., Any], headers: dict[str, str], status: int, error: str, outcome: RefusalReason
 ) -> None:
     expect_refusal(post("/event/batch", {"events": [payload()]}, **headers), status, error, outcome)

@@ -38,7 +38,7 @@ UNAUTHORIZED = {"ok": False, "error": "Unauthorized"}
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer wrong", "Bearer for-test", "Basic Zm9yOnRlc3Rz", "for-tests", "Bearer é"]
 )
-def test_a_stranger_is_told_so_and_sent_nowhere(client: Client, path: str, authorization: str) -> None:
+def test_a_stranger_gets_401_and_no_redirect(client: Client, path: str, authorization: str) -> None:
     answer = client.get(path, headers={"authorization": authorization, "accept": "text/html"})
     expect_answer(answer, 401, UNAUTHORIZED)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -112,7 +112,7 @@ def test_a_read_of_a_database_that_is_away_is_a_503(client: Client, path: str) -
 
 
 @pytest.mark.parametrize("path", READS)
-def test_options_tells_a_stranger_nothing(client: Client, path: str) -> None:
+def test_options_shows_a_stranger_nothing(client: Client, path: str) -> None:
     assert client.options(path).status_code == 401
     answer = client.options(path, headers=BEARER)
     expect_answer(answer, 200, {"ok": True})
@@ -271,7 +271,7 @@ def test_new_failures_do_not_move_the_pages(client: Client) -> None:
     assert [failure["message"] for failure in second["results"]] == ["Failure 1", "Failure 0"]
 
 
-def test_a_page_holds_fifty_unless_asked_and_two_hundred_at_most(client: Client) -> None:
+def test_a_page_has_fifty_results_by_default_and_at_most_two_hundred(client: Client) -> None:
     for number in range(201):
         make_event(message=f"Failure {number}")
     assert len(ask(client)["results"]) == 50

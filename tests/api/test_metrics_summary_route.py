@@ -49,7 +49,7 @@ def test_an_empty_site_has_zeros_and_no_rate(client: Client, query: str, days: i
     expect_answer(answer, 200, body)
 
 
-def test_the_route_tells_what_the_rollups_say(client: Client) -> None:
+def test_the_route_returns_the_figures_of_the_rollups(client: Client) -> None:
     make_event(**success())
     make_event(**success(model="DM-32UV"))
     make_event(event_type="connect_error", app_version="web-dev")

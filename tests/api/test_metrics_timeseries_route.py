@@ -32,7 +32,7 @@ def _admin_token(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("bucket", ["day", "hour"])
-def test_every_event_stands_in_its_bucket(client: Client, bucket: str) -> None:
+def test_every_event_is_in_its_bucket(client: Client, bucket: str) -> None:
     now_ms = clock.now_ms()
     make_event(received_at_ms=now_ms)
     make_event(received_at_ms=now_ms, **success())
@@ -81,7 +81,9 @@ def test_quiet_buckets_hold_zeros_oldest_first(client: Client, query: str, bucke
         ("hour", {START_MS: 2, START_MS + HOUR_MS: 1, START_MS + 23 * HOUR_MS: 1, START_MS + DAY_MS: 1}),
     ],
 )
-def test_a_bucket_holds_its_first_millisecond_and_not_the_next_s(bucket: str, expected: dict[int, int]) -> None:
+def test_a_bucket_contains_its_first_millisecond_and_not_that_of_the_next(
+    bucket: str, expected: dict[int, int]
+) -> None:
     received = (-1, 0, HOUR_MS - 1, HOUR_MS, DAY_MS - 1, DAY_MS, 2 * DAY_MS)
     for offset in received:
         make_event(received_at_ms=START_MS + offset, message=f"At {offset}")
@@ -102,7 +104,7 @@ def test_released_leaves_out_what_is_no_release(bucket: str) -> None:
         assert [bucket.failures for bucket in series] == [at.count(number) for number in range(len(series))]
 
 
-def test_types_are_told_apart_and_models_are_not() -> None:
+def test_buckets_distinguish_types_but_not_models() -> None:
     for changes in ({}, {"model": "DM-32UV"}, {"event_type": "window_error"}, success(), success()):
         make_event(received_at_ms=START_MS, **changes)
     (only,) = metrics.timeseries(START_MS, START_MS + DAY_MS, "day")

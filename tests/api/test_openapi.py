@@ -43,12 +43,12 @@ def test_the_schema_is_valid_and_drawing_it_up_warns_of_nothing(tmp_path: Any) -
 
 
 @pytest.mark.parametrize("route", [*public_urlpatterns, *staff_urlpatterns], ids=str)
-def test_every_route_is_told(schema: dict[str, Any], route: URLPattern) -> None:
+def test_every_route_is_described(schema: dict[str, Any], route: URLPattern) -> None:
     path = path_of(route)
     assert set(schema["paths"][path]) == {METHODS.get(path, "get")}
 
 
-def test_nothing_else_is_told(schema: dict[str, Any]) -> None:
+def test_nothing_else_is_described(schema: dict[str, Any]) -> None:
     assert set(schema["paths"]) == {path_of(route) for route in (*public_urlpatterns, *staff_urlpatterns)}
 
 
@@ -65,7 +65,7 @@ def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
             found = found[step]
 
 
-def test_who_may_call_is_told_by_schemes_that_are_defined(schema: dict[str, Any]) -> None:
+def test_each_operation_names_defined_security_schemes(schema: dict[str, Any]) -> None:
     used = {name for operation in operations(schema) for choice in operation["security"] for name in choice}
     assert used == {"ingestToken", "adminToken", "staffSession"}
     assert set(schema["components"]["securitySchemes"]) == used
@@ -78,13 +78,13 @@ def test_staff_reads_are_for_staff_alone(schema: dict[str, Any]) -> None:
             assert open_to_all is (path not in STAFF_READS)
 
 
-def test_an_old_route_tells_of_its_end_and_no_other_does(schema: dict[str, Any]) -> None:
+def test_only_old_routes_are_deprecated(schema: dict[str, Any]) -> None:
     ends = {path for path in schema["paths"] for one in schema["paths"][path].values() if "410" in one["responses"]}
     assert ends == {"/client-log", "/increment", "/count", "/recent"}
 
 
 @pytest.mark.parametrize(("path", "field"), [("/failures", "results"), ("/recent", "rows")])
-def test_a_list_is_told_as_the_object_that_it_stands_in(schema: dict[str, Any], path: str, field: str) -> None:
+def test_a_list_is_described_inside_its_object(schema: dict[str, Any], path: str, field: str) -> None:
     """Found by `make fuzz`: both were told as arrays of answers."""
     told = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert told["type"] == "object"
@@ -97,7 +97,7 @@ def test_every_operation_has_a_name_and_a_summary_of_its_own(schema: dict[str, A
         assert len(set(told)) == len(told)
 
 
-def test_every_operation_stands_under_one_of_four_headings(schema: dict[str, Any]) -> None:
+def test_every_operation_has_one_of_four_tags(schema: dict[str, Any]) -> None:
     headings = {path: operation["tags"] for path, of in schema["paths"].items() for operation in of.values()}
     assert headings == {
         "/event": ["events"],
@@ -174,5 +174,5 @@ def test_no_other_page_may_draw_data_images(client: Client) -> None:
     assert directives(client.get("/admin/login/"))["img-src"] == ["'self'"]
 
 
-def test_the_old_routes_stand_last(schema: dict[str, Any]) -> None:
+def test_the_old_routes_are_last(schema: dict[str, Any]) -> None:
     assert [tag["name"] for tag in schema["tags"]] == ["events", "reads", "health", "old routes"]

@@ -515,7 +515,7 @@ def test_what_the_database_refuses_takes_everything_back(dropped_dir: Path, data
         (None, ("pyproject.toml",), "file is not a database"),
     ],
 )
-def test_what_cannot_be_is_told(
+def test_an_impossible_copy_is_explained(
     tmp_path: Path, database: str, url: str | None, args: tuple[str, ...], words: str
 ) -> None:
     (tmp_path / "data").mkdir()

@@ -74,7 +74,7 @@ def test_clear_of_nothing_is_said() -> None:
     assert run("--clear") == ("0 demo events were deleted; nothing else was changed.\n", "")
 
 
-def test_a_database_that_holds_real_events_is_refused() -> None:
+def test_a_database_with_real_events_is_refused() -> None:
     make_event()
     with pytest.raises(CommandError, match="This database contains real events") as refused:
         run("--events", "10")

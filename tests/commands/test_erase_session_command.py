@@ -103,7 +103,7 @@ def test_what_an_import_brought_of_it_is_erased_its_second_failure_too(tmp_path:
 
 
 @pytest.mark.parametrize("mode", ["separate", "alias"])
-def test_every_failure_that_came_by_the_old_route_is_erased(client: Client, mode: str) -> None:
+def test_every_failure_from_the_old_route_is_erased(client: Client, mode: str) -> None:
     """`/event` stores one failure of each type and session; the old route has them all."""
     call_command("legacy_mode", mode, stdout=io.StringIO())
     for message in ("first", "second"):
@@ -169,7 +169,7 @@ def test_a_comparison_by_the_rule_of_earlier_releases_no_longer_names_it() -> No
     assert ParityRun.objects.get().finding == {"examples_only_old": kept, "examples_only_new": kept, "days": []}
 
 
-def test_what_came_by_an_import_is_refused_by_the_next(tmp_path: Path) -> None:
+def test_the_next_import_refuses_erased_imported_events(tmp_path: Path) -> None:
     make_event(**success(session_id="no-import"))
     imported(tmp_path)
     assert "import" not in run("no-import")
@@ -180,7 +180,7 @@ def test_what_came_by_an_import_is_refused_by_the_next(tmp_path: Path) -> None:
     assert SESSION not in everything()
 
 
-def test_what_names_it_elsewhere_is_told_and_stops_nothing() -> None:
+def test_other_rows_with_the_session_id_are_listed_and_stay() -> None:
     """Anybody can write a session's name into an event of their own, and once could into the audit log."""
     make_event(session_id=SESSION)
     empty = {"at_ms": 1, "kind": "export", "who": "", "what": "", "why": "", "about": "", "subject": ""}
@@ -291,7 +291,7 @@ def test_it_leaves_the_database_locked_while_it_is_open(tmp_path: Path) -> None:
     assert log.stat().st_ino == before
 
 
-def test_no_file_of_a_running_site_holds_it_afterwards(data_dir: Path) -> None:
+def test_no_file_of_a_running_site_contains_it_afterwards(data_dir: Path) -> None:
     message = "a message that nobody else would send"
     with served(data_dir, INGEST_RATE="off", BATCH_RATE="off") as server:
         for number in range(60):  # neighbours on the same pages
@@ -345,7 +345,7 @@ def test_a_session_that_is_called_like_a_column_is_erased(data_dir: Path) -> Non
         assert " of the remaining rows contain its id: " in done.stdout
 
 
-def test_a_trace_in_free_space_is_told_and_vacuumed_away(data_dir: Path) -> None:
+def test_a_trace_in_free_space_is_reported_and_vacuum_clears_it(data_dir: Path) -> None:
     """As a build of SQLite leaves it that does not overwrite what it deletes."""
     with served(data_dir) as server:
         assert server.post("/event", json.dumps(payload(session_id=SESSION)).encode())[0] == 201

@@ -165,7 +165,7 @@ def test_what_an_import_brought_stays_imported_when_a_switch_copies_it(tmp_path:
     assert ClientLog.objects.count() == 1
 
 
-def test_what_waits_for_the_stream_stays_and_is_told() -> None:
+def test_rows_that_wait_for_the_stream_stay_and_are_reported() -> None:
     log(days_ago(100), in_stream=False)
     assert "kept: rows of the old log that the stream lacks 1." in run()
     copying.to_stream(writer.record_many)
@@ -329,7 +329,7 @@ def test_an_event_that_comes_again_is_taken_as_new() -> None:
 # --- what is proved and shown afterwards ------------------------------------------------------------------------------
 
 
-def test_counts_are_still_proved_and_pruned_days_are_told_in_words() -> None:
+def test_counts_are_still_compared_and_pruned_days_are_reported() -> None:
     for number in range(4):
         make_event(message=f"a {number}", received_at_ms=days_ago(89 + number))
     run()

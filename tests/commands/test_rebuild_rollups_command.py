@@ -48,7 +48,7 @@ def test_what_was_ingested_agrees() -> None:
     assert run("--check") == "3 days: 3 agree, 0 differ.\n"
 
 
-def test_a_count_that_is_off_is_told_and_left_alone() -> None:
+def test_a_wrong_count_is_reported_and_not_changed() -> None:
     HourlyRollup.objects.filter(hour_ms=NOON_MS, event_type="flash_error").update(accepted=0)
     off = hours()
     out, last = fail("--check")
@@ -63,14 +63,14 @@ def test_a_count_that_is_off_is_told_and_left_alone() -> None:
     assert hours() == off
 
 
-def test_a_count_under_the_wrong_name_is_told() -> None:
+def test_a_count_under_the_wrong_name_is_reported() -> None:
     HourlyRollup.objects.filter(hour_ms=NOON_MS, event_type="flash_error").update(model="m9")
     out, _ = fail("--check")
     assert "m0 19afc18: 0 counted, 1 events" in out
     assert "m9 19afc18: 1 counted, 0 events" in out
 
 
-def test_days_that_differ_are_written_anew() -> None:
+def test_days_that_differ_are_rebuilt() -> None:
     right = hours()
     HourlyRollup.objects.filter(hour_ms=NOON_MS, event_type="flash_error").update(model="m9")
     HourlyRollup.objects.filter(hour_ms=NOON_MS + DAY_MS).delete()
@@ -110,7 +110,7 @@ def test_a_day_with_other_is_compared_by_hour_and_type_alone() -> None:
     assert "flash_error: 60 counted, 61 events" in fail("--check")[0]
 
 
-def test_a_day_past_the_caps_is_written_anew_within_them() -> None:
+def test_a_day_over_the_limits_is_rebuilt_within_them() -> None:
     for number in range(60):
         at_ms = NOON_MS + 5 * HOUR_MS + number
         make_event(**payload(message=f"more {number}", model=f"x{number}"), received_at_ms=at_ms)

@@ -67,7 +67,7 @@ def test_made_up_events_are_offered_to_an_empty_site_alone(data_dir: Path) -> No
         assert "demo_data" not in server.log.read_text().removeprefix(first)
 
 
-def test_failures_without_a_group_are_told(data_dir: Path) -> None:
+def test_failures_without_a_group_are_reported(data_dir: Path) -> None:
     with served(data_dir) as server:
         assert server.post("/event", json.dumps(payload()).encode())[0] == 201
         first = server.log.read_text()
@@ -143,7 +143,7 @@ def why_unresolved(host: str) -> str:
         ),
     ],
 )
-def test_a_host_that_cannot_be_used_is_told_in_one_line(new_dir: Path, environment: dict[str, str], words: str) -> None:
+def test_an_unusable_host_is_explained_in_one_line(new_dir: Path, environment: dict[str, str], words: str) -> None:
     refused = Server(new_dir, **environment).command("serve")
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{words}\n")
 

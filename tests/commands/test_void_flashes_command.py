@@ -29,7 +29,7 @@ def store(sessions: int) -> None:
         make_event(**success(session_id=f"forged-{n}", app_version=f"v{n}"), received_at_ms=NOON_MS + n)
 
 
-def test_it_voids_and_undoes_and_tells_the_count() -> None:
+def test_it_voids_and_undoes_and_prints_the_count() -> None:
     store(3)
     said = run(*HOUR, "--reason", "forged")
     correction = Correction.objects.get()

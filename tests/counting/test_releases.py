@@ -59,7 +59,7 @@ def test_a_flood_of_versions_ends_with_the_day_s_limit() -> None:
     assert len(first_seen()) == Release.objects.count() == releases.MAX_NEW_A_DAY
 
 
-def test_a_placeholder_tells_its_version_when_its_event_comes() -> None:
+def test_a_placeholder_gets_the_version_of_its_event() -> None:
     waiting = contract.parse(success(session_id="s", model="unknown", app_version="unknown"), received_at_ms=NOON_MS)
     writer.record(waiting._replace(source=Source.INCREMENT.value))
     assert first_seen() == {}
@@ -107,7 +107,7 @@ def test_which_version_should_have_a_fix(version: str, fixed_in: str | None, ans
     assert releases.is_no_earlier(version, fixed_in, decided_at_ms=NOON_MS + HOUR_MS) is answer
 
 
-def test_releases_are_told_in_their_order() -> None:
+def test_releases_are_listed_in_order() -> None:
     for version, at_ms in [("b", NOON_MS + 2), ("a", NOON_MS), ("c", NOON_MS + 4)]:
         come(version, at_ms)
     assert releases.newest(2) == ["c", "b"]

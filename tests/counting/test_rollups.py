@@ -163,7 +163,7 @@ def test_a_day_is_counted_by_mode_and_connection() -> None:
     assert mode_counts() == {(1, 1): 2, (0, 1): 1, (0, 0): 1}
 
 
-def test_a_wrong_count_by_mode_is_found_and_written_anew() -> None:
+def test_a_wrong_count_by_mode_is_found_and_rebuilt() -> None:
     failures_of()
     ModeRollup.objects.update(accepted=7)
     (difference,) = rollups.compare(MIDNIGHT_MS)

@@ -76,7 +76,7 @@ def latencies(server: Server, seconds: float) -> list[float]:
 @pytest.mark.parametrize(
     "begin", [HEAD + b"X-Slow: ", HEAD + b"Content-Length: 1000\r\n\r\n"], ids=["of-the-head", "of-the-body"]
 )
-def test_who_sends_a_byte_a_second_holds_nobody_up_and_is_let_go(
+def test_a_client_that_sends_a_byte_a_second_delays_nobody_and_is_disconnected(
     data_dir: Path, request: pytest.FixtureRequest, begin: bytes
 ) -> None:
     """The short form checks only that other clients are not slower. Other tests wait for the deadlines."""
@@ -110,7 +110,7 @@ def test_who_sends_nothing_more_on_a_kept_connection_is_let_go(server: Server, r
 
 
 @pytest.mark.fault("readers of a byte a second")
-def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
+def test_a_client_that_reads_a_byte_a_second_delays_nobody_and_is_disconnected(
     data_dir: Path, request: pytest.FixtureRequest
 ) -> None:
     """The file is larger than all buffers. The short form checks only that other clients are not slower."""
@@ -146,7 +146,9 @@ def test_who_reads_a_byte_a_second_holds_nobody_up_and_is_let_go(
 @pytest.mark.parametrize(
     "begin", [b"", HEAD, HEALTH.replace(b"/health", b"/nowhere")], ids=["silent", "unfinished", "kept"]
 )
-def test_one_address_holds_no_more_than_its_share(data_dir: Path, request: pytest.FixtureRequest, begin: bytes) -> None:
+def test_one_address_has_no_more_than_its_share_of_connections(
+    data_dir: Path, request: pytest.FixtureRequest, begin: bytes
+) -> None:
     """The full form opens more connections than the server accepts. It needs a higher `ulimit -n`."""
     count = 4_150 if FULL else 300
     with served(data_dir) as server, ExitStack() as stack:

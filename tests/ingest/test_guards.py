@@ -90,7 +90,7 @@ def test_workers_of_one_test_run_share_no_redis_database(redis_url: str, monkeyp
 
 
 @override_settings(INGEST_RATE="2/d")
-def test_a_client_over_the_limit_is_told_when_to_come_again(limiter: None, post: Callable[..., Any]) -> None:
+def test_a_client_over_the_limit_gets_retry_after(limiter: None, post: Callable[..., Any]) -> None:
     for _ in range(2):
         assert post("/event", success()).status_code == 201
     answer = post("/event", success())
@@ -101,7 +101,7 @@ def test_a_client_over_the_limit_is_told_when_to_come_again(limiter: None, post:
 
 
 @override_settings(INGEST_RATE="1/10s")
-def test_whoever_waits_as_long_as_told_is_let_in(
+def test_a_client_is_accepted_after_retry_after(
     limiter: None, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def turn_clock_to(seconds: int) -> None:

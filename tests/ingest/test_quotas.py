@@ -70,7 +70,7 @@ def test_a_client_over_its_bytes_of_the_day_is_refused_at_every_door(
 
 
 @override_settings(DAILY_BYTES_PER_CLIENT=1)
-def test_the_next_day_begins_anew(post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quota_starts_again_on_the_next_day(post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: NOON)
     assert post("/event", success()).status_code == 201
     refused = post("/event", success())
@@ -89,7 +89,7 @@ def test_each_client_has_a_day_of_its_own(client: Client) -> None:
 
 
 @override_settings(DAILY_BYTES_PER_CLIENT=1)
-def test_a_client_over_its_bytes_is_told_before_its_body_is_read(post: Callable[..., Any]) -> None:
+def test_a_client_over_its_quota_is_refused_before_its_body_is_read(post: Callable[..., Any]) -> None:
     post("/event", success())
     assert post("/event", b"{").status_code == 429
 

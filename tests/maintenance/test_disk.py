@@ -269,7 +269,7 @@ def test_with_little_room_other_events_stay_whole(
 
 
 @pytest.mark.parametrize("path", ["/event", "/client-log"])
-def test_no_client_can_send_what_stands_in_the_place_of_left_out_texts(post: Callable[..., Any], path: str) -> None:
+def test_no_client_can_send_the_placeholder_of_left_out_texts(post: Callable[..., Any], path: str) -> None:
     words = f'"(stack and log lines left out, the disk was nearly full: {"0" * 32})"'
     post(path, payload(log_lines_json=words))
     assert not Event.objects.filter(log_lines_json=words).exists()

@@ -95,7 +95,7 @@ def test_a_text_stays_that_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "kept"), [("a" * 32_768, "a"), ("📻" * 16_384, "📻"), ("a" + "📻" * 40_000, "a📻")])
-def test_a_text_that_no_cell_holds_is_cut_and_says_so(text: str, kept: str) -> None:
+def test_a_text_too_long_for_a_cell_is_truncated_with_a_note(text: str, kept: str) -> None:
     [[_, row]] = sheets(written((text, AT_MS, "", 0)))
     assert row[0].startswith(kept)
     assert row[0].endswith(spreadsheets.CUT)

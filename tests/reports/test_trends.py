@@ -58,7 +58,7 @@ def test_growth_is_measured_against_as_much_of_the_day_before() -> None:
     assert len(attention(limit=2).growing) == 2
 
 
-def test_what_came_back_stays_until_it_is_decided_about(kim: User) -> None:
+def test_a_regression_is_listed_until_a_decision(kim: User) -> None:
     make_event(**success(), received_at_ms=NOW_MS - 90 * DAY_MS)
     for message in ("back", "again"):
         make_event(message=message, received_at_ms=NOW_MS - 90 * DAY_MS)
@@ -73,7 +73,7 @@ def test_what_came_back_stays_until_it_is_decided_about(kim: User) -> None:
     assert titles(attention().regressed) == ["again"]
 
 
-def test_what_came_back_is_neither_new_nor_growing(kim: User) -> None:
+def test_a_regression_is_neither_new_nor_growing(kim: User) -> None:
     make_event(**success(), received_at_ms=NOW_MS - 3 * DAY_MS)
     happened("back", 3 * DAY_MS)
     at = datetime.fromtimestamp((NOW_MS - 2 * DAY_MS) / 1000, UTC)
@@ -84,7 +84,7 @@ def test_what_came_back_is_neither_new_nor_growing(kim: User) -> None:
         assert (titles(shown.regressed), shown.new, shown.growing) == (["back …"], [], [])
 
 
-def test_what_came_back_takes_no_place_of_what_is_new_or_grows(kim: User) -> None:
+def test_regressions_take_no_place_in_the_other_lists(kim: User) -> None:
     happened("known", 3 * DAY_MS, *([2 * HOUR_MS] * 9))
     happened("new", 2 * HOUR_MS)
     for message, ages_ms in (("known and back", [3 * DAY_MS]), ("new and back", [])):

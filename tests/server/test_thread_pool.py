@@ -54,7 +54,7 @@ def test_as_many_calls_as_threads_run_at_once() -> None:
         assert len(with_pool(work)) == SIZE
 
 
-def test_calls_past_the_threads_wait_in_line_and_are_told_as_waiting() -> None:
+def test_calls_beyond_the_threads_wait_and_are_counted_as_waiting() -> None:
     async def work(pool: ThreadPool) -> tuple[int, list[int]]:
         gate = threading.Event()
         blocked = [pool.run(gate.wait, ENOUGH_SECONDS) for _ in range(SIZE)]

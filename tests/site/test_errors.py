@@ -95,7 +95,7 @@ def test_a_refused_form_names_its_cause(
 
 
 @override_settings(HTTPS=True, SITE_URL="https://telemetry.example.org")
-def test_a_cookie_that_plain_http_does_not_carry_is_told() -> None:
+def test_a_secure_cookie_missing_over_http_is_explained() -> None:
     answer = Client(enforce_csrf_checks=True, headers={"origin": MINE}).post("/admin/login/", {})
     cause = "SITE_URL is https://telemetry.example.org, so browsers send cookies only over HTTPS."
     assert f"{cause} This form arrived over HTTP." in answer.content.decode()

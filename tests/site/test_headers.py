@@ -53,7 +53,7 @@ def test_public_routes(path: str, method: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ROWS)
-def test_pages_for_whoever_may_see_them_and_for_nobody(name: str, things: dict[str, Any]) -> None:
+def test_pages_with_and_without_a_signed_in_user(name: str, things: dict[str, Any]) -> None:
     everybody = Client(raise_request_exception=False)
     root = Client(raise_request_exception=False)
     root.force_login(User.objects.create_superuser("root", password="correct horse battery"))
@@ -148,7 +148,7 @@ def test_on_the_wire(server: Server, request_bytes: bytes, status: int) -> None:
     assert told(server, request_bytes)[0] == status
 
 
-def test_a_body_that_comes_too_slowly_is_told_so_in_words_that_a_browser_may_read(server: Server) -> None:
+def test_a_slow_body_gets_408_with_cors_headers(server: Server) -> None:
     origin = "http://localhost:5173"
     status, headers, body = told(server, HEAD + f'Origin: {origin}\r\nContent-Length: 100\r\n\r\n{{"'.encode())
     assert (status, body) == (408, '{"ok":false,"error":"Request not received in time"}')

@@ -49,7 +49,7 @@ def test_an_https_site_passes_the_deployment_checks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["a file", "a file/deeper"])
-def test_a_folder_of_data_that_cannot_be_made_is_told_in_words(tmp_path: Path, folder: str) -> None:
+def test_a_data_folder_that_cannot_be_created_is_explained(tmp_path: Path, folder: str) -> None:
     (tmp_path / "a file").touch()
     told = run_apart("import manage, sys; sys.argv[1:] = ['check']; manage.main()", DATA_DIR=str(tmp_path / folder))
     assert told.returncode != 0

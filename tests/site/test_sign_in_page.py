@@ -38,7 +38,7 @@ def attempt(
     return (browser or Client()).post(PATH, {"username": name, "password": password}, REMOTE_ADDR=address)
 
 
-def test_too_many_attempts_are_told_to_wait(memory: None) -> None:
+def test_too_many_attempts_are_refused_with_a_wait(memory: None) -> None:
     for _ in range(BY_ACCOUNT_AND_ADDRESS.attempts):
         assert attempt().status_code == 200
     answer = attempt(PASSWORD)
@@ -58,7 +58,7 @@ def test_the_page_says_how_many_minutes_to_wait(monkeypatch: pytest.MonkeyPatch,
     assert f"Too many failed attempts. Try again in {wait}, or from a" in answer.content.decode()
 
 
-def test_whoever_waits_as_long_as_told_may_try_again(memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sign_in_is_possible_again_after_the_wait(memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(BY_ACCOUNT_AND_ADDRESS.attempts + 1):
         answer = attempt()
     turn_clock_to(monkeypatch, 1_800_000_000 + int(answer.headers["Retry-After"]))
