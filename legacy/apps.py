@@ -15,13 +15,13 @@ class OldSystem(AppConfig):
         from legacy import checks  # noqa: F401  (registers the checks)
 
     def retention(self) -> Any:
-        """Return the module that applies a prune or an erasure: an `events.maintenance.retention.Adjunct`."""
+        """Return the module that applies a prune or an erasure: `events.maintenance.retention.RetentionHooks`."""
         from legacy.cutover import retention
 
         return retention
 
     def corrections(self) -> Any:
-        """Return the module that applies a correction of the count: an `events.counting.corrections.Adjunct`."""
+        """Return the module that applies a correction of the count: `events.counting.corrections.CorrectionHooks`."""
         from legacy.cutover import corrections
 
         return corrections

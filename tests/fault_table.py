@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 
-class Row(NamedTuple):
+class FaultRow(NamedTuple):
     fault: str
     members: str
     result: str
@@ -19,8 +19,8 @@ def fault_of(node: pytest.Item) -> str:
     return str(marker.args[0])
 
 
-def write(reporter: pytest.TerminalReporter, title: str, rows: Iterable[Row]) -> None:
-    lines = [Row("class of fault", "members tried", "result"), *rows]
+def write(reporter: pytest.TerminalReporter, title: str, rows: Iterable[FaultRow]) -> None:
+    lines = [FaultRow("class of fault", "members tried", "result"), *rows]
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
     reporter.section(title)
     for line in lines:

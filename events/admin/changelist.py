@@ -34,7 +34,7 @@ class SortHeading(NamedTuple):
     order: str
 
 
-class Column(NamedTuple):
+class ListColumn(NamedTuple):
     """One column: its heading with links that sort, and the HTML attributes of its cells."""
 
     name: str
@@ -87,7 +87,7 @@ class KeysetChangeList(ChangeList):
             row.changelist = self
 
     @cached_property
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[ListColumn]:
         return [self._column(name) for name in self.list_display]
 
     @property
@@ -95,7 +95,7 @@ class KeysetChangeList(ChangeList):
         for row in self.result_list:
             yield [self._cell(column, row) for column in self.columns]
 
-    def _column(self, name: Any) -> Column:
+    def _column(self, name: Any) -> ListColumn:
         model_admin = self.model_admin
         label: Any = model_admin.column_labels.get(name) or label_for_field(name, self.model, model_admin)
         label = label if isinstance(label, SafeString) else capfirst(label)
@@ -106,9 +106,9 @@ class KeysetChangeList(ChangeList):
         attributes = filled = format_html(' class="{}"', css) if css else SafeString()
         if name in model_admin.labelled_columns:
             filled = format_html('{} data-label="{}"', attributes, label)
-        return Column(name, label, heading_css, sorts, is_row_heading, attributes, filled)
+        return ListColumn(name, label, heading_css, sorts, is_row_heading, attributes, filled)
 
-    def _cell(self, column: Column, row: Any) -> SafeString:
+    def _cell(self, column: ListColumn, row: Any) -> SafeString:
         _, _, value = lookup_field(column.name, row, self.model_admin)
         content = self._content(column.name, value)
         if column.is_row_heading:

@@ -116,12 +116,12 @@ class _Names:
         self._new.update(set(names.values_list(self._column, flat=True).distinct()) - self.earlier)
 
 
-class _Day(NamedTuple):
+class _NamesOfDay(NamedTuple):
     models: _Names
     versions: _Names
 
 
-_days: dict[int, _Day] = {}
+_days: dict[int, _NamesOfDay] = {}
 _names_lock = threading.Lock()
 _REMEMBERED_DAYS = 400  # more days than an import interleaves
 
@@ -171,11 +171,11 @@ def _learn(rows: set[tuple[str, str, int, int]]) -> None:
                     names.earlier.add(name)
 
 
-def _day_of(received_at_ms: int) -> _Day:
+def _day_of(received_at_ms: int) -> _NamesOfDay:
     day_ms = received_at_ms - received_at_ms % DAY_MS
     day = _days.get(day_ms)
     if day is None:
-        day = _days[day_ms] = _Day(
+        day = _days[day_ms] = _NamesOfDay(
             _Names(day_ms, Facet.MODEL, "model", MAX_MODELS_A_DAY, MAX_KNOWN_MODELS),
             _Names(day_ms, Facet.VERSION, "app_version", MAX_VERSIONS_A_DAY, MAX_KNOWN_VERSIONS),
         )

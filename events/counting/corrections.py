@@ -10,7 +10,7 @@ part. Each transaction uses the lock order of `ingest`: the total of `flash_succ
 CorrectionShare records what became void. An undo uses it to restore the counts of events that were pruned or erased
 since. These events were accepted and count again, like every pruned event.
 
-Another app that counts sessions takes part through `corrections()` of its AppConfig, which returns an Adjunct.
+Another app that counts sessions takes part through `corrections()` of its AppConfig, which returns `CorrectionHooks`.
 """
 
 from collections import Counter
@@ -66,7 +66,7 @@ class Selection:
         return words + "".join(f", {name} {value}" for name, value in exact if value is not None)
 
 
-class Adjunct(Protocol):
+class CorrectionHooks(Protocol):
     """The interface of another app's `corrections` module. Each session is passed with the time of its arrival."""
 
     def count_waiting(self, selection: Selection) -> int: ...
@@ -75,7 +75,7 @@ class Adjunct(Protocol):
     def restore(self, correction_id: int, sessions: Sequence[str] | None) -> None: ...
 
 
-def _adjuncts() -> list[Adjunct]:
+def _hooks() -> list[CorrectionHooks]:
     offered = (getattr(config, "corrections", None) for config in apps.get_app_configs())
     return [offer() for offer in offered if offer]
 
@@ -113,7 +113,7 @@ def preview(selection: Selection) -> Preview:
     by_model, by_version, by_source = (sorted(each.items(), key=lambda row: (-row[1], row[0])) for each in figures[:3])
     return Preview(
         events=figures[3].total(),
-        waiting=sum(adjunct.count_waiting(selection) for adjunct in _adjuncts()),
+        waiting=sum(hooks.count_waiting(selection) for hooks in _hooks()),
         by_model=by_model,
         by_version=by_version,
         by_source=by_source,
@@ -142,7 +142,7 @@ def void_now() -> int:
 
 def begin(selection: Selection, *, who: str, at: datetime, why: str) -> Correction:
     """Create a correction and its entry in the audit log; `carry_out` then voids. Raises NothingMatches."""
-    matched = selection.successes().count() + sum(adjunct.count_waiting(selection) for adjunct in _adjuncts())
+    matched = selection.successes().count() + sum(hooks.count_waiting(selection) for hooks in _hooks())
     if not matched:
         raise NothingMatches(nothing(selection))
     with transaction.atomic():
@@ -168,8 +168,8 @@ def carry_out(correction: Correction) -> Iterator[int]:
     Ends early if somebody undoes the correction in the meantime.
     """
     selection = selection_of(correction)
-    for adjunct in _adjuncts():
-        adjunct.bring(selection)
+    for hooks in _hooks():
+        hooks.bring(selection)
     for ids in batches(selection.successes(), BATCH_EVENTS):
         yield _void(correction.pk, ids)
     _finish(correction.pk)
@@ -192,8 +192,8 @@ def _void(correction_id: int, ids: list[str]) -> int:
     rollups.void(events)
     upsert(_SHARES, _rows(_shares_of(correction_id, events)))
     Correction.objects.filter(pk=correction_id).update(voided=F("voided") + len(events))
-    for adjunct in _adjuncts():
-        adjunct.void(correction_id, [(event.session_id, event.received_at_ms) for event in events])
+    for hooks in _hooks():
+        hooks.void(correction_id, [(event.session_id, event.received_at_ms) for event in events])
     return len(events)
 
 
@@ -238,8 +238,8 @@ def _restore(correction_id: int, ids: list[str]) -> int:
     events = list(Event.objects.filter(pk__in=ids, correction=correction_id).values_list(*_COLUMNS, named=True))
     Event.objects.filter(pk__in=[event.id for event in events]).update(correction=None)
     _count_again(correction_id, events, _shares_of(correction_id, events))
-    for adjunct in _adjuncts():
-        adjunct.restore(correction_id, [event.session_id for event in events])
+    for hooks in _hooks():
+        hooks.restore(correction_id, [event.session_id for event in events])
     return len(events)
 
 
@@ -258,8 +258,8 @@ def _restore_gone(correction_id: int) -> int:
         for _ in range(count)
     ]
     _count_again(correction_id, events, shares)
-    for adjunct in _adjuncts():
-        adjunct.restore(correction_id, None)
+    for hooks in _hooks():
+        hooks.restore(correction_id, None)
     return len(events)
 
 

@@ -39,7 +39,7 @@ class _Name:
 
 
 @dataclass(slots=True)
-class _Day:
+class _HostsOfDay:
     """The names of one day, and the pending counts: by name, and for `(other)`."""
 
     names: dict[str, _Name] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Taken(NamedTuple):
 
 
 _lock = threading.Lock()
-_days: dict[date, _Day] = {}
+_days: dict[date, _HostsOfDay] = {}
 process_memory.register(_days.clear)
 
 
@@ -102,7 +102,7 @@ def note(host: str, at_ms: int) -> None:
         if day not in _days:
             for earlier in [known for known in _days if known < day - timedelta(days=1)]:
                 del _days[earlier]  # The database has been unavailable for a day.
-            _days[day] = _Day()
+            _days[day] = _HostsOfDay()
         if name == OTHER:
             _days[day].other += 1
         else:
@@ -125,7 +125,7 @@ def taken() -> Iterator[dict[date, Taken]]:
     except BaseException:
         with _lock:
             for day, pending in waiting.items():
-                _days.setdefault(day, _Day()).put_back(pending)
+                _days.setdefault(day, _HostsOfDay()).put_back(pending)
         raise
 
 

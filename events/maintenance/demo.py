@@ -31,7 +31,7 @@ _BROKEN_MODEL = "UV-17R"
 _BROKEN_FAILURE_SHARE = 0.55
 
 
-class Release(NamedTuple):
+class DemoRelease(NamedTuple):
     version: str
     at_ms: int
 
@@ -243,16 +243,16 @@ def _by_hour(rng: random.Random, count: int, start_ms: int, now_ms: int) -> Iter
             yield hour_ms, drawn[hour_ms]
 
 
-def _releases(rng: random.Random, start_ms: int, now_ms: int) -> tuple[list[Release], Release]:
+def _releases(rng: random.Random, start_ms: int, now_ms: int) -> tuple[list[DemoRelease], DemoRelease]:
     """Return all releases, oldest first, and the release that breaks a model."""
     span_ms = now_ms - start_ms
-    broken = Release(_version(rng), start_ms + span_ms * 6 // 10)
-    mended = Release(_version(rng), broken.at_ms + min(36 * HOUR_MS, span_ms // 4))
-    releases = [Release(_version(rng), start_ms - 9 * DAY_MS), Release(_version(rng), start_ms - 2 * DAY_MS)]
+    broken = DemoRelease(_version(rng), start_ms + span_ms * 6 // 10)
+    mended = DemoRelease(_version(rng), broken.at_ms + min(36 * HOUR_MS, span_ms // 4))
+    releases = [DemoRelease(_version(rng), start_ms - 9 * DAY_MS), DemoRelease(_version(rng), start_ms - 2 * DAY_MS)]
     at_ms = start_ms + rng.randrange(1, 5) * DAY_MS
     while at_ms < now_ms:
         if not broken.at_ms - DAY_MS < at_ms < mended.at_ms + DAY_MS:
-            releases.append(Release(_version(rng), at_ms + rng.randrange(8 * HOUR_MS, 20 * HOUR_MS)))
+            releases.append(DemoRelease(_version(rng), at_ms + rng.randrange(8 * HOUR_MS, 20 * HOUR_MS)))
         at_ms += rng.randrange(3, 9) * DAY_MS
     return sorted([*releases, broken, mended], key=lambda release: release.at_ms), broken
 
@@ -261,7 +261,7 @@ def _version(rng: random.Random) -> str:
     return f"{rng.getrandbits(28):07x}"
 
 
-def _version_shares(releases: list[Release], at_ms: int) -> dict[str, float]:
+def _version_shares(releases: list[DemoRelease], at_ms: int) -> dict[str, float]:
     """Return the share of users per version: they adopt a release within days, and old tabs stay open."""
     shares = {"dev": 0.02, UNKNOWN: 0.005}
     left = 1 - sum(shares.values())
@@ -281,8 +281,8 @@ def _scenes(
     hour_ms: int,
     start_ms: int,
     now_ms: int,
-    releases: list[Release],
-    broken: Release,
+    releases: list[DemoRelease],
+    broken: DemoRelease,
     wordings: dict[str, list[Wording]],
 ) -> tuple[list[_Scene], list[float]]:
     """Return the possible scenes of an hour, and the odds of each."""

@@ -1,7 +1,7 @@
 """The only module that deletes events: demo data with its counts, old events and the events of a session without.
 
 A prune or an erasure never lowers a total. Another app that stores rows about events registers its own
-deletions: `retention()` of its AppConfig returns an Adjunct. So an app can be removed without a change here.
+deletions: `retention()` of its AppConfig returns `RetentionHooks`. So an app can be removed without a change here.
 """
 
 import json
@@ -33,7 +33,7 @@ KEYS_SHOWN = 5
 EVENTS = "events"
 
 
-class Adjunct(Protocol):
+class RetentionHooks(Protocol):
     """The interface of another app's `retention` module. The keys of the counters are names for people."""
 
     def count_old(self, before_ms: int, *, imported_too: bool) -> Counter[str]: ...
@@ -45,7 +45,7 @@ class Adjunct(Protocol):
     def forget_demo(self, sessions: Collection[str], ids: Collection[str]) -> None: ...
 
 
-def _adjuncts() -> list[Adjunct]:
+def _hooks() -> list[RetentionHooks]:
     offered = (getattr(config, "retention", None) for config in apps.get_app_configs())
     return [offer() for offer in offered if offer]
 
@@ -63,8 +63,8 @@ def delete_demo() -> Iterator[int]:
         with transaction.atomic():
             rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
             batch = list(Event.objects.filter(id__in=ids).values_list(*columns, named=True))
-            for adjunct in _adjuncts():
-                adjunct.forget_demo([event.session_id for event in batch if event.session_id is not None], ids)
+            for hooks in _hooks():
+                hooks.forget_demo([event.session_id for event in batch if event.session_id is not None], ids)
             Event.objects.filter(id__in=ids).delete()
             void = [event for event in batch if event.correction is not None]
             rollups.subtract_demo([event for event in batch if event.correction is None], void)
@@ -104,7 +104,7 @@ def mend_mark() -> None:
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
     """Return the number of rows that a prune would delete, by kind."""
     counts = Counter({EVENTS: _old(before_ms, imported_too=imported_too).count()})
-    return sum((adjunct.count_old(before_ms, imported_too=imported_too) for adjunct in _adjuncts()), counts)
+    return sum((hooks.count_old(before_ms, imported_too=imported_too) for hooks in _hooks()), counts)
 
 
 def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
@@ -113,7 +113,7 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
     if not imported_too:
         imported = Event.objects.filter(received_at_ms__lt=before_ms, source=Source.IMPORT)
         kept["imported events"] = imported.count()
-    return sum((adjunct.count_kept(before_ms, imported_too=imported_too) for adjunct in _adjuncts()), kept)
+    return sum((hooks.count_kept(before_ms, imported_too=imported_too) for hooks in _hooks()), kept)
 
 
 def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: str) -> Iterator[tuple[str, int]]:
@@ -134,8 +134,8 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
         before_ms = min(before_ms, _start_of_today_ms())
         RetentionMark.objects.filter(whole_since_ms__lt=before_ms).update(whole_since_ms=before_ms)
         audit.note(AuditKind.PRUNE, f"{words}: {in_words(counts)}.", who=who, at=at, why=why)
-    for adjunct in _adjuncts():
-        yield from adjunct.prune(before_ms, imported_too=imported_too, at_once=PRUNED_AT_ONCE)
+    for hooks in _hooks():
+        yield from hooks.prune(before_ms, imported_too=imported_too, at_once=PRUNED_AT_ONCE)
     for ids in batches(_old(before_ms, imported_too=imported_too), PRUNED_AT_ONCE):
         with transaction.atomic():
             rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
@@ -176,8 +176,8 @@ def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
         ids, names = _ids_of(session_id)
         counts = _stored_rows(session_id, ids, names)
         if counts.total():
-            for adjunct in _adjuncts():
-                adjunct.erase(session_id, names)
+            for hooks in _hooks():
+                hooks.erase(session_id, names)
             Event.objects.filter(id__in=ids).delete()
             audit.note(AuditKind.ERASURE, f"Erased a session: {in_words(counts)}.", who=who, at=at, why=why)
     return counts
@@ -212,18 +212,18 @@ def mentions(words: str) -> Iterator[Mention]:
 
 
 def _stored_rows(session_id: str, ids: list[str], names: list[str]) -> Counter[str]:
-    return sum((adjunct.trace(session_id, names) for adjunct in _adjuncts()), Counter({EVENTS: len(ids)}))
+    return sum((hooks.trace(session_id, names) for hooks in _hooks()), Counter({EVENTS: len(ids)}))
 
 
 def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
     """Return the ids of a session's events, and the same ids plus the content ids of its failures.
 
     A content id belongs to the copy of a failure that an old route stored. An import stores a session's second failure
-    of one type under its content id, with the session in its metadata. An adjunct can know the ids of more copies.
+    of one type under its content id, with the session in its metadata. Other apps can know the ids of more copies.
     """
     of_session = [EventRow(*row) for row in Event.objects.of_sessions(session_id).values_list(*EventRow._fields)]
     contents = [content_id(event) for event in of_session if event.event_type != SUCCESS]
-    contents += [event_id for adjunct in _adjuncts() for event_id in adjunct.ids_of(session_id)]
+    contents += [event_id for hooks in _hooks() for event_id in hooks.ids_of(session_id)]
     quoted = json.dumps(session_id, ensure_ascii=False)
     mentions = Event.objects.filter(session_id__isnull=True, metadata_json__contains=quoted)
     others = [

@@ -82,7 +82,7 @@ class Ranking:
         return column
 
 
-class Row(NamedTuple):
+class RankedGroup(NamedTuple):
     """A row of the list: a group, its failures in the last 24 hours and per day, and its most common names."""
 
     group: FailureGroup
@@ -94,7 +94,7 @@ class Row(NamedTuple):
 
 
 class GroupPage(NamedTuple):
-    rows: list[Row]
+    rows: list[RankedGroup]
     next: Cursor | None
 
 
@@ -134,7 +134,7 @@ EXPORTED = (
 )  # fmt: skip
 
 
-def _exported(row: Row) -> tuple[Any, ...]:
+def _exported(row: RankedGroup) -> tuple[Any, ...]:
     group = row.group
     return (
         group.fingerprint, group.first_ms, group.last_ms, group.event_type, group.error_name, group.title,
@@ -205,7 +205,7 @@ def _last_day(now_ms: int) -> Coalesce:
     return failures_between(from_ms, from_ms + DAY_MS)
 
 
-def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[Row]:
+def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[RankedGroup]:
     keys = [group.fingerprint for group in groups]
     first_ms = now_ms - now_ms % DAY_MS - (LINE_DAYS - 1) * DAY_MS
     day_from_ms = last_day_from_ms(now_ms)
@@ -223,7 +223,7 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[Row]:
     for key, facet, name in shares.order_by(F("accepted").desc(), "name").values_list("fingerprint", "facet", "name"):
         names[key, facet].append(name)
     for group in groups:
-        yield Row(
+        yield RankedGroup(
             group,
             status_of(group, now_ms),
             last_day[group.fingerprint],

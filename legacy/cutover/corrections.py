@@ -1,4 +1,4 @@
-"""Applies a correction of the public count to the old counter; implements `events.counting.corrections.Adjunct`.
+"""Applies corrections of the public count to the old counter. Implements `events.counting.corrections.CorrectionHooks`.
 
 In `separate`, `/count` counts the rows of LegacyCount, except void rows. A correction marks the rows of its sessions as
 void, and adds a void row for each session without one. So `/increment` does not count these sessions again.

@@ -1,4 +1,4 @@
-"""Applies a prune or an erasure to the old tables; implements `events.maintenance.retention.Adjunct`.
+"""Applies a prune or an erasure to the old tables; implements `events.maintenance.retention.RetentionHooks`.
 
 A prune deletes rows of the old log, but no sessions of the old counter, because these contain no texts. An erasure
 renames a session of the old counter to a keyed hash, so that it still counts.

@@ -43,7 +43,7 @@ ANYONE, STAFF_PERSON, STAFF, MAINTAINERS, SUPERUSER, NOBODY = (
 )
 
 
-class Row(NamedTuple):
+class Access(NamedTuple):
     """A route: who may GET it, what a POST to it says, and who may change something by that."""
 
     path: str
@@ -56,57 +56,57 @@ class Row(NamedTuple):
 USER = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
 CHANGED_USER = {"username": "renamed", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
 ROWS = {
-    "home": Row("/", ANYONE, seen=302),
-    "metrics-summary": Row("/metrics/summary", STAFF),
-    "metrics-timeseries": Row("/metrics/timeseries", STAFF),
-    "failures": Row("/failures", STAFF),
-    "api-schema": Row("/api/schema/", ANYONE),
-    "api": Row("/api/", ANYONE),
-    "demo": Row("/demo/", NOBODY),  # there with DEMO=1 alone
-    "admin:index": Row("/admin/", STAFF_PERSON),
-    "admin:app_list": Row("/admin/events/", STAFF),
-    "admin:login": Row("/admin/login/", ANYONE),
-    "admin:logout": Row("/admin/logout/", NOBODY),
-    "admin:password_change": Row(
+    "home": Access("/", ANYONE, seen=302),
+    "metrics-summary": Access("/metrics/summary", STAFF),
+    "metrics-timeseries": Access("/metrics/timeseries", STAFF),
+    "failures": Access("/failures", STAFF),
+    "api-schema": Access("/api/schema/", ANYONE),
+    "api": Access("/api/", ANYONE),
+    "demo": Access("/demo/", NOBODY),  # there with DEMO=1 alone
+    "admin:index": Access("/admin/", STAFF_PERSON),
+    "admin:app_list": Access("/admin/events/", STAFF),
+    "admin:login": Access("/admin/login/", ANYONE),
+    "admin:logout": Access("/admin/logout/", NOBODY),
+    "admin:password_change": Access(
         "/admin/password_change/",
         STAFF_PERSON,
         STAFF_PERSON,
         {"old_password": PASSWORD, "new_password1": PASSWORD + "!", "new_password2": PASSWORD + "!"},
     ),
-    "admin:password_change_done": Row("/admin/password_change/done/", STAFF_PERSON),
-    "admin:autocomplete": Row("/admin/autocomplete/", NOBODY),
-    "admin:jsi18n": Row("/admin/jsi18n/", STAFF_PERSON),
-    "admin:view_on_site": Row("/admin/r/1/1/", NOBODY),
-    "admin:events_failuregroup_changelist": Row("/admin/events/failuregroup/", STAFF),
-    "admin:events_failuregroup_decide": Row(
+    "admin:password_change_done": Access("/admin/password_change/done/", STAFF_PERSON),
+    "admin:autocomplete": Access("/admin/autocomplete/", NOBODY),
+    "admin:jsi18n": Access("/admin/jsi18n/", STAFF_PERSON),
+    "admin:view_on_site": Access("/admin/r/1/1/", NOBODY),
+    "admin:events_failuregroup_changelist": Access("/admin/events/failuregroup/", STAFF),
+    "admin:events_failuregroup_decide": Access(
         "/admin/events/failuregroup/decide/?action=mute&id={group}",
         MAINTAINERS,
         MAINTAINERS,
         {"action": "mute", "id": "{group}"},
     ),
-    "admin:events_failuregroup_export": Row("/admin/events/failuregroup/export/", STAFF),
-    "admin:events_failuregroup_export_xlsx": Row("/admin/events/failuregroup/export.xlsx/", STAFF),
-    "admin:events_failuregroup_note": Row(
+    "admin:events_failuregroup_export": Access("/admin/events/failuregroup/export/", STAFF),
+    "admin:events_failuregroup_export_xlsx": Access("/admin/events/failuregroup/export.xlsx/", STAFF),
+    "admin:events_failuregroup_note": Access(
         "/admin/events/failuregroup/{group}/note/", MAINTAINERS, MAINTAINERS, {"note": "seen"}, seen=302
     ),
-    "admin:events_failuregroup_history": Row("/admin/events/failuregroup/{group}/history/", STAFF),
-    "admin:events_failuregroup_change": Row("/admin/events/failuregroup/{group}/", STAFF),
-    "admin:events_event_changelist": Row("/admin/events/event/", STAFF),
-    "admin:events_event_export": Row("/admin/events/event/export/", STAFF),
-    "admin:events_event_export_xlsx": Row("/admin/events/event/export.xlsx/", STAFF),
-    "admin:events_event_change": Row("/admin/events/event/{event}/", STAFF),
-    "admin:events_recentfailure_changelist": Row("/admin/events/recentfailure/", STAFF),
-    "admin:events_recentfailure_export": Row("/admin/events/recentfailure/export/", STAFF),
-    "admin:events_recentfailure_export_xlsx": Row("/admin/events/recentfailure/export.xlsx/", STAFF),
-    "admin:events_recentfailure_change": Row("/admin/events/recentfailure/{event}/", STAFF),
-    "admin:events_counterbaseline_changelist": Row("/admin/events/counterbaseline/", STAFF),
-    "admin:events_counterbaseline_add": Row(
+    "admin:events_failuregroup_history": Access("/admin/events/failuregroup/{group}/history/", STAFF),
+    "admin:events_failuregroup_change": Access("/admin/events/failuregroup/{group}/", STAFF),
+    "admin:events_event_changelist": Access("/admin/events/event/", STAFF),
+    "admin:events_event_export": Access("/admin/events/event/export/", STAFF),
+    "admin:events_event_export_xlsx": Access("/admin/events/event/export.xlsx/", STAFF),
+    "admin:events_event_change": Access("/admin/events/event/{event}/", STAFF),
+    "admin:events_recentfailure_changelist": Access("/admin/events/recentfailure/", STAFF),
+    "admin:events_recentfailure_export": Access("/admin/events/recentfailure/export/", STAFF),
+    "admin:events_recentfailure_export_xlsx": Access("/admin/events/recentfailure/export.xlsx/", STAFF),
+    "admin:events_recentfailure_change": Access("/admin/events/recentfailure/{event}/", STAFF),
+    "admin:events_counterbaseline_changelist": Access("/admin/events/counterbaseline/", STAFF),
+    "admin:events_counterbaseline_add": Access(
         "/admin/events/counterbaseline/add/",
         STAFF,
         MAINTAINERS,
         {"value": "7", "note": "from before", "confirmed": "1"},
     ),
-    "admin:events_correction_changelist": Row(
+    "admin:events_correction_changelist": Access(
         "/admin/events/correction/",
         STAFF,
         MAINTAINERS,
@@ -118,34 +118,34 @@ ROWS = {
             "confirmed": "1",
         },
     ),
-    "admin:events_correction_undo": Row(
+    "admin:events_correction_undo": Access(
         "/admin/events/correction/{correction}/undo/", MAINTAINERS, MAINTAINERS, {"reason": "they were real"}
     ),
-    "admin:events_ingesttoken_changelist": Row("/admin/events/ingesttoken/", MAINTAINERS),
-    "admin:events_ingesttoken_change": Row("/admin/events/ingesttoken/{token}/revoke/", MAINTAINERS, MAINTAINERS),
-    "admin:events_ingesttoken_history": Row("/admin/events/ingesttoken/{token}/history/", MAINTAINERS),
-    "admin:events_auditentry_changelist": Row("/admin/events/auditentry/", MAINTAINERS),
-    "admin:legacy_cutover_changelist": Row(
+    "admin:events_ingesttoken_changelist": Access("/admin/events/ingesttoken/", MAINTAINERS),
+    "admin:events_ingesttoken_change": Access("/admin/events/ingesttoken/{token}/revoke/", MAINTAINERS, MAINTAINERS),
+    "admin:events_ingesttoken_history": Access("/admin/events/ingesttoken/{token}/history/", MAINTAINERS),
+    "admin:events_auditentry_changelist": Access("/admin/events/auditentry/", MAINTAINERS),
+    "admin:legacy_cutover_changelist": Access(
         "/admin/legacy/cutover/", STAFF, MAINTAINERS, {"mode": "separate", "reason": "to see", "confirmed": "1"}
     ),
-    "admin:legacy_parityrun_changelist": Row("/admin/legacy/parityrun/", STAFF),
-    "admin:legacy_parityrun_check": Row("/admin/legacy/parityrun/check/", STAFF, STAFF, seen=302),
-    "admin:legacy_parityrun_change": Row("/admin/legacy/parityrun/{run}/", STAFF),
-    "admin:legacy_importrun_changelist": Row("/admin/legacy/importrun/", STAFF),
-    "admin:legacy_clientlog_changelist": Row("/admin/legacy/clientlog/", STAFF),
-    "admin:legacy_clientlog_export": Row("/admin/legacy/clientlog/export/", STAFF),
-    "admin:legacy_clientlog_export_xlsx": Row("/admin/legacy/clientlog/export.xlsx/", STAFF),
-    "admin:auth_group_changelist": Row("/admin/auth/group/", SUPERUSER),
-    "admin:auth_group_add": Row("/admin/auth/group/add/", SUPERUSER, SUPERUSER, {"name": "Guests"}),
-    "admin:auth_group_history": Row("/admin/auth/group/{role}/history/", SUPERUSER),
-    "admin:auth_group_delete": Row("/admin/auth/group/{role}/delete/", SUPERUSER, SUPERUSER, {"post": "yes"}),
-    "admin:auth_group_change": Row("/admin/auth/group/{role}/change/", SUPERUSER, SUPERUSER, {"name": "Guests"}),
-    "admin:auth_user_changelist": Row("/admin/auth/user/", SUPERUSER),
-    "admin:auth_user_add": Row("/admin/auth/user/add/", SUPERUSER, SUPERUSER, USER),
-    "admin:auth_user_history": Row("/admin/auth/user/{user}/history/", SUPERUSER),
-    "admin:auth_user_delete": Row("/admin/auth/user/{user}/delete/", SUPERUSER, SUPERUSER, {"post": "yes"}),
-    "admin:auth_user_change": Row("/admin/auth/user/{user}/change/", SUPERUSER, SUPERUSER, CHANGED_USER),
-    "admin:auth_user_password_change": Row("/admin/auth/user/{user}/password/", SUPERUSER, SUPERUSER, USER),
+    "admin:legacy_parityrun_changelist": Access("/admin/legacy/parityrun/", STAFF),
+    "admin:legacy_parityrun_check": Access("/admin/legacy/parityrun/check/", STAFF, STAFF, seen=302),
+    "admin:legacy_parityrun_change": Access("/admin/legacy/parityrun/{run}/", STAFF),
+    "admin:legacy_importrun_changelist": Access("/admin/legacy/importrun/", STAFF),
+    "admin:legacy_clientlog_changelist": Access("/admin/legacy/clientlog/", STAFF),
+    "admin:legacy_clientlog_export": Access("/admin/legacy/clientlog/export/", STAFF),
+    "admin:legacy_clientlog_export_xlsx": Access("/admin/legacy/clientlog/export.xlsx/", STAFF),
+    "admin:auth_group_changelist": Access("/admin/auth/group/", SUPERUSER),
+    "admin:auth_group_add": Access("/admin/auth/group/add/", SUPERUSER, SUPERUSER, {"name": "Guests"}),
+    "admin:auth_group_history": Access("/admin/auth/group/{role}/history/", SUPERUSER),
+    "admin:auth_group_delete": Access("/admin/auth/group/{role}/delete/", SUPERUSER, SUPERUSER, {"post": "yes"}),
+    "admin:auth_group_change": Access("/admin/auth/group/{role}/change/", SUPERUSER, SUPERUSER, {"name": "Guests"}),
+    "admin:auth_user_changelist": Access("/admin/auth/user/", SUPERUSER),
+    "admin:auth_user_add": Access("/admin/auth/user/add/", SUPERUSER, SUPERUSER, USER),
+    "admin:auth_user_history": Access("/admin/auth/user/{user}/history/", SUPERUSER),
+    "admin:auth_user_delete": Access("/admin/auth/user/{user}/delete/", SUPERUSER, SUPERUSER, {"post": "yes"}),
+    "admin:auth_user_change": Access("/admin/auth/user/{user}/change/", SUPERUSER, SUPERUSER, CHANGED_USER),
+    "admin:auth_user_password_change": Access("/admin/auth/user/{user}/password/", SUPERUSER, SUPERUSER, USER),
 }  # fmt: skip
 OTHER_REFUSALS = {"demo": 404, "admin:app_list": 404, "admin:view_on_site": 404, "admin:logout": 405}
 READS = [name for name in ROWS if not name.startswith("admin:") and ROWS[name].see == STAFF]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser import front_ends
 from tests.browser.pages import Browser, Gate, gate_before
-from tests.fixtures.phases import AFTER_NEWEST, DEPLOYED, OLD_COUNTER, OLD_LOG, ROWS, SITE, Row, as_markdown
+from tests.fixtures.phases import AFTER_NEWEST, DEPLOYED, OLD_COUNTER, OLD_LOG, ROWS, SITE, PhaseRow, as_markdown
 from tests.fixtures.stand_in import CounterWorker, LogWorker, old_workers
 from tests.servers import PATIENCE_SECONDS, PROJECT_DIR, Server, served, wait_until
 
@@ -60,11 +60,11 @@ def _query(server: Server, sql: str, *values: str) -> list[Any]:
         return database.execute(sql, values).fetchall()
 
 
-class World:
-    """What the addresses of one row lead to."""
+class Backends:
+    """The services behind the addresses of one row."""
 
     def __init__(
-        self, row: Row, log: LogWorker, counter: CounterWorker, gate: Gate | None, site: Server | None
+        self, row: PhaseRow, log: LogWorker, counter: CounterWorker, gate: Gate | None, site: Server | None
     ) -> None:
         self.row, self.log, self.counter, self.gate, self.site = row, log, counter, gate, site
 
@@ -101,13 +101,13 @@ class World:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.build} {row.phase} {row.unified or '0'}")
 @pytest.mark.usefixtures("builds")
-def test_a_row_of_the_phase_table_holds(row: Row, browser: Browser, sites: dict[str, Server]) -> None:
+def test_a_row_of_the_phase_table_holds(row: PhaseRow, browser: Browser, sites: dict[str, Server]) -> None:
     session, message = f"session of row {ROWS.index(row)}", f"Failure of row {ROWS.index(row)}"
     with ExitStack() as stack:
         log, counter = stack.enter_context(old_workers(baseline=100, total=200))
         site = sites[row.mode] if row.mode else None
-        world = World(row, log, counter, stack.enter_context(gate_before(site.port)) if site else None, site)
-        base, old_log, old_counter = (world.address(name) for name in (row.base, row.log, row.counter))
+        backends = Backends(row, log, counter, stack.enter_context(gate_before(site.port)) if site else None, site)
+        base, old_log, old_counter = (backends.address(name) for name in (row.base, row.log, row.counter))
         front_ends.start(browser, row.build, base=base, log=old_log, counter=old_counter, unified=row.unified)
 
         before = front_ends.badge(browser)
@@ -117,20 +117,23 @@ def test_a_row_of_the_phase_table_holds(row: Row, browser: Browser, sites: dict[
         expected = sorted(row.success), sorted(row.failure)
         wait_until(
             lambda: all(
-                len(world.stored_at(text)) >= len(places) and (places or world.is_gone(text))
+                len(backends.stored_at(text)) >= len(places) and (places or backends.is_gone(text))
                 for places, text in ((row.success, session), (row.failure, message))
             ),
             "not all was answered as the table says",
         )
         # A deployed build reports the same session twice; the drop-in does not.
         twice = 2 if row.build in DEPLOYED else 1
-        assert (world.stored_at(session), world.stored_at(message)) == (sorted(expected[0] * twice), expected[1])
+        assert (backends.stored_at(session), backends.stored_at(message)) == (
+            sorted(expected[0] * twice),
+            expected[1],
+        )
         if not row.badge:
             assert before is None
         else:
             [(address, route)] = row.badge
             assert before is not None
-            assert front_ends.badge(browser) == world.count(address, route)
+            assert front_ends.badge(browser) == backends.count(address, route)
             # The strict stand-in counts an increment that is sent twice, as the deployed client would not send it.
             assert front_ends.badge(browser) == before + (twice if address == OLD_COUNTER else 1)
         if site:
@@ -139,7 +142,7 @@ def test_a_row_of_the_phase_table_holds(row: Row, browser: Browser, sites: dict[
             assert browser.waiting() == []
 
 
-def _holds_at_the_site(row: Row, site: Server, session: str, message: str) -> None:
+def _holds_at_the_site(row: PhaseRow, site: Server, session: str, message: str) -> None:
     """Check the tables: one event and one old row where the table says so, none elsewhere."""
     for places, text, old in (
         (row.success, session, "SELECT 1 FROM legacy_legacycount WHERE session_id = ?"),

@@ -42,7 +42,7 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-_table: list[fault_table.Row] = []
+_table: list[fault_table.FaultRow] = []
 
 
 def show(
@@ -60,7 +60,7 @@ def show(
                 print(f"    {name:<40} {_in_words(figure):>12}")  # noqa: T201
         if not isinstance(result, str):
             result = ", ".join(f"{name} {_in_words(figures[name])}" for name in result)
-        _table.append(fault_table.Row(fault_table.fault_of(request.node), members, result))
+        _table.append(fault_table.FaultRow(fault_table.fault_of(request.node), members, result))
 
 
 def _in_words(figure: object) -> str:

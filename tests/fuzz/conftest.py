@@ -16,7 +16,7 @@ def _class_of_fault(request: pytest.FixtureRequest) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if "FUZZ_CASES" in os.environ and judge.by_fault:
         rows = [
-            fault_table.Row(fault, f"{figures.cases:,} cases", figures.in_words())
+            fault_table.FaultRow(fault, f"{figures.cases:,} cases", figures.in_words())
             for fault, figures in judge.by_fault.items()
         ]
         fault_table.write(terminalreporter, "fuzz", rows)

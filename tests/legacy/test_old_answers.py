@@ -32,7 +32,7 @@ from tests.fixtures.old_answers import (
     TIME,
     TOKEN,
     Answer,
-    Row,
+    AnswerRow,
     changes,
 )
 from tests.refusals import expect_answer
@@ -66,7 +66,7 @@ def with_placeholders(value: Any) -> Any:
 @pytest.mark.django_db
 @pytest.mark.parametrize("mode", [Mode.ALIAS, Mode.SEPARATE])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.case)
-def test_each_request_is_answered_as_the_table_says(client: Client, settings: Any, row: Row, mode: Mode) -> None:
+def test_each_request_is_answered_as_the_table_says(client: Client, settings: Any, row: AnswerRow, mode: Mode) -> None:
     settings.ADMIN_TOKEN = TOKEN
     if mode == Mode.SEPARATE:
         call_command("legacy_mode", mode, stdout=io.StringIO())
@@ -83,13 +83,13 @@ def test_each_request_is_answered_as_the_table_says(client: Client, settings: An
 # --- the kinds of difference --------------------------------------------------------------------------------------
 
 
-def all_changes(row: Row) -> set[str]:
+def all_changes(row: AnswerRow) -> set[str]:
     """Return the differences between the old and the new response of a row, in both modes."""
     return changes(row.old, row.new, row.new_headers) | changes(row.old, row.in_separate, row.new_headers)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.case)
-def test_the_kinds_of_a_row_explain_all_its_changes_and_no_other(row: Row) -> None:
+def test_the_kinds_of_a_row_explain_all_its_changes_and_no_other(row: AnswerRow) -> None:
     found = all_changes(row)
     assert found <= set().union(*(KINDS[kind] for kind in row.kinds))
     assert [kind for kind in row.kinds if KINDS[kind] and not KINDS[kind] & found] == []
@@ -111,7 +111,7 @@ def test_each_request_is_in_the_table_once() -> None:
 
 
 @pytest.mark.parametrize("row", DEPLOYED, ids=lambda row: row.case)
-def test_no_deployed_client_can_notice_a_difference(row: Row) -> None:
+def test_no_deployed_client_can_notice_a_difference(row: AnswerRow) -> None:
     """A client uses `response.ok` and the keys that it knows, and needs CORS headers to read the response."""
     assert row.old
     for new in (row.new, row.in_separate):

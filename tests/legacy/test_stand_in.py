@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.old_answers import ROWS, Row
+from tests.fixtures.old_answers import ROWS, AnswerRow
 from tests.fixtures.stand_in import CounterWorker, LogWorker, old_workers
 
 # The stand-in has no `/recent`, because no front end reads it.
@@ -26,7 +26,7 @@ def ask(worker: LogWorker | CounterWorker, method: str, path: str, body: str, or
 
 
 @pytest.mark.parametrize("row", RECORDED, ids=lambda row: row.case)
-def test_the_stand_in_answers_as_recorded(row: Row) -> None:
+def test_the_stand_in_answers_as_recorded(row: AnswerRow) -> None:
     assert row.old is not None
     origin = row.headers.get("origin", "")
     with old_workers() as (log, counter):
