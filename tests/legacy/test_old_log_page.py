@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -126,6 +126,19 @@ def test_an_export_requires_the_view_and_the_export_permission(client: Client) -
     for codename in ("view_clientlog", "export_event"):
         user.user_permissions.set(Permission.objects.filter(codename=codename))
         assert client.get(f"{PATH}export/").status_code == 403
+
+
+def test_only_those_who_may_see_recent_failures_get_a_link_to_them(client: Client) -> None:
+    ModeInForce.objects.create(id=1, mode="gone", tables_dropped=True)
+    link = '<a href="/admin/events/recentfailure/">recent failures</a>'
+    sign_in(client, "Staff")
+    assert link in text_of(client.get(PATH))
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_clientlog"))
+    client.force_login(reader)
+    text = text_of(client.get(PATH))
+    assert "Its failures are also in the list of recent failures." in text
+    assert "/recentfailure/" not in text
 
 
 def test_a_dropped_log_cannot_be_exported(client: Client) -> None:
