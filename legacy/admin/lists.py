@@ -144,7 +144,7 @@ class ParityAdmin(PagesAdmin):
         if run:
             context |= {
                 "finding": run.finding,
-                "told": pages.summary_of(run),
+                "summary": pages.summary_of(run),
                 "days": pages.compared_days(run),
                 "total": pages.total(run),
                 "refused": [
