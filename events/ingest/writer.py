@@ -273,7 +273,7 @@ def _insert_of(count: int, is_returned: bool) -> str:
 
 
 def _incomplete(duplicates: list[EventRow]) -> list[EventRow]:
-    """Return the duplicates whose stored event may be incomplete, because an old route sent it. Rarely any."""
+    """Return the duplicates whose stored event may be incomplete: its route has fewer fields. Rarely any."""
     sessions = [event.session_id for event in duplicates if event.event_type == SUCCESS]
     query = f"SELECT session_id FROM {Event._meta.db_table} WHERE event_type = %s AND source = %s AND session_id"  # noqa: S608
     waiting = {session_id for (session_id,) in select_in(query, sessions, SUCCESS, Source.INCREMENT.value)}
@@ -304,7 +304,7 @@ def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
 
 
 def _complete(duplicates: list[EventRow]) -> list[EventRow]:
-    """Complete events that an old route stored first with the content that only `/event` has. No total changes.
+    """Complete events of routes with fewer fields with the content that only `/event` has. No total changes.
 
     Returns the completed successes that count, with their new content.
     """

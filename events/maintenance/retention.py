@@ -144,7 +144,7 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
 
 
 def in_words(counts: Counter[str]) -> str:
-    """Return counts as `events 1,200, rows of the old log 3`, or "nothing"."""
+    """Return counts as `events 1,200, imported events 3`, or "nothing"."""
     return ", ".join(f"{what} {count:,}" for what, count in counts.items() if count) or "nothing"
 
 
@@ -218,7 +218,7 @@ def _stored_rows(session_id: str, ids: list[str], names: list[str]) -> Counter[s
 def _ids_of(session_id: str) -> tuple[list[str], list[str]]:
     """Return the ids of a session's events, and the same ids plus the content ids of its failures.
 
-    A content id belongs to the copy of a failure that an old route stored. An import stores a session's second failure
+    A content id belongs to the copy of a failure that another route stored. An import stores a session's second failure
     of one type under its content id, with the session in its metadata. Other apps can know the ids of more copies.
     """
     of_session = [EventRow(*row) for row in Event.objects.of_sessions(session_id).values_list(*EventRow._fields)]

@@ -20,8 +20,8 @@ PATIENCE_SECONDS = 5
 
 class Command(BaseCommand):
     help = (
-        "Erase all data of one session: its events, its rows of the old tables, and their remains in SQLite's file."
-        " Every count stays. The site may run."
+        "Erase all data of one session: its events, its rows in tables of other apps, and their remains in SQLite's"
+        " file. Every count stays. The site may run."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

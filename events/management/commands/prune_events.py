@@ -1,4 +1,4 @@
-"""Delete events, and rows of the old log, that were received long ago."""
+"""Delete events that were received long ago, and rows of other apps that are as old."""
 
 import time
 from collections import Counter
@@ -21,7 +21,7 @@ MAX_DAYS = 36_500
 
 class Command(BaseCommand):
     help = (
-        "Delete the events, and the rows of the old log, that were received before the last N whole days (UTC)."
+        "Delete the events, and rows of other apps, that were received before the last N whole days (UTC)."
         " Every count stays. The site may run."
     )
 

@@ -137,7 +137,7 @@ def _expect_valid(form: Any) -> None:
 def _lines(preview: Preview) -> Iterator[str]:
     yield f"{preview.total:,} successes would be void."
     if preview.waiting:
-        yield f"Only the old counter knows {preview.waiting:,} of them; they are copied to the stream first."
+        yield f"{preview.waiting:,} of them are not events yet; they are first copied to the events."
     figures = {
         "model": preview.by_model,
         "version": preview.by_version,
