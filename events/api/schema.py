@@ -44,14 +44,20 @@ def just(value: bool) -> dict[str, Any]:
     return {"type": "boolean", "enum": [value]}
 
 
+def array(items: dict[str, Any], **limits: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, **limits}
+
+
 STRING = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
 RATE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
-FIELDS = {"type": "object", "additionalProperties": {"type": "array", "items": STRING}}
+FIELDS = {"type": "object", "additionalProperties": array(STRING)}
 REFUSAL = obj({"ok": just(False), "error": STRING})
 WRONG_FIELDS = obj({"ok": just(False), "error": STRING}, {"fields": FIELDS})
 STORED = obj({"ok": just(True), "deduped": just(False), "id": STRING})
 KNOWN = obj({"ok": just(True), "deduped": just(True)})
+INVALID_ITEM = obj({"ok": just(False), "fields": FIELDS})
+EVENT_REFERENCE = {"$ref": "#/components/schemas/EventPayload"}
 TOTAL = obj({"ok": just(True), "total": COUNT})
 BY_TYPE = obj(dict.fromkeys(EventType.values, COUNT))
 
@@ -81,28 +87,9 @@ BATCH = extend_schema(
     tags=["events"],
     summary="Store up to 100 events",
     description="For a client's offline queue. Invalid events do not affect valid ones. The results are in order.",
-    request={
-        "application/json": obj(
-            {
-                "events": {
-                    "type": "array",
-                    "minItems": 1,
-                    "maxItems": MAX_BATCH_EVENTS,
-                    "items": {"$ref": "#/components/schemas/EventPayload"},
-                }
-            }
-        )
-    },
+    request={"application/json": obj({"events": array(EVENT_REFERENCE, minItems=1, maxItems=MAX_BATCH_EVENTS)})},
     responses={
-        200: obj(
-            {
-                "ok": just(True),
-                "results": {
-                    "type": "array",
-                    "items": {"oneOf": [STORED, KNOWN, obj({"ok": just(False), "fields": FIELDS})]},
-                },
-            }
-        ),
+        200: obj({"ok": just(True), "results": array({"oneOf": [STORED, KNOWN, INVALID_ITEM]})}),
         **INGEST_REFUSALS,
     },
     auth=SENDERS,
@@ -147,8 +134,8 @@ SUMMARY = extend_schema(
                 "totals": obj({"events": COUNT, "successes": COUNT, "failures": COUNT}),
                 "failure_rate": RATE,
                 "by_type": BY_TYPE,
-                "by_model": {"type": "array", "items": obj({"model": STRING, **SLICE})},
-                "by_version": {"type": "array", "items": obj({"app_version": STRING, **SLICE})},
+                "by_model": array(obj({"model": STRING, **SLICE})),
+                "by_version": array(obj({"app_version": STRING, **SLICE})),
             }
         ),
         **refusals(400, 401, 405, 429),
@@ -166,14 +153,14 @@ TIMESERIES = extend_schema(
                 "ok": just(True),
                 "days": COUNT,
                 "bucket": STRING,
-                "buckets": {"type": "array", "items": obj({"start": STRING, "counts": BY_TYPE})},
+                "buckets": array(obj({"start": STRING, "counts": BY_TYPE})),
             }
         ),
         **refusals(400, 401, 405, 429),
     },
     auth=STAFF,
 )
-ANY_JSON = {"oneOf": [{"type": "array", "items": {}}, {"type": "object"}]}
+ANY_JSON = {"oneOf": [array({}), {"type": "object"}]}
 BIT = {"type": "integer", "enum": [0, 1]}
 TEXT_OR_NULL = {"type": ["string", "null"]}
 FAILURE = obj(
@@ -220,7 +207,7 @@ FAILURES = extend_schema(
         ),
     ],
     responses={
-        200: obj({"ok": just(True), "results": {"type": "array", "items": FAILURE}, "next": TEXT_OR_NULL}),
+        200: obj({"ok": just(True), "results": array(FAILURE), "next": TEXT_OR_NULL}),
         **refusals(400, 401, 405, 429),
     },
     auth=STAFF,
