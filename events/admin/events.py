@@ -125,7 +125,6 @@ class EventAdmin(PagesAdmin):
             "total": total,
             "group": group,
             "groups": groups,
-            "older": str(page.older) if page and page.older else None,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.lifetime_figures(changelist.now_ms).last_received_at_ms is None,
             "pruned_before_ms": retention.whole_since_ms() if page and not page.older else None,

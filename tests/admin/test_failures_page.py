@@ -337,7 +337,7 @@ def test_a_search_in_a_large_group_is_as_bounded_as_any(client: Client, monkeypa
     answer = client.get(PATH, {"group": group, "model": "DM-32UV"})
     assert [event.message for event in answer.context["page"].events] == []
     assert answer.context["searched_to"] is not None
-    assert messages(client, group=group, model="DM-32UV", cursor=answer.context["older"]) == ["No ACK for block 1"]
+    assert messages(client, group=group, model="DM-32UV", cursor=answer.context["next"]) == ["No ACK for block 1"]
 
 
 def test_a_search_bound_among_equal_milliseconds_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
