@@ -198,10 +198,7 @@ def _worst(span: Span, cells: list[Cell], column: str, parameter: str) -> list[W
 
 
 def _sum(series: list[TimeBucket]) -> TimeBucket:
-    totals = dict.fromkeys(series[0].counts, 0)
-    for bucket in series:
-        for event_type, number in bucket.counts.items():
-            totals[event_type] += number
+    totals = {name: sum(bucket.counts[name] for bucket in series) for name in series[0].counts}
     return TimeBucket(series[0].start_ms, totals)
 
 

@@ -266,9 +266,7 @@ def summary(days: int, today: date) -> dict[str, Any]:
     """Return the figures of `GET /metrics/summary`."""
     start_ms, end_ms = last_days(days, today)
     all_cells = cells(start_ms, end_ms)
-    by_type = dict.fromkeys(EventType.values, 0)
-    for cell in all_cells:
-        by_type[cell.event_type] += cell.events
+    by_type = {name: sum(cell.events for cell in all_cells if cell.event_type == name) for name in EventType.values}
     successes = by_type[SUCCESS]
     failures = sum(by_type.values()) - successes
     return {
