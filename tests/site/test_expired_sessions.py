@@ -28,7 +28,7 @@ def keep_session(key: str, expires_at: datetime) -> None:
 
 
 def kept() -> list[str]:
-    return sorted(Session.objects.filter(pk__startswith="s").values_list("pk", flat=True))
+    return sorted(Session.objects.filter(pk__startswith="s-").values_list("pk", flat=True))
 
 
 def sign_in() -> None:
@@ -40,12 +40,12 @@ def sign_in() -> None:
 def test_only_expired_sessions_go_and_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expired_sessions, "MAX_PER_RUN", 2)
     for number, hours in enumerate((-1, -3, -2, 1, 2)):
-        keep_session(f"s{number}", clock.now() + timedelta(hours=hours))
+        keep_session(f"s-{number}", clock.now() + timedelta(hours=hours))
     assert expired_sessions.delete() == 2
-    assert kept() == ["s0", "s3", "s4"]
+    assert kept() == ["s-0", "s-3", "s-4"]
     assert expired_sessions.delete() == 1
     assert expired_sessions.delete() == 0
-    assert kept() == ["s3", "s4"]
+    assert kept() == ["s-3", "s-4"]
 
 
 @pytest.mark.django_db
