@@ -174,27 +174,18 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W005",
     "security.W021",
 ]
-if CACHE_URL:
-    CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": CACHE_URL,
-            "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},
-        }
-    }
-else:
-    CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "OPTIONS": {"MAX_ENTRIES": 100_000},
-        }
-    }
-
-# Counts failed sign-ins while Redis is unreachable.
-CACHES["process"] = {
+_IN_PROCESS = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-    "LOCATION": "process",
     "OPTIONS": {"MAX_ENTRIES": 100_000},
+}
+_IN_REDIS = {
+    "BACKEND": "django.core.cache.backends.redis.RedisCache",
+    "LOCATION": CACHE_URL,
+    "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},
+}
+CACHES = {
+    "default": _IN_REDIS if CACHE_URL else _IN_PROCESS,
+    "process": _IN_PROCESS | {"LOCATION": "process"},  # counts failed sign-ins while Redis is unreachable
 }
 
 RATELIMIT_FAIL_OPEN = True
