@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 
 from events import clock
 from events.api import attempts
-from events.api.attempts import Counter, Limit
+from events.api.attempts import AttemptCounter, Limit
 from events.ingest import guards
 
 KNOWN_SECONDS = 365 * 24 * 3600
@@ -87,7 +87,7 @@ def remember(request: HttpRequest, response: HttpResponseBase) -> None:
     )
 
 
-def _counters(request: HttpRequest, account: str, now: datetime) -> list[Counter]:
+def _counters(request: HttpRequest, account: str, now: datetime) -> list[AttemptCounter]:
     """Return the counters that an attempt increments."""
     if browser := known_browser(request, account):
         return [_counter(BY_BROWSER, browser, now)]
@@ -99,5 +99,5 @@ def _counters(request: HttpRequest, account: str, now: datetime) -> list[Counter
     ]
 
 
-def _counter(limit: Limit, subject: str, now: datetime) -> Counter:
+def _counter(limit: Limit, subject: str, now: datetime) -> AttemptCounter:
     return attempts.counter("sign-in", limit, subject, now)

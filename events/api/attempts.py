@@ -22,7 +22,7 @@ class Limit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Counter:
+class AttemptCounter:
     """The failed attempts of one subject in one window, which ends in `seconds_left`."""
 
     limit: Limit
@@ -49,13 +49,13 @@ class Counter:
             return _change_in(caches["process"], self, by)
 
 
-def counter(kind: str, limit: Limit, subject: str, now: datetime) -> Counter:
+def counter(kind: str, limit: Limit, subject: str, now: datetime) -> AttemptCounter:
     """Return the counter of one kind of credential and one subject, for the window that contains `now`."""
     window, elapsed = divmod(int(now.timestamp()), limit.seconds)
-    return Counter(limit, f"{kind}.{limit.name}.{window}.{guards.keyed_hash(subject)}", limit.seconds - elapsed)
+    return AttemptCounter(limit, f"{kind}.{limit.name}.{window}.{guards.keyed_hash(subject)}", limit.seconds - elapsed)
 
 
-def _change_in(cache: BaseCache, counter: Counter, by: int) -> int:
+def _change_in(cache: BaseCache, counter: AttemptCounter, by: int) -> int:
     if not by:
         return int(cache.get(counter.key, 0))
     cache.add(counter.key, 0, counter.limit.seconds)

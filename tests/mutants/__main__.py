@@ -67,7 +67,7 @@ class Suite(NamedTuple):
         return PATIENCE_SECONDS + PATIENCE_FACTOR * sum(self.seconds.get(file, 0) for file in files)
 
 
-class Result(NamedTuple):
+class MutantResult(NamedTuple):
     mutant: Mutant
     is_killed: bool
     tests: int
@@ -115,12 +115,12 @@ def sources(project: Path, only: list[str]) -> dict[str, bytes]:
     return {path: file.read_bytes() for path, file in named.items() if not only or path.startswith(tuple(only))}
 
 
-def run(mutant: Mutant, source: bytes, suite: Suite, project: Path, number: int) -> Result:
+def run(mutant: Mutant, source: bytes, suite: Suite, project: Path, number: int) -> MutantResult:
     """Run the tests of one mutant in a copy of the project, and restore the copy."""
     started = time.monotonic()
     tests = suite.tests_of(mutant)
     if not tests:
-        return Result(mutant, False, 0, 0)
+        return MutantResult(mutant, False, 0, 0)
     chosen = project.parent / f"tests-{number}.txt"
     chosen.write_text("\n".join(tests), encoding="utf-8")
     command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "tests.mutants.selection"]
@@ -139,7 +139,7 @@ def run(mutant: Mutant, source: bytes, suite: Suite, project: Path, number: int)
         os.utime(file, ns=(original.st_atime_ns, original.st_mtime_ns))
     if status == 5:
         raise AssertionError(f"no test was found for {mutant}")
-    return Result(mutant, status != 0, len(tests), time.monotonic() - started)
+    return MutantResult(mutant, status != 0, len(tests), time.monotonic() - started)
 
 
 def _status(command: list[str], project: Path, env: dict[str, str], patience: float) -> int:
@@ -175,7 +175,7 @@ def main() -> int:
         for number in range(options.jobs):
             free.put(number)
 
-        def try_one(mutant: Mutant) -> Result:
+        def try_one(mutant: Mutant) -> MutantResult:
             number = free.get()
             try:
                 return run(mutant, originals[mutant.path], suite, copies[number], number)
@@ -192,7 +192,7 @@ def main() -> int:
     return report(results, originals, seed)
 
 
-def report(results: list[Result], originals: dict[str, bytes], seed: int) -> int:
+def report(results: list[MutantResult], originals: dict[str, bytes], seed: int) -> int:
     survivors = [result.mutant for result in results if not result.is_killed]
     killed = len(results) - len(survivors)
     if survivors:
