@@ -102,9 +102,9 @@ def routes(patterns: list[Any], prefix: str = "/") -> Iterator[str]:
 
 
 def test_api_page_has_a_section_for_every_route_and_no_other() -> None:
-    told = re.findall(r"^### `([A-Z]+ /[^`?]*)`", TEXTS["docs/api.md"], re.MULTILINE)
+    documented = re.findall(r"^### `([A-Z]+ /[^`?]*)`", TEXTS["docs/api.md"], re.MULTILINE)
     known = {route for route in routes(urlpatterns) if not route.startswith("HEAD ")}
-    assert sorted(told) == sorted(known)
+    assert sorted(documented) == sorted(known)
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
@@ -117,9 +117,9 @@ def test_every_command_of_ours_is_documented() -> None:
         if Path(app.path).parent == PROJECT
         for command in find_commands(f"{app.path}/management")
     }
-    told = TEXTS["docs/runbook.md"] + TEXTS["docs/legacy-migration.md"]
+    documented = TEXTS["docs/runbook.md"] + TEXTS["docs/legacy-migration.md"]
     assert "serve" in ours
-    assert sorted(command for command in ours if f"manage.py {command}" not in told) == []
+    assert sorted(command for command in ours if f"manage.py {command}" not in documented) == []
 
 
 def test_every_command_that_a_page_names_exists() -> None:

@@ -625,9 +625,9 @@ def test_a_new_sqlite_file_can_shrink_and_keeps_what_it_said_it_kept(tmp_path: P
         "for name in ('auto_vacuum', 'journal_mode', 'synchronous'):\n"
         "    print(cursor.execute(f'PRAGMA {name}').fetchone()[0])\n"
     )
-    told = run_apart(asked, DATA_DIR=str(tmp_path))
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.split() == ["2", "wal", "2"]  # incremental, write-ahead, FULL
+    result = run_apart(asked, DATA_DIR=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["2", "wal", "2"]  # incremental, write-ahead, FULL
     file = sqlite3.connect(tmp_path / "telemetry.sqlite3")
     try:
         assert file.execute("PRAGMA auto_vacuum").fetchone() == (2,)

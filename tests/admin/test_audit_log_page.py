@@ -43,9 +43,9 @@ def test_every_action_is_listed_newest_first(client: Client) -> None:
     client.post("/admin/events/counterbaseline/", {"value": "412", "note": "the old counter", "confirmed": "1"})
     call_command("legacy_mode", "separate", "--reason", "phase 1", stdout=io.StringIO())
     entries = client.get(PATH).context["page"].entries
-    told = [(entry.kind, entry.what, entry.about, entry.why) for entry in entries]
+    logged = [(entry.kind, entry.what, entry.about, entry.why) for entry in entries]
     title = FailureGroup.objects.get().title
-    assert told == [
+    assert logged == [
         ("mode", "Switched the old routes from alias to separate.", "", "phase 1"),
         ("baseline", "Set the baseline to 412.", "", "the old counter"),
         ("token", "Revoked.", "web", ""),

@@ -53,14 +53,14 @@ def test_the_route_returns_the_figures_of_the_rollups(client: Client) -> None:
     make_event(**success())
     make_event(**success(model="DM-32UV"))
     make_event(event_type="connect_error", app_version="web-dev")
-    told = client.get("/metrics/summary?days=1", headers=BEARER).json()
-    assert (told["totals"], told["failure_rate"]) == ({"events": 3, "successes": 2, "failures": 1}, 0.3333)
-    assert told["by_type"] == ZEROS | {"flash_success": 2, "connect_error": 1}
-    assert told["by_model"] == [
+    summary = client.get("/metrics/summary?days=1", headers=BEARER).json()
+    assert (summary["totals"], summary["failure_rate"]) == ({"events": 3, "successes": 2, "failures": 1}, 0.3333)
+    assert summary["by_type"] == ZEROS | {"flash_success": 2, "connect_error": 1}
+    assert summary["by_model"] == [
         {"model": "UV-5RM", "successes": 1, "failures": 1, "failure_rate": 0.5},
         {"model": "DM-32UV", "successes": 1, "failures": 0, "failure_rate": 0.0},
     ]
-    assert told["by_version"] == [
+    assert summary["by_version"] == [
         {"app_version": "19afc18", "successes": 2, "failures": 0, "failure_rate": 0.0},
         {"app_version": "web-dev", "successes": 0, "failures": 1, "failure_rate": 1.0},
     ]
@@ -84,8 +84,8 @@ def test_days_are_utc_and_end_with_today(client: Client) -> None:
 def test_a_duplicate_is_counted_nowhere(client: Client, post: Any) -> None:
     for _ in range(3):
         post("/event", success(session_id="a"))
-    told = client.get("/metrics/summary", headers=BEARER).json()
-    assert told["totals"] == {"events": 1, "successes": 1, "failures": 0}
+    summary = client.get("/metrics/summary", headers=BEARER).json()
+    assert summary["totals"] == {"events": 1, "successes": 1, "failures": 0}
 
 
 def test_deleted_events_stay_counted(client: Client) -> None:

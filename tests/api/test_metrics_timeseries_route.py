@@ -99,8 +99,8 @@ def test_released_leaves_out_what_is_no_release(bucket: str) -> None:
         metrics.timeseries(START_MS, START_MS + 2 * DAY_MS, bucket, released=released) for released in (True, False)
     )
     step_ms = metrics.BUCKETS[bucket]
-    came = [6 * hour * HOUR_MS // step_ms for hour in range(5)]
-    for series, at in ((released, [came[0], came[-1]]), (everything, came)):
+    positions = [6 * hour * HOUR_MS // step_ms for hour in range(5)]
+    for series, at in ((released, [positions[0], positions[-1]]), (everything, positions)):
         assert [bucket.failures for bucket in series] == [at.count(number) for number in range(len(series))]
 
 

@@ -86,15 +86,15 @@ def test_only_old_routes_are_deprecated(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("path", "field"), [("/failures", "results"), ("/recent", "rows")])
 def test_a_list_is_described_inside_its_object(schema: dict[str, Any], path: str, field: str) -> None:
     """Found by `make fuzz`: both were told as arrays of answers."""
-    told = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-    assert told["type"] == "object"
-    assert told["properties"][field]["type"] == "array"
+    described = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert described["type"] == "object"
+    assert described["properties"][field]["type"] == "array"
 
 
 def test_every_operation_has_a_name_and_a_summary_of_its_own(schema: dict[str, Any]) -> None:
     for name in ("operationId", "summary"):
-        told = [operation[name] for operation in operations(schema)]
-        assert len(set(told)) == len(told)
+        described = [operation[name] for operation in operations(schema)]
+        assert len(set(described)) == len(described)
 
 
 def test_every_operation_has_one_of_four_tags(schema: dict[str, Any]) -> None:
@@ -116,21 +116,22 @@ def test_every_operation_has_one_of_four_tags(schema: dict[str, Any]) -> None:
 
 
 def test_the_payload_is_the_contract_s_own(schema: dict[str, Any]) -> None:
-    told = schema["components"]["schemas"]["EventPayload"]
-    assert set(told["properties"]) == set(EventPayload.model_fields)
-    assert set(told["required"]) == set(payload())
-    assert told["properties"]["message"]["maxLength"] == 500
-    assert (told["properties"]["write_mode"]["minimum"], told["properties"]["write_mode"]["maximum"]) == (0, 1)
+    described = schema["components"]["schemas"]["EventPayload"]
+    assert set(described["properties"]) == set(EventPayload.model_fields)
+    assert set(described["required"]) == set(payload())
+    assert described["properties"]["message"]["maxLength"] == 500
+    write_mode = described["properties"]["write_mode"]
+    assert (write_mode["minimum"], write_mode["maximum"]) == (0, 1)
 
 
 @pytest.mark.django_db
 def test_the_example_is_a_valid_event(client: Client, schema: dict[str, Any]) -> None:
-    told = schema["paths"]["/event"]["post"]
-    (example,) = told["requestBody"]["content"]["application/json"]["examples"].values()
-    for media_type, status in zip(told["requestBody"]["content"], (201, 200), strict=True):
+    described = schema["paths"]["/event"]["post"]
+    (example,) = described["requestBody"]["content"]["application/json"]["examples"].values()
+    for media_type, status in zip(described["requestBody"]["content"], (201, 200), strict=True):
         answer = client.post("/event", json.dumps(example["value"]), content_type=media_type)
         assert answer.status_code == status
-        assert str(status) in told["responses"]
+        assert str(status) in described["responses"]
 
 
 # --- the page -------------------------------------------------------------------------------------------------

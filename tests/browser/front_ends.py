@@ -69,13 +69,13 @@ def start(
 
 def flash(browser: Browser, session_id: str) -> None:
     """Let the running build report a success."""
-    told: dict[str, Any] = {"sessionId": session_id, "model": "UV-5RM", "writeMode": True, "connected": True}
-    browser.run("await build.success(event); await build.settle();", event=told | {"logLines": ["written"]})
+    details: dict[str, Any] = {"sessionId": session_id, "model": "UV-5RM", "writeMode": True, "connected": True}
+    browser.run("await build.success(event); await build.settle();", event=details | {"logLines": ["written"]})
 
 
 def fail(browser: Browser, message: str) -> None:
     """Let the running build report a failure."""
-    told: dict[str, Any] = {
+    details: dict[str, Any] = {
         "eventType": "flash_error",
         "message": message,
         "errorName": "ProtocolError",
@@ -85,7 +85,7 @@ def fail(browser: Browser, message: str) -> None:
         "connected": True,
         "logLines": ["opened", "wrote 40 %"],
     }
-    browser.run("await build.failure(event); await build.settle();", event=told)
+    browser.run("await build.failure(event); await build.settle();", event=details)
 
 
 def badge(browser: Browser) -> int | None:

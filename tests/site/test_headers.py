@@ -26,14 +26,14 @@ __all__ = ["things"]
 
 
 def expect_headers(headers: Any) -> None:
-    told = {name.lower(): value for name, value in headers.items()}
+    sent = {name.lower(): value for name, value in headers.items()}
     wanted = {name.lower(): value for name, value in settings.SECURITY_HEADERS.items()}
-    policy = told.pop("content-security-policy")
+    policy = sent.pop("content-security-policy")
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     del wanted["content-security-policy"]
-    assert {name: told.get(name) for name in wanted} == wanted
+    assert {name: sent.get(name) for name in wanted} == wanted
 
 
 @pytest.mark.django_db
@@ -145,18 +145,18 @@ HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/js
     ],
 )
 def test_on_the_wire(server: Server, request_bytes: bytes, status: int) -> None:
-    assert told(server, request_bytes)[0] == status
+    assert answer_to(server, request_bytes)[0] == status
 
 
 def test_a_slow_body_gets_408_with_cors_headers(server: Server) -> None:
     origin = "http://localhost:5173"
-    status, headers, body = told(server, HEAD + f'Origin: {origin}\r\nContent-Length: 100\r\n\r\n{{"'.encode())
+    status, headers, body = answer_to(server, HEAD + f'Origin: {origin}\r\nContent-Length: 100\r\n\r\n{{"'.encode())
     assert (status, body) == (408, '{"ok":false,"error":"Request not received in time"}')
     assert headers["access-control-allow-origin"] == origin
     assert headers["access-control-allow-credentials"] == "true"
 
 
-def told(server: Server, request_bytes: bytes) -> tuple[int, dict[str, str], str]:
+def answer_to(server: Server, request_bytes: bytes) -> tuple[int, dict[str, str], str]:
     """Return the status, the headers, each once, and the body, where the connection ends with the answer."""
     with server.raw(request_bytes) as wire:
         head, _, body = wire.makefile("rb").read(16_384).decode().partition("\r\n\r\n")
@@ -178,7 +178,7 @@ ASKED = (
 
 
 @pytest.mark.parametrize(
-    ("chosen", "told"),
+    ("chosen", "expected"),
     [
         ({}, None),
         ({"HSTS_SECONDS": "3600"}, "max-age=3600"),
@@ -191,12 +191,12 @@ ASKED = (
     ],
 )
 def test_hsts_is_sent_everywhere_when_chosen_and_nowhere_else(
-    data_dir: Path, chosen: dict[str, str], told: str | None
+    data_dir: Path, chosen: dict[str, str], expected: str | None
 ) -> None:
     site = {"SITE_URL": "https://telemetry.example.org", "TRUSTED_PROXY_COUNT": "1", "DATA_DIR": str(data_dir)}
     done = run_apart(ASKED, **(site | chosen))
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [told] * 7
+    assert json.loads(done.stdout.splitlines()[-1]) == [expected] * 7
 
 
 @pytest.mark.django_db

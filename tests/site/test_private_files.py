@@ -78,7 +78,7 @@ def test_new_folders_are_private(tmp_path: Path) -> None:
 def test_the_scratch_database_of_an_import_is_private(tmp_path: Path) -> None:
     dump = tmp_path / "export.sql"
     dump.write_text(export(events=[success_row("imported")]), encoding="utf-8")
-    told = run_apart(
+    result = run_apart(
         "import sys, pathlib, django; django.setup()\n"
         "from legacy.imports import d1_staging\n"
         f"scratch = pathlib.Path({str(tmp_path / 'scratch')!r})\n"
@@ -86,7 +86,7 @@ def test_the_scratch_database_of_an_import_is_private(tmp_path: Path) -> None:
         "print(f'{scratch.stat().st_mode & 0o777:o}')",
         DATA_DIR=str(tmp_path / "data"),
     )
-    assert told.stdout == "600\n", told.stderr
+    assert result.stdout == "600\n", result.stderr
 
 
 def test_files_of_an_earlier_release_are_made_private_at_the_start(started_site: Path, data_dir: Path) -> None:
@@ -96,18 +96,18 @@ def test_files_of_an_earlier_release_are_made_private_at_the_start(started_site:
     (data_dir / "of-somebody-else").touch(0o644)
     with served(data_dir) as server:
         found = modes(data_dir)
-        told = server.log.read_text()
+        log = server.log.read_text()
     assert found.pop("of-somebody-else") == "644"
     assert set(found.values()) == {"600"}
-    assert f"{data_dir / 'telemetry.sqlite3'} had the mode 0644, so other users could open it. It has 0600 now." in told
+    assert f"{data_dir / 'telemetry.sqlite3'} had the mode 0644, so other users could open it. It has 0600 now." in log
 
 
 @pytest.mark.parametrize(
-    ("mode", "is_told"), [(0o700, False), (0o500, False), (0o710, True), (0o755, True), (0o701, True), (0o770, True)]
+    ("mode", "is_warned"), [(0o700, False), (0o500, False), (0o710, True), (0o755, True), (0o701, True), (0o770, True)]
 )
-def test_a_folder_that_others_may_open_is_warned_of(data_dir: Path, mode: int, is_told: bool, settings: Any) -> None:
+def test_a_folder_that_others_may_open_is_warned_of(data_dir: Path, mode: int, is_warned: bool, settings: Any) -> None:
     settings.DATA_DIR = data_dir
     data_dir.chmod(mode)
-    told = [(one.msg, one.hint) for one in run_checks() if one.id == "telemetry_site.W003"]
+    warnings = [(one.msg, one.hint) for one in run_checks() if one.id == "telemetry_site.W003"]
     words = f"Other users of this machine may open DATA_DIR: {data_dir} has the mode {mode:04o}."
-    assert told == ([(words, f"Run: chmod 700 {data_dir}")] if is_told else [])
+    assert warnings == ([(words, f"Run: chmod 700 {data_dir}")] if is_warned else [])

@@ -128,11 +128,11 @@ def test_an_attack_on_one_account_keeps_no_other_out() -> None:
 
 
 def test_an_account_that_is_not_there_is_answered_as_one_that_is() -> None:
-    told = []
+    answered = []
     for name in ("maintainer", "nobody"):
         answers = [attempt(name=name, address=MINE) for _ in range(BY_ACCOUNT_AND_ADDRESS.attempts + 1)]
-        told.append([(answer.status_code, answer.headers.get("Retry-After")) for answer in answers])
-    assert told[0] == told[1]
+        answered.append([(answer.status_code, answer.headers.get("Retry-After")) for answer in answers])
+    assert answered[0] == answered[1]
 
 
 def test_a_known_browser_guesses_no_more_than_any_other() -> None:
@@ -207,12 +207,12 @@ def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(data_dir: Path
         "    fields = [cookie[field] for field in ('secure', 'httponly', 'samesite', 'domain', 'path')]\n"
         "    print(name.rpartition('_')[0], *fields)\n"
     )
-    told = run_apart(asked, DATA_DIR=str(data_dir), SITE_URL="https://telemetry.example.org", TRUSTED_PROXY_COUNT="1")
-    assert told.stdout.splitlines()[-3:] == [
+    result = run_apart(asked, DATA_DIR=str(data_dir), SITE_URL="https://telemetry.example.org", TRUSTED_PROXY_COUNT="1")
+    assert result.stdout.splitlines()[-3:] == [
         "csrftoken True True Lax  /",
         "known_browser True True Lax  /admin/login/",
         "sessionid True True Lax  /",
-    ], told.stderr
+    ], result.stderr
 
 
 def test_two_sites_on_one_host_keep_a_browser_signed_in_to_both(tmp_path: Path) -> None:

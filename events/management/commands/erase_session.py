@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 self._clean_file(vacuum=options["vacuum"])
         except DatabaseError as error:
             raise CommandError(f"The database refused a write: {error}\nRun the command again.") from None
-        is_mentioned = self._tell_mentions(session_id)
+        is_mentioned = self._print_mentions(session_id)
         if connection.vendor == "sqlite":
             self._look_for(session_id, is_mentioned=is_mentioned)
         else:
@@ -76,7 +76,7 @@ class Command(BaseCommand):
                 raise CommandError("A reader blocks SQLite's log. Run the command again when it has ended.")
             time.sleep(0.1)
 
-    def _tell_mentions(self, session_id: str) -> bool:
+    def _print_mentions(self, session_id: str) -> bool:
         """List the rows of other sessions that mention this session. They stay, and are no failure of the erasure."""
         if len(session_id) < LEAST_TO_LOOK_FOR:
             return False

@@ -63,7 +63,7 @@ class Command(BaseCommand):
             kept = retention.count_kept(before_ms, imported_too=imported_too)
             if kept.total():
                 self.stdout.write(f"  kept: {retention.in_words(kept)}.")
-            self._tell_oldest()
+            self._print_oldest()
         except DatabaseError as error:
             raise CommandError(
                 f"The database refused a write: {error}\nCompleted batches are deleted. Run it again for the rest."
@@ -85,7 +85,7 @@ class Command(BaseCommand):
                 pass
         return deleted
 
-    def _tell_oldest(self) -> None:
+    def _print_oldest(self) -> None:
         oldest_ms = Event.objects.order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
         self.stdout.write(
             "No event is left."

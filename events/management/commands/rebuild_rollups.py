@@ -43,7 +43,7 @@ class Command(BaseCommand):
             if not differences:
                 continue
             differing += 1
-            self._tell(day_ms, differences)
+            self._print(day_ms, differences)
             if not options["check"]:
                 rewritten += self._rebuild(day_ms)
         totals = rollups.compare_totals()
@@ -67,7 +67,7 @@ class Command(BaseCommand):
         self.stdout.write("  rebuilt")
         return True
 
-    def _tell(self, day_ms: int, differences: list[rollups.Difference]) -> None:
+    def _print(self, day_ms: int, differences: list[rollups.Difference]) -> None:
         self.stdout.write(f"{datetime.fromtimestamp(day_ms / 1000, UTC):%Y-%m-%d}: {len(differences)} differences")
         for difference in differences[:_SHOWN_A_DAY]:
             where = " ".join(filter(None, (difference.event_type, difference.model, difference.app_version)))

@@ -88,7 +88,7 @@ class Command(BaseCommand):
             progress.add(count)
         progress.finish()
         self.stdout.write(f"Correction {correction.pk}: {voided:,} successes are void.")
-        self._tell_count(before)
+        self._print_count(before)
         self.stdout.write(f'To undo it: manage.py void_flashes --undo {correction.pk} --reason "…"')
 
     def _show(self, selection: Selection) -> None:
@@ -122,9 +122,9 @@ class Command(BaseCommand):
                 f"{restored[corrections.GONE]:,} of them are no longer stored. Their counts were restored from the"
                 " record of the correction."
             )
-        self._tell_count(before)
+        self._print_count(before)
 
-    def _tell_count(self, before: int) -> None:
+    def _print_count(self, before: int) -> None:
         self.stdout.write(f"The public count was {before:,} and is {metrics.flash_count().total:,}.")
 
 
