@@ -33,7 +33,7 @@ WRITERS = {
     "GroupHour": {"events/grouping/groups.py"},
     "GroupShare": {"events/grouping/groups.py"},
 }
-# The SQL of counts, which knows no table: whoever names one to it writes that table.
+# The SQL of counts, which names no table: the module that passes a table writes that table.
 UPSERTS = "events/counting/upserts.py"
 # These write SQL to tables of their own: the old system's, and an import's scratch database.
 OLD_TABLES = {

@@ -28,7 +28,7 @@ def rows() -> dict[str, str]:
     return dict(re.findall(r"^\| `([a-z0-9.-]+)` \| (.+?) \|", text, re.MULTILINE))
 
 
-def told(name: str) -> set[str]:
+def families_of(name: str) -> set[str]:
     """Return the families of licence that an installed package names."""
     data = metadata.metadata(name)
     classifiers = [line for line in data.get_all("Classifier", []) if line.startswith("License")]
@@ -45,7 +45,7 @@ def test_the_list_says_what_the_package_says(name: str) -> None:
     listed = set(rows()[name].split(" or "))
     assert listed <= set(FAMILIES)
     try:
-        assert listed == told(name)
+        assert listed == families_of(name)
     except metadata.PackageNotFoundError:
         pytest.skip(f"{name} is for other systems; its line is not checked here")
 
@@ -53,6 +53,6 @@ def test_the_list_says_what_the_package_says(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(pins("requirements-dev.txt")))
 def test_what_the_tests_run_on_lets_us_too(name: str) -> None:
     try:
-        assert told(name) or metadata.metadata(name)["License-Expression"] == PROGRAMS.get(name)
+        assert families_of(name) or metadata.metadata(name)["License-Expression"] == PROGRAMS.get(name)
     except metadata.PackageNotFoundError:
         pytest.skip(f"{name} is for other systems")

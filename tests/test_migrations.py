@@ -158,7 +158,7 @@ _parsed: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 def tables(connection: BaseDatabaseWrapper) -> dict[str, dict[str, Any]]:
-    """Return the constraints and indexes of every table of ours, with its columns, as the engine tells them."""
+    """Return the constraints and indexes of every table of ours, with its columns, as the engine describes them."""
     found = {}
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):

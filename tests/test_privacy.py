@@ -61,7 +61,7 @@ SECRETS = [
 
 
 def hashes() -> Iterator[str]:
-    """Yield what a hash without a key makes of the addresses: whoever has a list of addresses reads it back."""
+    """Yield hashes of the addresses without a key, which a list of all addresses can reverse."""
     for address in (PEER, *FORWARDED):
         for name in ("md5", "sha1", "sha256", "blake2b", "blake2s"):
             yield hashlib.new(name, address.encode()).hexdigest()[:16]

@@ -32,7 +32,7 @@ CASES = {
     "its body is interrupted": ("server.start(); os.kill(os.getpid(), signal.SIGINT)", []),
     "the start is interrupted": ("threading.Thread(target=interrupt_the_start).start(); server.start()", []),
 }
-if sys.platform == "linux":  # no other system tells the server
+if sys.platform == "linux":  # other systems do not notify the server
     CASES |= {
         "its process is killed": (IS_KILLED, []),
         "its process is killed, and xdist runs it": (IS_KILLED, ["-n", "1"]),

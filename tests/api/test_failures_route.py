@@ -119,7 +119,7 @@ def test_options_shows_a_stranger_nothing(client: Client, path: str) -> None:
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
-# --- what is told ---------------------------------------------------------------------------------------------
+# --- the response ---------------------------------------------------------------------------------------------
 
 
 def test_a_failure_has_its_columns_by_name_and_its_json_parsed(client: Client) -> None:

@@ -85,7 +85,7 @@ def test_only_old_routes_are_deprecated(schema: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("path", "field"), [("/failures", "results"), ("/recent", "rows")])
 def test_a_list_is_described_inside_its_object(schema: dict[str, Any], path: str, field: str) -> None:
-    """Found by `make fuzz`: both were told as arrays of answers."""
+    """Found by `make fuzz`: both were described as arrays of answers."""
     described = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert described["type"] == "object"
     assert described["properties"][field]["type"] == "array"

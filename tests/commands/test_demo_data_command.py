@@ -213,7 +213,7 @@ def test_a_day_alone_is_enough_for_a_world() -> None:
         assert len(list(demo.happen(50, days=1, now_ms=now_ms, seed=1))) == 50
 
 
-# --- told to stop ----------------------------------------------------------------------------------------------------
+# --- interrupted -----------------------------------------------------------------------------------------------------
 
 
 def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) -> None:

@@ -27,7 +27,7 @@ ADVICE = "Add them to ALLOWED_HOSTS if they are yours."
 
 
 def rows(day: date | None = None) -> dict[str, int]:
-    """Return the rows of a day, today unless told otherwise, after what waits was written."""
+    """Return the rows of a day, today by default, after writing the pending counts."""
     writer.flush_refusals()
     stored = RefusedHost.objects.filter(seen_on=day or clock.today()).order_by("-count", "host")
     return dict(stored.values_list("host", "count"))
@@ -183,7 +183,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     assert (kept[OLD], sum(kept.values()), len(kept)) == (120, 240, 21)
 
 
-# --- who is told ---------------------------------------------------------------------------------------------------
+# --- the overview ---------------------------------------------------------------------------------------------------
 
 
 def test_the_overview_names_them_also_before_the_first_event(client: Client) -> None:

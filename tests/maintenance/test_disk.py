@@ -141,7 +141,7 @@ def test_with_room_again_the_whole_failure_fills_in_what_was_left_out(
     assert counts() == counted_before
     assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     assert rollups.compare_totals() == []
-    # A stack tells where a failure is from, so it has a group of its own.
+    # A stack shows where a failure is from, so this one has a group of its own.
     mark = fingerprint(event.event_type, event.error_name, event.message, event.stack)
     assert (FailureGroup.objects.get().pk, event.fingerprint) == (mark.key, mark.key)
     assert before.fingerprint != mark.key

@@ -1,4 +1,4 @@
-"""What every answer bears, whoever made it: views, errors, files, redirects, streams, the adapter itself."""
+"""The headers of every response: views, errors, files, redirects, streams, the adapter itself."""
 
 import json
 from collections.abc import Callable, Iterator
