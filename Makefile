@@ -13,6 +13,9 @@ REDIS_URL ?= redis://127.0.0.1:6379/8
 # `make check` must not depend on `.env`. An empty value selects the default.
 defaults := DATABASE_URL= CACHE_URL= DEBUG= DEMO= WORKERS= ALLOWED_HOSTS=
 
+# Without cached bytecode, each process of a test run would compile every test again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests that `make test` leaves to `make browser` and `make check`.
 elsewhere := --ignore=tests/browser -m "not needs_npm"
 
@@ -31,11 +34,11 @@ serve: $(runtime) ## install the requirements, migrate, and serve on HOST:PORT
 	@exec $(python) manage.py serve --stop-with-parent
 
 test: $(development) ## run all tests on SQLite; ARGS="-k batch" selects tests by name
-	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -n auto --dist loadgroup $(elsewhere) $(ARGS)
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -n auto $(elsewhere) $(ARGS)
 
 coverage: $(development) ## run all tests on SQLite, and measure line and branch coverage; fails under 95 %
 	@$(python) -m coverage erase
-	@env -u DATABASE_URL -u CACHE_URL $(python) -m coverage run -m pytest -n auto --dist loadgroup $(elsewhere) $(ARGS)
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m coverage run -m pytest -n auto $(elsewhere) $(ARGS)
 	@$(python) -m coverage combine --quiet
 	@$(python) -m coverage report
 	@$(python) -m coverage json --quiet -o - | $(python) .ci/covered.py
@@ -46,7 +49,7 @@ mutants: $(development) ## change 60 random operators, and list those that no te
 
 test-postgres: $(development) ## run all tests on PostgreSQL and Redis, at DATABASE_URL and CACHE_URL or on this machine
 	@DATABASE_URL="$${DATABASE_URL:-$(POSTGRES_URL)}" CACHE_URL="$${CACHE_URL:-$(REDIS_URL)}" \
-		$(python) -m pytest -n auto --dist loadgroup --maxprocesses 8 --ignore=tests/faults $(elsewhere) $(ARGS)
+		$(python) -m pytest -n auto --maxprocesses 8 --ignore=tests/faults $(elsewhere) $(ARGS)
 
 browser: $(development) ## test the client and every page in Chromium
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest tests/browser $(ARGS)

@@ -22,8 +22,6 @@ from django.db.migrations.executor import MigrationExecutor
 from events.rows import EventRow
 from tests.conftest import find_postgres, run_apart
 
-pytestmark = pytest.mark.xdist_group("migrations")
-
 APPS = ("events", "legacy")
 ALIAS = "migrations"
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]

@@ -6,8 +6,6 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-pytestmark = pytest.mark.xdist_group("schema_sql")
-
 KEPT = settings.BASE_DIR / "docs" / "schema"
 
 

@@ -91,7 +91,7 @@ def environment(number: int) -> dict[str, str]:
 def measure(project: Path, tests: list[str]) -> Suite:
     """Run the tests, or all of them, on the unchanged project; raises SystemExit if one fails."""
     report = project.parent / "report.xml"
-    command = ["-m", "coverage", "run", "-m", "pytest", "-q", "-n", "auto", "--dist", "loadgroup"]
+    command = ["-m", "coverage", "run", "-m", "pytest", "-q", "-n", "auto"]
     command += ["-p", "tests.mutants.contexts", f"--junitxml={report}", *SUITE, *tests]
     known = {name: value for name, value in environment(0).items() if name != "PYTEST_XDIST_WORKER"}
     if subprocess.run([sys.executable, *command], cwd=project, env=known, check=False).returncode:

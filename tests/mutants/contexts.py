@@ -17,14 +17,11 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     measured = coverage.Coverage.current()
     assert measured is not None
-    test = item.nodeid
-    if item.get_closest_marker("xdist_group"):
-        test = test.rpartition("@")[0]  # xdist adds the group
-    measured.switch_context(test)
+    measured.switch_context(item.nodeid)
     # Processes that the test starts read these variables.
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     os.environ["COVERAGE_PROCESS_START"] = str(PROJECT / "pyproject.toml")
-    os.environ["COVERAGE_CONTEXT"] = test.partition("::")[0]
+    os.environ["COVERAGE_CONTEXT"] = item.nodeid.partition("::")[0]
     try:
         return (yield)
     finally:
