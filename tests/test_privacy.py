@@ -21,7 +21,7 @@ from django.db import connection
 from telemetry_site.public_urls import urlpatterns
 from tests.conftest import payload, success
 from tests.other_process import shared_site
-from tests.servers import Server, served
+from tests.servers import Server, served_prepared
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -96,7 +96,7 @@ def site(folder: Path, **env: str) -> Iterator[Server]:
     if connection.vendor == "postgresql":
         env["DATABASE_URL"] = shared_site(folder)["DATABASE_URL"]
     env |= {"ALLOWED_ORIGINS": ORIGIN, "ADMIN_TOKEN": ADMIN_TOKEN, "SECRET_KEY": settings.SECRET_KEY}
-    with served(folder, **env) as server:
+    with served_prepared(folder, **env) as server:
         yield server
 
 

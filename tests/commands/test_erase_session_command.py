@@ -19,7 +19,7 @@ from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import event_row, export, success_row, twin_of
 from tests.other_process import manage, shared_site
-from tests.servers import served
+from tests.servers import served_prepared
 
 pytestmark = pytest.mark.django_db
 
@@ -293,7 +293,7 @@ def test_it_leaves_the_database_locked_while_it_is_open(tmp_path: Path) -> None:
 
 def test_no_file_of_a_running_site_contains_it_afterwards(data_dir: Path) -> None:
     message = "a message that nobody else would send"
-    with served(data_dir, INGEST_RATE="off", BATCH_RATE="off") as server:
+    with served_prepared(data_dir, INGEST_RATE="off", BATCH_RATE="off") as server:
         for number in range(60):  # neighbours on the same pages
             body = payload(session_id=f"neighbour-{number}", message=f"neighbour {number}")
             assert server.post("/event", json.dumps(body).encode())[0] == 201
@@ -319,7 +319,7 @@ def test_no_file_of_a_running_site_contains_it_afterwards(data_dir: Path) -> Non
 
 
 def test_an_entry_of_the_audit_log_that_names_it_stops_no_erasure_of_a_site(data_dir: Path) -> None:
-    with served(data_dir) as server:
+    with served_prepared(data_dir) as server:
         assert server.post("/event", json.dumps(payload(session_id=SESSION)).encode())[0] == 201
         code = (
             "from events import audit, clock;"
@@ -336,7 +336,7 @@ def test_an_entry_of_the_audit_log_that_names_it_stops_no_erasure_of_a_site(data
 
 
 def test_a_session_that_is_called_like_a_column_is_erased(data_dir: Path) -> None:
-    with served(data_dir) as server:
+    with served_prepared(data_dir) as server:
         assert server.post("/event", json.dumps(payload(session_id="app_version")).encode())[0] == 201
         done = server.command("erase_session", "app_version")
         assert done.returncode == 0, done.stderr
@@ -347,7 +347,7 @@ def test_a_session_that_is_called_like_a_column_is_erased(data_dir: Path) -> Non
 
 def test_a_trace_in_free_space_is_reported_and_vacuum_clears_it(data_dir: Path) -> None:
     """As a build of SQLite leaves it that does not overwrite what it deletes."""
-    with served(data_dir) as server:
+    with served_prepared(data_dir) as server:
         assert server.post("/event", json.dumps(payload(session_id=SESSION)).encode())[0] == 201
         code = (
             "from django.db import connection; c = connection.cursor(); c.execute('PRAGMA secure_delete=OFF');"

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.judge import check, count, share
-from tests.servers import Server, served
-
-pytestmark = pytest.mark.xdist_group("wire")
+from tests.servers import Server, served_prepared
 
 CLIENT = b"192.0.2.1"  # has used its only read of the hour
 
@@ -19,7 +17,7 @@ CLIENT = b"192.0.2.1"  # has used its only read of the hour
 @pytest.fixture(scope="module")
 def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
     limits = {"TRUSTED_PROXY_COUNT": "1", "READ_RATE": "1/h", "INGEST_RATE": "off"}
-    with served(make_data_dir(), **limits) as running:
+    with served_prepared(make_data_dir(), **limits) as running:
         assert running.get("/metrics/flash-count", **{"X-Forwarded-For": CLIENT.decode()})[0] == 200
         yield running
 

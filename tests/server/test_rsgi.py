@@ -15,29 +15,27 @@ import pytest
 
 from telemetry_site.server.lanes import lane_of
 from tests.conftest import payload, success
-from tests.servers import Server, served, wait_until
-
-pytestmark = pytest.mark.xdist_group("rsgi")
+from tests.servers import Server, served_prepared, wait_until
 
 HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nOrigin: http://localhost:5173\r\n"
 
 
 @pytest.fixture(scope="module")
 def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
-    with served(make_data_dir(), INGEST_RATE="off", BATCH_RATE="off", READ_RATE="off") as running:
+    with served_prepared(make_data_dir(), INGEST_RATE="off", BATCH_RATE="off", READ_RATE="off") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def server_of_two_threads(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
-    with served(make_data_dir(), THREADS="2", INGEST_RATE="off", DATABASE_URL="") as running:
+    with served_prepared(make_data_dir(), THREADS="2", INGEST_RATE="off", DATABASE_URL="") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def server_behind_a_proxy(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
     """Start a server that answers one read an hour to each address, as its proxy names it."""
-    with served(make_data_dir(), TRUSTED_PROXY_COUNT="1", READ_RATE="1/h") as running:
+    with served_prepared(make_data_dir(), TRUSTED_PROXY_COUNT="1", READ_RATE="1/h") as running:
         yield running
 
 

@@ -16,9 +16,7 @@ from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from telemetry_site.wsgi import application
 from tests.api.test_who_may import ROWS, things
 from tests.conftest import make_event, payload, run_apart
-from tests.servers import Server, served
-
-pytestmark = pytest.mark.xdist_group("headers")
+from tests.servers import Server, served_prepared
 
 PUBLIC = [reverse(str(route.name)) for route in public_urlpatterns]
 METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
@@ -127,7 +125,7 @@ def test_static_files(method: str, status: int, asked: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
-    with served(make_data_dir()) as running:
+    with served_prepared(make_data_dir()) as running:
         yield running
 
 

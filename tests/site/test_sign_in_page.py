@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.test import Client, override_settings
 from events.ingest import guards
 from telemetry_site.sign_in import BY_ACCOUNT, BY_ACCOUNT_AND_ADDRESS, BY_ADDRESS, BY_BROWSER
 from tests.conftest import run_apart, turn_clock_to
-from tests.servers import served
+from tests.servers import served_prepared
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/login/"
@@ -215,8 +216,10 @@ def test_cookies_are_kept_from_scripts_other_sites_and_plain_http(data_dir: Path
     ], result.stderr
 
 
-def test_two_sites_on_one_host_keep_a_browser_signed_in_to_both(tmp_path: Path) -> None:
-    with served(tmp_path / "first") as first, served(tmp_path / "second") as second:
+def test_two_sites_on_one_host_keep_a_browser_signed_in_to_both(make_data_dir: Callable[[], Path]) -> None:
+    folders = make_data_dir(), make_data_dir()
+    (folders[1] / "secret_key").write_text("the key of another site " * 3)
+    with served_prepared(folders[0]) as first, served_prepared(folders[1]) as second:
         jar: dict[str, str] = {}  # as a browser keeps cookies: by name, for every port of the host
         for site in (first, second):
             jar |= dict(cookie.split("=", 1) for cookie in site.sign_in().split("; "))

@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["stop_with_parent"]:
-            _stop_with_parent()
+            stop_with_parent()
         self._refuse_second_server()
         self._keep_private()
         address = _resolve(settings.HOST, settings.PORT)
@@ -67,10 +67,9 @@ class Command(BaseCommand):
         self._greet(maintainer)
         connections.close_all()  # an open SQLite connection must not be inherited by another process
         sys.stdout.flush()
-        _allow_files()
-        # Block the signals instead of ignoring them: Granian installs its own handlers. Its workers inherit the mask.
-        signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
-        os.execv(sys.executable, _granian(address))  # noqa: S606 (fixed arguments, no shell)
+        prepare_process()
+        command = granian_command(address, settings.PORT, settings.WORKERS)
+        os.execv(sys.executable, command)  # noqa: S606 (fixed arguments, no shell)
 
     def _refuse_second_server(self) -> None:
         try:
@@ -168,7 +167,7 @@ def _resolve(host: str, port: int) -> str:
     return str(endpoint[0])
 
 
-def _granian(address: str) -> list[str]:
+def granian_command(address: str, port: int, workers: int) -> list[str]:
     return [
         sys.executable,
         "-m",
@@ -176,8 +175,8 @@ def _granian(address: str) -> list[str]:
         "telemetry_site.server.rsgi:app",
         "--interface=rsgi",
         f"--host={address}",
-        f"--port={settings.PORT}",
-        f"--workers={settings.WORKERS}",
+        f"--port={port}",
+        f"--workers={workers}",
         "--no-ws",
         "--http=1",
         # Socket I/O runs in its own Rust threads, without the GIL.
@@ -193,6 +192,13 @@ def _granian(address: str) -> list[str]:
     ]
 
 
+def prepare_process() -> None:
+    """Set what the server inherits through exec: its limit of open files, and the blocked signals."""
+    _allow_files()
+    # Block the signals instead of ignoring them: Granian installs its own handlers. Its workers inherit the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
+
+
 def _allow_files() -> None:
     """Raise the limit of open files: each connection needs one, and the usual limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -201,7 +207,7 @@ def _allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _stop_with_parent() -> None:
+def stop_with_parent() -> None:
     # A killed `make` cannot stop its children. PR_SET_PDEATHSIG survives exec.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
