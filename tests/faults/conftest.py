@@ -4,12 +4,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests import fault_table
-from tests.servers import Server, served
+from tests.servers import Server, served_prepared
 
 NO_LIMITS = {"INGEST_RATE": "off", "BATCH_RATE": "off", "READ_RATE": "off", "CONNECTIONS_PER_CLIENT": "0"}
 FULL = os.environ.get("FAULTS") == "full"
@@ -29,17 +30,23 @@ collect_ignore = (
 
 @pytest.fixture
 def server(data_dir: Path) -> Iterator[Server]:
-    with served(data_dir, **NO_LIMITS) as running:
+    with served_prepared(data_dir, **NO_LIMITS) as running:
         yield running
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
+@contextmanager
+def made_open_folder() -> Iterator[Path]:
     """Yield a folder that another user may open, unlike the folders of pytest."""
     folder = Path(tempfile.mkdtemp(prefix="telemetry-faults-"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    with made_open_folder() as folder:
+        yield folder
 
 
 _table: list[fault_table.FaultRow] = []

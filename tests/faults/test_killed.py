@@ -35,7 +35,7 @@ def survive(server: Server, kills: int) -> Writers:
 
 @pytest.mark.fault("the site is killed, on SQLite")
 def test_what_was_acknowledged_outlives_a_kill(server: Server, request: pytest.FixtureRequest) -> None:
-    kills = 20 if FULL else 3
+    kills = 20 if FULL else 1
     writers = survive(server, kills)
     show(request, {"kills survived": kills, **expect_nothing_lost(server, writers)}, f"{kills} kills", KEPT)
 
@@ -57,7 +57,7 @@ def test_what_was_acknowledged_outlives_a_kill_on_postgresql(open_folder: Path, 
 def test_what_was_acknowledged_outlives_a_kill_of_the_database_server(
     open_folder: Path, request: pytest.FixtureRequest
 ) -> None:
-    kills = 10 if FULL else 2
+    kills = 10 if FULL else 1
     chance = random.Random(SEED)
     with (
         own_postgres(open_folder) as postgres,

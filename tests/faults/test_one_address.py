@@ -16,9 +16,7 @@ from events.api.access import WRONG_TOKENS
 from tests.conftest import payload, success
 from tests.faults.conftest import FULL, show
 from tests.faults.proofs import query
-from tests.servers import PATIENCE_SECONDS, Server, served
-
-pytestmark = pytest.mark.xdist_group("one_address")
+from tests.servers import PATIENCE_SECONDS, Server, served_prepared
 
 TOKEN = "the-token-of-these-tests-alone"
 BYTES_A_DAY = 33_554_432 if FULL else 1_000_000
@@ -36,7 +34,7 @@ def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
         "DAILY_BYTES_PER_CLIENT": str(BYTES_A_DAY),
         "ADMIN_TOKEN": TOKEN,
     }
-    with served(make_data_dir(), **limits) as running:
+    with served_prepared(make_data_dir(), **limits) as running:
         yield running
 
 

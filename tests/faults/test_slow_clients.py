@@ -12,13 +12,26 @@ import pytest
 
 from tests.conftest import success
 from tests.faults.conftest import FULL, NO_LIMITS, show
-from tests.servers import PATIENCE_SECONDS, Server, served, wait_until
+from tests.servers import PATIENCE_SECONDS, Server, served_prepared, wait_until
 
 SENDERS = 500
 READERS = 50
 SHARE = 64
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
+    with served_prepared(make_data_dir(), **NO_LIMITS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server_with_a_share(make_data_dir: Callable[[], Path]) -> Iterator[Server]:
+    """Start a server that limits the connections of one address."""
+    with served_prepared(make_data_dir()) as running:
+        yield running
 
 
 @contextmanager
@@ -77,23 +90,22 @@ def latencies(server: Server, seconds: float) -> list[float]:
     "begin", [HEAD + b"X-Slow: ", HEAD + b"Content-Length: 1000\r\n\r\n"], ids=["of-the-head", "of-the-body"]
 )
 def test_a_client_that_sends_a_byte_a_second_delays_nobody_and_is_disconnected(
-    data_dir: Path, request: pytest.FixtureRequest, begin: bytes
+    server: Server, request: pytest.FixtureRequest, begin: bytes
 ) -> None:
     """The short form checks only that other clients are not slower. Other tests wait for the deadlines."""
     senders = SENDERS if FULL else 100
-    with served(data_dir, **NO_LIMITS) as server:
-        wires = [server.raw(begin) for _ in range(senders)]
-        with dribbling(wires, send_a_byte) as closed:
-            took = latencies(server, 6 if FULL else 1)
-            assert not closed  # the site kept them open all the time
-            figures: dict[str, object] = {
-                "slow clients": senders,
-                "an event and a page meanwhile, median": f"{took[len(took) // 2] * 1_000:.0f} ms",
-                "at most": f"{took[-1] * 1_000:.0f} ms",
-            }
-            if FULL:
-                wait_until(lambda: len(closed) == senders, "some connections are still open")
-                figures["the last was let go after"] = f"{max(closed.values()):.0f} s"
+    wires = [server.raw(begin) for _ in range(senders)]
+    with dribbling(wires, send_a_byte) as closed:
+        took = latencies(server, 6 if FULL else 1)
+        assert not closed  # the site kept them open all the time
+        figures: dict[str, object] = {
+            "slow clients": senders,
+            "an event and a page meanwhile, median": f"{took[len(took) // 2] * 1_000:.0f} ms",
+            "at most": f"{took[-1] * 1_000:.0f} ms",
+        }
+        if FULL:
+            wait_until(lambda: len(closed) == senders, "some connections are still open")
+            figures["the last was let go after"] = f"{max(closed.values()):.0f} s"
     part = "the head" if b"X-Slow" in begin else "the body"
     result = f"others waited {figures['at most']} at most, all let go after {figures.get('the last was let go after')}"
     show(request, figures, f"{senders} clients, in {part}", result)
@@ -115,7 +127,7 @@ def test_a_client_that_reads_a_byte_a_second_delays_nobody_and_is_disconnected(
 ) -> None:
     """The file is larger than all buffers. The short form checks only that other clients are not slower."""
     readers = READERS if FULL else 20
-    with served(data_dir, **NO_LIMITS) as server:
+    with served_prepared(data_dir, **NO_LIMITS) as server:
         assert server.command("demo_data", "--days", "5", "--events", "20000").returncode == 0
         cookies = server.sign_in()
         export = f"GET /admin/events/event/export/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"
@@ -139,6 +151,7 @@ def test_a_client_that_reads_a_byte_a_second_delays_nobody_and_is_disconnected(
                 # The client notices the end late, because it first reads its buffer. So check the server's connections.
                 wait_until(lambda: connections(server) == 0, "some connections are still open", patience_seconds=150)
                 figures["the last was let go after, beside that"] = f"{time.monotonic() - began:.0f} s"
+        server.kill_group()  # a stop would wait for the readers that are left
     show(request, figures, f"{readers} clients", f"others waited {figures['at most']} at most")
 
 
@@ -147,11 +160,13 @@ def test_a_client_that_reads_a_byte_a_second_delays_nobody_and_is_disconnected(
     "begin", [b"", HEAD, HEALTH.replace(b"/health", b"/nowhere")], ids=["silent", "unfinished", "kept"]
 )
 def test_one_address_has_no_more_than_its_share_of_connections(
-    data_dir: Path, request: pytest.FixtureRequest, begin: bytes
+    server_with_a_share: Server, request: pytest.FixtureRequest, begin: bytes
 ) -> None:
     """The full form opens more connections than the server accepts. It needs a higher `ulimit -n`."""
     count = 4_150 if FULL else 300
-    with served(data_dir) as server, ExitStack() as stack:
+    server = server_with_a_share
+    wait_until(lambda: connections(server) == 0, "connections of another test are still open")
+    with ExitStack() as stack:
         site = ("127.0.0.1", server.port)
         busy = stack.enter_context(socket.create_connection(site, PATIENCE_SECONDS, source_address=("127.0.0.2", 0)))
 
@@ -186,10 +201,10 @@ def test_one_address_has_no_more_than_its_share_of_connections(
 
 
 @pytest.mark.fault("unfinished heads")
-def test_unfinished_heads_fill_no_memory(data_dir: Path, request: pytest.FixtureRequest) -> None:
+def test_unfinished_heads_fill_no_memory(server: Server, request: pytest.FixtureRequest) -> None:
     """100 heads in short form. With the server's own limit, each would need 400 kB."""
     heads = 1_000 if FULL else 100
-    with served(data_dir, **NO_LIMITS) as server, ExitStack() as stack:
+    with ExitStack() as stack:
         before = server.worker_memory_bytes()
         for _ in range(heads):
             wire = stack.enter_context(server.raw(HEAD + b"X-Large: "))
@@ -209,7 +224,7 @@ def test_unfinished_heads_fill_no_memory(data_dir: Path, request: pytest.Fixture
 def test_an_address_may_hold_any_number_behind_a_proxy_or_by_choice(
     data_dir: Path, request: pytest.FixtureRequest, environment: dict[str, str]
 ) -> None:
-    with served(data_dir, **environment) as server, ExitStack() as stack:
+    with served_prepared(data_dir, **environment) as server, ExitStack() as stack:
         wires = [stack.enter_context(server.raw(b"GET /health HTTP/1.1\r\n")) for _ in range(2 * SHARE)]
         time.sleep(1)  # the site counts connections several times
         assert connections(server) == len(wires)

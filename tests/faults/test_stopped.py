@@ -9,7 +9,7 @@ import pytest
 from tests.faults.conftest import FULL, NO_LIMITS, show
 from tests.faults.proofs import expect_counts_agree, query
 from tests.faults.writers import Writers
-from tests.servers import PATIENCE_SECONDS, served
+from tests.servers import PATIENCE_SECONDS, served_prepared
 
 SEED = 11
 
@@ -21,7 +21,7 @@ def test_a_stop_under_load_answers_everything_that_it_stored(
     stops = 10 if FULL else 1
     figures = {"stops": stops, "events acknowledged": 0, "stored, but never answered": 0, "connections closed": 0}
     for _ in range(stops):
-        with served(make_data_dir(), **NO_LIMITS) as server:
+        with served_prepared(make_data_dir(), **NO_LIMITS) as server:
             writers = Writers(server.port, seed=SEED + figures["events acknowledged"], again=False)
             writers.start()
             writers.wait_for(50)
