@@ -24,7 +24,19 @@ def interrupt_the_start():
 
 def test_inner():
     with Server(Path({data_dir!r})) as server:
+        server.project = {project!r}
         {body}
+"""
+# Answers as a started site does. A case starts it in place of the site, unless the site itself must notice something.
+STUB = """
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 IS_KILLED = "server.start(); os.kill(os.getpid(), signal.SIGKILL)"
 CASES = {
@@ -54,7 +66,9 @@ def processes_on(data_dir: Path) -> list[psutil.Process]:
 @pytest.mark.parametrize(("body", "options"), CASES.values(), ids=CASES)
 def test_no_server_is_left(data_dir: Path, tmp_path: Path, body: str, options: list[str]) -> None:
     inner = tmp_path / "test_inner.py"
-    inner.write_text(STARTS_A_SERVER.format(data_dir=str(data_dir), body=body))
+    (tmp_path / "manage.py").write_text(STUB)
+    project = PROJECT_DIR if body == IS_KILLED else tmp_path
+    inner.write_text(STARTS_A_SERVER.format(data_dir=str(data_dir), project=str(project), body=body))
     options = ["-p", "no:django", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), *options]
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *options, inner],
