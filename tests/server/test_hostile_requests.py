@@ -18,7 +18,7 @@ from django.urls import reverse
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from telemetry_site.wsgi import application
 from tests.api.test_who_may import ROWS, things
-from tests.conftest import payload
+from tests.conftest import payload, rolled_back
 
 __all__ = ["things"]
 STATIC = ["/static/admin/css/base.css", "/static/events/telemetry.js", "/static/nowhere"]
@@ -168,9 +168,13 @@ def changed(path: str, segment: str) -> Iterator[str]:
 
 @pytest.mark.django_db
 @override_settings(ADMIN_TOKEN="a token")  # without one, /recent says so with a 503
-@pytest.mark.parametrize("name", ROUTES)
-def test_no_part_of_a_request_makes_a_route_fail(name: str, things: dict[str, Any], cookie: str) -> None:
-    path = ROUTES[name].format_map(things).partition("?")[0]
+def test_no_part_of_a_request_makes_a_route_fail(things: dict[str, Any], cookie: str) -> None:
+    for path in ROUTES.values():
+        with rolled_back():
+            expect_no_failure(path.format_map(things).partition("?")[0], cookie)
+
+
+def expect_no_failure(path: str, cookie: str) -> None:
     root, form = {"HTTP_COOKIE": cookie}, {"CONTENT_TYPE": FORM}
     everything = ["&".join(f"{name}={value}" for name in NAMES)[:14_000] for value in VALUES.values()]
     cases: list[tuple[str, str, str, bytes, dict[str, str]]] = [
