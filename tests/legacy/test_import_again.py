@@ -391,6 +391,10 @@ def example_imported(import_rows: Import, post: Callable[..., Any]) -> None:
     import_rows(file=EXPORT)
 
 
+def left_alone() -> None:
+    pass
+
+
 def some_erased() -> None:
     for session_id in (SESSION, "attempt-that-failed", "attempt-1", "attempt-4"):
         erase(session_id)
@@ -398,7 +402,7 @@ def some_erased() -> None:
 
 STATES = [empty, in_use, half_imported, example_imported, with_a_baseline, waiting, everything_pruned, *WAYS]
 AFTERWARDS: dict[str, Callable[[], None]] = {
-    "then left alone": lambda: None,
+    "then left alone": left_alone,
     "then pruned": pruned,
     "then pruned too": pruned_with_what_was_imported,
     "then erased": some_erased,
@@ -439,6 +443,9 @@ def test_a_dry_run_reports_what_the_run_does(
         with rolled_back():
             act()
             for name, rows in EXPORTS.items():
+                # Only two states have rows of the example, which the steps afterwards can change.
+                if name == "the example" and act is not left_alone and state not in (example_imported, waiting):
+                    continue
                 with rolled_back(), monkeypatch.context() as patch:
                     patch.setattr(d1_import, "CHUNK", 3)  # so that twins are in different transactions
                     expect_the_dry_run_to_report_the_run(import_rows, rows, f"{afterwards}, {name}")

@@ -310,7 +310,7 @@ class Traffic:
     def repeat(self, what: Callable[[Client], None]) -> None:
         client = Client()
         try:
-            while not self.stop.is_set():
+            while not self.stop.wait(0.02):
                 what(client)
         finally:
             connections.close_all()

@@ -21,7 +21,6 @@ SUITE = [
     "api/test_event_route.py",
     "api/test_flash_count_route.py",
     "api/test_health_route.py",
-    "ingest/test_ingest.py",
     "counting/test_rollups.py",
 ]
 
