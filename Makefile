@@ -47,7 +47,7 @@ mutants: $(development) ## change 60 random operators, and list those that no te
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.mutants $(if $(SEED),--seed $(SEED)) \
 		$(if $(COUNT),--count $(COUNT)) $(ARGS)
 
-test-postgres: $(development) ## run all tests on PostgreSQL and Redis, at DATABASE_URL and CACHE_URL or on this machine
+test-postgres: $(development) ## run the tests that use the database on PostgreSQL and Redis, at DATABASE_URL and CACHE_URL
 	@DATABASE_URL="$${DATABASE_URL:-$(POSTGRES_URL)}" CACHE_URL="$${CACHE_URL:-$(REDIS_URL)}" \
 		$(python) -m pytest -n auto --maxprocesses 8 --ignore=tests/faults $(elsewhere) $(ARGS)
 

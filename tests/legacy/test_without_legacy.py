@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import payload, run_apart
 from tests.servers import PROJECT_DIR
 
+pytestmark = pytest.mark.uses_database_url
+
 KEPT = ["events", "telemetry_site", "templates", "tests", "manage.py", "pyproject.toml"]
 LINES = {"telemetry_site/settings.py": '    "legacy",\n', "telemetry_site/public_urls.py": '"legacy.urls"'}
 SUITE = [
