@@ -71,6 +71,32 @@ class FailureGroupQuerySet(models.QuerySet[Row]):
         return self.filter(anywhere)
 
 
+class FormerGroupQuerySet(models.QuerySet[Row]):
+    def merged(self) -> Self:
+        """Keep the groups that maintainers merged."""
+        return self.filter(is_merged=True)
+
+    def within(self, fingerprint: str) -> list[Row]:
+        """Return the former groups whose events belong to this group, also through other former groups."""
+        found: dict[str, Row] = {}
+        keys = [fingerprint]
+        while keys:
+            rows = list(self.filter(joined__in=keys).exclude(pk__in=[fingerprint, *found]).order_by("pk"))
+            keys = [str(row.pk) for row in rows]
+            found.update(zip(keys, rows, strict=True))
+        return list(found.values())
+
+    def successor(self, fingerprint: str) -> str:
+        """Return the group that the events of this group belong to now: the same one, unless it is a former group."""
+        passed = {fingerprint}
+        while key := self.filter(pk=fingerprint).values_list("joined", flat=True).first():
+            if key in passed:
+                break
+            passed.add(key)
+            fingerprint = key
+        return fingerprint
+
+
 def batches(rows: models.QuerySet[Any], at_once: int) -> Iterator[list[str]]:
     """Yield the ids of rows with `received_at_ms` and `id`, oldest first, in batches of `at_once`.
 

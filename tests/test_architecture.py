@@ -11,6 +11,7 @@ from django.conf import settings
 WRITERS = {
     "Event": {
         "events/counting/corrections.py",
+        "events/grouping/merges.py",
         "events/grouping/moves.py",
         "events/ingest/writer.py",
         "events/maintenance/retention.py",
@@ -25,6 +26,7 @@ WRITERS = {
     "KnownName": {"events/counting/buckets.py"},
     "Arrival": {"events/counting/arrivals.py"},
     "FailureGroup": {"events/grouping/groups.py", "events/grouping/triage.py"},
+    "FormerGroup": {"events/grouping/merges.py"},
     "AuditEntry": {"events/audit.py"},
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},

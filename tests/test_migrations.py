@@ -308,12 +308,13 @@ def index_condition(connection: BaseDatabaseWrapper, name: str) -> str:
         return str(cursor.fetchone()[0]).partition(" WHERE ")[2].replace('"', "").strip("()")
 
 
-def test_the_events_have_the_columns_of_the_plan_and_three_of_ours(
+def test_the_events_have_the_columns_of_the_plan_and_four_of_ours(
     migrated: BaseDatabaseWrapper,
 ) -> None:
     columns = described(migrated, "telemetry_events")
     assert columns.pop("source") == ("text", "NOT NULL")
     assert columns.pop("fingerprint") == ("text", "NULL")
+    assert columns.pop("merged_from") == ("text", "NULL")
     assert columns.pop("correction") == ("integer", "NULL")
     assert columns == PLAN_COLUMNS
     with migrated.cursor() as cursor:

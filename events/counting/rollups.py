@@ -53,8 +53,12 @@ class EventsAreGone(Exception):
     """A day has fewer events than were counted, so its rollups cannot be rebuilt."""
 
 
-def add(events: Iterable[Counted]) -> None:
-    """Count newly inserted events: lifetime totals by type, hours by model and version, days by mode."""
+def add(events: Iterable[Counted]) -> dict[str, int]:
+    """Count newly inserted events: lifetime totals by type, hours by model and version, days by mode.
+
+    Returns the number of merges of each type, if one of the events is a failure. It cannot change until the end of the
+    transaction, which now has the lock of these types.
+    """
     counted = Counter(map(_fields, events))
     types: Counter[str] = Counter()
     latest: dict[str, int] = {}
@@ -68,9 +72,16 @@ def add(events: Iterable[Counted]) -> None:
     buckets: Counter[Bucket] = Counter()
     for fields, count in alike.items():
         buckets[bucket_of(*fields)] += count
-    upsert(_LIFETIME, [(name, count, 0, latest[name]) for name, count in types.items()])
+    lifetime = _LIFETIME if types.keys() <= {SUCCESS} else _LIFETIME_OF_FAILURES
+    merges = dict(upsert(lifetime, [(name, count, 0, latest[name]) for name, count in types.items()]))
     upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
     upsert(_MODES, [(*bucket, count) for bucket, count in modes.items()])
+    return merges
+
+
+def note_merge(event_type: str) -> None:
+    """Record that a group of this type was merged or split, in the caller's transaction, which has locked the type."""
+    LifetimeTotal.objects.filter(event_type=event_type).update(merges=F("merges") + 1)
 
 
 def lock(event_types: Iterable[str], *, adding: Collection[str] = ()) -> None:
@@ -331,6 +342,7 @@ _LIFETIME = Upsert(
     "event_type",
     f"{added('accepted')}, {latest('last_received_at_ms')}",
 )
+_LIFETIME_OF_FAILURES = _LIFETIME._replace(returning="event_type, merges")
 _HOURLY = Upsert(
     HourlyRollup._meta.db_table,
     (*Bucket._fields, "accepted"),

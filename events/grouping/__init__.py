@@ -1,5 +1,6 @@
 """Groups failures that have the same cause.
 
 `fingerprints` is a pure function from a failure to its key. `groups` alone writes the groups with their hours and
-shares; `triage` writes the decisions of maintainers about a group. `moves` writes the group of a stored failure.
+shares; `triage` writes the decisions of maintainers about a group. `rules` reads which groups were merged into others.
+`moves` writes the group of a stored failure. `merges` writes the former groups: it merges groups, and splits them.
 """

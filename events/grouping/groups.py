@@ -19,6 +19,7 @@ from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
 from events.counting.upserts import Upsert, added, earliest, latest, lower, select_in, upsert
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
+from events.grouping.rules import Membership
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
 
 # Anyone can make up a message. After this many new groups of one type on a UTC day, new messages go to one overflow
@@ -62,6 +63,7 @@ _TRIAGE = (
     "status", "fixed_in", "muted_until_ms", "decided_at_ms", "decided_by_name", "note", "regressed_at_ms",
     "regressed_by",
 )  # fmt: skip
+_TRIAGE_NULLABLE = tuple(column for column in _TRIAGE if column not in ("status", "note"))
 
 
 class Failure(Counted, Protocol):
@@ -111,20 +113,20 @@ class _Counts:
         )  # fmt: skip
 
 
-def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> dict[str, str]:
+def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> dict[str, Membership]:
     """Add newly inserted failures to their groups, inside the caller's transaction.
 
     `released` is the result of `releases.note`: earlier failures of these versions can now be regressions.
 
-    Returns the fingerprints that the caller must update in the events: by event id, the key of the overflow group
-    that the failure joined instead of its own group.
+    Returns the groups that the caller must update in the events: by event id, the overflow group that the failure
+    joined instead of its own group.
     """
     overflowed = overflowing(failures, arrivals.repeated)
     joining = [(event, overflowed.get(event.id, fingerprint)) for event, fingerprint in failures]
     if released:
         _find_regressions(released, {fingerprint.key for _, fingerprint in joining})
     join(joining)
-    return {event_id: fingerprint.key for event_id, fingerprint in overflowed.items()}
+    return {event_id: Membership(fingerprint, None) for event_id, fingerprint in overflowed.items()}
 
 
 def overflowing(
@@ -184,29 +186,117 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     lower(_HOURS, [(key, hour_ms, n) for key, counts in left.items() for hour_ms, n in counts.hours.items()])
     shares = GroupShare.objects.filter(fingerprint__in=keys).values_list(*_SHARES.columns)
     stored = {Share(*share): n for *share, n in shares}
-    taken: Counter[Share] = Counter()
-    for counts in left.values():
-        for share, n in counts.shares.items():
-            # On a day with too many names, the share may be under its own name or under OTHER.
-            for place in (share, share._replace(name=OTHER)):
-                part = min(n, stored.get(place, 0) - taken[place])
-                taken[place] += part
-                n -= part
-    lower(_SHARES, [(*share, n) for share, n in taken.items() if n])
-    for model in (GroupHour, GroupShare, FailureGroup):
-        model.objects.filter(fingerprint__in=keys, accepted=0).delete()
-    _settle(keys)
+    counted = {share: n for counts in left.values() for share, n in counts.shares.items()}
+    lower(_SHARES, [(*share, n) for share, n in _taken(counted, stored).items()])
+    _delete_empty(keys)
+    settle(keys)
     _known.clear()
 
 
-def inherit(key: str, donor: FailureGroup) -> None:
+def inherit(key: str, donor: FailureGroup) -> bool:
     """Copy the decision about `donor`, the group that lost the events, to the one that received them.
 
-    A decision of the receiving group stays. `donor` was read when the caller's transaction locked it.
+    A decision of the receiving group stays. `donor` was read when the caller's transaction locked it. Returns whether
+    there was a decision to copy, and it was copied.
     """
-    FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="").update(
-        **{column: getattr(donor, column) for column in _TRIAGE}
+    undecided = FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="")
+    copied = undecided.update(**{column: getattr(donor, column) for column in _TRIAGE})
+    return bool(copied) and (donor.decided_at_ms is not None or donor.note != "")
+
+
+def disinherit(key: str, row: Mapping[str, Any]) -> None:
+    """Undo `inherit`, unless the decision was changed since. `row` contains the columns of the donor."""
+    inherited = {column: row[column] for column in _TRIAGE}
+    FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(
+        status=GroupStatus.OPEN, note="", **dict.fromkeys(_TRIAGE_NULLABLE)
     )
+
+
+def _equal(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{column}__isnull" if value is None else column: value is None or value for column, value in values.items()
+    }
+
+
+def row_of(group: FailureGroup) -> dict[str, Any]:
+    """Return the columns of a group, as `restore` needs them."""
+    return {field.attname: getattr(group, field.attname) for field in FailureGroup._meta.concrete_fields}
+
+
+# --- merges ------------------------------------------------------------------------------------------------------
+
+
+def dissolve(key: str, whole: str) -> None:
+    """Delete a group after its events joined the group `whole`, in the caller's transaction.
+
+    The hours and shares of its events that are no longer stored stay, and are added to those of `whole`.
+    """
+    hours = GroupHour.objects.filter(fingerprint=key).values_list("hour_ms", "accepted")
+    upsert(_HOURS, [(whole, hour_ms, n) for hour_ms, n in hours])
+    shares = GroupShare.objects.filter(fingerprint=key).values_list("facet", "name", "accepted")
+    upsert(_SHARES, [(whole, *share) for share in shares])
+    for rest in FailureGroup.objects.filter(pk=key):
+        FailureGroup.objects.filter(pk=whole).update(
+            accepted=F("accepted") + rest.accepted,
+            first_seen_ms=Least(F("first_seen_ms"), rest.first_seen_ms),
+            last_seen_ms=Greatest(F("last_seen_ms"), rest.last_seen_ms),
+        )
+        rest.delete()
+    settle([whole])
+    _known.clear()
+
+
+def restore(row: Mapping[str, Any], whole: str) -> None:
+    """Undo `dissolve`: create the group with these columns again; the stored events are still in `whole`."""
+    key = row["fingerprint"]
+    hours = dict(GroupHour.objects.filter(fingerprint=key).values_list("hour_ms", "accepted"))
+    rest = sum(hours.values())
+    FailureGroup.objects.create(**{**row, "accepted": rest})
+    if not rest:
+        return
+    lower(_HOURS, [(whole, hour_ms, n) for hour_ms, n in hours.items()])
+    kept = {Share(whole, facet, name): n for facet, name, n in _shares_of(key)}
+    stored = {Share(whole, facet, name): n for facet, name, n in _shares_of(whole)}
+    lower(_SHARES, [(*share, n) for share, n in _taken(kept, stored).items()])
+    FailureGroup.objects.filter(pk=whole).update(accepted=F("accepted") - rest)
+    _delete_empty([whole])
+    settle([whole, key])
+
+
+def set_aside(failures: Iterable[tuple[Failure, str]]) -> None:
+    """Count merged failures, which are deleted in this transaction, for these former groups. A split needs the counts.
+
+    The group that they are in counts them already.
+    """
+    events: defaultdict[str, list[Failure]] = defaultdict(list)
+    for event, key in failures:
+        events[key].append(event)
+    parts = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in events}
+    upsert(_HOURS, [(key, hour_ms, n) for key, counts in parts.items() for hour_ms, n in counts.hours.items()])
+    upsert(_SHARES, [(*share, n) for counts in parts.values() for share, n in counts.shares.items()])
+
+
+def _shares_of(key: str) -> QuerySet[GroupShare, tuple[str, str, int]]:
+    return GroupShare.objects.filter(fingerprint=key).values_list("facet", "name", "accepted")
+
+
+def _taken(counts: Mapping[Share, int], stored: Mapping[Share, int]) -> Counter[Share]:
+    """Return what to subtract from the stored shares for these counts.
+
+    On a day with too many names, a share can be under its own name or under OTHER.
+    """
+    taken: Counter[Share] = Counter()
+    for share, n in counts.items():
+        for place in (share, share._replace(name=OTHER)):
+            part = min(n, stored.get(place, 0) - taken[place])
+            taken[place] += part
+            n -= part
+    return +taken
+
+
+def _delete_empty(keys: Sequence[str]) -> None:
+    for model in (GroupHour, GroupShare, FailureGroup):
+        model.objects.filter(fingerprint__in=keys, accepted=0).delete()
 
 
 def renew(limit: int) -> int:
@@ -318,7 +408,7 @@ def _add_shares(joined: Mapping[str, _Counts], known_before: set[str]) -> None:
         )
 
 
-def _settle(keys: Iterable[str]) -> None:
+def settle(keys: Iterable[str]) -> None:
     """Recompute the first and last time, and the number of models and versions, of groups that lost events.
 
     If hours still count events that are no longer stored, these hours bound the old times.

@@ -10,17 +10,23 @@ from typing import Any
 from django.db import transaction
 
 from events.counting import rollups
-from events.grouping import groups
-from events.grouping.fingerprints import Fingerprint, fingerprint_of
+from events.grouping import groups, rules
+from events.grouping.fingerprints import fingerprint_of
+from events.grouping.rules import Membership
 from events.models import Event, FailureGroup
 
 # The columns that a move needs.
-COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", *rollups.COUNTED)
+COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", "merged_from", *rollups.COUNTED)
 
 
-def changed(events: Iterable[Any]) -> dict[str, Fingerprint]:
-    """Return the fingerprints of the failures that belong to another group now, by event id."""
-    return {event.id: new for event in events if (new := fingerprint_of(event)).key != event.fingerprint}
+def changed(events: Iterable[Any], merged: Mapping[str, str]) -> dict[str, Membership]:
+    """Return the groups of the failures that belong to another group now, by event id. `merged` are the rules."""
+    current = ((event, rules.membership(fingerprint_of(event), merged)) for event in events)
+    return {event.id: now for event, now in current if not _is_in(event, now)}
+
+
+def _is_in(event: Any, membership: Membership) -> bool:
+    return bool(event.fingerprint == membership.group.key and event.merged_from == membership.merged_from)
 
 
 def heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
@@ -38,19 +44,23 @@ def heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
     return {new: donor for new, (_, donor) in most.items() if donor is not None}
 
 
-def move(fingerprints: Mapping[str, Fingerprint], heirs: Mapping[str, str], repeated: Collection[str]) -> int:
-    """Move failures, by id, to the groups of these fingerprints in one transaction; return how many moved.
+def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[str]) -> int:
+    """Move failures to the groups of their fingerprints in one transaction; return how many moved.
 
     `heirs` is the result of `heirs()`. A group with one of the `repeated` keys can use the second capacity of its day.
     """
     with transaction.atomic():
-        types = Event.objects.filter(pk__in=list(fingerprints)).values_list("event_type", flat=True)
-        rollups.lock(set(types))  # the lock that ingest takes: no other process moves or deletes these events
-        batch = [
-            event
-            for event in Event.objects.filter(pk__in=list(fingerprints)).values_list(*COLUMNS, named=True)
-            if event.fingerprint != fingerprints[event.id].key
-        ]
+        types = Event.objects.filter(pk__in=ids).values_list("event_type", flat=True)
+        # The lock that ingest and merges take: no other process moves or deletes these events, or changes their rules.
+        rollups.lock(set(types))
+        stored = list(Event.objects.filter(pk__in=ids).values_list(*COLUMNS, named=True))
+        memberships = changed(stored, rules.read())
+        # The group of some failures is correct, and only their own fingerprint has changed.
+        changing = [event for event in stored if event.id in memberships]
+        batch = [event for event in changing if event.fingerprint != memberships[event.id].group.key]
+        staying = {event.id for event in changing} - {event.id for event in batch}
+        set_groups({event_id: memberships[event_id] for event_id in staying})
+        fingerprints = {event.id: memberships[event.id].group for event in batch}
         new_keys = {fingerprint.key for fingerprint in fingerprints.values()}
         donors = {heirs[key] for key in new_keys if key in heirs}
         concerned = {event.fingerprint for event in batch if event.fingerprint} | new_keys
@@ -66,18 +76,23 @@ def move(fingerprints: Mapping[str, Fingerprint], heirs: Mapping[str, str], repe
         for key in sorted({fingerprint.key for _, fingerprint in moving} & heirs.keys()):
             if donor := before.get(heirs[key]):
                 groups.inherit(key, donor)
-        set_groups({event.id: fingerprint.key for event, fingerprint in moving})
+        set_groups(
+            {
+                event.id: Membership(fingerprint, None) if event.id in overflowed else memberships[event.id]
+                for event, fingerprint in moving
+            }
+        )
         groups.subtract((event, event.fingerprint) for event, _ in moving if event.fingerprint)
     return len(moving)
 
 
-def set_groups(keys: Mapping[str, str]) -> None:
+def set_groups(memberships: Mapping[str, Membership]) -> None:
     """Write the group of stored failures, by event id, in the caller's transaction."""
-    ids: defaultdict[str, list[str]] = defaultdict(list)
-    for event_id, key in keys.items():
-        ids[key].append(event_id)
-    for key in sorted(ids):
-        Event.objects.filter(pk__in=ids[key]).update(fingerprint=key)
+    ids: defaultdict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for event_id, membership in memberships.items():
+        ids[membership.group.key, membership.merged_from].append(event_id)
+    for (key, merged_from), chunk in sorted(ids.items(), key=str):
+        Event.objects.filter(pk__in=chunk).update(fingerprint=key, merged_from=merged_from)
 
 
 def rejoin(ids: Collection[str]) -> None:
@@ -86,6 +101,8 @@ def rejoin(ids: Collection[str]) -> None:
     The caller has locked the totals of their types.
     """
     events = list(Event.objects.filter(pk__in=ids).values_list(*COLUMNS, named=True))
-    if fingerprints := changed(events):
-        moves = Counter((event.fingerprint, fingerprints[event.id].key) for event in events if event.id in fingerprints)
-        move(fingerprints, heirs(moves), ())
+    if memberships := changed(events, rules.read()):
+        moves = Counter(
+            (event.fingerprint, memberships[event.id].group.key) for event in events if event.id in memberships
+        )
+        move(list(memberships), heirs(moves), ())

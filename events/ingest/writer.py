@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -21,8 +21,9 @@ from django.db.backends.utils import CursorWrapper
 from events import clock
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.upserts import placeholders, retried, select_in
-from events.grouping import groups, moves
-from events.grouping.fingerprints import Fingerprint, fingerprint_of
+from events.grouping import groups, moves, rules
+from events.grouping.fingerprints import fingerprint_of
+from events.grouping.rules import Membership
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
 from events.querysets import SUCCESS
@@ -186,8 +187,8 @@ def _commit_together(batch: list[_Submission]) -> None:
 
 def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
     events = [event for submission in batch for event in submission.events]
-    fingerprints = {event.id: fingerprint_of(event) for event in events if event.event_type != SUCCESS}
-    inserted = _insert(events, fingerprints)
+    memberships = {event.id: rules.membership(fingerprint_of(event)) for event in events if event.event_type != SUCCESS}
+    inserted = _insert(events, memberships)
     stored: list[EventRow] = []
     duplicates: list[EventRow] = []
     for submission in batch:
@@ -216,12 +217,14 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
         rollups.lock(EventType.values, adding={event.event_type for event in stored})
     elif moving:
         rollups.lock(moving, adding={event.event_type for event in stored})
-    rollups.add(stored)
+    if rules.are_outdated(rollups.add(stored)):
+        _apply_rules(stored, memberships)
     completed = _complete(completing)
     _fill_in(left_out)
     buckets.note([*stored, *completed])
     released = releases.note([*news, *releases.news(completed)])
-    overflowed = groups.add([(event, fingerprints[event.id]) for event in stored if event.id in fingerprints], released)
+    joining = [(event, memberships[event.id].group) for event in stored if event.id in memberships]
+    overflowed = groups.add(joining, released)
     if overflowed:
         moves.set_groups(overflowed)
     if left_out:
@@ -231,7 +234,17 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
         rollups.add_tallies(Counter(tallies) + _tallied(duplicates))
 
 
-def _insert(events: list[EventRow], fingerprints: Mapping[str, Fingerprint]) -> set[str]:
+def _apply_rules(stored: list[EventRow], memberships: dict[str, Membership]) -> None:
+    """Correct the groups of stored failures after another process merged or split one. No group counts them yet."""
+    rules.reload()
+    failures = [event for event in stored if event.id in memberships]
+    current = {event.id: rules.membership(fingerprint_of(event)) for event in failures}
+    changed = {event_id: now for event_id, now in current.items() if now != memberships[event_id]}
+    memberships.update(changed)
+    moves.set_groups(changed)
+
+
+def _insert(events: list[EventRow], memberships: Mapping[str, Membership]) -> set[str]:
     """Insert the new events and return their ids.
 
     `ON CONFLICT DO NOTHING` has no target, because two keys can conflict. NOT NULL and CHECK still raise.
@@ -242,16 +255,19 @@ def _insert(events: list[EventRow], fingerprints: Mapping[str, Fingerprint]) -> 
     inserted: set[str] = set()
     with connection.cursor() as cursor:
         for start in range(0, len(ordered), _ROWS_A_STATEMENT):
-            inserted.update(_insert_chunk(cursor, ordered[start : start + _ROWS_A_STATEMENT], fingerprints))
+            inserted.update(_insert_chunk(cursor, ordered[start : start + _ROWS_A_STATEMENT], memberships))
     return inserted
 
 
 def _insert_chunk(
-    cursor: CursorWrapper, events: list[EventRow], fingerprints: Mapping[str, Fingerprint]
+    cursor: CursorWrapper, events: list[EventRow], memberships: Mapping[str, Membership]
 ) -> Iterable[str]:
     ids = [event.id for event in events]
-    rows = [(*event, fingerprints[event.id].key if event.id in fingerprints else None) for event in events]
-    values = [value for row in rows for value in row]
+    values: list[Any] = []
+    for event in events:
+        membership = memberships.get(event.id)
+        values += event
+        values += (membership.group.key, membership.merged_from) if membership else (None, None)
     # RETURNING makes SQLite write each row twice. Random ids cannot exist yet, so a SELECT afterwards proves the
     # insert. An id made from the content, or by another system, can exist already and needs RETURNING.
     is_returned = any(event.session_id is None or event.source == Source.IMPORT for event in events)
@@ -265,7 +281,7 @@ def _insert_chunk(
 
 @cache
 def _insert_of(count: int, is_returned: bool) -> str:
-    columns = (*EventRow._fields, "fingerprint")
+    columns = (*EventRow._fields, "fingerprint", "merged_from")
     return (
         f"INSERT INTO {Event._meta.db_table} ({', '.join(columns)})"  # noqa: S608 (our own names)
         f" VALUES {placeholders(count, len(columns))} ON CONFLICT DO NOTHING{' RETURNING id' if is_returned else ''}"

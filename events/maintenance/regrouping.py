@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Sum
 
 from events import clock, keyset
 from events.counting import arrivals, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import groups, moves
+from events.grouping import groups, moves, rules
 from events.grouping.fingerprints import ALGORITHM, fingerprint_of
 from events.maintenance import retention
-from events.models import Event, FailureGroup, GroupHour, GroupShare
+from events.models import Event, FailureGroup, FormerGroup, GroupHour, GroupShare
 
 BATCH_EVENTS = 500  # Ingest waits while one batch runs.
 
@@ -54,9 +54,10 @@ def survey() -> Survey:
     """Count the pending moves of all stored failures; changes nothing."""
     failures = 0
     moves_due: Counter[tuple[str | None, str]] = Counter()
+    merged = rules.read()
     for batch in _batches():
         failures += len(batch)
-        pairs = ((event.fingerprint, fingerprint_of(event).key) for event in batch)
+        pairs = ((event.fingerprint, rules.membership(fingerprint_of(event), merged).group.key) for event in batch)
         moves_due.update((old, new) for old, new in pairs if old != new)
     # A failure in the overflow group of a full day stays there, unless its own group exists now.
     existing = set(FailureGroup.objects.filter(pk__in={new for _, new in moves_due}).values_list("pk", flat=True))
@@ -79,8 +80,8 @@ def regroup(pending: Survey) -> Iterator[tuple[int, int]]:
         belonging[new] += n
     repeated = {key for key, n in belonging.items() if n >= arrivals.REPEATED}
     for batch in _batches():
-        fingerprints = moves.changed(batch)
-        yield len(batch), moves.move(fingerprints, heirs, repeated) if fingerprints else 0
+        changed = moves.changed(batch, rules.read())
+        yield len(batch), moves.move(list(changed), heirs, repeated) if changed else 0
     # The remaining old groups contain only events that are no longer stored, or fingerprints that did not change.
     while groups.renew(BATCH_EVENTS):
         pass
@@ -128,7 +129,8 @@ def _compare_sums() -> list[GroupDifference]:
                 counted=Sum("accepted"), names=Count("*")
             )
         }
-    orphans = sorted(hours.keys() - groups_by_key.keys())
+        merged = set(FormerGroup.objects.merged().values_list("pk", flat=True))
+    orphans = sorted(hours.keys() - groups_by_key.keys() - merged)
     differences = [GroupDifference(key, "hours without a group", 0, hours[key]) for key in orphans]
     for key, row in sorted(groups_by_key.items()):
         pairs = [("its hours", row["accepted"], hours.get(key, 0))]
@@ -152,7 +154,9 @@ def _compare_hours(start_ms: int, end_ms: int) -> list[GroupDifference]:
             .annotate(count=Count("*"))
         )
         events = {(str(key), hour_ms): n for key, hour_ms, n in stored}
-        hours = GroupHour.objects.filter(Q(hour_ms__gte=start_ms) & Q(hour_ms__lt=end_ms))
+        # The hours of a merged group count deleted events, which the hours of another group count too.
+        merged = FormerGroup.objects.merged().values_list("pk", flat=True)
+        hours = GroupHour.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms).exclude(fingerprint__in=merged)
         counts = {(key, hour_ms): n for key, hour_ms, n in hours.values_list("fingerprint", "hour_ms", "accepted")}
     return [
         GroupDifference(

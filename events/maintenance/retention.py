@@ -21,7 +21,7 @@ from django.db.models.lookups import GreaterThan
 
 from events import audit, clock
 from events.counting import buckets, corrections, releases, rollups
-from events.grouping import groups
+from events.grouping import groups, merges
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id
@@ -139,6 +139,7 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
     for ids in batches(_old(before_ms, imported_too=imported_too), PRUNED_AT_ONCE):
         with transaction.atomic():
             rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
+            merges.set_aside(ids)
             deleted, _ = Event.objects.filter(id__in=ids).delete()
         yield EVENTS, deleted
 
@@ -178,6 +179,7 @@ def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
         if counts.total():
             for hooks in _hooks():
                 hooks.erase(session_id, names)
+            merges.set_aside(ids)
             Event.objects.filter(id__in=ids).delete()
             audit.note(AuditKind.ERASURE, f"Erased a session: {in_words(counts)}.", who=who, at=at, why=why)
     return counts

@@ -3,7 +3,7 @@
 from events.models.audit import AuditEntry, AuditKind
 from events.models.corrections import Correction, CorrectionShare
 from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
-from events.models.groups import Facet, FailureGroup, GroupHour, GroupShare, GroupStatus, Noise
+from events.models.groups import Facet, FailureGroup, FormerGroup, GroupHour, GroupShare, GroupStatus, Noise
 from events.models.names import Arrival, KnownName, Release
 from events.models.rollups import CounterBaseline, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
@@ -19,6 +19,7 @@ __all__ = [
     "EventType",
     "Facet",
     "FailureGroup",
+    "FormerGroup",
     "GroupHour",
     "GroupShare",
     "GroupStatus",

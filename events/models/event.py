@@ -55,6 +55,8 @@ class Event(models.Model):
     source = models.TextField(choices=Source.choices)
     # The FailureGroup of a failure. Not a foreign key, because each insert would then check the group again.
     fingerprint = models.TextField(null=True)
+    # The fingerprint of a failure whose own group was merged into another one, which `fingerprint` names; else NULL.
+    merged_from = models.TextField(null=True)
     # The Correction that made this success void, or NULL if the event counts. Not a foreign key, as above.
     correction = models.BigIntegerField(null=True)
 

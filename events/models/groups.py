@@ -1,10 +1,10 @@
 """Failure groups, their counts by hour, and their shares."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from events.models.event import EventType
-from events.querysets import FailureGroupQuerySet
+from events.querysets import FailureGroupQuerySet, FormerGroupQuerySet
 
 
 class GroupStatus(models.TextChoices):
@@ -85,6 +85,38 @@ class FailureGroup(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class FormerGroup(models.Model):
+    """A failure group whose events belong to another group now: `joined`, which can be a former group too.
+
+    If `is_merged`, a maintainer merged it: later failures with its fingerprint join the other group too. Its GroupHour
+    and GroupShare rows count its failures that are no longer stored, which the other group counts as well. Otherwise
+    the rules of grouping have changed, and the row only leads old addresses to the other group.
+    """
+
+    fingerprint = models.TextField(primary_key=True)
+    joined = models.TextField()
+    is_merged = models.BooleanField()
+    # Whether the other group had no decision and took over the one about this group.
+    gave_decision = models.BooleanField()
+    # The columns of the FailureGroup before it became a former group.
+    row = models.JSONField()
+    moved_at_ms = models.BigIntegerField()
+    moved_by_name = models.TextField(null=True)
+
+    objects = FormerGroupQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=~Q(joined=F("fingerprint")), name="events_formergroup_joins_another"),
+        ]
+        # The former groups of one group.
+        indexes = [models.Index(fields=["joined"], name="events_formergroup_joined")]
+
+    def __str__(self) -> str:
+        return str(self.row["title"])
 
 
 class GroupHour(models.Model):

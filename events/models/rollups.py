@@ -17,6 +17,8 @@ class LifetimeTotal(models.Model):
     accepted = models.BigIntegerField(default=0)
     baseline = models.BigIntegerField(default=0)
     last_received_at_ms = models.BigIntegerField(default=0)
+    # The number of merges and splits of failure groups of this type. Ingest compares it with its cache of the rules.
+    merges = models.BigIntegerField(db_default=0)
 
     class Meta:
         default_permissions = ()

@@ -128,7 +128,7 @@ def neighbours(event: Event) -> tuple[Event | None, Event | None]:
 def as_json(event: Event) -> dict[str, Any]:
     """Return the public columns by name, with log lines and metadata parsed. Invalid JSON stays text."""
     columns = {field.attname: getattr(event, field.attname) for field in Event._meta.concrete_fields}
-    for internal in ("source", "fingerprint", "correction"):
+    for internal in ("source", "fingerprint", "merged_from", "correction"):
         del columns[internal]
     return columns | {
         "log_lines_json": _parsed(event.log_lines_json),
