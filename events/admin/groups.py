@@ -19,13 +19,14 @@ from events import audit, clock
 from events.admin import charts
 from events.admin.changelist import KeysetChangeList, SortHeading, quiet
 from events.admin.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
-from events.admin.pages import PAGE_ROWS, PagesAdmin, export_response
+from events.admin.merges import MergePages
+from events.admin.pages import PAGE_ROWS, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import triage
+from events.grouping import groups, triage
 from events.keyset import Cursor
 from events.maintenance import retention
-from events.models import AuditEntry, Event, Facet, FailureGroup
+from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup
 from events.reports import breakdowns, event_text, export, failures, metrics, ranking
 from events.reports.breakdowns import Part
 from events.reports.failures import Criteria
@@ -35,6 +36,7 @@ NAMES_OF_DAYS = 30
 NEWEST_EVENTS = 10
 NEWEST_RELEASES = 30
 HISTORY_SHOWN = 50
+FORMER_SHOWN = 20
 SHOWN_PARTS = 8
 # Nobody reviews more groups than this before deciding.
 MAX_AT_ONCE = 1_000
@@ -99,7 +101,7 @@ class FacetTable(NamedTuple):
 
 
 @admin.register(FailureGroup)
-class FailureGroupAdmin(PagesAdmin):
+class FailureGroupAdmin(MergePages):
     """Failure groups: what fails, for whom, since when, and whether it is fixed."""
 
     title = "Failure groups"
@@ -233,6 +235,7 @@ class FailureGroupAdmin(PagesAdmin):
         parts = breakdowns.parts(group, now_ms)
         from_ms = ranking.last_day_from_ms(now_ms)
         status = ranking.status_of(group, now_ms)
+        former = FormerGroup.objects.within(group.pk)
         return {
             "title": str(group),
             "now": now,
@@ -258,14 +261,25 @@ class FailureGroupAdmin(PagesAdmin):
             "may_export": self.has_export_permission(request),
             "note_form": NoteForm({"note": group.note}),
             "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
-            "history": list(self.history(group)[:HISTORY_SHOWN]),
+            "may_be_merged": not groups.is_overflow(group.pk),
+            "former": former[:FORMER_SHOWN],
+            "more_former": max(len(former) - FORMER_SHOWN, 0),
+            "history": list(_entries([group.pk, *(part.pk for part in former)])[:HISTORY_SHOWN]),
             "history_shown": HISTORY_SHOWN,
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
             "pruned_before_ms": _pruned_before_ms(group.first_ms),
         }
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().change_view(request, object_id, form_url, extra_context)
+        except Http404:
+            return self.successor_response(request, unquote(object_id))
+
     def history(self, group: FailureGroup) -> QuerySet[AuditEntry]:
-        return AuditEntry.objects.filter(subject=group.pk).order_by("-at_ms", "-id")
+        return _entries([group.pk, *(former.pk for former in FormerGroup.objects.within(group.pk))])
 
     @admin.action(description="Resolve", permissions=["triage"])
     def resolve(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
@@ -384,6 +398,10 @@ class FailureGroupAdmin(PagesAdmin):
             "current": len(counts) - 1,
             "releases": charts.release_ticks(start_ms, end_ms),
         }
+
+
+def _entries(subjects: list[str]) -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(subject__in=subjects).order_by("-at_ms", "-id")
 
 
 def _failure_pages(request: HttpRequest) -> str:

@@ -150,7 +150,7 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self.demand(self.has_view_permission(request))
         obj = self.get_object(request, unquote(object_id))
         entries = self.history(obj)[:HISTORY_ROWS]
-        context = {"title": f"History of {obj}", "now": clock.now(), "entries": entries}
+        context = {"title": f"History of {obj}", "now": clock.now(), "entries": entries, "own_subject": obj.pk}
         return self.render(request, "events/history.html", context)
 
     def render(self, request: HttpRequest, template: Any, context: dict[str, Any], status: int = 200) -> HttpResponse:

@@ -193,15 +193,14 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     _known.clear()
 
 
-def inherit(key: str, donor: FailureGroup) -> bool:
+def inherit(key: str, donor: FailureGroup) -> None:
     """Copy the decision about `donor`, the group that lost the events, to the one that received them.
 
-    A decision of the receiving group stays. `donor` was read when the caller's transaction locked it. Returns whether
-    there was a decision to copy, and it was copied.
+    A decision of the receiving group stays. `donor` was read when the caller's transaction locked it.
     """
-    undecided = FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="")
-    copied = undecided.update(**{column: getattr(donor, column) for column in _TRIAGE})
-    return bool(copied) and (donor.decided_at_ms is not None or donor.note != "")
+    FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="").update(
+        **{column: getattr(donor, column) for column in _TRIAGE}
+    )
 
 
 def disinherit(key: str, row: Mapping[str, Any]) -> None:

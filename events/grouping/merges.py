@@ -16,12 +16,12 @@ from events import audit
 from events.counting import rollups
 from events.grouping import groups
 from events.grouping.fingerprints import Fingerprint
-from events.grouping.moves import COLUMNS
 from events.grouping.triage import ABOUT_CHARACTERS
 from events.models import AuditKind, Event, FailureGroup, FormerGroup
 from events.querysets import EventQuerySet, batches
 
-BATCH_EVENTS = 2_000  # bounds the memory
+BATCH_EVENTS = 5_000  # bounds the memory
+_COLUMNS = ("id", "error_name", "merged_from", *rollups.COUNTED)
 
 
 class CannotMerge(Exception):
@@ -37,7 +37,8 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
     with transaction.atomic():
         group, target = _locked(key, into)
         target_title, title = str(target)[:ABOUT_CHARACTERS], str(group)[:ABOUT_CHARACTERS]
-        gave_decision = group.accepted > target.accepted and groups.inherit(target.pk, group)
+        if gave_decision := passes_decision(group, target):
+            groups.inherit(target.pk, group)
         FormerGroup.objects.filter(pk=key).delete()  # an address of an earlier algorithm
         FormerGroup.objects.create(
             fingerprint=key,
@@ -56,6 +57,12 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
             about=target_title, subject=target.pk,
         )  # fmt: skip
     return FailureGroup.objects.get(pk=target.pk)
+
+
+def passes_decision(group: FailureGroup, target: FailureGroup) -> bool:
+    """Return whether the target takes over the decision about the group: it has none, and it has fewer events."""
+    is_decided, is_target_decided = (one.decided_at_ms is not None or one.note != "" for one in (group, target))
+    return is_decided and not is_target_decided and group.accepted > target.accepted
 
 
 def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
@@ -91,7 +98,7 @@ def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
 def set_aside(ids: Collection[str]) -> None:
     """Keep the counts of merged failures for a later split, in the transaction that deletes these events."""
     merged = Event.objects.filter(pk__in=ids, merged_from__isnull=False)
-    events = list(merged.values_list("id", "error_name", "merged_from", *rollups.COUNTED, named=True))
+    events = list(merged.values_list(*_COLUMNS, named=True))
     if events:
         joined = dict(FormerGroup.objects.merged().values_list("fingerprint", "joined"))
         groups.set_aside((event, key) for event in events for key in _chain(event.merged_from, joined))
@@ -139,7 +146,7 @@ def _locked(key: str, into: str) -> tuple[FailureGroup, FailureGroup]:
 def _move(events: EventQuerySet[Event], source: str, target: Fingerprint) -> None:
     """Move events, with their counts, from one group to another in the caller's transaction."""
     for ids in batches(events, BATCH_EVENTS):
-        batch = list(Event.objects.filter(pk__in=ids).values_list(*COLUMNS, named=True))
+        batch = list(Event.objects.filter(pk__in=ids).values_list(*_COLUMNS, named=True))
         groups.join([(event, target) for event in batch], reopening=False)
         Event.objects.filter(pk__in=ids).update(
             fingerprint=target.key,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from events import keyset
 from events.counting.releases import NO_RELEASES
 from events.keyset import Cursor
-from events.models import Event
+from events.models import Event, FailureGroup, FormerGroup
 from events.querysets import EventQuerySet
 
 # The most rows that one request scans for a filter without an index. The page then shows how far it searched.
@@ -72,6 +72,13 @@ class Criteria:
         unindexed = (self.model, self.app_version, self.write_mode, self.connected, self.text, self.released or None)
         by_key = (self.session_id, self.name)  # few rows each; a group can have any number
         return any(value is not None for value in by_key) or all(value is None for value in unindexed)
+
+
+def current_group(fingerprint: str) -> str:
+    """Return the group that has the events of this group now: another one, if this one no longer exists."""
+    if FailureGroup.objects.filter(pk=fingerprint).exists():
+        return fingerprint
+    return FormerGroup.objects.successor(fingerprint)
 
 
 class EventPage(NamedTuple):

@@ -11,7 +11,7 @@ from events.counting.corrections import Selection
 from events.keyset import Cursor
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
-from events.reports.failures import Criteria
+from events.reports.failures import Criteria, current_group
 from events.visible_text import is_visible
 
 WINDOWS = {
@@ -129,7 +129,7 @@ class EventFilter(ListFilter):
             write_mode=int(cleaned["mode"]) if cleaned["mode"] else None,
             connected=int(cleaned["connected"]) if cleaned["connected"] else None,
             session_id=cleaned["session"] or None,
-            fingerprint=cleaned["group"] or None,
+            fingerprint=current_group(cleaned["group"]) if cleaned["group"] else None,
             released=bool(cleaned["released"]),
             text=cleaned["q"] or None,
             since_ms=since_ms,

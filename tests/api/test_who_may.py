@@ -18,8 +18,9 @@ from events import clock
 from events.counting import corrections
 from events.counting.buckets import HOUR_MS
 from events.counting.corrections import Selection
+from events.grouping import merges
 from events.ingest import tokens
-from events.models import Event, FailureGroup, IngestToken
+from events.models import Event, IngestToken
 from legacy.cutover import parity
 from legacy.models import ParityRun
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
@@ -93,6 +94,12 @@ ROWS = {
     ),
     "admin:events_failuregroup_history": Access("/admin/events/failuregroup/{group}/history/", STAFF),
     "admin:events_failuregroup_change": Access("/admin/events/failuregroup/{group}/", STAFF),
+    "admin:events_failuregroup_merge": Access(
+        "/admin/events/failuregroup/{group}/merge/", MAINTAINERS, MAINTAINERS, {"into": "{other}"}
+    ),
+    "admin:events_failuregroup_split": Access(
+        "/admin/events/failuregroup/{former}/split/", MAINTAINERS, MAINTAINERS, {"sent": "yes"}
+    ),
     "admin:events_event_changelist": Access("/admin/events/event/", STAFF),
     "admin:events_event_export": Access("/admin/events/event/export/", STAFF),
     "admin:events_event_export_xlsx": Access("/admin/events/event/export.xlsx/", STAFF),
@@ -172,6 +179,8 @@ def test_every_route_has_its_row_and_no_row_is_of_none() -> None:
 def things() -> dict[str, Any]:
     """Return a thing of each kind, for the addresses of pages."""
     event = make_event()
+    other, former = (make_event(message=message).fingerprint or "" for message in ("other words", "merged words"))
+    merges.merge(former, other, user=User(username="somebody else"), at=clock.now())
     tokens.issue("web", who="someone", now=clock.now(), expires_at=None)
     for name, at_ms in (("void", VOID_MS), ("counted", VOID_MS + HOUR_MS)):
         make_event(**success(session_id=name), received_at_ms=at_ms)
@@ -181,7 +190,9 @@ def things() -> dict[str, Any]:
     run = parity.keep(parity.check(1, clock.today()), at=clock.now())
     return {
         "event": event.pk,
-        "group": FailureGroup.objects.get().pk,
+        "group": event.fingerprint,
+        "other": other,
+        "former": former,
         "token": IngestToken.objects.get().pk,
         "correction": correction.pk,
         "run": (run or ParityRun.objects.get()).pk,
@@ -329,4 +340,4 @@ def test_the_admin_token_opens_no_page(client: Client, things: dict[str, Any]) -
     bearer = {"authorization": f"Bearer {TOKEN}"}
     answers = {name: client.get(ROWS[name].path.format_map(things), headers=bearer) for name in pages}
     assert [name for name, answer in answers.items() if not is_refusal(answer)] == []
-    assert Event.objects.count() == 3
+    assert Event.objects.count() == 5

@@ -18,7 +18,7 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
-from events.models import Correction, Event, FailureGroup, IngestToken
+from events.models import Correction, Event, FailureGroup, FormerGroup, IngestToken
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
 from tests.conftest import payload
@@ -76,6 +76,8 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:events_ingesttoken_change": TOKEN,
     "admin:events_ingesttoken_history": TOKEN,
     "admin:events_failuregroup_history": [lambda world: world.groups["muted"]],
+    "admin:events_failuregroup_merge": [lambda world: world.groups["open"]],
+    "admin:events_failuregroup_split": [lambda world: world.one(FormerGroup._meta.db_table, "fingerprint")],
     "admin:events_correction_undo": [lambda world: world.one(Correction._meta.db_table)],
     "admin:legacy_parityrun_change": [lambda world: world.one(ParityRun._meta.db_table)],
     "admin:auth_group_history": ROLE,
@@ -103,6 +105,7 @@ QUERIES: dict[str, list[dict[str, str]]] = {
         {"kind": "erasure", "who": "nobody"},
         {"cursor": "0.1"},
     ],
+    "admin:events_failuregroup_merge": [{}, {"q": "nothing says this"}],
     "admin:events_failuregroup_changelist": [
         {"status": "all"},
         {"status": "regression", "sort": "-count"},
@@ -122,6 +125,11 @@ def _group(status: str) -> Callable[[World], str]:
     return lambda world: reverse("admin:events_failuregroup_change", args=[world.groups[status]])
 
 
+def _address_of(world: World, column: str, page: str) -> str:
+    """Return the address of a page about the merged group, or about the group that it joined."""
+    return reverse(f"admin:events_failuregroup_{page}", args=[world.one(FormerGroup._meta.db_table, column)])
+
+
 def _at(path: str) -> Callable[[World], str]:
     return lambda _: path
 
@@ -129,6 +137,8 @@ def _at(path: str) -> Callable[[World], str]:
 MORE = [
     *(Page(f"a group that is {status}", _group(status)) for status in ("open", "resolved", "muted", "regression")),
     Page("a group of a day", lambda world: _group("open")(world) + "?span=1"),
+    Page("a group with another group in it", lambda world: _address_of(world, "joined", "change")),
+    Page("merge: confirm", lambda world: _address_of(world, "joined", "merge") + f"?into={world.groups['open']}"),
     *(Page(f"decide: {action}", _decide(action)) for action in ("resolve", "mute", "reopen")),
     Page("decide: mute until a day gone by", _decide("mute"), 400, fill={"id_until": "01012020"}),
     Page("filters that can't be used", _at("/admin/events/recentfailure/?type=nonsense&since=never"), 400),
@@ -215,7 +225,7 @@ def _address(name: str, query: dict[str, str]) -> Callable[[World], str]:
 _PREPARE = """
 from django.contrib.auth.models import User
 from django.utils.timezone import now
-from events.grouping import triage
+from events.grouping import merges, triage
 from events.models import FailureGroup
 User.objects.create_user("newcomer", password="a password for tests", is_staff=True)
 root = User.objects.get(username="admin")
@@ -223,6 +233,11 @@ keys = list(FailureGroup.objects.order_by("-accepted").values_list("pk", flat=Tr
 triage.annotate(keys[0], "Seen with two cables.", user=root, at=now())
 triage.resolve(keys[1:2], user=root, at=now(), fixed_in=None)
 triage.mute(keys[2:3], user=root, at=now(), until_ms=None)
+open_ = FailureGroup.objects.filter(status="open").order_by("-accepted")
+target = open_[0]
+part = open_.filter(event_type=target.event_type).exclude(pk=target.pk)[0]
+triage.annotate(part.pk, "The same fault in the words of an older version.", user=root, at=now())
+merges.merge(part.pk, target.pk, user=root, at=now())
 """
 
 
