@@ -26,7 +26,7 @@ WRITERS = {
     "KnownName": {"events/counting/buckets.py"},
     "Arrival": {"events/counting/arrivals.py"},
     "FailureGroup": {"events/grouping/groups.py", "events/grouping/triage.py"},
-    "FormerGroup": {"events/grouping/merges.py"},
+    "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves", "translation")},
     "AuditEntry": {"events/audit.py"},
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},

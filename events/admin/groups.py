@@ -236,6 +236,7 @@ class FailureGroupAdmin(MergePages):
         from_ms = ranking.last_day_from_ms(now_ms)
         status = ranking.status_of(group, now_ms)
         former = FormerGroup.objects.within(group.pk)
+        listed = [part for part in former if part.is_merged or _has_other_decision(part, group)]
         return {
             "title": str(group),
             "now": now,
@@ -262,8 +263,9 @@ class FailureGroupAdmin(MergePages):
             "note_form": NoteForm({"note": group.note}),
             "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
             "may_be_merged": not groups.is_overflow(group.pk),
-            "former": former[:FORMER_SHOWN],
-            "more_former": max(len(former) - FORMER_SHOWN, 0),
+            "former": listed[:FORMER_SHOWN],
+            "more_former": max(len(listed) - FORMER_SHOWN, 0),
+            "successor": self.successor_of(group.pk) if not events else None,
             "history": list(_entries([group.pk, *(part.pk for part in former)])[:HISTORY_SHOWN]),
             "history_shown": HISTORY_SHOWN,
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
@@ -398,6 +400,11 @@ class FailureGroupAdmin(MergePages):
             "current": len(counts) - 1,
             "releases": charts.release_ticks(start_ms, end_ms),
         }
+
+
+def _has_other_decision(former: FormerGroup, group: FailureGroup) -> bool:
+    """Return whether a former group had a decision or a note that this group did not take over."""
+    return any(former.row[column] not in (None, "", getattr(group, column)) for column in ("decided_at_ms", "note"))
 
 
 def _entries(subjects: list[str]) -> QuerySet[AuditEntry]:

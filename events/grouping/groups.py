@@ -222,6 +222,11 @@ def row_of(group: FailureGroup) -> dict[str, Any]:
     return {field.attname: getattr(group, field.attname) for field in FailureGroup._meta.concrete_fields}
 
 
+def rows_of(keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the columns of the existing groups with these keys."""
+    return {key: row_of(group) for key, group in FailureGroup.objects.in_bulk(list(keys)).items()}
+
+
 # --- merges ------------------------------------------------------------------------------------------------------
 
 
@@ -250,7 +255,7 @@ def restore(row: Mapping[str, Any], whole: str) -> None:
     key = row["fingerprint"]
     hours = dict(GroupHour.objects.filter(fingerprint=key).values_list("hour_ms", "accepted"))
     rest = sum(hours.values())
-    FailureGroup.objects.create(**{**row, "accepted": rest})
+    FailureGroup.objects.create(**{**row, "accepted": rest, "model_count": 0, "version_count": 0})
     if not rest:
         return
     lower(_HOURS, [(whole, hour_ms, n) for hour_ms, n in hours.items()])
@@ -273,6 +278,18 @@ def set_aside(failures: Iterable[tuple[Failure, str]]) -> None:
     parts = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in events}
     upsert(_HOURS, [(key, hour_ms, n) for key, counts in parts.items() for hour_ms, n in counts.hours.items()])
     upsert(_SHARES, [(*share, n) for counts in parts.values() for share, n in counts.shares.items()])
+
+
+def drop_counts(key: str) -> None:
+    """Delete what `set_aside` counted for a former group. The group that it was merged into counts it too."""
+    for model in (GroupHour, GroupShare):
+        model.objects.filter(fingerprint=key).delete()
+
+
+def describe(fingerprints: Iterable[Fingerprint]) -> None:
+    """Correct the descriptions of groups that were created for failures with another fingerprint."""
+    for fingerprint in fingerprints:
+        FailureGroup.objects.filter(pk=fingerprint.key).update(title=fingerprint.title, frame=fingerprint.frame)
 
 
 def _shares_of(key: str) -> QuerySet[GroupShare, tuple[str, str, int]]:
@@ -336,7 +353,7 @@ def _without_room(
     """
     unknown = {fingerprint.key for _, fingerprint in failures} - _known
     if unknown:
-        unknown -= _existing(list(unknown))
+        unknown -= existing(list(unknown))
     full: set[tuple[str, int]] = set()
     room: dict[tuple[int, str], int] = {}
     for event, fingerprint in failures if unknown else ():
@@ -345,7 +362,7 @@ def _without_room(
             continue
         born = (day, event.event_type)
         if born not in room:
-            room[born] = MAX_NEW_A_DAY - _new_groups(*born)
+            room[born] = room_on(*born)
         if room[born] > 0:
             room[born] -= 1
             unknown.remove(fingerprint.key)
@@ -369,12 +386,13 @@ def _without_room(
 # to answer.
 
 
-def _existing(keys: list[str]) -> set[str]:
+def existing(keys: list[str]) -> set[str]:
     query = f"SELECT fingerprint FROM {FailureGroup._meta.db_table} WHERE fingerprint"  # noqa: S608 (our own names)
     return {key for (key,) in select_in(query, keys)}
 
 
-def _new_groups(day: int, event_type: str) -> int:
+def room_on(day: int, event_type: str) -> int:
+    """Return how many new groups of a type a UTC day can still have, without the second capacity."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT COUNT(*) FROM {FailureGroup._meta.db_table}"  # noqa: S608 (our own names)
@@ -382,7 +400,7 @@ def _new_groups(day: int, event_type: str) -> int:
             " AND algorithm = %s",  # groups of an older algorithm will be replaced
             [day * DAY_MS, (day + 1) * DAY_MS, event_type, overflow_of(event_type).key, ALGORITHM],
         )
-        return int(cursor.fetchone()[0])
+        return MAX_NEW_A_DAY - int(cursor.fetchone()[0])
 
 
 def _learn(joined: Iterable[str]) -> None:

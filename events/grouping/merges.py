@@ -80,6 +80,8 @@ def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
         if former is None:
             raise CannotMerge("This group is not merged into another one. Somebody may have split it off already.")
         groups.lock([whole])
+        if FailureGroup.objects.filter(pk=key).exists():
+            raise CannotMerge("The failures are being regrouped. Run manage.py regroup_failures to its end first.")
         parts = [part.pk for part in FormerGroup.objects.merged().within(key)]
         groups.restore(former.row, whole)
         title, frame = former.row["title"], former.row["frame"]
@@ -128,7 +130,8 @@ def _locked(key: str, into: str) -> tuple[FailureGroup, FailureGroup]:
     event_type = FailureGroup.objects.filter(pk=key).values_list("event_type", flat=True).first()
     if event_type is not None:
         rollups.lock([event_type])
-    into = FormerGroup.objects.successor(into)
+    if not FailureGroup.objects.filter(pk=into).exists():
+        into = FormerGroup.objects.successor(into)
     if key == into:
         raise CannotMerge("A group cannot be merged into itself.")
     found = {group.pk: group for group in groups.lock([key, into])}

@@ -11,9 +11,9 @@ from django.db import transaction
 
 from events.counting import rollups
 from events.grouping import groups, rules
-from events.grouping.fingerprints import fingerprint_of
+from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.grouping.rules import Membership
-from events.models import Event, FailureGroup
+from events.models import Event, FailureGroup, FormerGroup
 
 # The columns that a move needs.
 COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", "merged_from", *rollups.COUNTED)
@@ -54,7 +54,8 @@ def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[st
         # The lock that ingest and merges take: no other process moves or deletes these events, or changes their rules.
         rollups.lock(set(types))
         stored = list(Event.objects.filter(pk__in=ids).values_list(*COLUMNS, named=True))
-        memberships = changed(stored, rules.read())
+        merged = rules.read()
+        memberships = changed(stored, merged)
         # The group of some failures is correct, and only their own fingerprint has changed.
         changing = [event for event in stored if event.id in memberships]
         batch = [event for event in changing if event.fingerprint != memberships[event.id].group.key]
@@ -83,7 +84,27 @@ def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[st
             }
         )
         groups.subtract((event, event.fingerprint) for event, _ in moving if event.fingerprint)
+        groups.describe(_own(moving, memberships, set(merged.values())))
+        _keep_rows(before)
     return len(moving)
+
+
+def _own(
+    moving: Iterable[tuple[Any, Fingerprint]], memberships: Mapping[str, Membership], targets: Collection[str]
+) -> list[Fingerprint]:
+    """Return the fingerprints of these groups that receive merged failures, from failures that are their own."""
+    found = {
+        fingerprint.key: fingerprint
+        for event, fingerprint in moving
+        if fingerprint.key in targets and memberships[event.id].merged_from is None
+    }
+    return list(found.values())
+
+
+def _keep_rows(before: Mapping[str, Any]) -> None:
+    """Keep the last decisions about the groups that lost all their events, with their addresses."""
+    for key in sorted(before.keys() - groups.existing(list(before))):
+        FormerGroup.objects.filter(pk=key, is_merged=False).update(row=groups.row_of(before[key]))
 
 
 def set_groups(memberships: Mapping[str, Membership]) -> None:

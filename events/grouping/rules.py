@@ -33,7 +33,11 @@ def membership(own: Fingerprint, rules: Mapping[str, str] | None = None) -> Memb
 
 def read() -> dict[str, str]:
     """Return the stored rules: for each merged fingerprint, the group that its failures join."""
-    joined = dict(FormerGroup.objects.merged().values_list("fingerprint", "joined"))
+    return resolved(dict(FormerGroup.objects.merged().values_list("fingerprint", "joined")))
+
+
+def resolved(joined: Mapping[str, str]) -> dict[str, str]:
+    """Return the last group of each chain of rules."""
     rules = {}
     for key, target in joined.items():
         passed = {key}

@@ -6,8 +6,8 @@ transaction. So it can run while the site runs, can be stopped at any time, and 
 Decisions about groups are kept: see `moves.heirs`. Counts of events that are no longer stored stay in their old group.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from django.db.models import Count, F, Sum
 from events import clock, keyset
 from events.counting import arrivals, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import groups, moves, rules
-from events.grouping.fingerprints import ALGORITHM, fingerprint_of
+from events.grouping import groups, moves, rules, translation
+from events.grouping.fingerprints import ALGORITHM, Fingerprint, fingerprint_of
+from events.grouping.translation import Translation
 from events.maintenance import retention
 from events.models import Event, FailureGroup, FormerGroup, GroupHour, GroupShare
 
@@ -25,14 +26,30 @@ BATCH_EVENTS = 500  # Ingest waits while one batch runs.
 
 
 class Survey(NamedTuple):
-    """The pending work: `moves` counts failures by their current group (None without one) and their new group.
+    """The pending work.
 
-    If a day has no room for all its new groups, failures stay in the overflow group or move to it.
+    `moves` counts failures by their current group (None without one) and their new group. If a day has no room for all
+    its new groups, failures stay in the overflow group or move to it. `parts` counts all failures in the same way, also
+    those that stay. `fingerprints` describe the new groups. `translation` are the new rules of merges, and addresses.
     """
 
     failures: int
     moves: Mapping[tuple[str | None, str], int]
     old_groups: int
+    parts: Mapping[tuple[str | None, str], int]
+    fingerprints: Mapping[str, Fingerprint]
+    translation: Translation
+
+
+class Change(NamedTuple):
+    """A group that will receive the failures of several groups, or whose failures will go to several groups.
+
+    `parts` are these other groups, largest first: title and number of failures.
+    """
+
+    title: str
+    failures: int
+    parts: list[tuple[str, int]]
 
 
 class GroupDifference(NamedTuple):
@@ -52,33 +69,103 @@ def is_due() -> bool:
 
 def survey() -> Survey:
     """Count the pending moves of all stored failures; changes nothing."""
-    failures = 0
-    moves_due: Counter[tuple[str | None, str]] = Counter()
-    merged = rules.read()
+    seen: Counter[tuple[str | None, str | None, str]] = Counter()
+    overflowed: Counter[tuple[int, str, str]] = Counter()
+    fingerprints: dict[str, Fingerprint] = {}
     for batch in _batches():
-        failures += len(batch)
-        pairs = ((event.fingerprint, rules.membership(fingerprint_of(event), merged).group.key) for event in batch)
-        moves_due.update((old, new) for old, new in pairs if old != new)
+        for event in batch:
+            own = fingerprint_of(event)
+            fingerprints.setdefault(own.key, own)
+            seen[event.fingerprint, event.merged_from, own.key] += 1
+            if event.fingerprint and groups.is_overflow(event.fingerprint):
+                overflowed[event.received_at_ms // DAY_MS, event.event_type, own.key] += 1
+    origins: Counter[tuple[str, str]] = Counter()
+    for (group, merged_from, own_key), n in seen.items():
+        if group and not groups.is_overflow(group):
+            origins[merged_from or group, own_key] += n
+    found = translation.translation(origins)
+    joined = found.joined()
+    parts: Counter[tuple[str | None, str]] = Counter()
+    for (group, _, own_key), n in seen.items():
+        parts[group, joined.get(own_key, own_key)] += n
+    existing = set(FailureGroup.objects.filter(pk__in={new for _, new in parts}).values_list("pk", flat=True))
+    with_room = existing | _with_room(overflowed, existing)
     # A failure in the overflow group of a full day stays there, unless its own group exists now.
-    existing = set(FailureGroup.objects.filter(pk__in={new for _, new in moves_due}).values_list("pk", flat=True))
     due = {
         (old, new): n
-        for (old, new), n in moves_due.items()
-        if new in existing or old is None or not groups.is_overflow(old)
+        for (old, new), n in parts.items()
+        if old != new and (old is None or not groups.is_overflow(old) or new in with_room)
     }
-    return Survey(failures, due, FailureGroup.objects.exclude(algorithm=ALGORITHM).count())
+    old_groups = FailureGroup.objects.exclude(algorithm=ALGORITHM).count()
+    return Survey(seen.total(), due, old_groups, parts, fingerprints, found)
+
+
+def _with_room(overflowed: Mapping[tuple[int, str, str], int], existing: Collection[str]) -> set[str]:
+    """Return the keys of failures in overflow groups that can have their own groups now, oldest first.
+
+    `overflowed` counts the failures by UTC day, type and key.
+    """
+    room: dict[tuple[int, str], int] = {}
+    found: set[str] = set()
+    for (day, event_type, key), n in overflowed.items():
+        if key in existing or key in found:
+            continue
+        if (day, event_type) not in room:
+            room[day, event_type] = groups.room_on(day, event_type)
+        capacity = groups.MAX_REPEATED_A_DAY if n >= arrivals.REPEATED else 0
+        if room[day, event_type] + capacity > 0:
+            room[day, event_type] -= 1
+            found.add(key)
+    return found
+
+
+def merging(pending: Survey) -> list[Change]:
+    """Return the groups that will receive the failures of several groups, largest first."""
+    received: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for old, new, n in _between_groups(pending):
+        received[new][old] += n
+    current = FailureGroup.objects.filter(algorithm=ALGORITHM, pk__in=received)
+    for key in current.values_list("pk", flat=True):
+        received[key].pop(key, None)  # received since the upgrade
+    return _changes({new: olds for new, olds in received.items() if len(olds) > 1}, pending)
+
+
+def splitting(pending: Survey) -> list[Change]:
+    """Return the groups whose failures will be in several groups, largest first."""
+    sent: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for old, new, n in _between_groups(pending):
+        sent[old][new] += n
+    return _changes({old: news for old, news in sent.items() if len(news) > 1}, pending)
+
+
+def _between_groups(pending: Survey) -> Iterator[tuple[str, str, int]]:
+    for (old, new), n in pending.parts.items():
+        if old is not None and not groups.is_overflow(old):
+            yield old, new, n
+
+
+def _changes(found: Mapping[str, Counter[str]], pending: Survey) -> list[Change]:
+    keys = {*found, *(key for parts in found.values() for key in parts)}
+    titles = {key: fingerprint.title for key, fingerprint in pending.fingerprints.items() if key in keys}
+    titles |= dict(FailureGroup.objects.filter(pk__in=keys).values_list("pk", "title"))
+    changes = [
+        Change(titles.get(key, key), parts.total(), [(titles.get(part, part), n) for part, n in parts.most_common()])
+        for key, parts in sorted(found.items())
+    ]
+    return sorted(changes, key=lambda change: -change.failures)
 
 
 def regroup(pending: Survey) -> Iterator[tuple[int, int]]:
-    """Move every failure to its group, oldest first.
+    """Move every failure to its group, oldest first, after the rules of merges were translated.
 
     Yields after each batch the number of failures that it checked and the number that it moved.
     """
     heirs = moves.heirs(pending.moves)
     belonging = Counter[str]()
-    for (_, new), n in pending.moves.items():
+    for (_, new), n in pending.parts.items():
         belonging[new] += n
     repeated = {key for key, n in belonging.items() if n >= arrivals.REPEATED}
+    translation.apply(pending.translation, pending.fingerprints, clock.now())
     for batch in _batches():
         changed = moves.changed(batch, rules.read())
         yield len(batch), moves.move(list(changed), heirs, repeated) if changed else 0
@@ -155,7 +242,9 @@ def _compare_hours(start_ms: int, end_ms: int) -> list[GroupDifference]:
         )
         events = {(str(key), hour_ms): n for key, hour_ms, n in stored}
         # The hours of a merged group count deleted events, which the hours of another group count too.
-        merged = FormerGroup.objects.merged().values_list("pk", flat=True)
+        merged = (
+            FormerGroup.objects.merged().exclude(pk__in=FailureGroup.objects.values("pk")).values_list("pk", flat=True)
+        )
         hours = GroupHour.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms).exclude(fingerprint__in=merged)
         counts = {(key, hour_ms): n for key, hour_ms, n in hours.values_list("fingerprint", "hour_ms", "accepted")}
     return [

@@ -8,9 +8,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from events import clock
+from events.counting.buckets import DAY_MS
 from events.grouping import groups, merges, triage
-from events.maintenance import regrouping
-from events.models import AuditEntry, FailureGroup, FormerGroup
+from events.grouping.fingerprints import Fingerprint
+from events.maintenance import regrouping, retention
+from events.models import AuditEntry, Event, FailureGroup, FormerGroup
 from tests.conftest import make_event, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -216,3 +218,73 @@ def test_only_a_merged_group_can_be_split_off(maintainer: Client, keys: dict[str
     address = f"{LIST}{keys.get(key, key)}/split/"
     assert maintainer.get(address).status_code == 404
     assert maintainer.post(address).status_code == 404
+
+
+# --- after regrouping ------------------------------------------------------------------------------------------------
+
+
+def regrouped(message: str, *, old: str) -> str:
+    """Store a failure, and move it from the group that an earlier algorithm made to its own group."""
+    event = make_event(message=message)
+    key = event.fingerprint or ""
+    Event.objects.filter(pk=event.pk).update(fingerprint=old)
+    group = FailureGroup.objects.get(pk=key)
+    groups.join([(event, Fingerprint(old, f"old {message}", ""))])
+    groups.subtract([(event, key)])
+    FailureGroup.objects.filter(pk=old).update(algorithm=0, note=group.note)
+    return key
+
+
+def regroup() -> None:
+    for _ in regrouping.regroup(regrouping.survey()):
+        pass
+
+
+def test_the_address_of_a_regrouped_group_leads_to_its_events(maintainer: Client) -> None:
+    key = regrouped("one", old="old")
+    regroup()
+    answer = maintainer.get(path("old"), follow=True)
+    assert answer.redirect_chain == [(path(key), 302)]
+    text = answer.content.decode()
+    assert "The events of “old one” are in this group since the failures were regrouped." in text
+    assert "Groups in this group" not in text
+    assert "one" in text_of(maintainer, "/failures?group=old")
+
+
+def test_a_note_that_the_new_group_did_not_take_over_is_shown(maintainer: Client, keys: dict[str, str]) -> None:
+    regrouped("one more", old="old")
+    triage.annotate("old", "see the wiki", user=User(username="olga"), at=clock.now())
+    make_event(message="one more", session_id="after the upgrade")
+    key = make_event(message="one more", session_id="again").fingerprint or ""
+    triage.annotate(key, "a newer note", user=User(username="olga"), at=clock.now())
+    regroup()
+    text = text_of(maintainer, path(key))
+    assert "Groups in this group" in text
+    assert '<p class="note"><bdi>see the wiki</bdi></p>' in text
+    assert "Split off again" not in text
+
+
+def test_an_old_group_with_counts_alone_names_the_group_of_its_newer_events(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    gone = make_event(message="one", session_id="gone", received_at_ms=now_ms - 3 * DAY_MS)
+    Event.objects.filter(pk=gone.pk).update(fingerprint="old")
+    groups.join([(gone, Fingerprint("old", "old one", ""))])
+    groups.subtract([(gone, gone.fingerprint or "")])
+    key = regrouped("one", old="old")
+    for _ in retention.prune(now_ms - DAY_MS, imported_too=True, who="olga", at=clock.now(), why=""):
+        pass
+    regroup()
+    text = text_of(maintainer, path("old"))
+    assert "Its events are no longer stored. Their counts are." in text
+    assert f'href="{path(key)}"' in text
+
+
+def test_an_address_leads_to_the_overflow_group_when_the_new_group_had_no_room(
+    maintainer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regrouped("one", old="old")
+    make_event(message="two")
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 1)
+    regroup()
+    answer = maintainer.get(path("old"), follow=True)
+    assert answer.redirect_chain == [(f"{LIST}overflow-flash_5Ferror/", 302)]

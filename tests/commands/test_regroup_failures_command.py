@@ -1,22 +1,25 @@
 """`manage.py regroup_failures`: every failure in the group of its present fingerprint, and nothing lost on the way."""
 
 from datetime import UTC, datetime
+from functools import partial
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from events import process_memory
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import fingerprints, groups, triage
+from events.grouping import fingerprints, groups, merges, rules, triage
 from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
-from events.maintenance import regrouping
-from events.models import Event, FailureGroup, GroupHour, GroupShare
+from events.maintenance import regrouping, retention
+from events.models import Event, FailureGroup, FormerGroup, GroupHour, GroupShare
 from tests.conftest import make_event, payload, success
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -49,8 +52,9 @@ def fail(message: str, *, at_ms: int = NOON_MS, old: str | None = None, **change
         old_mark = fingerprints.Fingerprint(old, f"old {old}", "")
         ingested = event.fingerprint
         Event.objects.filter(pk=event.pk).update(fingerprint=old)
-        groups.join([(event, old_mark)])
-        groups.subtract([(event, ingested or "")])
+        with transaction.atomic():
+            groups.join([(event, old_mark)])
+            groups.subtract([(event, ingested or "")])
         FailureGroup.objects.filter(pk=old).update(algorithm=0)
         event.refresh_from_db()
     return event
@@ -102,7 +106,7 @@ def test_failures_without_a_group_join_theirs(monkeypatch: pytest.MonkeyPatch, b
     right = table()
     without_groups()
     assert regrouping.is_due()
-    assert run() == "100 of 100 failures moved to another group.\n"
+    assert run().splitlines()[-1] == "100 of 100 failures moved to another group."
     assert table() == right
     assert not regrouping.is_due()
     assert run("--check") == "0 of 100 failures would move to another group.\n"
@@ -253,6 +257,266 @@ def test_what_was_counted_of_deleted_failures_stays_where_it_was() -> None:
     assert (old.first_seen_ms, new.first_seen_ms) == (NOON_MS - 3 * DAY_MS, NOON_MS)
     assert old.last_seen_ms < NOON_MS - 3 * DAY_MS + HOUR_MS
     assert run("--check") == "0 of 1 failures would move to another group.\n"
+
+
+# --- the preview -----------------------------------------------------------------
+
+
+def test_the_preview_lists_the_groups_that_merge_and_split_and_changes_nothing() -> None:
+    for number in range(3):
+        fail("one", at_ms=NOON_MS + number, old="split")
+    fail("two", at_ms=NOON_MS + 3, old="split")
+    for number in range(2):
+        fail("one", at_ms=NOON_MS + 4 + number, old="joining")
+    fail("three", at_ms=NOON_MS + 6, old="same")
+    fail("one", at_ms=NOON_MS + 7)  # received since the upgrade
+    before = table()
+    preview = run("--dry-run")
+    assert preview.splitlines() == [
+        "7 of 8 failures would move to another group.",
+        "1 group would receive the failures of several groups:",
+        "  5 failures: one",
+        "    3 from old split",
+        "    2 from old joining",
+        "1 group would be split:",
+        "  4 failures: old split",
+        "    3 to one",
+        "    1 to two",
+    ]
+    assert table() == before
+    assert not FormerGroup.objects.exists()
+    assert run() == preview + "7 of 8 failures moved to another group.\n"
+    assert run("--dry-run").splitlines() == [
+        "0 of 8 failures would move to another group.",
+        "0 groups would receive the failures of several groups.",
+        "0 groups would be split.",
+    ]
+
+
+def test_the_preview_lists_the_twenty_largest_and_five_parts_of_each() -> None:
+    for number in range(22):
+        for part in range(7 if number == 21 else 2):
+            fail(words(number), at_ms=NOON_MS + part, old=f"old {number} {part}")
+    lines = run("--dry-run").splitlines()
+    assert lines[1] == "22 groups would receive the failures of several groups. The 20 largest:"
+    assert lines[2] == f"  7 failures: {words(21)}"
+    assert lines[8] == "    and 2 more groups"
+    assert len([line for line in lines if " failures: " in line]) == 20
+
+
+def test_the_preview_writes_no_control_characters() -> None:
+    for part in range(2):
+        fail("red \x1b[31m", at_ms=NOON_MS + part, old=f"old {part}")
+    assert "\x1b" not in run("--dry-run")
+
+
+# --- old addresses -----------------------------------------------------------------
+
+
+def successor(key: str) -> str:
+    return FormerGroup.objects.successor(key)
+
+
+def test_the_address_of_an_old_group_leads_to_where_most_of_its_failures_are() -> None:
+    for number in range(3):
+        fail("one" if number else "two", at_ms=NOON_MS + number, old="old")
+    decide("old", note="see the wiki")
+    run()
+    former = FormerGroup.objects.get()
+    assert (former.pk, former.is_merged, successor("old")) == ("old", False, key_of("one"))
+    assert (former.row["title"], former.row["note"], former.row["decided_by_name"]) == (
+        "old old",
+        "see the wiki",
+        "olga",
+    )
+
+
+@pytest.mark.parametrize("stops", [1, 2, 3])
+def test_an_interrupted_run_does_not_change_where_an_address_leads(monkeypatch: pytest.MonkeyPatch, stops: int) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", 1)
+    for number in range(5):
+        fail("one" if number < 3 else "two", at_ms=NOON_MS + number, old="old")
+    steps = regrouping.regroup(regrouping.survey())
+    for _ in range(stops):
+        next(steps)
+    steps.close()
+    run()
+    assert successor("old") == key_of("one")
+
+
+def test_a_decision_during_the_run_is_kept_with_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", 1)
+    for number in range(3):
+        fail("same", at_ms=NOON_MS + number, old="few" if number == 2 else "most")
+    steps = regrouping.regroup(regrouping.survey())
+    next(steps)
+    triage.annotate("few", "decided late", user=User(username="olga"), at=AT)
+    for _ in steps:
+        pass
+    assert FormerGroup.objects.get(pk="few").row["note"] == "decided late"
+
+
+def test_a_group_that_keeps_its_fingerprint_needs_no_address() -> None:
+    fail("same")
+    FailureGroup.objects.update(algorithm=0)
+    fail("other", at_ms=NOON_MS + 1, old=key_of("same"))
+    run()
+    assert not FormerGroup.objects.exists()
+    assert set(FailureGroup.objects.values_list("pk", flat=True)) == {key_of("same"), key_of("other")}
+
+
+def test_a_group_that_receives_failures_is_no_former_group() -> None:
+    fail("one", old="old")
+    run()
+    moved = fail("two", at_ms=NOON_MS + 1, old="other")
+    FormerGroup.objects.update(fingerprint=key_of("two"))
+    run()
+    assert Event.objects.get(pk=moved.pk).fingerprint == key_of("two")
+    assert list(FormerGroup.objects.values_list("pk", "joined")) == [("other", key_of("two"))]
+
+
+# --- the rules of merges -----------------------------------------------------------------
+
+
+def merge(one: str, other: str) -> None:
+    merges.merge(one, other, user=User(username="olga"), at=AT)
+
+
+def groups_by_title() -> dict[str, int]:
+    return dict(FailureGroup.objects.values_list("title", "accepted"))
+
+
+@pytest.mark.parametrize("batch", [1, 500])
+@pytest.mark.parametrize("is_older", [True, False])
+def test_a_merge_holds_under_the_new_fingerprints(monkeypatch: pytest.MonkeyPatch, batch: int, is_older: bool) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", batch)
+    for number in range(3):
+        fail("one", at_ms=NOON_MS + number, old="old one")
+        fail("two", at_ms=NOON_MS + number + (10 if is_older else -10), old="old two")
+    decide("old one", note="note of one")
+    decide("old two", note="note of two")
+    merge("old one", "old two")
+    later = [fail(message, at_ms=NOON_MS + 20) for message in ("one", "two")]  # with the new algorithm
+    assert [event.fingerprint for event in later] == [key_of("one"), key_of("two")]
+    assert run("--dry-run").splitlines()[0] == "7 of 8 failures would move to another group."
+    run()
+    assert groups_by_title() == {"two": 8}
+    assert triage_of("two")[5] == "note of two"
+    assert fail("one", at_ms=NOON_MS + 30).fingerprint == key_of("two")
+    assert [successor(key) for key in ("old one", "old two", key_of("one"))] == [key_of("two")] * 3
+    assert run("--check") == "0 of 9 failures would move to another group.\n"
+    merges.split(key_of("one"), user=User(username="olga"), at=AT)
+    assert groups_by_title() == {"one": 5, "two": 4}
+    assert triage_of("one")[5] == "note of one"
+    assert successor("old one") == key_of("one")
+    assert regrouping.compare() == []
+
+
+def test_a_merge_holds_when_its_fingerprints_stay() -> None:
+    for message in ("one", "two"):
+        fail(message)
+    merge(key_of("one"), key_of("two"))
+    before = list(FormerGroup.objects.values())
+    FailureGroup.objects.update(algorithm=0)
+    run()
+    assert list(FormerGroup.objects.values()) == before
+    assert groups_by_title() == {"two": 2}
+
+
+def test_a_merged_group_that_splits_stays_merged_with_all_its_parts() -> None:
+    for number in range(3):
+        fail("one" if number else "uno", at_ms=NOON_MS + number, old="old one")
+    fail("two", at_ms=NOON_MS + 3, old="old two")
+    merge("old one", "old two")
+    run()
+    assert groups_by_title() == {"two": 4}
+    assert rules.read() == {key_of("one"): key_of("two"), key_of("uno"): key_of("two")}
+    merges.split(key_of("uno"), user=User(username="olga"), at=AT)
+    assert groups_by_title() == {"two": 3, "uno": 1}
+
+
+def test_a_merge_that_the_new_algorithm_makes_itself_ends() -> None:
+    for old in ("old one", "old two"):
+        fail("same", at_ms=NOON_MS, old=old, session_id=old)
+    merge("old one", "old two")
+    assert "The merge of “old old one” ends" in run("--dry-run")
+    run()
+    assert groups_by_title() == {"same": 2}
+    assert rules.read() == {}
+    assert successor("old one") == successor("old two") == key_of("same")
+
+
+def test_a_merge_of_a_few_does_not_move_a_large_group() -> None:
+    fail("one", at_ms=NOON_MS, old="old one")
+    fail("two", at_ms=NOON_MS + 1, old="old two")
+    for number in range(3):
+        fail("one", at_ms=NOON_MS + 2 + number, old="large")
+    merge("old one", "old two")
+    assert "The merge of “old old one” ends" in run("--dry-run")
+    run()
+    assert groups_by_title() == {"one": 4, "two": 1}
+    assert rules.read() == {}
+    assert successor("old one") == successor("large") == key_of("one")
+
+
+def test_a_merge_within_a_merge_holds() -> None:
+    for number, message in enumerate(("one", "two", "three")):
+        fail(message, at_ms=NOON_MS + number, old=f"old {message}")
+    merge("old one", "old two")
+    merge("old two", "old three")
+    run()
+    assert groups_by_title() == {"three": 3}
+    merges.split(key_of("two"), user=User(username="olga"), at=AT)
+    assert groups_by_title() == {"two": 2, "three": 1}
+
+
+def test_a_rule_without_stored_failures_stays_and_follows_the_other_group() -> None:
+    gone = fail("one", at_ms=NOON_MS - DAY_MS, old="old one")
+    fail("two", at_ms=NOON_MS, old="old two")
+    merge("old one", "old two")
+    for _ in retention.prune(NOON_MS - DAY_MS // 2, imported_too=True, who="olga", at=AT, why=""):
+        pass
+    assert not Event.objects.filter(pk=gone.pk).exists()
+    run()
+    assert rules.read() == {"old one": key_of("two")}
+    merges.split("old one", user=User(username="olga"), at=AT)
+    assert regrouping.compare() == []
+
+
+def test_a_group_cannot_be_split_off_while_its_failures_are_regrouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", 1)
+    for message in ("one", "two"):
+        fail(message, old=f"old {message}")
+    merge("old one", "old two")
+    fail("one", at_ms=NOON_MS + 9)
+    next(regrouping.regroup(regrouping.survey()))
+    with pytest.raises(merges.CannotMerge, match="are being regrouped"):
+        merges.split(key_of("one"), user=User(username="olga"), at=AT)
+    assert regrouping.compare() == []
+    run()
+    merges.split(key_of("one"), user=User(username="olga"), at=AT)
+    assert groups_by_title() == {"one": 2, "two": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_runs_beside_ingest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regrouping in one thread, new failures in others, each on a connection of its own."""
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", 5)
+    for number in range(60):
+        fail(("one", "two", "three")[number % 3], at_ms=NOON_MS + number, old=f"old {number % 4}")
+    merge("old 0", "old 1")
+
+    def ingest(number: int) -> None:
+        for turn in range(40):
+            message = ("one", "two", "three")[turn % 3]
+            row = payload(message=message, session_id=f"{number} {turn}")
+            writer.record(contract.parse(row, received_at_ms=NOON_MS + turn))
+
+    assert in_threads([run, partial(ingest, 1), partial(ingest, 2)])[1:] == [None, None]
+    run()
+    assert regrouping.compare() == []
+    assert sum(FailureGroup.objects.values_list("accepted", flat=True)) == 140
+    assert run("--check").startswith("0 of 140 failures would move")
 
 
 # --- the limit of a day -----------------------------------------------------------------
