@@ -235,6 +235,7 @@ class FailureGroupAdmin(MergePages):
         parts = breakdowns.parts(group, now_ms)
         from_ms = ranking.last_day_from_ms(now_ms)
         status = ranking.status_of(group, now_ms)
+        is_overflow = groups.is_overflow(group.pk)
         former = FormerGroup.objects.within(group.pk)
         listed = [part for part in former if part.is_merged or _has_other_decision(part, group)]
         return {
@@ -262,7 +263,8 @@ class FailureGroupAdmin(MergePages):
             "may_export": self.has_export_permission(request),
             "note_form": NoteForm({"note": group.note}),
             "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
-            "may_be_merged": not groups.is_overflow(group.pk),
+            "is_overflow": is_overflow,
+            "words": breakdowns.common_words(group.pk, now_ms - int(span) * DAY_MS) if is_overflow else None,
             "former": listed[:FORMER_SHOWN],
             "more_former": max(len(listed) - FORMER_SHOWN, 0),
             "successor": self.successor_of(group.pk) if not events else None,

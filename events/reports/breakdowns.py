@@ -4,6 +4,7 @@ A flash is a `flash_success` or a `flash_error`. The group's shares cover all ti
 UTC days since the group was first seen, by our clock.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,13 +12,30 @@ from typing import NamedTuple
 from django.db.models import Sum
 
 from events.counting.buckets import DAY_MS
-from events.models import EventType, Facet, FailureGroup, GroupHour, GroupShare, HourlyRollup, ModeRollup
+from events.models import Event, EventType, Facet, FailureGroup, GroupHour, GroupShare, HourlyRollup, ModeRollup
 
 FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)
 # A striking name: common in the group, and much rarer among all flashes. The page shows it as a sentence.
 _STRIKING_SHARE = 0.15
 _STRIKING_RATIO = 2.0
 _STRIKING_EVENTS = 5
+
+
+# The words of an overflow group: from its newest failures, without words that tell nothing.
+WORDS_OF = 2_000
+WORDS_SHOWN = 20
+_WORD = re.compile(r"[^\W\d_]{3,40}")
+_COMMON_IN_ANY_TEXT = frozenset({
+    "and", "are", "but", "can", "did", "for", "from", "has", "have", "that", "the", "this", "was", "were", "with",
+})  # fmt: skip
+
+
+class Word(NamedTuple):
+    """A word, in lower case, and the number and the share (0 to 1) of the failures whose message contains it."""
+
+    word: str
+    failures: int
+    share: float
 
 
 class Part(NamedTuple):
@@ -53,6 +71,19 @@ def parts(group: FailureGroup, now_ms: int) -> dict[str, list[Part]]:
     for facet, name, accepted in rows.values_list("facet", "name", "accepted"):
         shares[facet].append((name, accepted))
     return {facet: list(_compared(counts, flashes[facet])) for facet, counts in shares.items()}
+
+
+def common_words(fingerprint: str, since_ms: int) -> list[Word]:
+    """Return the words of at least two messages, most common first: of the newest failures since then.
+
+    Reads at most WORDS_OF failures.
+    """
+    newest = Event.objects.of_group(fingerprint).filter(received_at_ms__gte=since_ms).newest_first()
+    messages = list(newest.values_list("message", flat=True)[:WORDS_OF])
+    counts = Counter(word for message in messages for word in set(_WORD.findall(message.lower())))
+    common = [(word, n) for word, n in counts.items() if n > 1 and word not in _COMMON_IN_ANY_TEXT]
+    common.sort(key=lambda one: (-one[1], one[0]))
+    return [Word(word, n, n / len(messages)) for word, n in common[:WORDS_SHOWN]]
 
 
 def hours(fingerprint: str, start_ms: int, end_ms: int, step_ms: int) -> list[int]:

@@ -4,14 +4,17 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
+from events.grouping import groups
 from events.models import AuditEntry, FailureGroup
-from events.reports.breakdowns import Part
+from events.reports import breakdowns
+from events.reports.breakdowns import Part, Word
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db
@@ -343,3 +346,55 @@ def test_to_open_the_address_of_the_note_changes_nothing(maintainer: Client) -> 
     maintainer.post(f"{path()}note/", {"note": "short"})
     assert maintainer.get(f"{path()}note/").status_code == 302
     assert group().note == "short"
+
+
+# --- the overflow group ----------------------------------------------------------------------------------------------
+
+
+def overflow_with(monkeypatch: pytest.MonkeyPatch, *messages: str) -> str:
+    """Store failures that exceed the capacity of the day; return the address of their group."""
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 0)
+    monkeypatch.setattr(groups, "MAX_REPEATED_A_DAY", 0)
+    events = [make_event(message=message, session_id=f"{number}") for number, message in enumerate(messages)]
+    return f"{LIST}{quote(events[0].fingerprint or '')}/"
+
+
+def test_an_overflow_group_shows_its_most_common_words(maintainer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = overflow_with(
+        monkeypatch,
+        "The radio was silent at block x1",
+        "Radio silent, radio gone",
+        "the RADIO and the cable",
+        "Größe passt nicht",
+        "größe unbekannt 123 123",
+    )
+    answer = maintainer.get(address)
+    assert answer.context["words"] == [Word("radio", 3, 0.6), Word("größe", 2, 0.4), Word("silent", 2, 0.4)]
+    text = unescape(answer.content.decode())
+    assert "Most common words" in text
+    assert "?group=overflow-flash_error&q=radio" in text
+    assert len(maintainer.get("/failures?group=overflow-flash_error&q=radio").json()["results"]) == 3
+
+
+def test_the_words_are_those_of_the_chosen_span(maintainer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = overflow_with(monkeypatch, "new words")
+    for number in range(2):
+        make_event(message="old words", session_id=f"old {number}", received_at_ms=clock.now_ms() - 40 * DAY_MS)
+    assert maintainer.get(address).context["words"] == []
+    assert "No word is in two of these failures." in maintainer.get(address).content.decode()
+    assert [word.word for word in maintainer.get(address, {"span": "90"}).context["words"]] == ["words", "old"]
+
+
+def test_the_words_are_read_from_a_bounded_number_of_failures(
+    maintainer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakdowns, "WORDS_OF", 3)
+    monkeypatch.setattr(breakdowns, "WORDS_SHOWN", 1)
+    address = overflow_with(monkeypatch, *(f"alpha beta {'gamma' if number else ''}" for number in range(5)))
+    assert maintainer.get(address).context["words"] == [Word("alpha", 3, 1.0)]
+
+
+def test_no_other_group_has_words(maintainer: Client) -> None:
+    make_event()
+    assert maintainer.get(path()).context["words"] is None
+    assert "Most common words" not in words(maintainer)

@@ -552,6 +552,43 @@ def test_what_overflowed_joins_a_group_when_there_is_room(monkeypatch: pytest.Mo
     }
 
 
+def test_the_preview_tells_what_would_leave_the_overflow_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 1)
+    for number in range(4):
+        fail(words(number), at_ms=NOON_MS + number)
+    assert "overflow" not in run("--dry-run")
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 3)
+    lines = run("--dry-run").splitlines()
+    assert lines[0] == "2 of 4 failures would move to another group."
+    assert lines[-1] == "2 failures would leave the overflow group of a day for groups of their own."
+    assert run().splitlines()[-1] == "2 of 4 failures moved to another group."
+    assert FailureGroup.objects.get(pk="overflow-flash_error").accepted == 1
+
+
+@pytest.mark.parametrize("batch", [1, 500])
+def test_a_repeated_message_leaves_the_overflow_group_for_the_second_capacity(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(regrouping, "BATCH_EVENTS", batch)
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 0)
+    monkeypatch.setattr(groups, "MAX_REPEATED_A_DAY", 0)
+    for number in range(5):
+        fail("often" if number < 3 else words(number), at_ms=NOON_MS + number)
+    monkeypatch.setattr(groups, "MAX_REPEATED_A_DAY", 1)
+    assert run("--dry-run").splitlines()[0] == "3 of 5 failures would move to another group."
+    run()
+    assert groups_by_title() == {"often": 3, groups.OVERFLOW_TITLE: 2}
+
+
+def test_a_merge_makes_room_for_a_group_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 2)
+    for number in range(3):
+        fail(words(number), at_ms=NOON_MS + number)
+    merge(key_of(words(0)), key_of(words(1)))
+    run()
+    assert groups_by_title() == {words(1): 2, words(2): 1}
+
+
 def test_what_overflowed_joins_its_own_group_of_another_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "MAX_NEW_A_DAY", 1)
     fail("first")
