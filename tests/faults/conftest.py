@@ -21,6 +21,7 @@ collect_ignore = (
     else [
         "test_clocks.py",  # test_wrong_clock
         "test_killed_corrections.py",  # test_corrections
+        "test_killed_regrouping.py",  # test_regroup_failures_command
         "test_little_room.py",  # test_disk
         "test_signals.py",  # test_serve_command
         "test_starts.py",  # test_serve_command, test_private_files, test_expired_sessions
