@@ -106,6 +106,17 @@ def set_aside(ids: Collection[str]) -> None:
         groups.set_aside((event, key) for event in events for key in _chain(event.merged_from, joined))
 
 
+def forget_demo() -> None:
+    """Delete the former groups whose failures were all demo data, after these were deleted.
+
+    The caller has locked the totals of every type. No other deletion removes a group.
+    """
+    for former in FormerGroup.objects.order_by("pk"):
+        if not FailureGroup.objects.filter(pk__in=[former.pk, FormerGroup.objects.successor(former.pk)]).exists():
+            FormerGroup.objects.filter(pk=former.pk).delete()
+            rollups.note_merge(former.row["event_type"])
+
+
 def _chain(key: str, joined: Mapping[str, str]) -> Iterator[str]:
     """Yield a former group, and the former groups that it belongs to."""
     while key in joined:

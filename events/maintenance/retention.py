@@ -76,6 +76,7 @@ def delete_demo() -> Iterator[int]:
         rollups.lock(EventType.values)
         releases.settle()
         buckets.settle()
+        merges.forget_demo()
 
 
 # --- old events ------------------------------------------------------------------------------------------------

@@ -347,16 +347,19 @@ def test_demo_data_can_be_deleted_from_a_merged_group(olga: User) -> None:
     assert sizes() == {"one": 1, "two": 1}
 
 
-def test_a_rule_outlives_the_events_of_both_groups(olga: User) -> None:
-    for message in ("one", "two"):
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_merge_of_demo_groups_goes_with_them(nested: bool, olga: User) -> None:
+    messages = ("one", "two", "three") if nested else ("one", "two")
+    for message in messages:
         row = contract.parse(payload(message=message, session_id=message), received_at_ms=NOON_MS)
         writer.record(row._replace(source=Source.DEMO.value))
     merge("one", "two", olga)
+    if nested:
+        merge("two", "three", olga)
     list(retention.delete_demo())
     assert not FailureGroup.objects.exists()
-    assert fail("one").fingerprint == key_of("two")
-    split("one", olga)
-    assert dict(FailureGroup.objects.values_list("pk", "accepted")) == {key_of("one"): 1}
+    assert not FormerGroup.objects.exists()
+    assert fail("one").fingerprint == key_of("one")
 
 
 # --- every process -----------------------------------------------------------------------------------------------
