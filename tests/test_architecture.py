@@ -26,7 +26,7 @@ WRITERS = {
     "KnownName": {"events/counting/buckets.py"},
     "Arrival": {"events/counting/arrivals.py"},
     "FailureGroup": {"events/grouping/groups.py", "events/grouping/triage.py"},
-    "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves", "translation")},
+    "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves")},
     "AuditEntry": {"events/audit.py"},
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},

@@ -2,6 +2,6 @@
 
 `fingerprints` is a pure function from a failure to its key. `groups` alone writes the groups with their hours and
 shares; `triage` writes the decisions of maintainers about a group. `rules` reads which groups were merged into others.
-`moves` writes the group of a stored failure. `merges` and `translation` write the former groups: `merges` merges and
-splits groups, `translation` prepares a new algorithm of fingerprints.
+`moves` writes the group of a stored failure. `merges` writes the former groups: it merges and splits groups, and
+translates the merges to a new algorithm of fingerprints.
 """

@@ -289,7 +289,14 @@ def drop_counts(key: str) -> None:
 def describe(fingerprints: Iterable[Fingerprint]) -> None:
     """Correct the descriptions of groups that were created for failures with another fingerprint."""
     for fingerprint in fingerprints:
-        FailureGroup.objects.filter(pk=fingerprint.key).update(title=fingerprint.title, frame=fingerprint.frame)
+        FailureGroup.objects.filter(pk=fingerprint.key).update(**description_of(fingerprint))
+
+
+def description_of(fingerprint: Fingerprint) -> dict[str, Any]:
+    """Return the columns of a group that its fingerprint describes."""
+    columns = fingerprint._asdict()
+    del columns["key"]
+    return columns
 
 
 def _shares_of(key: str) -> QuerySet[GroupShare, tuple[str, str, int]]:

@@ -16,9 +16,9 @@ from django.db.models import Count, F, Sum
 from events import clock, keyset
 from events.counting import arrivals, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import groups, moves, rules, translation
+from events.grouping import groups, merges, moves, rules
 from events.grouping.fingerprints import ALGORITHM, Fingerprint, fingerprint_of
-from events.grouping.translation import Translation
+from events.grouping.merges import Translation
 from events.maintenance import retention
 from events.models import Event, FailureGroup, FormerGroup, GroupHour, GroupShare
 
@@ -83,7 +83,7 @@ def survey() -> Survey:
     for (group, merged_from, own_key), n in seen.items():
         if group and not groups.is_overflow(group):
             origins[merged_from or group, own_key] += n
-    found = translation.translation(origins)
+    found = merges.translate(origins)
     joined = found.joined()
     parts: Counter[tuple[str | None, str]] = Counter()
     for (group, _, own_key), n in seen.items():
@@ -165,7 +165,7 @@ def regroup(pending: Survey) -> Iterator[tuple[int, int]]:
     for (_, new), n in pending.parts.items():
         belonging[new] += n
     repeated = {key for key, n in belonging.items() if n >= arrivals.REPEATED}
-    translation.apply(pending.translation, pending.fingerprints, clock.now())
+    merges.store(pending.translation, pending.fingerprints, clock.now())
     for batch in _batches():
         changed = moves.changed(batch, rules.read())
         yield len(batch), moves.move(list(changed), heirs, repeated) if changed else 0

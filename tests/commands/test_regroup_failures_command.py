@@ -492,6 +492,8 @@ def test_a_group_cannot_be_split_off_while_its_failures_are_regrouped(monkeypatc
     next(regrouping.regroup(regrouping.survey()))
     with pytest.raises(merges.CannotMerge, match="are being regrouped"):
         merges.split(key_of("one"), user=User(username="olga"), at=AT)
+    with pytest.raises(merges.CannotMerge, match="are being regrouped"):
+        merge(key_of("one"), "old two")
     assert regrouping.compare() == []
     run()
     merges.split(key_of("one"), user=User(username="olga"), at=AT)
