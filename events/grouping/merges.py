@@ -296,9 +296,10 @@ def _store(rule: Rule, former: FormerGroup, described: Fingerprint | None, *, is
 def _store_addresses(successors: Mapping[str, str], merged: Collection[str], at: datetime) -> None:
     """Store where the events of groups go that will lose all of them. An address of an interrupted run stays."""
     rows = groups.rows_of(successors.keys() - set(merged))
-    known = set(FormerGroup.objects.filter(pk__in=list(rows)).values_list("pk", flat=True))
+    known = dict(FormerGroup.objects.values_list("fingerprint", "is_merged"))
     # The groups that receive events are no former groups any more, if an earlier algorithm made them so.
-    FormerGroup.objects.filter(is_merged=False, pk__in=set(successors.values())).exclude(pk__in=known).delete()
+    for key in {key for key, is_merged in known.items() if not is_merged} & set(successors.values()) - rows.keys():
+        FormerGroup.objects.filter(pk=key).delete()
     FormerGroup.objects.bulk_create(
         FormerGroup(
             fingerprint=key,

@@ -88,7 +88,7 @@ def survey() -> Survey:
     parts: Counter[tuple[str | None, str]] = Counter()
     for (group, _, own_key), n in seen.items():
         parts[group, joined.get(own_key, own_key)] += n
-    existing = set(FailureGroup.objects.filter(pk__in={new for _, new in parts}).values_list("pk", flat=True))
+    existing = groups.existing(list({new for _, new in parts}))
     with_room = existing | _with_room(overflowed, existing)
     # A failure in the overflow group of a full day stays there, unless its own group exists now.
     due = {
@@ -124,9 +124,9 @@ def merging(pending: Survey) -> list[Change]:
     received: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for old, new, n in _between_groups(pending):
         received[new][old] += n
-    current = FailureGroup.objects.filter(algorithm=ALGORITHM, pk__in=received)
-    for key in current.values_list("pk", flat=True):
-        received[key].pop(key, None)  # received since the upgrade
+    for key in FailureGroup.objects.filter(algorithm=ALGORITHM).values_list("pk", flat=True):
+        if key in received:
+            received[key].pop(key, None)  # received since the upgrade
     return _changes({new: olds for new, olds in received.items() if len(olds) > 1}, pending)
 
 
@@ -145,9 +145,8 @@ def _between_groups(pending: Survey) -> Iterator[tuple[str, str, int]]:
 
 
 def _changes(found: Mapping[str, Counter[str]], pending: Survey) -> list[Change]:
-    keys = {*found, *(key for parts in found.values() for key in parts)}
-    titles = {key: fingerprint.title for key, fingerprint in pending.fingerprints.items() if key in keys}
-    titles |= dict(FailureGroup.objects.filter(pk__in=keys).values_list("pk", "title"))
+    titles = {key: fingerprint.title for key, fingerprint in pending.fingerprints.items()}
+    titles |= dict(FailureGroup.objects.values_list("pk", "title"))
     changes = [
         Change(titles.get(key, key), parts.total(), [(titles.get(part, part), n) for part, n in parts.most_common()])
         for key, parts in sorted(found.items())

@@ -43,13 +43,14 @@ PAGES: dict[str, Callable[[World, str], str]] = {
     "groups": lambda *_: reverse("admin:events_failuregroup_changelist"),
     "group": lambda world, _: reverse(GROUP, args=[world.groups["open"]]),
     "decide": lambda world, _: found("admin:events_failuregroup_decide", action="mute", id=world.groups["open"]),
+    "merge": lambda world, _: reverse("admin:events_failuregroup_merge", args=[world.groups["open"]]),
     "history of a group": lambda world, _: reverse(GROUP, args=[world.groups["open"]]) + "?span=1",
     "old log": lambda *_: reverse("admin:legacy_clientlog_changelist"),
 }
 # Only the page of an event shows all of it.
 WHOLE = ("event", "failure")
 # The title of a group leaves out numbers and what is quoted.
-MASKED = ("decide",)
+MASKED = ("decide", "merge")
 
 FAULTS = """
 const faults = [];
