@@ -11,10 +11,10 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from events.grouping.frames import Place, place_of
-from events.grouping.names import MASK, is_minified
-from events.grouping.texts import masked, normalised, without_quotes
-from events.grouping.wordings import canonical, split_prefix
+from events.grouping.reading.frames import Place, place_of
+from events.grouping.reading.names import MASK, is_minified
+from events.grouping.reading.texts import masked, normalised, without_quotes
+from events.grouping.reading.wordings import canonical, split_prefix
 from events.models import Noise
 
 ALGORITHM = 2

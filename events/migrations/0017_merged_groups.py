@@ -5,7 +5,7 @@ from django.db.models import F, Q
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0015_recent_failures_have_a_permission")]
+    dependencies = [("events", "0016_groups_know_the_canonical_error")]
 
     operations = [
         migrations.AddField(

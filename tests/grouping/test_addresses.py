@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from events.grouping.fingerprints import fingerprint
-from events.grouping.texts import masked, normalised
+from events.grouping.reading.texts import masked, normalised
 
 TABLE: dict[str, list[Any]] = json.loads(
     (Path(__file__).parent.parent / "fixtures" / "addresses.json").read_text(encoding="utf-8")

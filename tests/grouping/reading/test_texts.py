@@ -2,8 +2,8 @@
 
 import pytest
 
-from events.grouping.names import is_hash, is_minified, stable_name
-from events.grouping.texts import masked, normalised
+from events.grouping.reading.names import is_hash, is_minified, stable_name
+from events.grouping.reading.texts import masked, normalised
 
 MASKED = {
     "addresses of every scheme": [

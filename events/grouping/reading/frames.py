@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from events.grouping.names import MASK, is_hash, is_minified, stable_name
+from events.grouping.reading.names import MASK, is_hash, is_minified, stable_name
 
 _MAX_FRAMES = 30
 _LINE = re.compile(r"[^\r\n]+")

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from events.grouping.names import MASK, is_minified
-from events.grouping.texts import masked
+from events.grouping.reading.names import MASK, is_minified
+from events.grouping.reading.texts import masked
 
 # In a wording, <name> is an argument and <*> is any text. <property> is a property, whose name no minifier changes.
 # <expression> is code: its last property is the argument. <nullish> is `undefined` or `null`.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from events.grouping.frames import place_of
+from events.grouping.reading.frames import place_of
 
 
 def frame(stack: str, error_name: str = "Error") -> str:

@@ -9,7 +9,7 @@ import unicodedata
 from functools import lru_cache
 from itertools import pairwise
 
-from events.grouping.names import MASK, is_words
+from events.grouping.reading.names import MASK, is_words
 
 # The characters that end an address or a path inside a text. Brackets belong to an address only in pairs.
 _END = r"\s\"'`<>()\[\]{}“”„»«"
