@@ -4,12 +4,11 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import payload
-from tests.faults.conftest import FULL, NO_LIMITS, show
+from tests.faults.conftest import FULL, show
 from tests.faults.proofs import expect_counts_agree, query
 from tests.faults.test_several_servers import two_servers
 from tests.servers import Server
@@ -80,10 +79,8 @@ def test_a_merge_holds_in_the_server_from_its_commit_on(server: Server, request:
 @pytest.mark.needs_postgres_programs
 @pytest.mark.needs_redis
 @pytest.mark.fault("merges of groups while their failures arrive at two servers")
-def test_a_merge_holds_at_two_servers_from_its_commit_on(
-    open_folder: Path, redis_url: str, request: pytest.FixtureRequest
-) -> None:
-    with two_servers(open_folder, redis_url, **NO_LIMITS) as servers:
-        stored = merge_while_failing(servers)
-    assert "deadlock" not in open_folder.joinpath("postgres.log").read_text()
+def test_a_merge_holds_at_two_servers_from_its_commit_on(request: pytest.FixtureRequest) -> None:
+    with two_servers() as site:
+        stored = merge_while_failing(site.servers)
+        assert "deadlock" not in site.postgres_log.read_text()
     show(request, {"failures": stored, "in a wrong group": 0}, f"{TURNS} merges", ("failures", "in a wrong group"))

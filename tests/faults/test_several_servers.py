@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,8 @@ class Site(NamedTuple):
     postgres_log: Path
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+@contextmanager
+def two_servers() -> Iterator[Site]:
     """Start two servers with two processes each, from two folders, as on two machines. Only reads have a limit."""
     redis_url = find_redis()
     assert redis_url
@@ -47,6 +48,12 @@ def site() -> Iterator[Site]:
         served(folder / "other", DATABASE_URL=postgres.url, **env) as other,
     ):
         yield Site([one, other], folder / "postgres.log")
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with two_servers() as site:
+        yield site
 
 
 @pytest.mark.fault("the same sessions at two servers")

@@ -53,6 +53,7 @@ def test_a_failure_is_stored_in_the_stream_and_in_the_old_table(post: Callable[.
         "source": "client_log",
         "fingerprint": FailureGroup.objects.get().fingerprint,
         "correction": None,
+        "merged_from": None,
     }
     no_personal_data = {"user_agent": "", "page_url": "", "origin": None, "ip_hash": None}
     in_both = {"event_id": event["id"], "in_stream": True, "imported": False}
