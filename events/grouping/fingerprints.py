@@ -15,11 +15,14 @@ from events.grouping.reading.frames import Place, place_of
 from events.grouping.reading.names import MASK, is_minified
 from events.grouping.reading.texts import masked, normalised, without_quotes
 from events.grouping.reading.wordings import canonical, split_prefix
-from events.models import Noise
 
 ALGORITHM = 2
 MAX_TITLE = 200
 _MAX_ERROR_NAME = 80
+
+# The values of `models.Noise`. This module needs no settings of Django.
+_EXTENSION = "extension"
+_BROWSER = "browser"
 
 # A client cuts off a long message, and marks the cut. Clients cut at 300 or 500 characters, and the length of the
 # values moves the cut. So only the beginning counts: this share of the length, in steps that both marks have in common.
@@ -37,6 +40,7 @@ class Fingerprint(NamedTuple):
 
     `title` is the masked message. `frame` is the place in the code, or "". `error_name` is the name of the error, or
     None if it has none or a minifier chose it. `canonical` is the error without the wording of its browser, or "".
+    `noise` is a value of `models.Noise`.
     """
 
     key: str
@@ -44,7 +48,7 @@ class Fingerprint(NamedTuple):
     frame: str
     error_name: str | None = None
     canonical: str = ""
-    noise: str = Noise.NONE.value
+    noise: str = ""
 
 
 def fingerprint(event_type: str, error_name: str | None, message: str, stack: str | None) -> Fingerprint:
@@ -75,16 +79,16 @@ def _fingerprint(event_type: str, error_name: str | None, message: str, place: P
         error = (name or "", without_quotes(words))
     else:
         title, error = known.title, ("", known.name)
-    noise = Noise.NONE
+    noise = ""
     if place.is_extension:
-        noise = Noise.EXTENSION
+        noise = _EXTENSION
     elif known is not None and known.is_noise and not place.has_frames:
-        noise = Noise.BROWSER
+        noise = _BROWSER
     content = "\x1f".join((event_type, *error, place.frame, noise))
     key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
     is_shown = known is not None and known.name != known.title
     return Fingerprint(
-        key, (title or MASK)[:MAX_TITLE], place.frame, name, known.name if known and is_shown else "", noise.value
+        key, (title or MASK)[:MAX_TITLE], place.frame, name, known.name if known and is_shown else "", noise
     )
 
 

@@ -51,8 +51,8 @@ class Visit {
   }
 
   #receive({ event_type, message, error_name = null, stack = null, metadata_json }) {
-    const { fault, cause = null } = JSON.parse(metadata_json);
-    this.failures.push({ fault, event_type, message, error_name, stack, cause });
+    const { fault, causes = [] } = JSON.parse(metadata_json);
+    this.failures.push({ fault, event_type, message, error_name, stack, causes });
     return { status: 201, body: '{"ok": true, "deduped": false, "id": "1"}' };
   }
 

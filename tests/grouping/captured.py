@@ -21,7 +21,7 @@ BUILDS = ("a", "b")
 
 
 class Captured(NamedTuple):
-    """The report of one fault by one build in one browser. `cause` is from the metadata."""
+    """The report of one fault by one build in one browser. `causes` are from the metadata."""
 
     fault: str
     build: str
@@ -30,7 +30,7 @@ class Captured(NamedTuple):
     message: str
     error_name: str | None
     stack: str | None
-    cause: str | None
+    causes: list[dict[str, str]]
 
 
 class Goal(NamedTuple):

@@ -47,7 +47,7 @@ def test_fixture_names_no_machine() -> None:
 
 
 def failure(fault: str, message: str, browser: str = "chromium", build: str = "a") -> Captured:
-    return Captured(fault, build, browser, "window_error", message, None, None, None)
+    return Captured(fault, build, browser, "window_error", message, None, None, [])
 
 
 def test_results_count_faults_that_all_browsers_of_the_goal_produce() -> None:
@@ -67,3 +67,11 @@ def test_a_group_of_two_faults_is_listed() -> None:
     assert Groups([failure("one", "No ACK"), failure("other", "No ACK"), failure("third", "Lost")]).shared() == [
         ("one", "other")
     ]
+
+
+def test_the_client_reported_the_cause_of_an_error_in_each_browser() -> None:
+    with_causes = {failure.browser: failure.causes for failure in captured() if failure.fault == "error_with_cause"}
+    assert set(with_causes) == set(BROWSERS)
+    for causes in with_causes.values():
+        assert [set(cause) for cause in causes] == [{"name", "message", "frame"}]
+        assert all(causes[0][part] for part in ("name", "message", "frame"))
