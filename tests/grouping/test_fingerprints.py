@@ -63,6 +63,8 @@ def test_the_name_in_front_of_a_message_is_the_name_of_the_error() -> None:
     plain = fingerprint_of("The radio is gone", error_name="RadioError")
     assert fingerprint_of("Uncaught RadioError: The radio is gone").key == plain.key
     assert fingerprint_of("RadioError: The radio is gone", error_name="RadioError").key == plain.key
+    other = fingerprint_of("RadioError: The radio is gone", error_name="Error")
+    assert other.key not in {plain.key, fingerprint_of("The radio is gone", error_name="Error").key}
 
 
 def test_a_message_counts_as_a_whole() -> None:
