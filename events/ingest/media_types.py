@@ -5,7 +5,8 @@ from functools import lru_cache
 
 _OF_EVENTS = ("application/json", "text/plain")
 _MOST_CHARACTERS = 256  # Django's own parser raises an error above 10,000.
-_UTF8 = re.compile(r""";\s*charset\s*=\s*["']?utf[-_]?8["']?\s*(?=;|$)""", re.ASCII)
+# The quotation marks must match: behind an open one, Django reads the rest as part of the value.
+_UTF8 = re.compile(r""";\s*charset\s*=\s*(["']?)utf[-_]?8\1\s*(?=;|$)""", re.ASCII)
 
 
 @lru_cache(maxsize=256)
@@ -16,7 +17,12 @@ def is_utf8(content_type: str) -> bool:
     with the encoding in its value. The parts of a multipart body name encodings too, and no form here is multipart.
     """
     lowered = content_type.lower()
-    if len(lowered) > _MOST_CHARACTERS or "*" in lowered or lowered.lstrip().startswith("multipart/"):
+    if (
+        len(lowered) > _MOST_CHARACTERS
+        or "*" in lowered
+        or "\0" in lowered
+        or lowered.lstrip().startswith("multipart/")
+    ):
         return False
     return "charset" not in _UTF8.sub("", lowered)
 

@@ -108,6 +108,9 @@ CONTENT_TYPES = [
         for parameters in ("; charset*0=he; charset*1=x", "; \x1fcharset=hex", "; charset\xa0=hex")
     ),
     *(f"{FORM}{parameters}" for parameters in ('; x="; charset=hex"', f"; {'x' * 10_001}", f"{';' * 9_000}")),
+    # An open quotation mark: Django reads what follows as part of the encoding's name.
+    *(f"{FORM}{parameters}" for parameters in ('; charset="utf-8;\0x', '; charset =UTF8";\0', "; charset='utf-8\"")),
+    f"{FORM};\0",
     "charset=hex",
     f"{FORM}, {FORM}; charset=hex",
     "multipart/form-data; boundary=x; charset=hex",
