@@ -20,7 +20,10 @@ COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", "merged_from",
 
 
 def changed(events: Iterable[Any], merged: Mapping[str, str]) -> dict[str, Membership]:
-    """Return the groups of the failures that belong to another group now, by event id. `merged` are the rules."""
+    """Return, by event id, the new group of each failure that now belongs to another group.
+
+    `merged` maps each merged fingerprint to the group that its failures join.
+    """
     current = ((event, rules.membership(fingerprint_of(event), merged)) for event in events)
     return {event.id: now for event, now in current if not _is_in(event, now)}
 
@@ -34,8 +37,9 @@ def heirs(moves: Mapping[tuple[str | None, str], int]) -> dict[str, str]:
 
     Events that are already in the new group count for the new group. So an interrupted run leads to the same result.
     """
-    own = dict(FailureGroup.objects.filter(pk__in={new for _, new in moves}).values_list("pk", "accepted"))
-    most: dict[str, tuple[int, str | None]] = {new: (n, None) for new, n in own.items()}
+    # in_bulk reads in parts: one query could have more parameters than SQLite accepts.
+    own = FailureGroup.objects.only("accepted").in_bulk({new for _, new in moves})
+    most: dict[str, tuple[int, str | None]] = {new: (group.accepted, None) for new, group in own.items()}
     for (old, new), n in sorted(moves.items(), key=str):
         # A decision about an overflow group does not apply to a single failure.
         donor = None if old is None or groups.is_overflow(old) else old
