@@ -98,7 +98,10 @@ def _title(text: str) -> str:
 
 
 def _without_cut(text: str, title: str) -> str:
-    """Return the masked text without the end that a cut has made incomplete, and with one mark for an omission."""
+    """Return the masked text: its stable beginning if a client cut off the message, else the whole text.
+
+    `...` becomes `…`, so that both marks of an omission are equal.
+    """
     mark = next((mark for mark in _CUTS if text.endswith(mark)), None)
     if mark is None or len(text) < _MIN_CUT:
         return re.sub(rf"(?:{MASK}|\.\.\.)+", MASK, title)

@@ -48,7 +48,7 @@ class NoLongerStored:
         return bool(self.erased) and session_id is not None and old_tables.erased_name(session_id) in self.erased
 
     def why_uncertain(self, event: EventRow) -> str | None:
-        """Return why the event may be one of these, or None if it cannot be one.
+        """Return why the site may have counted the event already, or None if it cannot have.
 
         It checks the day before and the day after too: clocks differ, and a client may send an event again a day later.
         """

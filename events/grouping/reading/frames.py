@@ -12,7 +12,7 @@ from events.grouping.reading.names import MASK, is_hash, is_minified, stable_nam
 _MAX_FRAMES = 30
 _LINE = re.compile(r"[^\r\n]+")
 _MAX_NAME = 80
-# The line and column. A stack that the client has cut off may lack the closing bracket.
+# The line and column at the end of a frame. The closing bracket is missing where the client cut off the stack.
 _POSITION = re.compile(r"(?::\d+){1,2}\)?$")
 _WASM = re.compile(r"wasm-function\[([^\]]{1,100})\]|\[wasm code\]")
 _EXTENSION = re.compile(r"[a-z]+(?:-[a-z]+)?-extension:|webkit-masked-url:|extensions?::")

@@ -15,7 +15,7 @@ _HEX = re.compile(r"(?=[a-fA-F]*\d)[0-9a-fA-F]+")
 _DIGITS = re.compile(r"\d+")
 _LETTERS = re.compile(r"[a-z]{4,}")
 _TAIL = 8  # the length of a hash that Vite, Rollup and esbuild append, which may contain hyphens
-_LONG = 20  # no name with digits is as long
+_LONG = 20  # a part with digits and at least this many characters is a hash
 _SHORT_WORDS = frozenset([
     "add", "all", "any", "api", "app", "cut", "db", "dom", "emit", "end", "fit", "fix", "for", "fs", "get", "go",
     "has", "hex", "hid", "id", "io", "is", "key", "led", "let", "log", "map", "max", "min", "mix", "mod", "msg",
@@ -46,7 +46,7 @@ def is_hash(text: str, *, is_part: bool = True) -> bool:
         letters = [part for part in re.split("[-_]+", text) if part]
         is_random = any(len(part) > 1 and not is_words(part) for part in letters)
         return len(text) >= _TAIL and (is_random or (is_part and len(text) == _TAIL and text.isupper()))
-    if _HEX.fullmatch(text) or (len(text) >= _LONG):
+    if _HEX.fullmatch(text) or len(text) >= _LONG:
         return True
     if is_part:  # behind a hyphen or a dot; `uploader2` and `utf8encoder` are names
         return len(text) == _TAIL or not _LETTERS.search(text)

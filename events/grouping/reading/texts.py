@@ -58,13 +58,13 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _MASKS = re.compile(rf"{MASK}(?:(?:\.|[ ,:;/|+-]{{0,3}}){MASK})+")
-# A percentage with and without a space, the halves of a day, and lists of quoted texts of any length.
+# Replaced by one form: `… %` by `…%`, `… AM` and `… PM` by `…`, and a list of quoted texts by one of them.
 _SAME = re.compile(rf"{MASK} (%|[AP]M\b)|(([\"'`“„«»‹›「『《〈‘‚＂]){MASK}(.))(?:,? ?\3{MASK}\4)+")
 _QUOTES = str.maketrans(dict.fromkeys('"＂`“”„«»‹›「」『』《》〈〉‘’‚', "'"))
 # Invisible: soft hyphen, zero-width characters, marks of the writing direction.
 _INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), 0xFEFF])
 
-# A number after one of these words is a code, which distinguishes failures.
+# A number after one of these words is an error code. It stays, because another code is another failure.
 _STATUS = re.compile(r"[1-5]\d\d")
 _NAMED_CODE = re.compile(r"[A-Z]{1,6}-?\d{3,6}")
 _CODE = re.compile(rf"-?\d{{1,4}}|0[xX][0-9a-fA-F]{{1,8}}|{_NAMED_CODE.pattern}")
@@ -201,7 +201,7 @@ def _value(core: str) -> str:
     pieces = re.split(r"([.+_-]+)", core)
     if len(pieces) == 1:
         return MASK if core.isalnum() and _is_id(core) else _DIGITS.sub(MASK, core)
-    # Odd pieces are the separators.
+    # The pieces at odd indexes are the separators.
     return "".join(_value(piece) if _DIGITS.search(piece) else piece for piece in pieces)
 
 

@@ -503,7 +503,7 @@ _ISSUE = re.compile(
 )
 _PATH_PART = re.compile(r"\"([\w$.-]{1,60})\"")
 _MAX_ISSUES = 12
-_SHORTEST = 10  # no shorter wording behind other words
+_SHORTEST = 10  # a shorter text after a prefix is not compared with the wordings
 
 
 class Canonical(NamedTuple):
@@ -584,14 +584,14 @@ def _platform_error(message: str) -> Canonical | None:
         end = match.end()
     if not end:
         return None
-    # Odd pieces are the quoted names of types.
+    # The pieces at odd indexes are names of types, such as `of type 'Blob'`.
     pieces = _OF_TYPE.split(message[end:])
     words = "".join(masked(piece) if piece and index % 2 == 0 else piece for index, piece in enumerate(pieces))
     return Canonical(message[:end] + words, message[:end] + words)
 
 
 def _behind_prefix(message: str, *, in_bundle: bool) -> Canonical | None:
-    """Return the error behind the page's own words, as in `Connect failed: Failed to execute 'open' …`."""
+    """Return the error after a prefix that the page added, as in `Connect failed: Failed to execute 'open' …`."""
     words, colon, rest = message.partition(": ")
     if not colon or len(rest) < _SHORTEST or words.startswith("Failed to "):
         return None
@@ -624,8 +624,7 @@ def _arguments_of(wording: _Wording, text: str) -> list[_Argument] | None:
 
 def _canonical(kind: str, message: str, found: list[_Argument], in_bundle: bool) -> Canonical:
     title, end = "", 0
-    arguments = {"nullish": "", "property": "", "expression": "", "identifier": "", "constant": "", "rule": "",
-                 "type": ""}  # fmt: skip
+    arguments = dict.fromkeys(_ARGUMENTS, "")
     for name, start, stop in found:
         is_quoted = message[max(start - 1, 0)] in _QUOTATION_MARKS
         shown, argument = _argument(name, message[start:stop], in_bundle, is_quoted=is_quoted)

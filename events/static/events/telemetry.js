@@ -501,7 +501,7 @@ function json(value) {
   if (typeof value !== 'object' || !value) return JSON.stringify(value) ?? 'null';
   if (Array.isArray(value)) return `[${value.map(json)}]`;
   const entries = Object.entries(value);
-  // Dates, errors and the like have no properties of their own.
+  // Objects such as Date and Error have no enumerable properties of their own.
   if (!entries.length && value.constructor !== Object) return json(value.toISOString?.() ?? textOf(value));
   return `{${entries.map(([name, part]) => `${json(name)}:${json(part)}`)}}`;
 }
