@@ -1,6 +1,6 @@
 """Fingerprints: two failures are the same if their type, their error and the place in the code are equal.
 
-A failure is read in three stages. `wordings` recognises the error by the wording of a browser's engine. `texts` masks
+A failure is read in three stages. `errors` recognises the error by the wording of a browser's engine. `texts` masks
 the values in every other message. `frames` finds the place in the stack. A fingerprint depends on the failure alone,
 never on what is stored. A change of these rules needs a new ALGORITHM number. Afterwards `manage.py regroup_failures`
 moves the stored failures to their new groups.
@@ -11,10 +11,10 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from events.grouping.reading.errors import canonical, split_prefix
 from events.grouping.reading.frames import Place, place_of
 from events.grouping.reading.names import MASK, is_minified
 from events.grouping.reading.texts import masked, normalised, without_quotes
-from events.grouping.reading.wordings import canonical, split_prefix
 
 ALGORITHM = 2
 MAX_TITLE = 200

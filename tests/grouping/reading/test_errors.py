@@ -2,7 +2,7 @@
 
 import pytest
 
-from events.grouping.reading.wordings import canonical, split_prefix
+from events.grouping.reading.errors import canonical, split_prefix
 
 # Chrome, Firefox and Safari; "" where an engine has no such text.
 SAME = {
