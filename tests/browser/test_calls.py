@@ -59,7 +59,7 @@ def test_a_success_is_stored_and_moves_the_count(browser: Browser, site: Server,
     assert browser.waiting() == []
 
 
-def test_a_failure_is_stored_with_what_was_thrown(browser: Browser, site: Server, url: str) -> None:
+def test_a_failure_is_stored_with_the_thrown_value(browser: Browser, site: Server, url: str) -> None:
     browser.run(
         FLASH
         + """
@@ -152,7 +152,7 @@ def test_without_the_unified_stream_the_old_calls_are_made(browser: Browser, sit
     assert [row["source"] for row in rows(site, "calls: old")] == ["client_log", "client_log"]
 
 
-def test_no_failure_is_lost_to_the_old_log_when_many_come_at_once(browser: Browser, site: Server) -> None:
+def test_the_old_log_receives_every_failure_of_a_burst(browser: Browser, site: Server) -> None:
     # What may outlive a page has 64 KiB together; past that the browser refuses the request.
     with gate_before(site.port) as gate:
         browser.run(

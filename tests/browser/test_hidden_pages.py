@@ -26,7 +26,7 @@ def test_a_beacon_of_either_kind_is_stored(browser: Browser, site: Server, url: 
     wait_until(lambda: len(rows(site, model)) == 1, "the beacon was lost")
 
 
-def test_a_page_that_is_left_sends_what_waits_as_text(browser: Browser, site: Server) -> None:
+def test_a_closed_page_sends_its_queue_as_text(browser: Browser, site: Server) -> None:
     with gate_before(site.port) as gate:
         browser.run(
             """
@@ -44,7 +44,7 @@ def test_a_page_that_is_left_sends_what_waits_as_text(browser: Browser, site: Se
     assert [seen for seen in gate.seen if seen[0] == "OPTIONS"] == []
 
 
-def test_a_tab_that_goes_behind_another_sends_what_waits(browser: Browser, site: Server, url: str) -> None:
+def test_a_hidden_tab_sends_its_queue(browser: Browser, site: Server, url: str) -> None:
     browser.run(
         """
         window.telemetry = createTelemetry({ baseUrl: url, context: { model: 'hidden: behind' } });
@@ -88,9 +88,7 @@ def test_a_report_from_a_hidden_page_goes_by_beacon_in_the_old_mode_too(browser:
 
 
 @pytest.mark.parametrize("beacon", ["navigator.sendBeacon", "undefined"])
-def test_what_no_beacon_takes_is_told_to_the_old_services_by_a_request(
-    browser: Browser, site: Server, beacon: str
-) -> None:
+def test_old_services_receive_a_request_when_a_beacon_is_refused(browser: Browser, site: Server, beacon: str) -> None:
     with gate_before(site.port) as gate:
         browser.run(
             f"navigator.sendBeacon = {beacon};"

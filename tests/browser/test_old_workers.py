@@ -237,7 +237,7 @@ def test_an_offline_page_loses_nothing(
         assert log.sessions() == {"baseline-2026-02-10", "session-0", "session-1"}
 
 
-def test_the_next_build_sends_what_the_one_before_left(
+def test_the_next_build_sends_the_queue_of_the_previous_build(
     browser: Browser, workers: tuple[LogWorker, CounterWorker]
 ) -> None:
     log, _ = workers
@@ -303,7 +303,7 @@ def test_an_event_that_no_server_accepts_is_given_up_after_a_week(browser: Brows
     assert asked == (2 if case.endswith("missing") else 1)  # a missing batch route is followed by single events
 
 
-def test_what_no_configured_route_takes_is_given_up_after_a_week_too(browser: Browser) -> None:
+def test_an_event_without_a_configured_route_is_dropped_after_a_week(browser: Browser) -> None:
     browser.run(
         """
         const event = { occurred_at: '2026-01-01T00:00:00.000Z', message: 'of a build that had a counter' };

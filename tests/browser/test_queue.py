@@ -149,7 +149,7 @@ def test_two_tabs_share_one_queue(browser: Browser, tmp_path: Path) -> None:
             browser.driver.switch_to.window(first)
 
 
-def test_the_next_visit_sends_what_an_earlier_one_left(browser: Browser, tmp_path: Path) -> None:
+def test_the_next_visit_sends_the_queue_of_an_earlier_one(browser: Browser, tmp_path: Path) -> None:
     server, url = stopped_site(tmp_path)
     browser.run(MAKE + "await telemetry.reportFlashSuccess({ sessionId: 's' });", url=url, model="queue: visit")
     with server:
@@ -403,7 +403,7 @@ def test_a_clock_that_is_set_back_holds_nothing_up(browser: Browser, site: Serve
     assert timers < 20
 
 
-def test_what_the_contract_refuses_is_not_sent_for_ever(browser: Browser, site: Server, url: str) -> None:
+def test_an_event_that_the_contract_refuses_is_dropped(browser: Browser, site: Server, url: str) -> None:
     browser.run(
         MAKE
         + """

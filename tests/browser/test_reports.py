@@ -79,7 +79,7 @@ def test_text_is_cut_between_characters(browser: Browser) -> None:
     ]
 
 
-def test_what_is_missing_gets_a_word(browser: Browser) -> None:
+def test_a_missing_field_gets_a_placeholder(browser: Browser) -> None:
     found = reported(
         browser,
         """
@@ -166,7 +166,7 @@ def test_a_clock_that_is_set_back_hides_no_failure(browser: Browser) -> None:
     assert [event["metadata_json"] for event in found] == ['{"count":2}', "{}"]
 
 
-def test_no_address_and_no_user_agent_is_told(browser: Browser) -> None:
+def test_no_address_and_no_user_agent_is_sent(browser: Browser) -> None:
     [event] = reported(
         browser,
         """
@@ -240,7 +240,7 @@ def test_handlers_that_are_installed_twice_tell_once(browser: Browser) -> None:
     assert "count" not in json.loads(event["metadata_json"])
 
 
-def test_what_throws_when_it_is_looked_at_is_reported_too(browser: Browser) -> None:
+def test_a_value_with_throwing_getters_is_reported(browser: Browser) -> None:
     found = reported(
         browser,
         """
@@ -256,7 +256,7 @@ def test_what_throws_when_it_is_looked_at_is_reported_too(browser: Browser) -> N
     assert [event["event_type"] for event in found] == ["window_error", "unhandled_rejection"]
 
 
-def test_a_report_is_kept_whatever_is_wrong_with_it(browser: Browser) -> None:
+def test_a_report_with_invalid_fields_is_kept(browser: Browser) -> None:
     found = reported(
         browser,
         """
@@ -383,7 +383,7 @@ HOSTILE = """
 
 
 @pytest.mark.parametrize("case", CAUSES)
-def test_the_causes_of_an_error_are_told(browser: Browser, case: str) -> None:
+def test_the_causes_of_an_error_are_sent(browser: Browser, case: str) -> None:
     value, expected = CAUSES[case]
     [event] = reported(browser, f"{HOSTILE} telemetry.reportError({value});")
     causes = json.loads(contract.parse(event, received_at_ms=0).metadata_json).get("causes", [])
@@ -551,7 +551,7 @@ TEXTS = ("message", "errorName", "stack")
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_what_can_be_read_is_kept_when_a_field_throws(browser: Browser, field: str) -> None:
+def test_readable_fields_are_kept_when_another_throws(browser: Browser, field: str) -> None:
     found = reported(
         browser,
         HOSTILE
@@ -601,7 +601,7 @@ def test_a_revoked_proxy_anywhere_loses_no_report(browser: Browser) -> None:
     assert json.loads(values["metadata_json"]) == {"port": "(unprintable)", "inner": "Object {port}", "bank": 3}
 
 
-def test_metadata_is_text_whatever_it_contains(browser: Browser) -> None:
+def test_metadata_of_any_type_becomes_text(browser: Browser) -> None:
     [event] = reported(
         browser,
         """
@@ -701,7 +701,7 @@ def test_two_sites_get_an_error_each(browser: Browser) -> None:
     assert [event["message"] for event in browser.waiting()] == ["thrown", "thrown"]
 
 
-def test_nothing_is_thrown_whatever_is_told(browser: Browser) -> None:
+def test_no_argument_makes_a_call_throw(browser: Browser) -> None:
     uncaught, kinds = browser.run(
         """
         const circle = {};

@@ -32,7 +32,7 @@ def test_parts_cannot_be_moved_over_a_border() -> None:
     assert len({each.key for each in texts}) == 3
 
 
-def test_lines_columns_and_builds_do_not_part_what_is_the_same() -> None:
+def test_lines_columns_and_builds_do_not_separate_equal_failures() -> None:
     stacks = [
         "Error: x\n    at flash (https://a.test/assets/index-BxY3_kQ2.js:1:20)\n    at go (b.js:1:1)",
         "Error: x\n    at async flash (https://b.test/assets/index-Zz91abCd.js:77:3)",
@@ -88,7 +88,7 @@ def test_clients_that_cut_differently_report_one_failure(most: int, value: str) 
     assert len(keys) == 1 or most < 500
 
 
-def test_marks_and_white_space_do_not_part_what_is_the_same() -> None:
+def test_marks_and_white_space_do_not_separate_equal_failures() -> None:
     german = ["Port „COM3“ fehlt", "Port »COM4« fehlt", 'Port "COM5" fehlt', "Port  'COM6'\r\nfehlt "]
     assert len({fingerprint_of(text).key for text in german}) == 1
 

@@ -144,7 +144,7 @@ def test_a_commit_with_many_groups_counts_each() -> None:
     assert FailureGroup.objects.count() == 7
 
 
-def test_an_event_that_comes_late_moves_the_first_and_not_the_last() -> None:
+def test_a_late_event_changes_the_first_time_but_not_the_last() -> None:
     fail(at_ms=NOON_MS)
     event = fail(at_ms=NOON_MS - 3 * DAY_MS)
     assert (group_of(event).first_seen_ms, group_of(event).last_seen_ms) == (NOON_MS - 3 * DAY_MS, NOON_MS)
@@ -186,7 +186,7 @@ def test_past_two_hundred_new_groups_the_rest_of_a_day_shares_one() -> None:
     assert Event.objects.filter(fingerprint=overflow.pk).count() == 3
 
 
-def test_what_has_a_group_still_joins_it_on_a_full_day() -> None:
+def test_a_failure_of_an_existing_group_joins_it_on_a_full_day() -> None:
     writer.record_many(distinct(201))
     assert fail(words(7)).fingerprint == fingerprint("flash_error", None, words(7), None).key
     process_memory.clear()
@@ -262,7 +262,7 @@ def test_a_group_that_loses_all_its_events_goes() -> None:
         assert not model.objects.exists()
 
 
-def test_a_group_that_loses_some_is_what_the_others_make_of_it() -> None:
+def test_a_group_that_loses_events_is_counted_from_the_rest() -> None:
     kept = fail(at_ms=NOON_MS + HOUR_MS)
     gone = [fail(at_ms=NOON_MS, model="UV-17R"), fail(at_ms=NOON_MS + 2 * HOUR_MS, app_version="other")]
     Event.objects.filter(pk__in=[event.pk for event in gone]).delete()
@@ -355,7 +355,7 @@ def test_the_first_event_of_a_commit_that_should_not_be_is_the_one(old_mended_ne
     assert FailureGroup.objects.get(pk=key).regressed_at_ms == LATER_MS + 5
 
 
-def test_what_happened_before_the_decision_and_comes_late_says_nothing(old_mended_new: Event) -> None:
+def test_a_late_event_from_before_the_decision_is_no_regression(old_mended_new: Event) -> None:
     key = resolved(old_mended_new, fixed_in="mended")
     fail(app_version="new", at_ms=NOON_MS + 3 * HOUR_MS)
     group = FailureGroup.objects.get(pk=key)

@@ -286,7 +286,7 @@ def test_both_actions_are_in_the_audit_log(olga: User) -> None:
 # --- events that are no longer stored --------------------------------------------------------------------------------
 
 
-def test_counts_of_deleted_failures_move_and_come_back(olga: User) -> None:
+def test_counts_of_deleted_failures_move_and_are_restored(olga: User) -> None:
     fail("one", at_ms=NOON_MS - 3 * DAY_MS, model="old")
     some_failures()
     prune(NOON_MS - DAY_MS)
@@ -365,7 +365,7 @@ def test_a_merge_of_demo_groups_goes_with_them(nested: bool, olga: User) -> None
 # --- every process -----------------------------------------------------------------------------------------------
 
 
-def test_a_failure_in_a_commit_after_the_merge_follows_it_whatever_the_cache_says(olga: User) -> None:
+def test_a_commit_after_the_merge_follows_it_with_an_outdated_cache(olga: User) -> None:
     """The cache of this process is from before the merge, as in another process."""
     some_failures()
     for step in (merge, lambda *_: split("one", olga), merge):

@@ -180,7 +180,7 @@ APART = {
 
 
 @pytest.mark.parametrize("kind", APART)
-def test_what_an_error_is_about_distinguishes_it(kind: str) -> None:
+def test_the_arguments_of_an_error_distinguish_it(kind: str) -> None:
     found = [canonical(message, in_bundle=True) for message in APART[kind]]
     assert None not in found
     assert len({error and error.name for error in found}) == len(APART[kind])
