@@ -27,6 +27,7 @@ WRITERS = {
     "Arrival": {"events/counting/arrivals.py"},
     "FailureGroup": {"events/grouping/groups.py", "events/grouping/triage.py"},
     "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves")},
+    "PlaceRule": {"events/grouping/splits.py"},
     "AuditEntry": {"events/audit.py"},
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},

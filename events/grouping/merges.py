@@ -148,7 +148,7 @@ def _locked(key: str, into: str) -> tuple[FailureGroup, FailureGroup]:
     event_type = FailureGroup.objects.filter(pk=key).values_list("event_type", flat=True).first()
     if event_type is not None:
         rollups.lock([event_type])
-    merged = rules.read()
+    merged = rules.read().merged
     if key in merged and event_type is not None:
         raise CannotMerge(_REGROUPING)
     if into in merged or not FailureGroup.objects.filter(pk=into).exists():

@@ -11,20 +11,17 @@ from django.db import transaction
 
 from events.counting import rollups
 from events.grouping import groups, rules
-from events.grouping.fingerprints import Fingerprint, fingerprint_of
-from events.grouping.rules import Membership
+from events.grouping.fingerprints import Fingerprint
+from events.grouping.rules import Membership, Rules
 from events.models import Event, FailureGroup, FormerGroup
 
 # The columns that a move needs.
 COLUMNS = ("id", "error_name", "message", "stack", "fingerprint", "merged_from", *rollups.COUNTED)
 
 
-def changed(events: Iterable[Any], merged: Mapping[str, str]) -> dict[str, Membership]:
-    """Return, by event id, the new group of each failure that now belongs to another group.
-
-    `merged` maps each merged fingerprint to the group that its failures join.
-    """
-    current = ((event, rules.membership(fingerprint_of(event), merged)) for event in events)
+def changed(events: Iterable[Any], stored: Rules) -> dict[str, Membership]:
+    """Return, by event id, the new group of each failure that belongs to another group by the stored rules."""
+    current = ((event, rules.membership_of(event, stored)) for event in events)
     return {event.id: now for event, now in current if not _is_in(event, now)}
 
 
@@ -58,8 +55,8 @@ def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[st
         # The lock that ingest and merges take: no other process moves or deletes these events, or changes their rules.
         rollups.lock(set(types))
         stored = list(Event.objects.filter(pk__in=ids).values_list(*COLUMNS, named=True))
-        merged = rules.read()
-        memberships = changed(stored, merged)
+        current = rules.read()
+        memberships = changed(stored, current)
         # The group of some failures is correct, and only their own fingerprint has changed.
         changing = [event for event in stored if event.id in memberships]
         batch = [event for event in changing if event.fingerprint != memberships[event.id].group.key]
@@ -88,7 +85,7 @@ def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[st
             }
         )
         groups.subtract((event, event.fingerprint) for event, _ in moving if event.fingerprint)
-        groups.describe(_own(moving, memberships, set(merged.values())))
+        groups.describe(_own(moving, memberships, set(current.merged.values())))
         _keep_rows(before)
     return len(moving)
 

@@ -1,4 +1,7 @@
-"""The rules that maintainers make when they merge groups: failures with one fingerprint join another group.
+"""The rules that maintainers make about groups: which failures join another group than that of their fingerprint.
+
+If a group was merged, all failures of its fingerprint join the other group. If it was split by place, those at some
+positions of the built scripts join the group of that place. A split applies first, so its group can be merged too.
 
 Each process has a cache of all rules. Every merge and every split adds one to the `merges` of its event type, in the
 row that ingest locks and reads anyway, in the same transaction. So ingest knows whether its cache is current, without a
@@ -6,34 +9,82 @@ query, and no commit after a merge uses an older rule.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from events import process_memory
-from events.grouping.fingerprints import Fingerprint
-from events.models import FormerGroup, LifetimeTotal
+from events.grouping.fingerprints import Fingerprint, fingerprint_of
+from events.grouping.reading.frames import position_of
+from events.models import FormerGroup, LifetimeTotal, PlaceRule
 
 
 class Membership(NamedTuple):
-    """The group of a failure; `merged_from` is its own fingerprint, if a rule moved it to this group."""
+    """The group of a failure; `merged_from` is its own fingerprint, if a merge moved it to this group.
+
+    After a split by place, that is the key of the group that was split off.
+    """
 
     group: Fingerprint
     merged_from: str | None
 
 
-# By event type: the `merges` that the cached rules include. By fingerprint: the group that its failures join.
+class PlaceGroup(NamedTuple):
+    """A group that was split off by place, and the original place that describes it."""
+
+    key: str
+    frame: str
+
+
+class Rules:
+    """`merged` maps each merged fingerprint to the group that its failures join.
+
+    `places` maps fingerprints and positions (`file:line:column`) to the group that was split off.
+    """
+
+    def __init__(self, merged: Mapping[str, str], places: Mapping[tuple[str, str], PlaceGroup]) -> None:
+        self.merged = merged
+        self.places = places
+
+    @cached_property
+    def split(self) -> frozenset[str]:
+        """The fingerprints with a rule about places."""
+        return frozenset(fingerprint for fingerprint, _ in self.places)
+
+
+_NO_RULES = Rules({}, {})
+# By event type: the `merges` that the cached rules include.
 _merges: dict[str, int] = {}
-_cached: dict[str, str] = {}
+_cached = _NO_RULES
 
 
-def membership(own: Fingerprint, rules: Mapping[str, str] | None = None) -> Membership:
-    """Return the group of a failure with this fingerprint, by the given rules or by the cached ones."""
-    joined = (_cached if rules is None else rules).get(own.key)
+def membership_of(event: Any, rules: Rules | None = None) -> Membership:
+    """Return the group of a failure with the columns of `Event`, by the given rules or by the cached ones."""
+    rules = _cached if rules is None else rules
+    own = placed(event, rules)
+    joined = rules.merged.get(own.key)
     return Membership(own, None) if joined is None else Membership(own._replace(key=joined), own.key)
 
 
-def read() -> dict[str, str]:
-    """Return the stored rules: for each merged fingerprint, the group that its failures join."""
-    return resolved(dict(FormerGroup.objects.merged().values_list("fingerprint", "joined")))
+def placed(event: Any, rules: Rules) -> Fingerprint:
+    """Return the fingerprint of a failure, with the key and the frame of the group of its place after a split."""
+    own = fingerprint_of(event)
+    if own.key in rules.split:
+        group = rules.places.get((own.key, position_in(event)))
+        if group is not None:
+            return own._replace(key=group.key, frame=group.frame)
+    return own
+
+
+def position_in(event: Any) -> str:
+    """Return the position at which a failure occurred in the built script: `file:line:column`, or ""."""
+    return position_of(event.stack, event.error_name or "") if event.stack else ""
+
+
+def read() -> Rules:
+    """Return the stored rules."""
+    merged = resolved(dict(FormerGroup.objects.merged().values_list("fingerprint", "joined")))
+    rows = PlaceRule.objects.values_list("fingerprint", "position", "joined", "frame")
+    return Rules(merged, {(key, position): PlaceGroup(joined, frame) for key, position, joined, frame in rows})
 
 
 def resolved(joined: Mapping[str, str]) -> dict[str, str]:
@@ -65,4 +116,4 @@ def reload() -> None:
 @process_memory.register
 def _forget() -> None:
     global _cached, _merges
-    _cached, _merges = {}, {}
+    _cached, _merges = _NO_RULES, {}

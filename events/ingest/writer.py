@@ -22,7 +22,6 @@ from events import clock
 from events.counting import buckets, corrections, releases, rollups
 from events.counting.upserts import placeholders, retried, select_in
 from events.grouping import groups, moves, rules
-from events.grouping.fingerprints import fingerprint_of
 from events.grouping.rules import Membership
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
@@ -187,7 +186,7 @@ def _commit_together(batch: list[_Submission]) -> None:
 
 def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
     events = [event for submission in batch for event in submission.events]
-    memberships = {event.id: rules.membership(fingerprint_of(event)) for event in events if event.event_type != SUCCESS}
+    memberships = {event.id: rules.membership_of(event) for event in events if event.event_type != SUCCESS}
     inserted = _insert(events, memberships)
     stored: list[EventRow] = []
     duplicates: list[EventRow] = []
@@ -238,7 +237,7 @@ def _apply_rules(stored: list[EventRow], memberships: dict[str, Membership]) -> 
     """Correct the groups of stored failures after another process merged or split one. No group counts them yet."""
     rules.reload()
     failures = [event for event in stored if event.id in memberships]
-    current = {event.id: rules.membership(fingerprint_of(event)) for event in failures}
+    current = {event.id: rules.membership_of(event) for event in failures}
     changed = {event_id: now for event_id, now in current.items() if now != memberships[event_id]}
     memberships.update(changed)
     moves.set_groups(changed)

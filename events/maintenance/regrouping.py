@@ -16,9 +16,10 @@ from django.db.models import Count, F, Sum
 from events import clock, keyset
 from events.counting import arrivals, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import groups, merges, moves, rules
-from events.grouping.fingerprints import ALGORITHM, Fingerprint, fingerprint_of
+from events.grouping import groups, merges, moves, rules, splits
+from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.merges import Translation
+from events.grouping.rules import PlaceGroup
 from events.maintenance import retention
 from events.models import Event, FailureGroup, FormerGroup, GroupHour, GroupShare
 
@@ -31,6 +32,7 @@ class Survey(NamedTuple):
     `moves` counts failures by their current group (None without one) and their new group. If a day has no room for all
     its new groups, failures stay in the overflow group or move to it. `parts` counts all failures in the same way, also
     those that stay. `fingerprints` describe the new groups. `translation` are the new rules of merges, and addresses.
+    `places` are the new rules of splits, by fingerprint and position.
     """
 
     failures: int
@@ -39,6 +41,7 @@ class Survey(NamedTuple):
     parts: Mapping[tuple[str | None, str], int]
     fingerprints: Mapping[str, Fingerprint]
     translation: Translation
+    places: Mapping[tuple[str, str], PlaceGroup]
 
 
 class Change(NamedTuple):
@@ -72,9 +75,14 @@ def survey() -> Survey:
     seen: Counter[tuple[str | None, str | None, str]] = Counter()
     overflowed: Counter[tuple[int, str, str]] = Counter()
     fingerprints: dict[str, Fingerprint] = {}
+    places: dict[tuple[str, str], PlaceGroup] = {}
+    stored_rules = rules.read()
     for batch in _batches():
         for event in batch:
-            own = fingerprint_of(event)
+            own = rules.placed(event, stored_rules)
+            if place := splits.followed(event, own, stored_rules):
+                places[own.key, rules.position_in(event)] = place
+                own = own._replace(key=place.key, frame=place.frame)
             fingerprints.setdefault(own.key, own)
             seen[event.fingerprint, event.merged_from, own.key] += 1
             if event.fingerprint and groups.is_overflow(event.fingerprint):
@@ -97,7 +105,7 @@ def survey() -> Survey:
         if old != new and (old is None or not groups.is_overflow(old) or new in with_room)
     }
     old_groups = FailureGroup.objects.exclude(algorithm=ALGORITHM).count()
-    return Survey(seen.total(), due, old_groups, parts, fingerprints, found)
+    return Survey(seen.total(), due, old_groups, parts, fingerprints, found, places)
 
 
 def _with_room(overflowed: Mapping[tuple[int, str, str], int], existing: Collection[str]) -> set[str]:
@@ -165,6 +173,7 @@ def regroup(pending: Survey) -> Iterator[tuple[int, int]]:
         belonging[new] += n
     repeated = {key for key, n in belonging.items() if n >= arrivals.REPEATED}
     merges.store(pending.translation, pending.fingerprints, clock.now())
+    splits.store(pending.places)
     for batch in _batches():
         changed = moves.changed(batch, rules.read())
         yield len(batch), moves.move(list(changed), heirs, repeated) if changed else 0

@@ -21,7 +21,7 @@ from django.db.models.lookups import GreaterThan
 
 from events import audit, clock
 from events.counting import buckets, corrections, releases, rollups
-from events.grouping import groups, merges
+from events.grouping import groups, merges, splits
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id
@@ -77,6 +77,7 @@ def delete_demo() -> Iterator[int]:
         releases.settle()
         buckets.settle()
         merges.forget_demo()
+        splits.forget_demo()
 
 
 # --- old events ------------------------------------------------------------------------------------------------

@@ -3,7 +3,16 @@
 from events.models.audit import AuditEntry, AuditKind
 from events.models.corrections import Correction, CorrectionShare
 from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
-from events.models.groups import Facet, FailureGroup, FormerGroup, GroupHour, GroupShare, GroupStatus, Noise
+from events.models.groups import (
+    Facet,
+    FailureGroup,
+    FormerGroup,
+    GroupHour,
+    GroupShare,
+    GroupStatus,
+    Noise,
+    PlaceRule,
+)
 from events.models.names import Arrival, KnownName, Release
 from events.models.rollups import CounterBaseline, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
@@ -30,6 +39,7 @@ __all__ = [
     "LifetimeTotal",
     "ModeRollup",
     "Noise",
+    "PlaceRule",
     "ReadinessProbe",
     "RecentFailure",
     "RefusedHost",

@@ -119,6 +119,29 @@ class FormerGroup(models.Model):
         return str(self.row["title"])
 
 
+class PlaceRule(models.Model):
+    """A rule that a maintainer made: failures of one fingerprint at one position of a built script join another group.
+
+    `position` is `file:line:column` of the frame in which the failure occurred. `frame` describes the other group: the
+    original place.
+    """
+
+    fingerprint = models.TextField()
+    position = models.TextField()
+    joined = models.TextField()
+    frame = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["fingerprint", "position"], name="events_placerule_position"),
+            models.CheckConstraint(condition=~Q(joined=F("fingerprint")), name="events_placerule_joins_another"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.frame}"
+
+
 class GroupHour(models.Model):
     """The number of failures of one group in one hour, UTC."""
 

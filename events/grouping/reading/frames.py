@@ -49,6 +49,8 @@ _FOLDERS_OF_HASHES = {"chunks", "nodes", "entry", "immutable", "_nuxt", "_astro"
 _SUFFIX = re.compile(r"\$\d+$")  # a bundler's second function of one name
 _RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
 _DIGITS = re.compile(r"\d+")
+# The last segment of an address without its query, and the line and column behind it.
+_FILE_AND_POSITION = re.compile(r"([^/\\@(\s?#]+)(?:[?#][^\s)]*)?:(\d+):(\d+)\)?$")
 
 
 class Frame(NamedTuple):
@@ -73,11 +75,32 @@ class Place(NamedTuple):
 
 def place_of(stack: str, error_name: str) -> Place:
     """Return the place of a failure: the top frame of the page's own code, or else that of an extension."""
+    found = _top_frame(stack, error_name)
+    return Place() if found is None else _place(found.frame, found.is_below_extension) if found.frame else _ENGINE_ONLY
+
+
+def position_of(stack: str, error_name: str) -> str:
+    """Return the position of the same frame in the built script, as `file:line:column`, or "" if it has none."""
+    found = _top_frame(stack, error_name)
+    position = _FILE_AND_POSITION.search(found.line) if found else None
+    return f"{position[1]}:{position[2]}:{position[3]}" if position else ""
+
+
+class _TopFrame(NamedTuple):
+    """The frame in which a failure occurred, and its line. Without a frame, the stack has only frames of the engine."""
+
+    frame: Frame | None
+    line: str
+    is_below_extension: bool
+
+
+def _top_frame(stack: str, error_name: str) -> _TopFrame | None:
     first: Frame | None = None
-    other: Frame | None = None
+    other: _TopFrame | None = None
     count = 0
-    for line in _LINE.finditer(stack):  # mostly the first frame suffices
-        frame = _frame(line[0].strip())
+    for match in _LINE.finditer(stack):  # mostly the first frame suffices
+        line = match[0].strip()
+        frame = _frame(line)
         if frame is None:
             continue
         count += 1
@@ -87,12 +110,10 @@ def place_of(stack: str, error_name: str) -> Place:
             continue
         first = first or frame
         if frame.is_extension or _is_constructor(frame, error_name, is_top=other is None):
-            other = other or frame
+            other = other or _TopFrame(frame, line, frame.is_extension)
             continue
-        return _place(frame, first.is_extension)
-    if other is None:
-        return Place(has_frames=count > 0)
-    return _place(other, other.is_extension)
+        return _TopFrame(frame, line, first.is_extension)
+    return other or (_TopFrame(None, "", False) if count else None)
 
 
 def _is_constructor(frame: Frame, error_name: str, *, is_top: bool) -> bool:
@@ -105,6 +126,9 @@ def _is_constructor(frame: Frame, error_name: str, *, is_top: bool) -> bool:
     # Chrome marks a constructor; Firefox and Safari always have the one of a class of the page's own on top.
     is_own_class = error_name.endswith(_ERRORS) and error_name not in _BUILT_IN
     return is_top and is_own_class and (frame.is_new or not frame.is_v8) and is_minified(name, in_bundle=True)
+
+
+_ENGINE_ONLY = Place(has_frames=True)
 
 
 @lru_cache(maxsize=4_096)
