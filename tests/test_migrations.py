@@ -537,6 +537,69 @@ def test_on_the_way_back_each_row_has_its_texts_again(
         ]
 
 
+def test_shares_get_the_days_that_stored_events_prove(
+    empty: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("events.migrations.0020_days_of_shares"), "KEYS", 1)
+    monkeypatch.setattr(import_module("events.migrations.0020_days_of_shares"), "ROWS", 2)
+    migrate(empty, "events", "0017_merged_groups")
+    models = MigrationExecutor(empty).loader.project_state([("events", "0017_merged_groups")]).apps
+    group, share = (models.get_model("events", name).objects.using(ALIAS) for name in ("FailureGroup", "GroupShare"))
+    day_ms = 86_400_000
+    monday_ms = 20_000 * day_ms
+    counts = {
+        # Of four failures, three are stored.
+        "a": {"UV-5RM": 4},
+        # Of the two on the second day, one was counted under another name.
+        "b": {"UV-5RM": 2, "(other)": 5},
+        # The rules of an earlier release gave the stored failure another name.
+        "c": {"UV-82": 1},
+        "without events": {"UV-5RM": 7},
+    }
+    for key, names in counts.items():
+        if key != "without events":  # as after a merge: the shares of a former group count deleted events
+            group.create(
+                fingerprint=key, algorithm=1, event_type="flash_error", title=key, frame="", accepted=1, status="open",
+                model_count=1, version_count=1, first_seen_ms=0, last_seen_ms=0, note="",
+            )  # fmt: skip
+        for name, accepted in names.items():
+            share.create(fingerprint=key, facet="model", name=name, accepted=accepted)
+    share.create(fingerprint="a", facet="connected", name="1", accepted=3)
+    for key, moments in {
+        "a": [monday_ms, monday_ms + day_ms - 1, monday_ms + day_ms],
+        "b": [monday_ms, monday_ms + day_ms, monday_ms + day_ms + 1],
+        "c": [5],
+    }.items():
+        for at_ms in moments:
+            insert(empty, id=f"{key}{at_ms}", event_type="flash_error", session_id=None, received_at_ms=at_ms)
+    with empty.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_events SET fingerprint = SUBSTR(id, 1, 1)")
+
+    def stored(columns: str) -> list[tuple[Any, ...]]:
+        with empty.cursor() as cursor:
+            cursor.execute(f"SELECT {columns}, accepted FROM events_groupshare ORDER BY {columns}")
+            return list(cursor.fetchall())
+
+    before = stored("fingerprint, facet, name")
+    for _ in range(2):
+        migrate(empty, "events", "0020_days_of_shares")
+        assert stored("fingerprint, facet, name, day_ms") == [
+            ("a", "connected", "1", monday_ms, 2),
+            ("a", "connected", "1", monday_ms + day_ms, 1),
+            ("a", "model", "UV-5RM", 0, 1),
+            ("a", "model", "UV-5RM", monday_ms, 2),
+            ("a", "model", "UV-5RM", monday_ms + day_ms, 1),
+            ("b", "model", "(other)", 0, 4),
+            ("b", "model", "(other)", monday_ms + day_ms, 1),
+            ("b", "model", "UV-5RM", monday_ms, 1),
+            ("b", "model", "UV-5RM", monday_ms + day_ms, 1),
+            ("c", "model", "UV-82", 0, 1),
+            ("without events", "model", "UV-5RM", 0, 7),
+        ]
+        migrate(empty, "events", "0017_merged_groups")
+        assert stored("fingerprint, facet, name") == before
+
+
 ROLES = {
     "Staff": {"view_event", "view_recentfailure", "export_event", "view_counterbaseline", "view_correction"},
     "Maintainers": {

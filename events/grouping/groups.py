@@ -1,15 +1,30 @@
 """The only writer of failure groups: adds failures to groups in the transaction of the event, and finds regressions.
 
-A group is one row that counts every occurrence, with an hourly history (GroupHour) and its shares by model, version,
-mode and connection (GroupShare). `triage` writes the decisions of maintainers about a group.
+A group is one row that counts every occurrence, with an hourly history (GroupHour) and its shares by UTC day and model,
+version, mode and connection (GroupShare). `triage` writes the decisions of maintainers about a group.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Case, Count, Exists, F, Min, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Count,
+    Exists,
+    F,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
@@ -17,7 +32,17 @@ from events import process_memory
 from events.counting import arrivals, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
-from events.counting.upserts import Upsert, added, earliest, latest, lower, select_in, upsert
+from events.counting.upserts import (
+    ROWS_A_STATEMENT,
+    Upsert,
+    added,
+    earliest,
+    latest,
+    lower,
+    placeholders,
+    select_in,
+    upsert,
+)
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.rules import Membership
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
@@ -48,14 +73,18 @@ _HOURS = Upsert(
 )
 _SHARES = Upsert(
     GroupShare._meta.db_table,
-    ("fingerprint", "facet", "name", "accepted"),
-    "fingerprint, facet, name",
+    ("fingerprint", "facet", "name", "day_ms", "accepted"),
+    "fingerprint, facet, name, day_ms",
     added("accepted"),
-    "fingerprint, facet, name, accepted",
+    "fingerprint, facet, name, day_ms, accepted",
 )
 _MODEL, _VERSION, _MODE, _CONNECTED = (
     facet.value for facet in (Facet.MODEL, Facet.VERSION, Facet.MODE, Facet.CONNECTED)
 )
+# The facets whose names a group counts.
+_COUNTED_FACETS = (_MODEL, _VERSION)
+# The `day_ms` of shares whose day is unknown.
+UNKNOWN_DAY = 0
 
 
 # The columns with the decision about a group, and with its regression.
@@ -79,10 +108,11 @@ class Share(NamedTuple):
     fingerprint: str
     facet: str
     name: str
+    day_ms: int
 
 
 class _Counts:
-    """Failures of one group, with their counts by hour and share."""
+    """Failures of one group, with their counts by hour, and by share and UTC day."""
 
     def __init__(self, fingerprint: Fingerprint, events: list[Failure]) -> None:
         self.fingerprint = fingerprint
@@ -97,15 +127,16 @@ class _Counts:
         for (hour, model, version, write_mode, connected), n in alike.items():
             bucket = bucket_of(hour * HOUR_MS, event_type, model, version)
             self.hours[bucket.hour_ms] += n
-            self.shares[Share(key, _MODEL, bucket.model)] += n
-            self.shares[Share(key, _VERSION, bucket.app_version)] += n
-            self.shares[Share(key, _MODE, str(write_mode))] += n
-            self.shares[Share(key, _CONNECTED, str(connected))] += n
+            day_ms = bucket.hour_ms - bucket.hour_ms % DAY_MS
+            self.shares[Share(key, _MODEL, bucket.model, day_ms)] += n
+            self.shares[Share(key, _VERSION, bucket.app_version, day_ms)] += n
+            self.shares[Share(key, _MODE, str(write_mode), day_ms)] += n
+            self.shares[Share(key, _CONNECTED, str(connected), day_ms)] += n
 
     def as_row(self) -> tuple[object, ...]:
         moments = [event.received_at_ms for event in self.events]
         event_type, fingerprint = self.events[0].event_type, self.fingerprint
-        facets = Counter(share.facet for share in self.shares)
+        facets = Counter(facet for facet, _ in {(share.facet, share.name) for share in self.shares})
         return (
             fingerprint.key, ALGORITHM, event_type, fingerprint.error_name, fingerprint.title, fingerprint.frame,
             fingerprint.canonical, fingerprint.noise, len(self.events), facets[_MODEL], facets[_VERSION], min(moments),
@@ -184,10 +215,13 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     left = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in keys}
     lower(_GROUPS, [counts.as_row() for counts in left.values()])
     lower(_HOURS, [(key, hour_ms, n) for key, counts in left.items() for hour_ms, n in counts.hours.items()])
-    shares = GroupShare.objects.filter(fingerprint__in=keys).values_list(*_SHARES.columns)
-    stored = {Share(*share): n for *share, n in shares}
     counted = {share: n for counts in left.values() for share, n in counts.shares.items()}
-    lower(_SHARES, [(*share, n) for share, n in _taken(counted, stored).items()])
+    if counted:
+        days = [share.day_ms for share in counted]
+        on_their_days = Q(day_ms=UNKNOWN_DAY) | Q(day_ms__range=(min(days), max(days)))
+        shares = GroupShare.objects.filter(on_their_days, fingerprint__in=keys).values_list(*_SHARES.columns)
+        stored = {Share(*share): n for *share, n in shares}
+        lower(_SHARES, [(*share, n) for share, n in _taken(counted, stored).items()])
     _delete_empty(keys)
     settle(keys)
     _known.clear()
@@ -237,8 +271,7 @@ def dissolve(key: str, whole: str) -> None:
     """
     hours = GroupHour.objects.filter(fingerprint=key).values_list("hour_ms", "accepted")
     upsert(_HOURS, [(whole, hour_ms, n) for hour_ms, n in hours])
-    shares = GroupShare.objects.filter(fingerprint=key).values_list("facet", "name", "accepted")
-    upsert(_SHARES, [(whole, *share) for share in shares])
+    upsert(_SHARES, [(*share, n) for share, n in _shares_of(key, whole).items()])
     for rest in FailureGroup.objects.filter(pk=key):
         FailureGroup.objects.filter(pk=whole).update(
             accepted=F("accepted") + rest.accepted,
@@ -259,9 +292,8 @@ def restore(row: Mapping[str, Any], whole: str) -> None:
     if not rest:
         return
     lower(_HOURS, [(whole, hour_ms, n) for hour_ms, n in hours.items()])
-    kept = {Share(whole, facet, name): n for facet, name, n in _shares_of(key)}
-    stored = {Share(whole, facet, name): n for facet, name, n in _shares_of(whole)}
-    lower(_SHARES, [(*share, n) for share, n in _taken(kept, stored).items()])
+    taken = _taken(_shares_of(key, whole), _shares_of(whole, whole))
+    lower(_SHARES, [(*share, n) for share, n in taken.items()])
     FailureGroup.objects.filter(pk=whole).update(accepted=F("accepted") - rest)
     _delete_empty([whole])
     settle([whole, key])
@@ -299,22 +331,50 @@ def description_of(fingerprint: Fingerprint) -> dict[str, Any]:
     return columns
 
 
-def _shares_of(key: str) -> QuerySet[GroupShare, tuple[str, str, int]]:
-    return GroupShare.objects.filter(fingerprint=key).values_list("facet", "name", "accepted")
+def _shares_of(key: str, owner: str) -> dict[Share, int]:
+    """Return the shares of one group as those of `owner`."""
+    rows = GroupShare.objects.filter(fingerprint=key).values_list("facet", "name", "day_ms", "accepted")
+    return {Share(owner, facet, name, day_ms): n for facet, name, day_ms, n in rows}
 
 
 def _taken(counts: Mapping[Share, int], stored: Mapping[Share, int]) -> Counter[Share]:
     """Return what to subtract from the stored shares for these counts.
 
-    On a day with too many names, a share can be under its own name or under OTHER.
+    On a day with too many names, a share can be under its own name or under OTHER. Its day can be unknown.
     """
     taken: Counter[Share] = Counter()
     for share, n in counts.items():
-        for place in (share, share._replace(name=OTHER)):
+        for place in _places(share):
             part = min(n, stored.get(place, 0) - taken[place])
             taken[place] += part
             n -= part
     return +taken
+
+
+def _places(share: Share) -> list[Share]:
+    """Return the rows that may have counted a failure, the likeliest first."""
+    unnamed = share._replace(name=OTHER)
+    return [share, unnamed, share._replace(day_ms=UNKNOWN_DAY), unnamed._replace(day_ms=UNKNOWN_DAY)]
+
+
+def keys_with_days_before(before_ms: int) -> tuple[list[str], list[str]]:
+    """Return the keys with shares of days before a time: of groups, and of former groups. Reads a whole index."""
+    old = GroupShare.objects.filter(day_ms__gt=UNKNOWN_DAY, day_ms__lt=before_ms).order_by()
+    keys = sorted(old.values_list("fingerprint", flat=True).distinct())
+    living = existing(keys)
+    return [key for key in keys if key in living], [key for key in keys if key not in living]
+
+
+def forget_days(keys: Sequence[str], before_ms: int) -> None:
+    """Add the shares of days before a time to those of unknown days, in the caller's transaction.
+
+    The caller has locked the totals of every type. It passes former groups last and all at once: a split takes the
+    shares of a former group from the unknown days of its group, if it does not find them on their days.
+    """
+    old = GroupShare.objects.filter(fingerprint__in=keys, day_ms__gt=UNKNOWN_DAY, day_ms__lt=before_ms).order_by()
+    sums = old.values_list("fingerprint", "facet", "name").annotate(Sum("accepted"))
+    upsert(_SHARES, [(*name, UNKNOWN_DAY, n) for *name, n in sums])
+    old.delete()
 
 
 def _delete_empty(keys: Sequence[str]) -> None:
@@ -421,15 +481,47 @@ def _learn(joined: Iterable[str]) -> None:
 
 def _add_shares(joined: Mapping[str, _Counts], known_before: set[str]) -> None:
     added = {share: n for counts in joined.values() for share, n in counts.shares.items()}
+    # The number of days that were just added for a name, None if the group has counted the name before.
+    new_days: dict[tuple[str, str, str], int | None] = {}
+    for *share, n in upsert(_SHARES, [(*share, n) for share, n in added.items()]):
+        key, facet, name, _ = place = Share(*share)
+        # New groups have counted their names already.
+        if key in known_before and facet in _COUNTED_FACETS:
+            # The row is new if its count equals what was just added.
+            days = new_days.get((key, facet, name), 0)
+            new_days[key, facet, name] = None if days is None or n != added[place] else days + 1
     new: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for key, facet, name, n in upsert(_SHARES, [(*share, n) for share, n in added.items()]):
-        # The row is new if its count equals what was just added. New groups have counted their names already.
-        if key in known_before and facet in (_MODEL, _VERSION) and n == added[Share(key, facet, name)]:
-            new[key][facet] += 1
+    for key, facet in _without_other_days({name: days for name, days in new_days.items() if days is not None}):
+        new[key][facet] += 1
     for key, names in sorted(new.items()):
         FailureGroup.objects.filter(pk=key).update(
             model_count=F("model_count") + names[_MODEL], version_count=F("version_count") + names[_VERSION]
         )
+
+
+def _without_other_days(new_days: Mapping[tuple[str, str, str], int]) -> list[tuple[str, str]]:
+    """Return the group and facet of each of these names that has only its new days: of names new to the group."""
+    names = sorted(new_days)
+    found: list[tuple[str, str]] = []
+    for start in range(0, len(names), ROWS_A_STATEMENT):
+        chunk = names[start : start + ROWS_A_STATEMENT]
+        with connection.cursor() as cursor:
+            cursor.execute(_days_of(len(chunk)), [value for name in chunk for value in name])
+            found += [
+                (key, facet) for key, facet, name, days in cursor.fetchall() if days == new_days[key, facet, name]
+            ]
+    return found
+
+
+@lru_cache(256)
+def _days_of(count: int) -> str:
+    # Both engines call the columns of VALUES so. A subquery in SELECT makes both seek the index once for each row.
+    table = GroupShare._meta.db_table
+    return (
+        "SELECT column1, column2, column3,"  # noqa: S608 (our own names)
+        f" (SELECT COUNT(*) FROM {table} WHERE fingerprint = column1 AND facet = column2 AND name = column3)"
+        f" FROM (VALUES {placeholders(count, 3)}) AS new_names"
+    )
 
 
 def settle(keys: Iterable[str]) -> None:
@@ -445,7 +537,8 @@ def settle(keys: Iterable[str]) -> None:
 
     def count(facet: str) -> Subquery:
         shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=facet).values("facet")
-        return Subquery(shares.annotate(count=Count("*")).values("count"), output_field=BigIntegerField())
+        names = shares.annotate(count=Count("name", distinct=True)).values("count")
+        return Subquery(names, output_field=BigIntegerField())
 
     oldest, newest = moment(stored, "received_at_ms"), moment(stored, "-received_at_ms")
     first_hour, last_hour = moment(hours, "hour_ms"), moment(hours, "-hour_ms")

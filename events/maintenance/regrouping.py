@@ -21,7 +21,7 @@ from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.merges import Translation
 from events.grouping.rules import PlaceGroup
 from events.maintenance import retention
-from events.models import Event, FailureGroup, FormerGroup, GroupHour, GroupShare
+from events.models import Event, Facet, FailureGroup, FormerGroup, GroupHour, GroupShare
 
 BATCH_EVENTS = 500  # Ingest waits while one batch runs.
 
@@ -221,21 +221,35 @@ def _compare_sums() -> list[GroupDifference]:
         shares = {
             (key, facet): (n, names)
             for key, facet, n, names in GroupShare.objects.values_list("fingerprint", "facet").annotate(
-                counted=Sum("accepted"), names=Count("*")
+                counted=Sum("accepted"), names=Count("name", distinct=True)
             )
         }
         merged = set(FormerGroup.objects.merged().values_list("pk", flat=True))
+        days = {(key, day): n for key, day, n in _by_day(GroupHour.objects, F("hour_ms") - F("hour_ms") % DAY_MS)}
+        shares_of_days = list(_by_day(GroupShare.objects.filter(day_ms__gt=0), F("day_ms"), "facet"))
     orphans = sorted(hours.keys() - groups_by_key.keys() - merged)
     differences = [GroupDifference(key, "hours without a group", 0, hours[key]) for key in orphans]
     for key, row in sorted(groups_by_key.items()):
         pairs = [("its hours", row["accepted"], hours.get(key, 0))]
-        for facet in ("model", "version", "mode", "connected"):
+        for facet in Facet.values:
             n, names = shares.get((key, facet), (0, 0))
             pairs.append((f"its shares by {facet}", row["accepted"], n))
             if f"{facet}_count" in row:
                 pairs.append((f"its {facet}s", row[f"{facet}_count"], names))
         differences += [GroupDifference(key, what, counted, sum_) for what, counted, sum_ in pairs if counted != sum_]
+    # The day of some shares is unknown, so a day can have fewer than its hours.
+    differences += [
+        GroupDifference(key, f"its shares by {facet} of {clock.iso(day_ms)[:10]}", days.get((key, day_ms), 0), n)
+        for key, facet, day_ms, n in sorted(shares_of_days)
+        if n > days.get((key, day_ms), 0)
+    ]
     return differences
+
+
+def _by_day(rows: Any, day: Any, *columns: str) -> Any:
+    """Return sums by group, the other columns and UTC day."""
+    sums = rows.order_by().annotate(day=day).values_list("fingerprint", *columns, "day")
+    return sums.annotate(counted=Sum("accepted")).iterator()
 
 
 def _compare_hours(start_ms: int, end_ms: int) -> list[GroupDifference]:

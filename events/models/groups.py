@@ -171,20 +171,24 @@ class Facet(models.TextChoices):
 
 
 class GroupShare(models.Model):
-    """The number of failures of one group with one model, version, mode or connection, over all time."""
+    """The number of failures of one group with one value of a facet, such as one model, on one UTC day.
+
+    `day_ms` is 0 if the day is unknown: in rows from before days were stored, and in those of more than 100 days ago.
+    """
 
     fingerprint = models.TextField()
     facet = models.TextField(choices=Facet.choices)
     name = models.TextField()
+    day_ms = models.BigIntegerField()
     accepted = models.BigIntegerField()
 
     class Meta:
         default_permissions = ()
         constraints = [
-            # Every read uses this index: one group, one facet.
-            models.UniqueConstraint(fields=["fingerprint", "facet", "name"], name="events_groupshare_bucket"),
+            # Every read uses this index: one group, one facet; ingest also finds the other days of a name.
+            models.UniqueConstraint(fields=["fingerprint", "facet", "name", "day_ms"], name="events_groupshare_bucket"),
             models.CheckConstraint(condition=Q(accepted__gte=0), name="events_groupshare_accepted"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.fingerprint} {self.facet} {self.name}: {self.accepted}"
+        return f"{self.fingerprint} {self.facet} {self.name} {self.day_ms}: {self.accepted}"

@@ -6,7 +6,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db.models import BigIntegerField, Case, Expression, F, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Exists,
+    Expression,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from events import keyset
@@ -63,8 +76,9 @@ class Ranking:
             groups = groups.filter(first_seen_ms__gte=self.new_since_ms)
         for facet, name in ((Facet.MODEL, self.model), (Facet.VERSION, self.app_version)):
             if name is not None:
+                # Seeks the index once for each group: it has many more shares, and no index by name.
                 groups = groups.filter(
-                    pk__in=GroupShare.objects.filter(facet=facet, name=name).values_list("fingerprint", flat=True)
+                    Exists(GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=facet, name=name))
                 )
         if self.text:
             groups = groups.mentioning(self.text)
@@ -220,7 +234,8 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[RankedGroup]:
             last_day[key] += accepted
     names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     shares = GroupShare.objects.filter(fingerprint__in=keys, facet__in=[Facet.MODEL, Facet.VERSION])
-    for key, facet, name in shares.order_by(F("accepted").desc(), "name").values_list("fingerprint", "facet", "name"):
+    totals = shares.values_list("fingerprint", "facet", "name").annotate(total=Sum("accepted"))
+    for key, facet, name, _ in totals.order_by(F("total").desc(), "name"):
         names[key, facet].append(name)
     for group in groups:
         yield RankedGroup(

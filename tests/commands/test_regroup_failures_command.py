@@ -65,7 +65,7 @@ def table() -> dict[str, set[tuple[Any, ...]]]:
     return {
         "groups": set(FailureGroup.objects.values_list()),
         "hours": set(GroupHour.objects.values_list("fingerprint", "hour_ms", "accepted")),
-        "shares": set(GroupShare.objects.values_list("fingerprint", "facet", "name", "accepted")),
+        "shares": set(GroupShare.objects.values_list("fingerprint", "facet", "name", "day_ms", "accepted")),
         "events": set(Event.objects.values_list("id", "fingerprint")),
     }
 
@@ -611,6 +611,10 @@ def test_what_overflowed_joins_its_own_group_of_another_day(monkeypatch: pytest.
         (lambda: GroupHour.objects.update(accepted=9), "9 counted, 1 in its events of 2026-02-12T12:00:00.000Z"),
         (lambda: GroupHour.objects.all().delete(), "0 counted, 1 in its events of 2026-02-12T12:00:00.000Z"),
         (lambda: GroupShare.objects.filter(facet="model").update(accepted=9), "1 counted, 9 in its shares by model"),
+        (
+            lambda: GroupShare.objects.filter(facet="mode").update(day_ms=NOON_MS + DAY_MS // 2),
+            "0 counted, 1 in its shares by mode of 2026-02-13",
+        ),
         (lambda: FailureGroup.objects.update(version_count=9), "9 counted, 1 in its versions"),
         (lambda: FailureGroup.objects.all().delete(), "0 counted, 1 in hours without a group"),
     ],

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
 
 from events import process_memory
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
@@ -44,7 +46,14 @@ def hours(group: FailureGroup) -> dict[int, int]:
 
 
 def shares(group: FailureGroup, facet: str) -> dict[str, int]:
-    return dict(GroupShare.objects.filter(fingerprint=group.pk, facet=facet).values_list("name", "accepted"))
+    """Return the failures of a group by name, over all days."""
+    rows = GroupShare.objects.filter(fingerprint=group.pk, facet=facet).values_list("name")
+    return dict(rows.annotate(Sum("accepted")))
+
+
+def days(group: FailureGroup, facet: str) -> dict[tuple[str, int], int]:
+    rows = GroupShare.objects.filter(fingerprint=group.pk, facet=facet).values_list("name", "day_ms", "accepted")
+    return {(name, day_ms): n for name, day_ms, n in rows}
 
 
 def words(number: int) -> str:
@@ -156,6 +165,97 @@ def test_counts_of_models_and_versions_grow_with_new_ones_alone() -> None:
         event = fail(model=model, app_version=version, at_ms=NOON_MS + number)
     group = group_of(event)
     assert (group.accepted, group.model_count, group.version_count) == (4, 2, 2)
+
+
+def test_shares_are_counted_by_day() -> None:
+    for at_ms, model in [(MIDNIGHT_MS - 1, "a"), (MIDNIGHT_MS, "a"), (NOON_MS, "a"), (NOON_MS, "b")]:
+        event = fail(at_ms=at_ms, model=model)
+    group = group_of(event)
+    assert days(group, "model") == {
+        ("a", MIDNIGHT_MS - DAY_MS): 1,
+        ("a", MIDNIGHT_MS): 2,
+        ("b", MIDNIGHT_MS): 1,
+    }
+    assert days(group, "mode") == {("1", MIDNIGHT_MS - DAY_MS): 1, ("1", MIDNIGHT_MS): 3}
+    assert (group.model_count, group.version_count) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("batches", "models"),
+    [
+        ([["a0", "a1", "a2"]], 1),
+        ([["a0"], ["a1"], ["a2"], ["a1"]], 1),
+        ([["a2"], ["a0", "b1", "b2"]], 2),
+        ([["a0"], ["b1", "b1", "b2", "a2"], ["b0", "c0"]], 3),
+        ([["a0", "b0"], ["a1", "b1", "c1", "d1", "d3"]], 4),
+    ],
+)
+def test_a_name_is_counted_once_whatever_its_days(batches: list[list[str]], models: int) -> None:
+    """Each word is a model and the number of a day."""
+    for number, batch in enumerate(batches):
+        rows = [
+            row("No ACK", at_ms=NOON_MS + int(word[1]) * DAY_MS, model=word[0], session_id=f"{number} {at}")
+            for at, word in enumerate(batch)
+        ]
+        writer.record_many(rows)
+    group = FailureGroup.objects.get()
+    assert (group.model_count, group.version_count) == (models, 1)
+
+
+def test_a_name_from_before_days_were_stored_is_not_new() -> None:
+    group = group_of(fail(model="a"))
+    GroupShare.objects.update(day_ms=groups.UNKNOWN_DAY)
+    fail(model="a", at_ms=NOON_MS + 1)
+    fail(model="b", at_ms=NOON_MS + 2)
+    group.refresh_from_db()
+    assert (group.model_count, group.version_count) == (2, 1)
+
+
+def test_a_group_that_fails_on_a_new_day_needs_one_query_more_for_its_names() -> None:
+    fail(at_ms=NOON_MS)
+
+    def queries_of(at_ms: int, **changes: Any) -> int:
+        event = row("No ACK", at_ms=at_ms, session_id=f"{at_ms}", **changes)
+        with CaptureQueriesContext(connection) as queries:
+            writer.record(event)
+        return len([query for query in queries if "events_groupshare" in query["sql"]])
+
+    assert queries_of(NOON_MS + 1) == 1
+    assert queries_of(NOON_MS + DAY_MS) == 2
+    assert queries_of(NOON_MS + DAY_MS + 1, model="new") == 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({("a", MIDNIGHT_MS): 2, ("a", 0): 2}, {("a", MIDNIGHT_MS): 0, ("a", 0): 2}),
+        ({("a", MIDNIGHT_MS): 1, (OTHER, MIDNIGHT_MS): 2, ("a", 0): 1}, {(OTHER, MIDNIGHT_MS): 1, ("a", 0): 1}),
+        ({("a", 0): 1, (OTHER, 0): 3}, {(OTHER, 0): 2}),
+        ({("a", 0): 1, ("a", MIDNIGHT_MS): 1, ("b", 0): 2}, {("b", 0): 2}),
+        (
+            {(OTHER, 0): 1, (OTHER, MIDNIGHT_MS): 1, (OTHER, MIDNIGHT_MS - DAY_MS): 2},
+            {(OTHER, MIDNIGHT_MS - DAY_MS): 2},
+        ),
+    ],
+)
+def test_a_share_is_subtracted_from_its_day_or_from_an_unknown_one(
+    stored: dict[tuple[str, int], int], expected: dict[tuple[str, int], int]
+) -> None:
+    """Two failures of the model `a` are subtracted from a group with four."""
+    events = [fail(model="a", at_ms=NOON_MS + number) for number in range(4)]
+    group = group_of(events[0])
+    GroupShare.objects.filter(facet="model").delete()
+    GroupShare.objects.bulk_create(
+        GroupShare(fingerprint=group.pk, facet="model", name=name, day_ms=day_ms, accepted=n)
+        for (name, day_ms), n in stored.items()
+    )
+    gone = events[:2]
+    Event.objects.filter(pk__in=[event.pk for event in gone]).delete()
+    groups.subtract([(event, group.pk) for event in gone])
+    assert days(group, "model") == {place: n for place, n in expected.items() if n}
+    GroupShare.objects.filter(facet="model").delete()  # `stored` can count more on a day than the hours do
+    GroupShare.objects.create(fingerprint=group.pk, facet="model", name="a", day_ms=0, accepted=2)
+    FailureGroup.objects.update(model_count=1)
 
 
 def test_names_past_the_caps_of_a_day_share_a_place() -> None:

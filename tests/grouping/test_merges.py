@@ -58,7 +58,7 @@ def table() -> dict[str, set[tuple[Any, ...]]]:
     return {
         "groups": set(FailureGroup.objects.values_list()),
         "hours": set(GroupHour.objects.values_list("fingerprint", "hour_ms", "accepted")),
-        "shares": set(GroupShare.objects.values_list("fingerprint", "facet", "name", "accepted")),
+        "shares": set(GroupShare.objects.values_list("fingerprint", "facet", "name", "day_ms", "accepted")),
         "events": set(Event.objects.values_list("id", "fingerprint", "merged_from")),
     }
 
