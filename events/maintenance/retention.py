@@ -27,6 +27,9 @@ from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id
 
 BATCH_EVENTS = 5_000
+# The shares of groups are kept by day for this many days: somewhat longer than the longest span of a group's page.
+SHARE_DAYS = 100
+GROUPS_AT_ONCE = 50
 PRUNED_AT_ONCE = 500  # Ingest waits while one batch runs.
 _PAGES_A_STEP = 5_000
 KEYS_SHOWN = 5
@@ -144,6 +147,20 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
             merges.set_aside(ids)
             deleted, _ = Event.objects.filter(id__in=ids).delete()
         yield EVENTS, deleted
+
+
+def forget_days_of_shares(now_ms: int) -> None:
+    """Keep the shares of groups by day for SHARE_DAYS days only, which bounds their number. Their sums stay.
+
+    Each batch is a short transaction. An interrupted run is continued by the next one.
+    """
+    before_ms = now_ms - now_ms % buckets.DAY_MS - SHARE_DAYS * buckets.DAY_MS
+    living, former = groups.keys_with_days_before(before_ms)
+    batches_of_keys = [living[start : start + GROUPS_AT_ONCE] for start in range(0, len(living), GROUPS_AT_ONCE)]
+    for keys in [*batches_of_keys, former]:
+        with transaction.atomic():
+            rollups.lock(EventType.values)
+            groups.forget_days(keys, before_ms)
 
 
 def in_words(counts: Counter[str]) -> str:

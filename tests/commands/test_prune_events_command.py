@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.models import Sum
 from django.test import Client
 
 from events import clock, process_memory
 from events.counting import site_days
 from events.counting.buckets import DAY_MS
+from events.grouping import merges
 from events.ingest import contract, writer
 from events.maintenance import demo, regrouping, retention
 from events.models import (
@@ -27,6 +30,7 @@ from events.models import (
     LifetimeTotal,
     ModeRollup,
     RetentionMark,
+    SiteDay,
 )
 from events.reports import failures, metrics
 from events.reports.failures import Criteria
@@ -71,8 +75,22 @@ def day(days: int) -> str:
 
 
 def counts() -> dict[str, Any]:
-    tables = (LifetimeTotal, HourlyRollup, ModeRollup, FailureGroup, GroupHour, GroupShare)
-    return {table.__name__: list(table._default_manager.order_by("pk").values()) for table in tables}
+    tables = (LifetimeTotal, HourlyRollup, ModeRollup, FailureGroup, GroupHour)
+    shares = GroupShare.objects.values("fingerprint", "facet", "name").annotate(Sum("accepted"))
+    return {
+        "GroupShare": list(shares.order_by("fingerprint", "facet", "name")),  # a prune may forget their days
+        **{table.__name__: list(table._default_manager.order_by("pk").values()) for table in tables},
+    }
+
+
+def days_of_shares() -> dict[str, list[tuple[str, int, int]]]:
+    """Return the shares by model of each group: its title, and name, day and count of each."""
+    titles = dict(FailureGroup.objects.values_list("pk", "title"))
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    rows = GroupShare.objects.filter(facet="model").order_by("fingerprint", "name", "day_ms")
+    for key, name, day_ms, accepted in rows.values_list("fingerprint", "name", "day_ms", "accepted"):
+        found.setdefault(titles.get(key, "former"), []).append((name, day_ms, accepted))
+    return found
 
 
 def log(at_ms: int, **changes: Any) -> ClientLog:
@@ -120,6 +138,49 @@ def test_what_is_old_leaves_and_every_count_stays() -> None:
     assert entry.what == (
         f"Pruned events received before {day(90)}, except imported ones: events 7, rows of the old log 1."
     )
+
+
+def test_shares_of_more_than_a_hundred_days_ago_lose_their_days() -> None:
+    for number, days in enumerate([150, 101, 100, 1]):
+        make_event(message="often", session_id=str(number), received_at_ms=days_ago(days))
+    make_event(message="new", received_at_ms=days_ago(1))
+    start_ms = DAY_MS // 2
+    kept = [("UV-5RM", days_ago(100) - start_ms, 1), ("UV-5RM", days_ago(1) - start_ms, 1)]
+    dated = [("UV-5RM", days_ago(150) - start_ms, 1), ("UV-5RM", days_ago(101) - start_ms, 1), *kept]
+    run("--dry-run")
+    assert days_of_shares()["often"] == dated
+    for _ in range(2):
+        run(days=1_000)
+        assert days_of_shares() == {"often": [("UV-5RM", 0, 2), *kept], "new": kept[1:]}
+        assert regrouping.compare() == []
+
+
+def test_with_a_clock_in_doubt_shares_keep_their_days() -> None:
+    make_event(received_at_ms=days_ago(101), occurred_at=clock.iso(days_ago(101)))
+    SiteDay.objects.all().delete()
+    before = days_of_shares()
+    run(days=1_000)
+    assert days_of_shares() == before
+
+
+@pytest.mark.parametrize("is_pruned", [True, False])
+def test_a_group_whose_shares_have_lost_their_days_can_be_split_off(is_pruned: bool) -> None:
+    olga = User.objects.create_user("olga")
+    for number, days in enumerate([150, 120, 2]):
+        make_event(message="first", session_id=f"first {number}", received_at_ms=days_ago(days), model="UV-17R")
+        make_event(message="second", session_id=f"second {number}", received_at_ms=days_ago(days))
+    keys = {group.title: group.pk for group in FailureGroup.objects.all()}
+    merges.merge(keys["first"], keys["second"], user=olga, at=clock.now())
+    run(days=110 if is_pruned else 1_000)
+    merges.split(keys["first"], user=olga, at=clock.now())
+    back = [2] if is_pruned else [150, 120, 2]  # joined again from stored events
+    today_ms = days_ago(2) - DAY_MS // 2
+    assert days_of_shares() == {
+        "first": [("UV-17R", 0, 2)] * is_pruned + [("UV-17R", days_ago(days) - DAY_MS // 2, 1) for days in back],
+        "second": [("UV-5RM", 0, 2), ("UV-5RM", today_ms, 1)],
+    }
+    assert dict(FailureGroup.objects.values_list("title", "model_count")) == {"first": 1, "second": 1}
+    assert regrouping.compare() == []
 
 
 def test_a_dry_run_only_looks() -> None:

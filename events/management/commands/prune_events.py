@@ -43,8 +43,8 @@ class Command(BaseCommand):
         imported_too: bool = options["imported_too"]
         try:
             counts = retention.count_old(before_ms, imported_too=imported_too)
-            doubt = site_days.doubt_of(now) if counts.total() and not options["yes_i_mean_it"] else None
-            if doubt and not options["dry_run"]:
+            doubt = None if options["yes_i_mean_it"] else site_days.doubt_of(now)
+            if doubt and counts.total() and not options["dry_run"]:
                 raise CommandError(
                     f"Nothing was deleted: {doubt}. With a clock that is ahead, the prune would delete too much.\n"
                     "If the clock is right, add --yes-i-mean-it."
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Received before {clock.iso(before_ms)[:10]}, UTC:")
             if options["dry_run"]:
                 self.stdout.write(f"  would be deleted: {retention.in_words(counts)}. Nothing was deleted: --dry-run.")
-                if doubt:
+                if doubt and counts.total():
                     self.stdout.write(f"  would be refused without --yes-i-mean-it: {doubt}.")
             else:
                 pruning = retention.prune(
@@ -60,6 +60,8 @@ class Command(BaseCommand):
                 )
                 deleted = self._prune(pruning, counts.total())
                 self.stdout.write(f"  deleted: {retention.in_words(deleted)}. Counts stay.")
+                if not doubt:
+                    retention.forget_days_of_shares(int(now.timestamp() * 1000))
             kept = retention.count_kept(before_ms, imported_too=imported_too)
             if kept.total():
                 self.stdout.write(f"  kept: {retention.in_words(kept)}.")
