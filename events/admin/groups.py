@@ -40,7 +40,12 @@ FORMER_SHOWN = 20
 SHOWN_PARTS = 8
 # Nobody reviews more groups than this before deciding.
 MAX_AT_ONCE = 1_000
-SPANS = {"1": "24 hours", "30": "30 days", "90": "90 days"}
+SPANS = {"1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days", "all": "all"}
+# How many bars have one label, by the number of bars; otherwise about seven labels.
+LABEL_EVERY = {24: 4, 30: 7, 90: 14}
+# The bars of the span `all`: the shortest of these with at most so many bars.
+MAX_BARS = 100
+STEPS = {DAY_MS: "day", 7 * DAY_MS: "week", 28 * DAY_MS: "4 weeks", 364 * DAY_MS: "52 weeks"}
 # The orders that the heading of a column offers.
 COLUMN_SORTS = {
     "failure": ("title", "type"),
@@ -89,6 +94,15 @@ ACTIONS = {
     ),
     "reopen": Action("Open again", "Open again", "The groups count as open again.", DecisionForm, triage.reopen),
 }
+
+
+class Axis(NamedTuple):
+    """The time axis of a span: [start_ms, end_ms) in steps. The last step contains the current time."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    unit: str
 
 
 class FacetTable(NamedTuple):
@@ -232,7 +246,8 @@ class FailureGroupAdmin(MergePages):
         query.pop("span", None)
         span = request.GET.get("span", "30") if request.GET.get("span") in SPANS else "30"
         events = failures.page(Criteria(fingerprint=group.pk), limit=NEWEST_EVENTS).events
-        parts = breakdowns.parts(group, now_ms)
+        axis = _axis(span, group.first_ms, now_ms)
+        compared = breakdowns.compare(group, None if span == "all" else axis.start_ms, now_ms)
         from_ms = ranking.last_day_from_ms(now_ms)
         status = ranking.status_of(group, now_ms)
         is_overflow = groups.is_overflow(group.pk)
@@ -250,11 +265,9 @@ class FailureGroupAdmin(MergePages):
             "query": query.urlencode(),
             "spans": SPANS,
             "span": span,
-            "timeline": self._timeline(group, int(span), now_ms),
-            "facets": [_facet_table(facet, parts[facet]) for facet in FACETS],
-            "striking": [
-                (_part_label(facet, part), part) for facet in FACETS for part in parts[facet] if part.is_striking
-            ],
+            "timeline": self._timeline(group, axis),
+            "compared": compared,
+            "facets": [_facet_table(facet, compared.parts[facet]) for facet in FACETS],
             "events": events,
             "newest": events[0] if events else None,
             "texts": event_text.of(events[0]) if events else None,
@@ -264,7 +277,7 @@ class FailureGroupAdmin(MergePages):
             "note_form": NoteForm({"note": group.note}),
             "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
             "is_overflow": is_overflow,
-            "words": breakdowns.common_words(group.pk, now_ms - int(span) * DAY_MS) if is_overflow else None,
+            "words": breakdowns.common_words(group.pk, axis.start_ms) if is_overflow else None,
             "former": listed[:FORMER_SHOWN],
             "more_former": max(len(listed) - FORMER_SHOWN, 0),
             "successor": self.successor_of(group.pk) if not events else None,
@@ -378,30 +391,43 @@ class FailureGroupAdmin(MergePages):
         form = GroupFilter(parameters)
         return list(form.ranking(now_ms).select()[: MAX_AT_ONCE + 1]) if form.is_valid() else []
 
-    def _timeline(self, group: FailureGroup, days: int, now_ms: int) -> dict[str, Any]:
-        """Return the chart of the group: by hour for one day, else by day. The last bar is incomplete."""
-        step = HOUR_MS if days == 1 else DAY_MS
-        end_ms = now_ms - now_ms % step + step
-        start_ms = end_ms - days * DAY_MS
-        counts = breakdowns.hours(group.pk, start_ms, end_ms, step)
-        moments = [datetime.fromtimestamp((start_ms + number * step) / 1000, UTC) for number in range(len(counts))]
-        label_format = "%H:%M" if days == 1 else "%-d %b"
+    def _timeline(self, group: FailureGroup, axis: Axis) -> dict[str, Any]:
+        """Return the chart and its table. The last bar is incomplete."""
+        is_hourly = axis.step_ms == HOUR_MS
+        counts = breakdowns.hours(group.pk, *axis[:3])
+        moments = [
+            datetime.fromtimestamp((axis.start_ms + number * axis.step_ms) / 1000, UTC) for number in range(len(counts))
+        ]
+        label_format = "%H:%M" if is_hourly else "%-d %b"
         columns = [
             charts.Column(
                 label=f"{moment:{label_format}}",
-                title=f"{moment:{'%A %H:%M' if days == 1 else '%A, %-d %B %Y'}}: {count:,}",
+                title=f"{moment:{'%A %H:%M' if is_hourly else '%A, %-d %B %Y'}}: {count:,}",
                 counts={group.event_type: count},
                 url="",
             )
             for moment, count in zip(moments, counts, strict=True)
         ]
         return {
-            "bars": charts.bars(columns, label_every={1: 4, 30: 7}.get(days, 14)),
+            "bars": charts.bars(columns, label_every=LABEL_EVERY.get(len(counts), max(len(counts) // 7, 1))),
             "rows": list(zip(moments, counts, strict=True))[::-1],
-            "unit": "hour" if days == 1 else "day",
+            "unit": axis.unit,
             "current": len(counts) - 1,
-            "releases": charts.release_ticks(start_ms, end_ms),
+            "releases": charts.release_ticks(axis.start_ms, axis.end_ms),
         }
+
+
+def _axis(span: str, first_ms: int, now_ms: int) -> Axis:
+    """Return the axis of one of SPANS. The first bar of `all` contains the time at which the group was first seen."""
+    if span == "1":
+        end_ms = now_ms - now_ms % HOUR_MS + HOUR_MS
+        return Axis(end_ms - DAY_MS, end_ms, HOUR_MS, "hour")
+    end_ms = now_ms - now_ms % DAY_MS + DAY_MS
+    if span != "all":
+        return Axis(end_ms - int(span) * DAY_MS, end_ms, DAY_MS, STEPS[DAY_MS])
+    whole_ms = end_ms - first_ms
+    step_ms = next((step for step in STEPS if whole_ms <= MAX_BARS * step), max(STEPS))
+    return Axis(end_ms - -(-whole_ms // step_ms) * step_ms, end_ms, step_ms, STEPS[step_ms])
 
 
 def _has_other_decision(former: FormerGroup, group: FailureGroup) -> bool:

@@ -1,24 +1,37 @@
-"""Compares the failures of one group with all flashes, by model, version, mode and connection.
+"""Compares the failures of one group with the flashes that are not in it, by model, version, mode and connection.
 
-A flash is a `flash_success` or a `flash_error`. The group's shares cover all time. The shares of all flashes cover the
-UTC days since the group was first seen, by our clock.
+A flash is a `flash_success` or a `flash_error`. Both sides cover the same whole UTC days, by our clock. Versions are
+compared in fewer days: between the first and the last day, within these, on which a flash of the version or a failure
+of the group with the version was counted.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Any, NamedTuple
 
-from django.db.models import Sum
+from django.db.models import F, Sum
 
 from events.counting.buckets import DAY_MS
+from events.counting.releases import NO_RELEASES
 from events.models import Event, EventType, Facet, FailureGroup, GroupHour, GroupShare, HourlyRollup, ModeRollup
+from events.reports import metrics
 
 FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)
-# A striking name: common in the group, and much rarer among all flashes. The page shows it as a sentence.
-_STRIKING_SHARE = 0.15
-_STRIKING_RATIO = 2.0
-_STRIKING_EVENTS = 5
+# A value stands out with this many failures, and with intervals this far apart: 98 % and 100 % differ, and help nobody.
+_LEAST_EVENTS = 5
+_LEAST_DISTANCE = 0.05
+FINDINGS_SHOWN = 6
+# Names that say nothing about a failure. They are listed last, and never stand out.
+UNNAMED = NO_RELEASES
+# The values of these facets explain themselves in a sentence.
+_EXPLAINED = frozenset({Facet.MODEL.value, Facet.VERSION.value, "f.browser", "f.os"})
+_IN_WORDS = {
+    Facet.MODE.value: {"1": "write mode", "0": "mode without writing"},
+    Facet.CONNECTED.value: {"1": "connected", "0": "not connected"},
+}
 
 
 # The words of an overflow group: from its newest failures, without words that tell nothing.
@@ -39,38 +52,113 @@ class Word(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One value of a facet: its failures in the group, and its share of the group and of all flashes (0 to 1).
+    """One value of a facet: its failures in the group, and its share of these and of the other flashes (0 to 1).
 
-    `of_flashes` is None without any flash to compare with.
+    `of_others` is None without any flash to compare with. The intervals are 95 % intervals of the shares. `distance` is
+    the gap between them: 0 if they overlap, negative if the value is rarer in the group.
     """
 
     name: str
     events: int
     of_group: float
-    of_flashes: float | None
+    of_others: float | None
+    group_interval: tuple[float, float]
+    others_interval: tuple[float, float]
+
+    @property
+    def distance(self) -> float:
+        (low, high), (others_low, others_high) = self.group_interval, self.others_interval
+        return max(low - others_high, 0.0) or min(high - others_low, 0.0)
+
+    @property
+    def is_named(self) -> bool:
+        return self.name not in UNNAMED
 
     @property
     def is_striking(self) -> bool:
-        return (
-            self.events >= _STRIKING_EVENTS
-            and self.of_group >= _STRIKING_SHARE
-            and self.of_flashes is not None
-            and self.of_group >= _STRIKING_RATIO * self.of_flashes
-        )
+        return self.is_named and self.events >= _LEAST_EVENTS and self.distance >= _LEAST_DISTANCE
 
 
-def parts(group: FailureGroup, now_ms: int) -> dict[str, list[Part]]:
-    """Return the parts of the group by facet, largest first. The group comes from `ranking.seen_until`.
+class Finding(NamedTuple):
+    """A value that stands out. `is_only` if the group has no other value of the facet; `others` are the flashes."""
 
-    Source: GroupShare, HourlyRollup, ModeRollup.
+    facet: str
+    part: Part
+    is_only: bool
+    others: str
+
+    @property
+    def subject(self) -> str:
+        facet, name = self.facet, self.part.name
+        label = name if facet in _EXPLAINED else f"{facet.removeprefix('f.')} {name}"
+        return _IN_WORDS.get(facet, {}).get(name, label)
+
+    @property
+    def of_group(self) -> str:
+        return _percent(self.part.of_group)
+
+    @property
+    def of_others(self) -> str:
+        return _percent(self.part.of_others or 0.0)
+
+    def __str__(self) -> str:
+        if self.is_only:
+            return f"only {self.subject} ({self.of_others} of {self.others})"
+        return f"{self.subject}: {self.of_group} of these, {self.of_others} of {self.others}"
+
+
+class Comparison(NamedTuple):
+    """The parts of a group by facet, those that stand out most first, and what stands out.
+
+    The compared days start at `start_ms`, None for all days. `events` are the group's failures of these days. If these
+    are flashes, they are compared with the other ones, else with all.
     """
-    start_ms = group.first_ms - group.first_ms % DAY_MS
-    flashes = _flashes(start_ms, now_ms + 1)
-    shares: dict[str, list[tuple[str, int]]] = {facet: [] for facet in Facet.values}
-    rows = GroupShare.objects.filter(fingerprint=group.pk).order_by("-accepted", "name")
-    for facet, name, accepted in rows.values_list("facet", "name", "accepted"):
-        shares[facet].append((name, accepted))
-    return {facet: list(_compared(counts, flashes[facet])) for facet, counts in shares.items()}
+
+    start_ms: int | None
+    is_flash: bool
+    events: int
+    parts: dict[str, list[Part]]
+    findings: list[Finding]
+
+    @property
+    def others(self) -> str:
+        return _others(is_flash=self.is_flash)
+
+
+def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Comparison:
+    """Compare a group from the UTC day of `start_ms` to that of `now_ms`. Without a start, compare all days.
+
+    Failures whose day is unknown count only without a start. Source: GroupShare, HourlyRollup, ModeRollup; without a
+    start also GroupHour.
+    """
+    start_ms = None if start_ms is None else start_ms - start_ms % DAY_MS
+    end_ms = now_ms - now_ms % DAY_MS + DAY_MS
+    own = _of_group(group.pk, start_ms, end_ms)
+    others = _flashes(start_ms or 0, end_ms)
+    is_flash = group.event_type in FLASHES
+    if is_flash:
+        others.subtract(own)
+    parts = {}
+    for facet in (*Facet.values, *sorted(own.names.keys() - set(Facet.values))):
+        counts, other_counts = own.names[facet], others.names[facet]
+        if facet == Facet.VERSION:
+            found = list(_versions(own, others))
+        else:
+            totals = counts.total(), other_counts.total()
+            found = [_part(name, n, other_counts[name], *totals) for name, n in counts.items()]
+        parts[facet] = sorted(found, key=lambda part: (not part.is_named, -part.distance, -part.events, part.name))
+    findings = [
+        Finding(facet, part, len(facet_parts) == 1, _others(is_flash=is_flash))
+        for facet, facet_parts in parts.items()
+        for part in facet_parts
+        if part.is_striking
+    ]
+    findings.sort(key=lambda finding: -finding.part.distance)
+    return Comparison(start_ms, is_flash, own.names[Facet.MODEL].total(), parts, findings[:FINDINGS_SHOWN])
+
+
+def _others(*, is_flash: bool) -> str:
+    return "other flashes" if is_flash else "flashes"
 
 
 def common_words(fingerprint: str, since_ms: int) -> list[Word]:
@@ -98,28 +186,116 @@ def hours(fingerprint: str, start_ms: int, end_ms: int, step_ms: int) -> list[in
     return counts
 
 
-def _compared(counts: list[tuple[str, int]], flashes: dict[str, int]) -> Iterable[Part]:
-    group_total, flash_total = sum(events for _, events in counts), sum(flashes.values())
-    for name, events in counts:
-        of_flashes = flashes.get(name, 0) / flash_total if flash_total else None
-        yield Part(name, events, events / group_total, of_flashes)
+# --- the two sides -------------------------------------------------------------------------------------------------
 
 
-def _flashes(start_ms: int, end_ms: int) -> dict[str, dict[str, int]]:
+class _Side:
+    """The counts of one side of a comparison, by facet and name. Those of versions are also by UTC day."""
+
+    def __init__(self) -> None:
+        self.names: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.versions: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        # The counts of all versions by UTC day.
+        self.days: Counter[int] = Counter()
+
+    def add(self, facet: str, name: str, n: int) -> None:
+        self.names[facet][name] += n
+
+    def add_version(self, name: str, day_ms: int, n: int) -> None:
+        self.names[Facet.VERSION][name] += n
+        self.versions[name][day_ms] += n
+        self.days[day_ms] += n
+
+    def subtract(self, part: "_Side") -> None:
+        """Subtract the counts of flashes that are a part of this side. The days in use stay.
+
+        Rebuilt rollups can have another name for a flash, so a count may be missing.
+        """
+        for facet, counts in part.names.items():
+            for name, n in counts.items():
+                self.names[facet][name] = max(self.names[facet][name] - n, 0)
+        for day_ms, n in part.days.items():
+            self.days[day_ms] = max(self.days[day_ms] - n, 0)
+
+
+class _Total:
+    """Sums of counts between two days."""
+
+    def __init__(self, counts: Mapping[int, int]) -> None:
+        self._days = sorted(counts)
+        self._sums = [0, *accumulate(counts[day_ms] for day_ms in self._days)]
+
+    def between(self, first_ms: int, last_ms: int) -> int:
+        return self._sums[bisect_right(self._days, last_ms)] - self._sums[bisect_left(self._days, first_ms)]
+
+
+def _of_group(key: str, start_ms: int | None, end_ms: int) -> _Side:
+    side = _Side()
+    rows = GroupShare.objects.filter(fingerprint=key, day_ms__lt=end_ms)
+    if start_ms is not None:
+        rows = rows.filter(day_ms__gte=start_ms)
+    has_unknown_days = False
+    for facet, name, day_ms, n in rows.values_list("facet", "name", "day_ms", "accepted"):
+        if facet != Facet.VERSION:
+            side.add(facet, name, n)
+        elif day_ms:
+            side.add_version(name, day_ms, n)
+        else:
+            side.add(facet, name, n)
+            has_unknown_days = True
+    if has_unknown_days:
+        day = F("hour_ms") - F("hour_ms") % DAY_MS
+        by_day = GroupHour.objects.filter(fingerprint=key).annotate(day=day).order_by().values_list("day")
+        side.days = Counter(dict(by_day.annotate(Sum("accepted"))))
+    return side
+
+
+def _flashes(start_ms: int, end_ms: int) -> _Side:
+    side = _Side()
     hourly = HourlyRollup.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, event_type__in=FLASHES)
+    by_name = hourly.annotate(day=F("hour_ms") - F("hour_ms") % DAY_MS).values_list("day", "model", "app_version")
+    for day_ms, model, version, n in _summed(by_name):
+        side.add(Facet.MODEL, model, n)
+        side.add_version(version, day_ms, n)
     daily = ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, event_type__in=FLASHES)
-    by_name = list(hourly.values_list("model", "app_version").annotate(total=Sum("accepted")))
-    by_mode = list(daily.values_list("write_mode", "connected").annotate(total=Sum("accepted")))
-    return {
-        Facet.MODEL: _summed((model, total) for model, _, total in by_name),
-        Facet.VERSION: _summed((version, total) for _, version, total in by_name),
-        Facet.MODE: _summed((str(mode), total) for mode, _, total in by_mode),
-        Facet.CONNECTED: _summed((str(connected), total) for _, connected, total in by_mode),
-    }
+    for mode, connected, n in _summed(daily.values_list("write_mode", "connected")):
+        side.add(Facet.MODE, str(mode), n)
+        side.add(Facet.CONNECTED, str(connected), n)
+    return side
 
 
-def _summed(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
-    sums = Counter[str]()
-    for name, total in pairs:
-        sums[name] += total
-    return sums
+def _summed(rows: Any) -> Any:
+    return rows.filter(accepted__gt=0).order_by().annotate(total=Sum("accepted"))
+
+
+def _versions(own: _Side, others: _Side) -> Iterable[Part]:
+    """Yield the versions of the group, each compared in the days in which it was in use."""
+    own_total, others_total = _Total(own.days), _Total(others.days)
+    for name, n in own.names[Facet.VERSION].items():
+        in_use = own.versions[name].keys() | others.versions[name].keys() or own.days.keys() | others.days.keys()
+        span = (min(in_use, default=0), max(in_use, default=0))
+        # Failures of unknown days can be outside the known ones.
+        total = max(own_total.between(*span), n)
+        yield _part(name, n, others.names[Facet.VERSION][name], total, others_total.between(*span))
+
+
+def _part(name: str, events: int, others: int, total: int, others_total: int) -> Part:
+    others = min(others, others_total)
+    return Part(
+        name,
+        events,
+        events / total,
+        others / others_total if others_total else None,
+        metrics.failure_rate_interval(total - events, events) or (0.0, 1.0),
+        metrics.failure_rate_interval(others_total - others, others) or (0.0, 1.0),
+    )
+
+
+def _percent(share: float) -> str:
+    """Format a share for a sentence. Only a whole one is 100 %, and only an empty one 0 %."""
+    percent = 100 * share
+    if 0 < percent < 0.1:
+        return "under 0.1 %"
+    if percent < 1 or 99 < percent < 100:
+        return f"{min(percent, 99.9):.1f} %" if percent else "0 %"
+    return f"{percent:.0f} %"

@@ -14,7 +14,7 @@ from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import groups
 from events.models import AuditEntry, FailureGroup
 from events.reports import breakdowns
-from events.reports.breakdowns import Part, Word
+from events.reports.breakdowns import Word
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db
@@ -70,7 +70,13 @@ def test_the_page_shows_the_newest_event_as_an_example(maintainer: Client) -> No
     assert "old line" not in text
 
 
-def test_the_group_is_broken_down_beside_all_flashes(maintainer: Client) -> None:
+def facets(client: Client, **query: str) -> list[list[tuple[str, int, float, float | None]]]:
+    """Return for each facet of the page the words, failures and both shares of each value."""
+    tables = client.get(path(), query).context["facets"]
+    return [[(words, part.events, part.of_group, part.of_others) for words, part in table.parts] for table in tables]
+
+
+def test_the_group_is_broken_down_beside_other_flashes(maintainer: Client) -> None:
     now_ms = clock.now_ms()
     for _ in range(24):
         make_event(**success(received_at_ms=now_ms, model="UV-5RM"))
@@ -81,34 +87,68 @@ def test_the_group_is_broken_down_beside_all_flashes(maintainer: Client) -> None
             write_mode=number % 2,
             received_at_ms=now_ms,
         )
-    answer = maintainer.get(path())
-    model, version, mode, connected = answer.context["facets"]
-    assert model.parts == [
-        ("DM-32UV", Part("DM-32UV", 7, 0.7, 7 / 34)),
-        ("UV-5RM", Part("UV-5RM", 3, 0.3, 27 / 34)),
+    assert facets(maintainer) == [
+        [("DM-32UV", 7, 0.7, 0.0), ("UV-5RM", 3, 0.3, 1.0)],
+        [("19afc18", 10, 1.0, 1.0)],
+        [("no write", 5, 0.5, 0.0), ("write", 5, 0.5, 1.0)],
+        [("yes", 10, 1.0, 1.0)],
     ]
-    assert version.parts == [("19afc18", Part("19afc18", 10, 1.0, 1.0))]
-    assert mode.parts == [("no write", Part("0", 5, 0.5, 5 / 34)), ("write", Part("1", 5, 0.5, 29 / 34))]
-    assert connected.parts == [("yes", Part("1", 10, 1.0, 1.0))]
-    text = unescape(answer.content.decode())
-    assert "<strong>70.0 %</strong> of these are <strong><bdi>DM-32UV</bdi></strong>, compared with 20.6 %" in text
+    text = " ".join(words(maintainer).split())
+    assert "<strong><bdi>DM-32UV</bdi></strong>: <strong>70 %</strong> of these, 0 % of other flashes" in text
+    assert '<th scope="col" class="num">of others</th>' in text
+    assert f"compared with other flashes, {clock.today() - timedelta(days=29)} to today, whole UTC days" in text
+
+
+def test_the_comparison_covers_the_span_of_the_chart(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    for days, model in [(0, "a"), (1, "b"), (6, "c"), (29, "d"), (89, "e"), (200, "f")]:
+        make_event(**success(model=model, received_at_ms=now_ms - days * DAY_MS))
+        make_event(message=f"No ACK for block {days} (got 1)", model="x", received_at_ms=now_ms - days * DAY_MS)
+    expected = {"1": 2, "7": 3, "30": 4, "90": 5, "all": 6, "x": 4}
+    for span, events in expected.items():
+        context = maintainer.get(path(), {"span": span}).context
+        assert (context["compared"].events, context["last_day"]) == (events, 1)
+        assert sum(count for _, count in context["timeline"]["rows"]) == (1 if span == "1" else events)
+    assert "compared with other flashes, over all time" in words(maintainer, span="all")
+
+
+@pytest.mark.parametrize(
+    ("days", "unit", "bars"),
+    [(0, "day", 1), (1, "day", 2), (99, "day", 100), (100, "week", 15), (699, "week", 100), (700, "4 weeks", 26),
+     (20_000, "52 weeks", 55)],
+)  # fmt: skip
+def test_the_chart_of_all_time_has_at_most_a_hundred_bars(maintainer: Client, days: int, unit: str, bars: int) -> None:
+    make_event(message="No ACK for block 1 (got 1)", received_at_ms=max(clock.now_ms() - days * DAY_MS, 1))
+    make_event(message="No ACK for block 2 (got 1)")
+    timeline = maintainer.get(path(), {"span": "all"}).context["timeline"]
+    assert (timeline["unit"], len(timeline["rows"])) == (unit, bars)
+    assert sum(count for _, count in timeline["rows"]) == 2
+
+
+def test_an_empty_span_says_so(maintainer: Client) -> None:
+    make_event(received_at_ms=clock.now_ms() - 40 * DAY_MS)
+    assert "No event in this span." in words(maintainer)
+    assert "Nothing stands out in 1 event." in words(maintainer, span="90")
+
+
+def test_a_name_that_says_nothing_is_grey_and_last(maintainer: Client) -> None:
+    for number, model in enumerate(["unknown", "unknown", "UV-5RM"]):
+        make_event(message=f"No ACK for block {number} (got 1)", model=model)
+    assert [model for model, *_ in facets(maintainer)[0]] == ["UV-5RM", "unknown"]
+    assert '<tr class="quiet"> <th scope="row"><bdi class="cut">unknown</bdi>' in " ".join(words(maintainer).split())
 
 
 def test_a_failure_that_is_no_flash_is_not_among_the_flashes(maintainer: Client) -> None:
     make_event(event_type="window_error")
-    (facet, *_) = maintainer.get(path()).context["facets"]
-    assert facet.parts == [("UV-5RM", Part("UV-5RM", 1, 1.0, None))]
+    assert facets(maintainer)[0] == [("UV-5RM", 1, 1.0, None)]
+    make_event(**success())
+    assert facets(maintainer)[0] == [("UV-5RM", 1, 1.0, 1.0)]
+    assert '<th scope="col" class="num">of flashes</th>' in words(maintainer)
 
 
-def test_flashes_from_before_the_group_was_seen_are_left_out(maintainer: Client) -> None:
-    now_ms = clock.now_ms()
-    make_event(**success(model="UV-82", received_at_ms=now_ms - 3 * DAY_MS))
-    make_event(received_at_ms=now_ms)
-    (facet, *_) = maintainer.get(path()).context["facets"]
-    assert facet.parts == [("UV-5RM", Part("UV-5RM", 1, 1.0, 1.0))]
-
-
-@pytest.mark.parametrize(("span", "bars", "today"), [("1", 24, 1), ("30", 30, 2), ("90", 90, 2), ("x", 30, 2)])
+@pytest.mark.parametrize(
+    ("span", "bars", "today"), [("1", 24, 1), ("7", 7, 2), ("30", 30, 2), ("90", 90, 2), ("x", 30, 2), ("0", 30, 2)]
+)
 def test_the_timeline_ends_with_now(maintainer: Client, span: str, bars: int, today: int) -> None:
     start_of_day_ms = clock.now_ms() // DAY_MS * DAY_MS
     make_event(received_at_ms=start_of_day_ms, message="No ACK for block 1 (got 1)")
