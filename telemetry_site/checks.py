@@ -1,11 +1,14 @@
 """System checks: faults in combinations of settings, reported at start."""
 
+import re
 import shlex
 import stat
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 (Django's own names)
+
+MAX_FACETS = 8
 
 
 @register()
@@ -45,5 +48,23 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="telemetry_site.W003",
             ),
         ),
+        (
+            bool(fault := _fault_of_facets()),
+            Error(
+                f"FACETS {fault}.",
+                hint="Name at most 8 keys of the metadata, such as browser,os. An empty value switches facets off.",
+                id="telemetry_site.E002",
+            ),
+        ),
     ]
     return [message for is_fault, message in checks if is_fault]
+
+
+def _fault_of_facets() -> str:
+    """Return what is wrong with FACETS, "" if nothing."""
+    names = settings.FACETS
+    if unusable := [name for name in names if not re.fullmatch("[a-z][a-z0-9_]{0,23}", name)]:
+        return f"has {unusable[0]!r}, which is no name of 1 to 24 characters from a-z, 0-9 and _, with a letter first"
+    if repeated := [name for name in names if names.count(name) > 1]:
+        return f"has {repeated[0]} twice"
+    return f"has {len(names)} names" if len(names) > MAX_FACETS else ""

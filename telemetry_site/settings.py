@@ -66,6 +66,8 @@ READ_RATE = env.rate("READ_RATE", "600/m")
 DAILY_BYTES_PER_CLIENT = env.size("DAILY_BYTES_PER_CLIENT", 33_554_432)
 MIN_FREE_BYTES = env.size("MIN_FREE_BYTES", 1_073_741_824)
 KNOWN_MODELS = env.names("KNOWN_MODELS", most=500, max_length=64)
+# Keys of the metadata that are counted, in this order. Empty: none.
+FACETS = env.keys("FACETS", ("browser", "os", "usb", "step"))
 INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)
 ADMIN_TOKEN = env.secret("ADMIN_TOKEN", "", least=24)
 ADMIN_PASSWORD = env.text("ADMIN_PASSWORD", "")

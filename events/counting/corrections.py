@@ -7,14 +7,14 @@ Successes become void in short transactions. Each transaction marks its events, 
 `Correction.voided`. So a killed operation leaves rows and counts consistent: run it again for the rest, or undo its
 part. Each transaction uses the lock order of `ingest`: the total of `flash_success` first, then events, then rollups.
 
-CorrectionShare records what became void. An undo uses it to restore the counts of events that were pruned or erased
-since. These events were accepted and count again, like every pruned event.
+CorrectionShare and CorrectionFacet record what became void. An undo uses them to restore the counts of events that
+were pruned or erased since. These events were accepted and count again, like every pruned event.
 
 Another app that counts sessions takes part through `corrections()` of its AppConfig, which returns `CorrectionHooks`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -24,10 +24,10 @@ from django.db import transaction
 from django.db.models import Count, F, Sum
 
 from events import audit, clock
-from events.counting import releases, rollups
-from events.counting.buckets import HOUR_MS, Counted
+from events.counting import facets, releases, rollups
+from events.counting.buckets import HOUR_MS, Counted, FacetBucket
 from events.counting.upserts import Upsert, added, earliest, retried, upsert
-from events.models import AuditKind, Correction, CorrectionShare, Event, EventType
+from events.models import AuditKind, Correction, CorrectionFacet, CorrectionShare, Event, EventType
 from events.querysets import SUCCESS, EventQuerySet, batches
 
 BATCH_EVENTS = 500  # Ingest waits while one batch runs.
@@ -191,6 +191,7 @@ def _void(correction_id: int, ids: list[str]) -> int:
     Event.objects.filter(pk__in=[event.id for event in events]).update(correction=correction_id)
     rollups.void(events)
     upsert(_SHARES, _rows(_shares_of(correction_id, events)))
+    upsert(_FACETS, _facet_rows(correction_id, facets.names_of(events)))
     Correction.objects.filter(pk=correction_id).update(voided=F("voided") + len(events))
     for hooks in _hooks():
         hooks.void(correction_id, [(event.session_id, event.received_at_ms) for event in events])
@@ -237,7 +238,7 @@ def _restore(correction_id: int, ids: list[str]) -> int:
     rollups.lock(EventType.values)  # a version may become a release, which reopens failure groups of any type
     events = list(Event.objects.filter(pk__in=ids, correction=correction_id).values_list(*_COLUMNS, named=True))
     Event.objects.filter(pk__in=[event.id for event in events]).update(correction=None)
-    _count_again(correction_id, events, _shares_of(correction_id, events))
+    _count_again(correction_id, events, _shares_of(correction_id, events), facets.names_of(events))
     for hooks in _hooks():
         hooks.restore(correction_id, [event.session_id for event in events])
     return len(events)
@@ -257,7 +258,7 @@ def _restore_gone(correction_id: int) -> int:
         for (_, _, model, app_version, write_mode, connected, _), (first_ms, count) in shares.items()
         for _ in range(count)
     ]
-    _count_again(correction_id, events, shares)
+    _count_again(correction_id, events, shares, _gone_facets(correction_id))
     for hooks in _hooks():
         hooks.restore(correction_id, None)
     return len(events)
@@ -273,13 +274,26 @@ class _Gone(NamedTuple):
     write_mode: int
     connected: int
     session_id: str | None = None
+    metadata_json: str = "{}"  # `_gone_facets` counts it
 
 
-def _count_again(correction_id: int, events: Sequence[Counted], shares: "_Shares") -> None:
+def _gone_facets(correction_id: int) -> dict[FacetBucket, int]:
+    rows = CorrectionFacet.objects.filter(correction=correction_id, voided__gt=F("restored"))
+    return {
+        FacetBucket(day_ms, SUCCESS, facet, name): voided - restored
+        for day_ms, facet, name, voided, restored in rows.values_list(*_FACET_KEY[1:], "voided", "restored")
+    }
+
+
+def _count_again(
+    correction_id: int, events: Sequence[Counted], shares: "_Shares", values: Mapping[FacetBucket, int]
+) -> None:
     rollups.add(events)
+    facets.add_counts(values)
     releases.forget()  # This process may have cached a release that the correction deleted.
     releases.note(releases.news(events))
     upsert(_RESTORED, _rows(shares, restored=True))
+    upsert(_RESTORED_FACETS, _restored_facets(correction_id, values))
     Correction.objects.filter(pk=correction_id).update(restored=F("restored") + len(events))
 
 
@@ -299,6 +313,8 @@ def move(correction_id: int, old: Any, new: Any) -> None:
     """Move a void placeholder to the model and version of its `/event`. The caller has locked the total."""
     upsert(_LOWERED, _rows(_shares_of(correction_id, [old])))
     upsert(_SHARES, _rows(_shares_of(correction_id, [new])))
+    _forget_facets(correction_id, [old])
+    upsert(_FACETS, _facet_rows(correction_id, facets.names_of([new])))
 
 
 def forget(events: Iterable[_Void]) -> None:
@@ -309,6 +325,7 @@ def forget(events: Iterable[_Void]) -> None:
             by_correction.setdefault(event.correction, []).append(event)
     for correction_id, void in by_correction.items():
         upsert(_LOWERED, _rows(_shares_of(correction_id, void)))
+        _forget_facets(correction_id, void)
         Correction.objects.filter(pk=correction_id).update(voided=F("voided") - len(void))
 
 
@@ -333,6 +350,21 @@ def _rows(shares: _Shares, *, restored: bool = False) -> list[tuple[Any, ...]]:
     return [(*key, first_ms, count, count if restored else 0) for key, (first_ms, count) in shares.items()]
 
 
+def _facet_rows(correction_id: int, values: Mapping[FacetBucket, int]) -> list[tuple[Any, ...]]:
+    return [(correction_id, day_ms, facet, name, n, 0) for (day_ms, _, facet, name), n in values.items()]
+
+
+def _restored_facets(correction_id: int, values: Mapping[FacetBucket, int]) -> list[tuple[Any, ...]]:
+    """Return the part of these counts that the correction has in force: FACETS may have other names since."""
+    in_force = _gone_facets(correction_id)
+    parts = {bucket: min(n, in_force.get(bucket, 0)) for bucket, n in values.items()}
+    return [(correction_id, day_ms, facet, name, n, n) for (day_ms, _, facet, name), n in parts.items() if n]
+
+
+def _forget_facets(correction_id: int, events: Iterable[Counted]) -> None:
+    upsert(_LOWERED_FACETS, _restored_facets(correction_id, facets.names_of(events)))
+
+
 _COLUMNS = ("id", "session_id", "source", *rollups.COUNTED)
 _KEY = ("correction_id", "hour_ms", "model", "app_version", "write_mode", "connected", "source")
 _SHARES = Upsert(
@@ -344,3 +376,10 @@ _SHARES = Upsert(
 # The rows exist, because the transaction that voided the events created them.
 _LOWERED = _SHARES._replace(update="voided = kept.voided - excluded.voided")
 _RESTORED = _SHARES._replace(update=added("restored"))
+
+_FACET_KEY = ("correction_id", "day_ms", "facet", "name")
+_FACETS = Upsert(
+    CorrectionFacet._meta.db_table, (*_FACET_KEY, "voided", "restored"), ", ".join(_FACET_KEY), added("voided")
+)
+_LOWERED_FACETS = _FACETS._replace(update="voided = kept.voided - excluded.voided")
+_RESTORED_FACETS = _FACETS._replace(update=added("restored"))

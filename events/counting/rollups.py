@@ -1,5 +1,8 @@
 """The only writer of rollups: lifetime totals, hourly buckets, the tallies of a day, the baseline.
 
+`facets` has the counts by facet. Every function here that moves or subtracts events does the same with them. Callers of
+`add` also call `facets.add`, because they need its result.
+
 Every function here runs inside a transaction of its caller. So a count and the events that it counts are committed
 together or not at all.
 """
@@ -16,14 +19,16 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Min, Sum
 
 from events import audit
-from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, bucket_of, forget_names, rollups_of_day
+from events.counting import facets
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, FacetBucket, bucket_of, forget_names, rollups_of_day
 from events.counting.buckets import Counted as Counted  # for the packages that count events
 from events.counting.upserts import Upsert, added, latest, lower, upsert
 from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.querysets import SUCCESS
 
-COUNTED = ("received_at_ms", "event_type", "model", "app_version", "write_mode", "connected")
-_fields = attrgetter(*COUNTED)
+_FIELDS = ("received_at_ms", "event_type", "model", "app_version", "write_mode", "connected")
+COUNTED = (*_FIELDS, "metadata_json")
+_fields = attrgetter(*_FIELDS)
 
 
 class ModeBucket(NamedTuple):
@@ -104,8 +109,11 @@ def mode_bucket_of(event: Counted) -> ModeBucket:
     return ModeBucket(day_ms, event.event_type, event.write_mode, event.connected)
 
 
-def move(old: Counted, new: Counted) -> None:
-    """Move one event to other buckets when its fields become known. No total changes; `received_at_ms` is the same."""
+def move(old: Counted, new: Counted) -> Counter[FacetBucket]:
+    """Move one event to other buckets when its fields become known. No total changes; `received_at_ms` is the same.
+
+    Returns the new buckets of its facets.
+    """
     before, after = (
         bucket_of(event.received_at_ms, event.event_type, event.model, event.app_version) for event in (old, new)
     )
@@ -116,6 +124,7 @@ def move(old: Counted, new: Counted) -> None:
     if mode_before != mode_after:
         lower(_MODES, [(*mode_before, 1)])
         upsert(_MODES, [(*mode_after, 1)])
+    return facets.move(old, new)
 
 
 def void(events: Sequence[Counted]) -> None:
@@ -127,6 +136,7 @@ def void(events: Sequence[Counted]) -> None:
     for event_type, count in sorted(types.items()):
         LifetimeTotal.objects.filter(event_type=event_type).update(accepted=F("accepted") - count)
     _take_from_buckets(events)
+    facets.subtract(events)
 
 
 def subtract_demo(events: Sequence[Counted], void: Sequence[Counted]) -> None:
@@ -142,6 +152,7 @@ def subtract_demo(events: Sequence[Counted], void: Sequence[Counted]) -> None:
     days |= {mode_bucket_of(event).day_ms for event in void}
     HourlyRollup.objects.filter(hour_ms__in=hours, accepted=0).delete()
     ModeRollup.objects.filter(day_ms__in=days, accepted=0).delete()
+    facets.subtract_demo(events, days)
 
 
 def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
@@ -238,6 +249,7 @@ def rebuild(day_ms: int) -> None:
             upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
             ModeRollup.objects.filter(day_ms=day_ms).delete()
             upsert(_MODES, [(*bucket, count) for bucket, count in _modes(day_ms).items()])
+            facets.rebuild(day_ms)
             for event_type, counted in _sums_by_type().items():
                 LifetimeTotal.objects.get_or_create(event_type=event_type)
                 LifetimeTotal.objects.filter(event_type=event_type, accepted__lt=counted).update(accepted=counted)
@@ -291,7 +303,11 @@ def _differences(day_ms: int) -> list[Difference]:
         for hour_ms, event_type in sorted(counted | events)
         if counted[hour_ms, event_type] != events[hour_ms, event_type]
     ]
-    return (by_type + (by_name if has_all_names else []) + _mode_differences(day_ms))[:_MAX_DIFFERENCES]
+    by_facet = [
+        Difference(day_ms, event_type, facet, name or "all values", counted, events)
+        for event_type, facet, name, counted, events in facets.differences(day_ms)
+    ]
+    return (by_type + (by_name if has_all_names else []) + _mode_differences(day_ms) + by_facet)[:_MAX_DIFFERENCES]
 
 
 def _mode_differences(day_ms: int) -> list[Difference]:

@@ -1,7 +1,7 @@
 """The only writer of failure groups: adds failures to groups in the transaction of the event, and finds regressions.
 
 A group is one row that counts every occurrence, with an hourly history (GroupHour) and its shares by UTC day and model,
-version, mode and connection (GroupShare). `triage` writes the decisions of maintainers about a group.
+version, mode, connection and facet of the metadata (GroupShare). `triage` writes the decisions of maintainers about it.
 """
 
 from collections import Counter, defaultdict
@@ -29,7 +29,7 @@ from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
 from events import process_memory
-from events.counting import arrivals, releases
+from events.counting import arrivals, facets, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
 from events.counting.upserts import (
@@ -132,6 +132,7 @@ class _Counts:
             self.shares[Share(key, _VERSION, bucket.app_version, day_ms)] += n
             self.shares[Share(key, _MODE, str(write_mode), day_ms)] += n
             self.shares[Share(key, _CONNECTED, str(connected), day_ms)] += n
+        self.shares += _facet_shares(key, events)
 
     def as_row(self) -> tuple[object, ...]:
         moments = [event.received_at_ms for event in self.events]
@@ -142,6 +143,13 @@ class _Counts:
             fingerprint.canonical, fingerprint.noise, len(self.events), facets[_MODEL], facets[_VERSION], min(moments),
             max(moments), GroupStatus.OPEN.value, "",
         )  # fmt: skip
+
+
+def _facet_shares(key: str, events: Iterable[Failure]) -> Counter[Share]:
+    shares: Counter[Share] = Counter()
+    for bucket, n in facets.buckets_of(facets.names_of(events)).items():
+        shares[Share(key, bucket.facet, bucket.name, bucket.day_ms)] += n
+    return shares
 
 
 def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> dict[str, Membership]:
@@ -225,6 +233,17 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     _delete_empty(keys)
     settle(keys)
     _known.clear()
+
+
+def move_facets(key: str, old: Failure, new: Failure) -> None:
+    """Count a failure of the group by its new metadata instead of the old, inside the caller's transaction.
+
+    The caller has locked the total of its type.
+    """
+    stored = _shares_of(key, key)
+    lower(_SHARES, [(*share, n) for share, n in _taken(_facet_shares(key, [old]), stored).items()])
+    upsert(_SHARES, [(*share, n) for share, n in _facet_shares(key, [new]).items()])
+    _delete_empty([key])
 
 
 def inherit(key: str, donor: FailureGroup) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from events.counting import facets
 from events.models import Source
 from events.querysets import SUCCESS
 from events.rows import EventRow, identified
@@ -92,11 +93,18 @@ def _json_text(max_length: int, max_items: int) -> AfterValidator:
     return AfterValidator(normalise)
 
 
-def normalise_json(raw: str, *, max_length: int, max_items: int) -> str:
+def _normalise_metadata(raw: str) -> str:
+    return normalise_json(raw, max_length=16_384, max_items=100, learn=facets.learn)
+
+
+def normalise_json(
+    raw: str, *, max_length: int, max_items: int, learn: Callable[[str, Any], None] | None = None
+) -> str:
     """Return a JSON array or object as compact JSON text that the database can store.
 
     Equal values give equal text, because the id of an event is a hash of its content. Raises ValueError with a
-    message when the text is not JSON, is not an array or object, or is too long, too wide or too deep.
+    message when the text is not JSON, is not an array or object, or is too long, too wide or too deep. `learn` receives
+    the text and its value.
     """
     if raw in ("[]", "{}"):
         return raw
@@ -112,7 +120,10 @@ def normalise_json(raw: str, *, max_length: int, max_items: int) -> str:
         raise ValueError(f"at most {max_items} items")
     if "\\u" in raw:
         value = clean(value)
-    return compact_json(value)
+    text = compact_json(value)
+    if learn is not None:
+        learn(text, value)
+    return text
 
 
 def _not_blank(value: str) -> str:
@@ -157,7 +168,9 @@ class EventPayload(BaseModel):
     log_lines_json: Annotated[str, _json_text(65_536, 200), Field(description="A JSON array or object, as text.")] = (
         "[]"
     )
-    metadata_json: Annotated[str, _json_text(16_384, 100), Field(description="A JSON array or object, as text.")] = "{}"
+    metadata_json: Annotated[
+        str, AfterValidator(_normalise_metadata), Field(description="A JSON array or object, as text.")
+    ] = "{}"
 
 
 _columns = attrgetter(*EventRow._fields[2:-1])  # all but the id, the time received and the source

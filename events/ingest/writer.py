@@ -19,7 +19,8 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.db.backends.utils import CursorWrapper
 
 from events import clock
-from events.counting import buckets, corrections, releases, rollups
+from events.counting import buckets, corrections, facets, releases, rollups
+from events.counting.buckets import FacetBucket
 from events.counting.upserts import placeholders, retried, select_in
 from events.grouping import groups, moves, rules
 from events.grouping.rules import Membership
@@ -201,16 +202,18 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
         if submission.alongside is not None:
             submission.alongside()
     # All processes take their locks in this order, each kind sorted, so that no deadlock can occur: events, the
-    # lifetime totals of their types, hours and modes of these types, completed events, known names, releases, arrivals,
-    # groups with their hours and shares, tallies, refused hosts. Hours, modes and groups belong to a type, so a writer
-    # locks the total of the type first. A version that becomes a release can reopen groups of every type, so its
-    # transaction locks the totals of all types first. Only `alongside` can break this order. PostgreSQL then aborts one
-    # transaction, and it is retried.
+    # lifetime totals of their types, hours, modes and facets of these types, completed events, known names, releases,
+    # arrivals, groups with their hours and shares, tallies, refused hosts. Hours, modes, facets and groups belong to a
+    # type, so a writer locks the total of the type first. A version that becomes a release can reopen groups of every
+    # type, so its transaction locks the totals of all types first. Only `alongside` can break this order. PostgreSQL
+    # then aborts one transaction, and it is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
     left_out = _left_out(duplicates)
     # Lock these types too: the hours of these successes and the groups of these failures can change.
     moving = {SUCCESS for event in completing if event.event_type == SUCCESS}
     moving |= {event.event_type for event in left_out.values()}
+    # The metadata of these failures can complete the stored ones, which then tell more facets.
+    moving |= {event.event_type for event in completing if facets.told(event.metadata_json)}
     news = releases.news(stored)
     if news or releases.news(completing):
         rollups.lock(EventType.values, adding={event.event_type for event in stored})
@@ -218,14 +221,17 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
         rollups.lock(moving, adding={event.event_type for event in stored})
     if rules.are_outdated(rollups.add(stored)):
         _apply_rules(stored, memberships)
+    values = facets.add(stored)
     completed = _complete(completing)
     _fill_in(left_out)
-    buckets.note([*stored, *completed])
-    released = releases.note([*news, *releases.news(completed)])
+    buckets.note([*stored, *completed.successes], values + completed.values)
+    released = releases.note([*news, *releases.news(completed.successes)])
     joining = [(event, memberships[event.id].group) for event in stored if event.id in memberships]
     overflowed = groups.add(joining, released)
     if overflowed:
         moves.set_groups(overflowed)
+    for old, new in completed.failures:
+        groups.move_facets(old.fingerprint, old, new)
     if left_out:
         moves.rejoin(left_out)
         _note_filled_in(batch, left_out)
@@ -318,21 +324,35 @@ def _left_out(duplicates: list[EventRow]) -> dict[str, EventRow]:
     return {event_id: by_content[content] for event_id, content in contents.items() if content in by_content}
 
 
-def _complete(duplicates: list[EventRow]) -> list[EventRow]:
-    """Complete events of routes with fewer fields with the content that only `/event` has. No total changes.
+class _Completed(NamedTuple):
+    """Completed events: the successes that count, with their new content; pairs of a failure before and after.
 
-    Returns the completed successes that count, with their new content.
+    `values` are the new buckets of their facets.
     """
+
+    successes: list[EventRow]
+    failures: list[tuple[Any, Any]]
+    values: Counter[FacetBucket]
+
+
+def _complete(duplicates: list[EventRow]) -> _Completed:
+    """Complete events of routes with fewer fields with the content that only `/event` has. No total changes."""
+    completed = _Completed([], [], Counter())
     by_session = {event.session_id: event for event in duplicates if event.event_type == SUCCESS}
     by_id = {event.id: event for event in duplicates if event.session_id is None}
-    filled = _fill_placeholders(by_session) if by_session else []
+    if by_session:
+        _fill_placeholders(by_session, completed)
     if by_id:
         waiting = Event.objects.filter(id__in=by_id, source=Source.CLIENT_LOG)
-        for event_id, stored in waiting.order_by("id").values_list("id", "metadata_json"):
-            event = by_id[event_id]
-            metadata = _with_all_of(stored, event.metadata_json)
-            waiting.filter(id=event_id).update(metadata_json=metadata, source=event.source)
-    return filled
+        for stored in waiting.order_by("id").values_list("id", "fingerprint", *rollups.COUNTED, named=True):
+            event = by_id[stored.id]
+            new = stored._replace(metadata_json=_with_all_of(stored.metadata_json, event.metadata_json))
+            is_first = waiting.filter(id=stored.id).update(metadata_json=new.metadata_json, source=event.source)
+            if is_first and facets.told(new.metadata_json) != facets.told(stored.metadata_json):
+                completed.values.update(facets.move(stored, new))
+                if stored.fingerprint is not None:
+                    completed.failures.append((stored, new))
+    return completed
 
 
 def _fill_in(left_out: Mapping[str, EventRow]) -> None:
@@ -360,8 +380,7 @@ def _with_all_of(stored: str, sent: str) -> str:
     return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
-def _fill_placeholders(by_session: dict[str | None, EventRow]) -> list[EventRow]:
-    filled = []
+def _fill_placeholders(by_session: dict[str | None, EventRow], completed: _Completed) -> None:
     waiting = Event.objects.successes().filter(session_id__in=by_session, source=Source.INCREMENT)
     for placeholder in waiting.order_by("session_id"):
         event = by_session[placeholder.session_id]
@@ -369,13 +388,12 @@ def _fill_placeholders(by_session: dict[str | None, EventRow]) -> list[EventRow]
         for kept in ("id", "received_at_ms", "event_type", "session_id"):
             del content[kept]
         if waiting.filter(pk=placeholder.pk).update(**content):  # No other process was faster.
-            completed = event._replace(received_at_ms=placeholder.received_at_ms)
+            whole = event._replace(received_at_ms=placeholder.received_at_ms)
             if placeholder.correction is not None:  # No rollup counts it, but an undo needs the new names.
-                corrections.move(placeholder.correction, placeholder, completed)
+                corrections.move(placeholder.correction, placeholder, whole)
                 continue
-            rollups.move(placeholder, completed)
-            filled.append(completed)
-    return filled
+            completed.values.update(rollups.move(placeholder, whole))
+            completed.successes.append(whole)
 
 
 def _tallied(duplicates: list[EventRow]) -> Counter[tuple[date, str]]:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from django.db.models import Count, F, Sum
 
 from events import clock, keyset
-from events.counting import arrivals, rollups
-from events.counting.buckets import DAY_MS, HOUR_MS
+from events.counting import arrivals, buckets, facets, rollups
+from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, merges, moves, rules, splits
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.merges import Translation
@@ -196,7 +196,7 @@ def compare() -> list[GroupDifference]:
 
     Stored events are counted from the hour of the oldest one, because earlier ones may have been pruned.
     """
-    differences = _compare_sums()
+    differences = _compare_sums() + _compare_facets()
     oldest_ms = Event.objects.failures().order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
     if oldest_ms is not None:
         # A prune may keep imported events and delete the others of the same time.
@@ -252,6 +252,52 @@ def _by_day(rows: Any, day: Any, *columns: str) -> Any:
     return sums.annotate(counted=Sum("accepted")).iterator()
 
 
+def _compare_facets() -> list[GroupDifference]:
+    """Compare the shares by facet with the stored events.
+
+    Events that were pruned are in the shares alone. Events from before a name was added to FACETS are in no share.
+    """
+    with rollups.writers_blocked():
+        accepted = dict(FailureGroup.objects.values_list("pk", "accepted"))
+        stored: Counter[str] = Counter()
+        events: Counter[tuple[str, str, str]] = Counter()
+        recent: Counter[tuple[str, str, str]] = Counter()  # received after the first day of their facet
+        since_ms = {facet: first_ms + DAY_MS for facet, first_ms in buckets.first_days()}
+        rows = Event.objects.filter(fingerprint__isnull=False).annotate(day_ms=_DAY)
+        for key, day_ms, metadata_json, n in rows.values_list("fingerprint", "day_ms", "metadata_json").annotate(
+            count=Count("*")
+        ):
+            stored[str(key)] += n
+            for facet, name in facets.told(metadata_json):
+                events[str(key), facet, name] += n
+                if facet in since_ms and day_ms >= since_ms[facet]:
+                    recent[str(key), facet, name] += n
+        shares = GroupShare.objects.filter(facet__in=facets.counted_facets(), fingerprint__in=accepted)
+        counted: Counter[tuple[str, str, str]] = Counter()
+        for key, facet, name, n in shares.values_list("fingerprint", "facet", "name", "accepted"):
+            counted[key, facet, name] += n
+    capped = {(key, facet) for key, facet, name in counted if name == OTHER}
+    counted, events, recent = (_without_capped(counts, capped) for counts in (counted, events, recent))
+    differences = []
+    for key, facet, name in sorted(counted.keys() | recent.keys()):
+        n = counted[key, facet, name]
+        most = events[key, facet, name] if accepted.get(key) == stored[key] else accepted.get(key, 0)
+        if not recent[key, facet, name] <= n <= most:
+            what = f"its share of {facet} {name}"
+            differences.append(GroupDifference(key, what, n, events[key, facet, name]))
+    return differences
+
+
+def _without_capped(
+    counts: Counter[tuple[str, str, str]], capped: Collection[tuple[str, str]]
+) -> Counter[tuple[str, str, str]]:
+    """Sum the names of the facets of a group that were counted under OTHER."""
+    summed: Counter[tuple[str, str, str]] = Counter()
+    for (key, facet, name), n in counts.items():
+        summed[key, facet, OTHER if (key, facet) in capped else name] += n
+    return summed
+
+
 def _compare_hours(start_ms: int, end_ms: int) -> list[GroupDifference]:
     with rollups.writers_blocked():
         stored = (
@@ -278,4 +324,5 @@ def _compare_hours(start_ms: int, end_ms: int) -> list[GroupDifference]:
     ]
 
 
+_DAY = F("received_at_ms") - F("received_at_ms") % DAY_MS
 _COUNTS = ("accepted", "model_count", "version_count")

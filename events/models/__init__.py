@@ -1,7 +1,7 @@
 """The tables: columns, constraints and indexes, one module for each family of tables."""
 
 from events.models.audit import AuditEntry, AuditKind
-from events.models.corrections import Correction, CorrectionShare
+from events.models.corrections import Correction, CorrectionFacet, CorrectionShare
 from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
 from events.models.groups import (
     Facet,
@@ -14,7 +14,7 @@ from events.models.groups import (
     PlaceRule,
 )
 from events.models.names import Arrival, KnownName, Release
-from events.models.rollups import CounterBaseline, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.models.rollups import CounterBaseline, FacetRollup, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
 from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
 
 __all__ = [
@@ -22,11 +22,13 @@ __all__ = [
     "AuditEntry",
     "AuditKind",
     "Correction",
+    "CorrectionFacet",
     "CorrectionShare",
     "CounterBaseline",
     "Event",
     "EventType",
     "Facet",
+    "FacetRollup",
     "FailureGroup",
     "FormerGroup",
     "GroupHour",

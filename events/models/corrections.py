@@ -48,6 +48,32 @@ class Correction(models.Model):
         return self.voided - self.restored
 
 
+class CorrectionFacet(models.Model):
+    """The number of successes of one day with one value of a facet that a correction made void; see CorrectionShare."""
+
+    correction = models.ForeignKey(Correction, on_delete=models.CASCADE, db_index=False, related_name="facets")
+    day_ms = models.BigIntegerField()
+    facet = models.TextField()
+    name = models.TextField()
+    voided = models.BigIntegerField()
+    restored = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # Every read uses this index: one correction.
+            models.UniqueConstraint(
+                fields=["correction", "day_ms", "facet", "name"], name="events_correctionfacet_key"
+            ),
+            models.CheckConstraint(
+                condition=Q(restored__gte=0) & Q(restored__lte=F("voided")), name="events_correctionfacet_restored"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day_ms} {self.facet} {self.name}: {self.voided}"
+
+
 class CorrectionShare(models.Model):
     """The number of successes of one hour, model, version, mode, connection and source that a correction made void.
 

@@ -177,7 +177,7 @@ class GroupShare(models.Model):
     """
 
     fingerprint = models.TextField()
-    facet = models.TextField(choices=Facet.choices)
+    facet = models.TextField()  # a Facet, or `f.` and a name of FACETS
     name = models.TextField()
     day_ms = models.BigIntegerField()
     accepted = models.BigIntegerField()

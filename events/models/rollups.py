@@ -77,6 +77,30 @@ class ModeRollup(models.Model):
         return f"{self.day_ms} {self.event_type} {self.write_mode} {self.connected}: {self.accepted}"
 
 
+class FacetRollup(models.Model):
+    """The number of events of one type on one UTC day with one value of a facet of the metadata.
+
+    An event without a value has no row: its number is that of all events minus those with a value.
+    """
+
+    day_ms = models.BigIntegerField()
+    event_type = models.TextField(choices=EventType.choices)
+    facet = models.TextField()
+    name = models.TextField()
+    accepted = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # Every read uses this index: a range of days.
+            models.UniqueConstraint(fields=["day_ms", "event_type", "facet", "name"], name="events_facetrollup_bucket"),
+            models.CheckConstraint(condition=Q(accepted__gte=0), name="events_facetrollup_accepted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day_ms} {self.event_type} {self.facet} {self.name}: {self.accepted}"
+
+
 class IngestTally(models.Model):
     """The number of requests or batch items that stored no event, by UTC day and outcome.
 

@@ -1,0 +1,250 @@
+"""The only writer of FacetRollup: counts events by the facets of their metadata, such as browser or step.
+
+The setting FACETS names the facets: keys at the top level of the metadata. An event tells a facet if its value is a
+string of 1 to 64 characters, an integer or a boolean. Anything else is not told, and adds no row.
+
+A change of FACETS changes no row. So a count to subtract may be missing: every subtraction stops at 0.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db.models import Count, Min
+
+from events import process_memory
+from events.counting.buckets import DAY_MS, FACET_PREFIX, OTHER, Counted, FacetBucket, facet_bucket_of
+from events.counting.upserts import Upsert, added, lower, upsert
+from events.models import Event, FacetRollup
+from events.querysets import MAX_VALUE
+
+NOTHING_TOLD = ("{}", "[]")
+
+# Characters that PostgreSQL refuses or UTF-8 cannot encode. The contract has replaced them, other writers may not have.
+_UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
+_decode = json.JSONDecoder().decode
+
+Told = tuple[tuple[str, str], ...]
+"""The values that an event tells: pairs of a facet (`f.NAME`) and a value."""
+
+# What recent texts of metadata tell, by FACETS. Most events of a page have one of a few texts.
+_told: dict[tuple[str, ...], dict[str, Told]] = {}
+_MAX_CACHED = 2_000
+_MAX_CACHED_CHARACTERS = 1_000
+
+
+class Difference(NamedTuple):
+    """A difference between the rollups and the events of a day. `name` is None for the sum of a facet."""
+
+    event_type: str
+    facet: str
+    name: str | None
+    counted: int
+    events: int
+
+
+def told(metadata_json: str) -> Told:
+    """Return the facets that metadata tells. Text that is not a JSON object tells none."""
+    if metadata_json in NOTHING_TOLD:
+        return ()
+    names: tuple[str, ...] = settings.FACETS
+    cache = _cache_of(names)
+    found = cache.get(metadata_json)
+    if found is None:
+        found = _told_by(_parsed(metadata_json), names) if _may_tell(metadata_json, names) else ()
+        _remember(cache, metadata_json, found)
+    return found
+
+
+def learn(metadata_json: str, metadata: Any) -> None:
+    """Remember what metadata tells while it is parsed, so that `told` need not parse it again."""
+    names: tuple[str, ...] = settings.FACETS
+    _remember(_cache_of(names), metadata_json, _told_by(metadata, names))
+
+
+def _cache_of(names: tuple[str, ...]) -> dict[str, Told]:
+    cache = _told.get(names)
+    if cache is None:
+        cache = _told[names] = {}
+    return cache
+
+
+def _remember(cache: dict[str, Told], metadata_json: str, found: Told) -> None:
+    if len(metadata_json) <= _MAX_CACHED_CHARACTERS:
+        if len(cache) >= _MAX_CACHED:
+            cache.clear()
+        cache[metadata_json] = found
+
+
+process_memory.register(_told.clear)
+
+
+def _may_tell(metadata_json: str, names: tuple[str, ...]) -> bool:
+    """Return whether the text can have one of these keys. An escape can hide a key from this search."""
+    return "\\u" in metadata_json or any(f'"{name}"' in metadata_json for name in names)
+
+
+def _parsed(metadata_json: str) -> Any:
+    try:
+        return _decode(metadata_json)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _told_by(metadata: Any, names: tuple[str, ...]) -> Told:
+    if metadata.__class__ is not dict:
+        return ()
+    return tuple(
+        (FACET_PREFIX + name, value)
+        for name in names
+        if name in metadata and (value := _value(metadata[name])) is not None
+    )
+
+
+def _value(value: Any) -> str | None:
+    if value.__class__ is str:
+        text = value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value)
+    elif value.__class__ is bool:
+        text = "true" if value else "false"
+    elif value.__class__ is int:
+        text = str(value)
+    else:
+        return None
+    return text if 1 <= len(text) <= MAX_VALUE else None
+
+
+def names_of(events: Iterable[Counted]) -> Counter[FacetBucket]:
+    """Return the number of events per value, under their own names."""
+    if not settings.FACETS:
+        return Counter()
+    alike = Counter(
+        [
+            (event.received_at_ms // DAY_MS, event.event_type, event.metadata_json)
+            for event in events
+            if event.metadata_json not in NOTHING_TOLD
+        ]
+    )
+    return _summed((day * DAY_MS, event_type, text, count) for (day, event_type, text), count in alike.items())
+
+
+def _summed(rows: Iterable[tuple[int, str, str, int]]) -> Counter[FacetBucket]:
+    counts: Counter[Any] = Counter()
+    for day_ms, event_type, metadata_json, count in rows:
+        for facet, name in told(metadata_json):
+            counts[day_ms, event_type, facet, name] += count
+    return Counter({FacetBucket(*key): count for key, count in counts.items()})
+
+
+def buckets_of(counts: Mapping[FacetBucket, int]) -> Counter[FacetBucket]:
+    """Return the counts by the buckets that count these values: beyond the capacity of a day, that is OTHER."""
+    placed: Counter[FacetBucket] = Counter()
+    for bucket, count in counts.items():
+        placed[facet_bucket_of(*bucket)] += count
+    return placed
+
+
+def add(events: Iterable[Counted]) -> Counter[FacetBucket]:
+    """Count newly inserted events, and return their buckets. The caller has locked the totals of their types."""
+    return add_counts(names_of(events))
+
+
+def add_counts(counts: Mapping[FacetBucket, int]) -> Counter[FacetBucket]:
+    """Add counts by value, under their own names, and return their buckets."""
+    placed = buckets_of(counts)
+    upsert(_FACETS, [(*bucket, count) for bucket, count in placed.items()])
+    return placed
+
+
+def subtract(events: Iterable[Counted]) -> set[int]:
+    """Subtract events from the counts, and return their days. The caller has locked the totals of their types."""
+    counts = names_of(events)
+    days = {bucket.day_ms for bucket in counts}
+    rows = FacetRollup.objects.filter(day_ms__in=days)
+    stored = {FacetBucket(*key): count for *key, count in rows.values_list(*FacetBucket._fields, "accepted")}
+    taken: Counter[FacetBucket] = Counter()
+    for bucket, count in counts.items():
+        for place in (bucket, bucket._replace(name=OTHER)):
+            part = min(count, stored.get(place, 0) - taken[place])
+            taken[place] += part
+            count -= part
+    lower(_FACETS, [(*bucket, count) for bucket, count in taken.items() if count])
+    return days
+
+
+def subtract_demo(events: Iterable[Counted], days: Iterable[int]) -> None:
+    """Subtract deleted demo events, and delete the rows of their days, and of `days`, that count nothing now."""
+    FacetRollup.objects.filter(day_ms__in=subtract(events).union(days), accepted=0).delete()
+
+
+def move(old: Counted, new: Counted) -> Counter[FacetBucket]:
+    """Move one event to other values when its metadata becomes known, and return the buckets of the new ones."""
+    if told(old.metadata_json) == told(new.metadata_json):
+        return Counter()
+    subtract([old])
+    return add([new])
+
+
+# --- verification ----------------------------------------------------------------------------------------------------
+
+
+def differences(day_ms: int) -> list[Difference]:
+    """Return the differences between a UTC day's rollups and events, of the facets that the day counts.
+
+    Compares by value if nothing of a facet is counted under OTHER, else the sum. On the first day of a facet, events
+    from before it was added to FACETS are missing. This is no difference.
+    """
+    rows = FacetRollup.objects.filter(day_ms=day_ms, facet__in=counted_facets())
+    counted = {FacetBucket(*key): count for *key, count in rows.values_list(*FacetBucket._fields, "accepted")}
+    compared = {bucket.facet for bucket in counted}
+    young = {facet for facet in compared if not FacetRollup.objects.filter(facet=facet, day_ms__lt=day_ms).exists()}
+    capped = {bucket.facet for bucket in counted if bucket.name == OTHER}
+    sums: dict[tuple[str, str, str | None], list[int]] = {}
+    for side, counts in enumerate((counted, _stored(day_ms))):
+        for bucket, count in counts.items():
+            if bucket.facet in compared:
+                name = None if bucket.facet in capped else bucket.name
+                sums.setdefault((bucket.event_type, bucket.facet, name), [0, 0])[side] += count
+    return [
+        Difference(*key, *both)
+        for key, both in sorted(sums.items(), key=str)
+        if both[0] > both[1] or (both[0] < both[1] and key[1] not in young)
+    ]
+
+
+def rebuild(day_ms: int) -> None:
+    """Rebuild a UTC day's rows of the current facets from its events. Rows of other facets stay."""
+    FacetRollup.objects.filter(day_ms=day_ms, facet__in=counted_facets()).delete()
+    add_counts(_stored(day_ms))
+
+
+def counted_facets() -> list[str]:
+    """Return the facets that are counted now."""
+    return [FACET_PREFIX + name for name in settings.FACETS]
+
+
+def _stored(day_ms: int) -> Counter[FacetBucket]:
+    """Return the number of stored events per value, without void events, in the order of each text's first event."""
+    if not settings.FACETS:
+        return Counter()
+    groups = (
+        Event.objects.counted()
+        .between(day_ms, day_ms + DAY_MS)
+        .exclude(metadata_json__in=NOTHING_TOLD)
+        .values_list("event_type", "metadata_json")
+        .annotate(count=Count("*"), first_ms=Min("received_at_ms"))
+        .order_by("first_ms", "event_type", "metadata_json")
+    )
+    return _summed(
+        (day_ms, event_type, text, count) for event_type, text, count, _ in groups.iterator(chunk_size=2_000)
+    )
+
+
+_FACETS = Upsert(
+    FacetRollup._meta.db_table,
+    (*FacetBucket._fields, "accepted"),
+    ", ".join(FacetBucket._fields),
+    added("accepted"),
+)
