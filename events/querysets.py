@@ -1,6 +1,10 @@
 """Named queries for events. Filters are adjectives and can be chained; aggregates are nouns and end the chain."""
 
+import json
+import re
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from typing import Any, Self, TypeVar
 
 from django.db import models
@@ -8,6 +12,8 @@ from django.db import models
 from events import keyset
 
 SUCCESS = "flash_success"
+MAX_VALUE = 64  # characters of a value that is counted as a facet
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 # The models import this module, so it cannot import them.
 Row = TypeVar("Row", bound=models.Model)
@@ -47,6 +53,25 @@ class EventQuerySet(models.QuerySet[Row]):
             anywhere |= models.Q(**{f"{column}__icontains": text})
         return self.filter(anywhere)
 
+    def telling(self, key: str, value: str) -> Self:
+        """Keep the events whose metadata has this string, integer or boolean under a key of the top level.
+
+        Compares JSON text, because metadata is stored in one form: compact, without needless escapes.
+        """
+        if not 1 <= len(value) <= MAX_VALUE:
+            return self.none()
+        values = [_to_json(value)]
+        if value in ("true", "false") or re.fullmatch("-?[1-9][0-9]*|0", value):
+            values.append(value)
+        # The search for the text is fast, and guards the parser of PostgreSQL, which fails on invalid JSON.
+        texts = [f"{_to_json(key)}:{text}" for text in values]
+        may_match = models.Q(metadata_json__startswith="{", metadata_json__endswith="}")
+        may_match &= reduce(or_, (models.Q(metadata_json__contains=text) for text in texts))
+        is_match = models.Case(
+            models.When(may_match, then=_IsMember("metadata_json", key=key, values=values)), default=models.Value(False)
+        )
+        return self.filter(is_match)
+
     def named(self, name: str) -> Self:
         """Keep the event with this id and the events of the session with this name. Uses indexes; returns few rows."""
         return self.filter(models.Q(id=name) | self._sessions(name))
@@ -60,6 +85,35 @@ class EventQuerySet(models.QuerySet[Row]):
 
     def newest_first(self) -> Self:
         return self.order_by("-received_at_ms", "-id")
+
+
+class _IsMember(models.Func):
+    """Whether a text is a JSON object with one of these JSON texts under a key of the top level."""
+
+    output_field = models.BooleanField()
+
+    def __init__(self, column: str, *, key: str, values: list[str]) -> None:
+        super().__init__(column)
+        self.key, self.values = key, values
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:
+        sql, parameters = compiler.compile(self.source_expressions[0])
+        # The type `json` keeps the text of a value; `jsonb` does not.
+        return f"(({sql})::json -> %s)::text IN ({_slots(self.values)})", [*parameters, self.key, *self.values]
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:
+        sql, parameters = compiler.compile(self.source_expressions[0])
+        # With one path, json_extract converts the value: a long integer becomes a float. With two it returns JSON.
+        path = f"$.{self.key}"
+        pairs = [f"[{value},{value}]" for value in self.values]
+        return (
+            f"CASE WHEN json_valid({sql}) THEN json_extract({sql}, %s, %s) IN ({_slots(pairs)}) ELSE 0 END",
+            [*parameters, *parameters, path, path, *pairs],
+        )
+
+
+def _slots(values: list[str]) -> str:
+    return ", ".join(["%s"] * len(values))
 
 
 class FailureGroupQuerySet(models.QuerySet[Row]):

@@ -133,6 +133,7 @@ class EventAdmin(PagesAdmin):
             "searched_to": page.searched_to_ms if page else None,
             "models": metrics.names("model", *period),
             "versions": metrics.names("app_version", *period),
+            "facets": form.shown_facets(metrics.facet_names(*period)),
             "export_url": self.url("export"),
             "xlsx_url": self.url("export_xlsx"),
             "event_url": request.build_absolute_uri("/event"),
@@ -184,8 +185,8 @@ class EventAdmin(PagesAdmin):
         chunks = failures.rows(form.criteria(int(now.timestamp() * 1000)), export.COLUMNS, size=export.ROWS_A_CHUNK)
         what = audit.filters_in_words(form.applied()) or "everything"
         return export_response(
-            request, chunks, export.EVENTS, self.file_name, what=f"{self.title}: {what}", now=now,
-            is_spreadsheet=is_spreadsheet,
+            request, export.with_facets(chunks), export.events_format(), self.file_name, what=f"{self.title}: {what}",
+            now=now, is_spreadsheet=is_spreadsheet,
         )  # fmt: skip
 
     def _export_selected(
@@ -197,7 +198,7 @@ class EventAdmin(PagesAdmin):
             return HttpResponseRedirect(self.url("changelist"))
         what = f"{len(rows)} selected rows of {self.title}"
         return export_response(
-            request, iter([rows]), export.EVENTS, self.file_name, what=what, now=clock.now(),
+            request, export.with_facets([rows]), export.events_format(), self.file_name, what=what, now=clock.now(),
             is_spreadsheet=is_spreadsheet,
         )  # fmt: skip
 

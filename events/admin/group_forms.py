@@ -9,7 +9,7 @@ from events.counting.releases import NO_RELEASES
 from events.ingest.contract import MAX_NAME
 from events.models import EventType
 from events.querysets import SUCCESS
-from events.reports.forms import WINDOWS, CursorField, ListFilter
+from events.reports.forms import WINDOWS, CursorField, FacetFilters
 from events.reports.ranking import COLUMNS, Ranking, parse_cursor
 
 STATUSES = [
@@ -24,7 +24,7 @@ SORTS = [*COLUMNS, *(f"-{name}" for name in COLUMNS)]
 MAX_NOTE = 2_000
 
 
-class GroupFilter(ListFilter):
+class GroupFilter(FacetFilters):
     """The filters and the order of the list of groups. They come from the URL, and all of them apply."""
 
     status = forms.ChoiceField(required=False, choices=[("", "open"), *STATUSES])
@@ -59,7 +59,7 @@ class GroupFilter(ListFilter):
     @property
     def narrowed_by(self) -> int:
         """The number of active filters, without the search and the status."""
-        return sum(1 for name in FILTERS if self.data.get(name))
+        return sum(1 for name in FILTERS if self.data.get(name)) + self.active_facets
 
     @property
     def shown_filters(self) -> list[forms.BoundField]:
@@ -77,6 +77,7 @@ class GroupFilter(ListFilter):
             model=cleaned["model"] or None,
             app_version=cleaned["version"] or None,
             text=cleaned["q"] or None,
+            facets=tuple(self.facet_values.items()),
             new_since_ms=new_since_ms,
             is_noise=cleaned["noise"] == "only" if cleaned["noise"] else None,
             sort=cleaned["sort"] or "-last",

@@ -231,6 +231,7 @@ class FailureGroupAdmin(MergePages):
             "is_empty_site": not FailureGroup.objects.exists(),
             "models": metrics.names("model", *period),
             "versions": metrics.names("app_version", *period),
+            "facets": form.shown_facets(metrics.facet_names(*period)),
             "may_triage": self.has_triage_permission(request),
             "actions": ACTIONS,
             "event_url": request.build_absolute_uri("/event"),
@@ -475,7 +476,7 @@ def _digest(groups: list[FailureGroup]) -> str:
 
 def _hidden(parameters: QueryDict, digest: str) -> list[tuple[str, str]]:
     """Return the hidden fields of a confirmation for all matching groups: the filters and a digest of the groups."""
-    names = [name for name in GroupFilter.base_fields if name != "cursor"]
+    names = [name for name in GroupFilter(parameters).fields if name != "cursor"]
     return [("all", "1"), ("shown", digest), *((name, str(parameters[name])) for name in names if parameters.get(name))]
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
 from events.ingest.contract import MAX_BATCH_EVENTS, EventPayload
@@ -204,6 +205,10 @@ FAILURES = extend_schema(
             "q",
             str,
             description="Text in the message, error, stack, session, model or version; or a session or event id.",
+        ),
+        *(
+            OpenApiParameter(f"f.{name}", str, description=f"The value of `{name}` in the metadata.")
+            for name in settings.FACETS
         ),
     ],
     responses={

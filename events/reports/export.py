@@ -1,8 +1,8 @@
 """CSV exports for programs, streamed in constant memory. `spreadsheets` writes the same lists as XLSX for people.
 
 The first cell of the header contains the format's version: `telemetry_export_v2_id` for events. A change of the columns
-increments it. Text is UTF-8 with a byte order mark. Times are UTC. A leading apostrophe keeps spreadsheets from running
-a cell as a formula.
+increments it, except a change of the last ones: `facet_NAME` for each name of FACETS. Text is UTF-8 with a byte order
+mark. Times are UTC. A leading apostrophe keeps spreadsheets from running a cell as a formula.
 """
 
 import csv
@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import DatabaseError
 
 from events import audit, clock
+from events.counting import facets
 from events.models import AuditKind
 from events.reports import ranking
 
@@ -39,6 +41,22 @@ class Format(NamedTuple):
 
 # `void` is the number of the correction that voided a success, else empty.
 EVENTS = Format(("telemetry_export_v2_id", "received_at", *COLUMNS[2:-1], "void"), moments=(1,), times=(2,))
+
+
+def events_format() -> Format:
+    """Return the columns of events, with one column for each facet that is counted now."""
+    return EVENTS._replace(header=(*EVENTS.header, *(f"facet_{name}" for name in settings.FACETS)))
+
+
+def with_facets(chunks: Iterable[list[tuple[Any, ...]]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Add the columns of the facets to rows of COLUMNS. A facet that an event does not tell is empty."""
+    names = facets.counted_facets()
+    for chunk in chunks:
+        told = [dict(facets.told(row[_METADATA])) for row in chunk]
+        yield [(*row, *map(values.get, names)) for row, values in zip(chunk, told, strict=True)]
+
+
+_METADATA = COLUMNS.index("metadata_json")
 GROUPS = Format(("telemetry_groups_v1_fingerprint", *ranking.EXPORTED[1:]), moments=(1, 2))
 
 

@@ -20,7 +20,7 @@ class Criteria:
     """Filters of events; None means any. [since_ms, until_ms) is by our clock.
 
     `text` matches anywhere in the texts of an event. `name` is the id of an event or of a session. `released` excludes
-    the versions that are no releases.
+    the versions that are no releases. `facets` are pairs of a key of the metadata and its value.
     """
 
     failures_only: bool = True
@@ -36,6 +36,7 @@ class Criteria:
     until_ms: int | None = None
     fingerprint: str | None = None
     released: bool = False
+    facets: tuple[tuple[str, str], ...] = ()
 
     def select(self) -> EventQuerySet[Event]:
         events = Event.objects.newest_first()
@@ -58,6 +59,8 @@ class Criteria:
             events = events.exclude(app_version__in=NO_RELEASES)
         if self.name is not None:
             events = events.named(self.name)
+        for key, value in self.facets:
+            events = events.telling(key, value)
         return events.mentioning(self.text) if self.text else events
 
     def resolved(self) -> "Criteria":
@@ -69,7 +72,10 @@ class Criteria:
     @property
     def is_indexed(self) -> bool:
         """Whether an index alone selects the rows, so that the search needs no bound."""
-        unindexed = (self.model, self.app_version, self.write_mode, self.connected, self.text, self.released or None)
+        unindexed = (
+            self.model, self.app_version, self.write_mode, self.connected, self.text, self.released or None,
+            self.facets or None,
+        )  # fmt: skip
         by_key = (self.session_id, self.name)  # few rows each; a group can have any number
         return any(value is not None for value in by_key) or all(value is None for value in unindexed)
 

@@ -1,12 +1,14 @@
 """Forms that validate the filters of lists, exports and API reads, and the inputs of admin pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django import forms
+from django.conf import settings
 
 from events import audit
+from events.counting.buckets import FACET_PREFIX
 from events.counting.corrections import Selection
 from events.keyset import Cursor
 from events.models import AuditKind, EventType, Source
@@ -67,7 +69,45 @@ def _name_field(names: str, *, help_text: str = "") -> forms.CharField:
     return forms.CharField(required=False, strip=False, max_length=64, help_text=help_text, widget=widget)
 
 
-class EventFilter(ListFilter):
+class FacetFilters(ListFilter):
+    """Filters by each facet of the metadata, such as `f.browser`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for key in settings.FACETS:
+            self.fields[FACET_PREFIX + key] = _name_field(FACET_PREFIX + key)
+            self.fields[FACET_PREFIX + key].label = facet_label(key)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name in [name for name in self.data if name.startswith(FACET_PREFIX) and name not in self.fields]:
+            self.errors[name] = self.error_class(["FACETS has no such name."])
+        return cleaned
+
+    @property
+    def facet_values(self) -> dict[str, str]:
+        """Return the active filters of the valid form, by the key in the metadata."""
+        values = {key: self.cleaned_data[FACET_PREFIX + key] for key in settings.FACETS}
+        return {key: value for key, value in values.items() if value}
+
+    @property
+    def active_facets(self) -> int:
+        return sum(1 for key in settings.FACETS if self.data.get(FACET_PREFIX + key))
+
+    def shown_facets(self, suggestions: Mapping[str, list[str]]) -> list[tuple[forms.BoundField, list[str]]]:
+        """Return the fields of the facets that have values or a filter, each with its suggestions."""
+        names = [FACET_PREFIX + key for key in settings.FACETS]
+        return [
+            (self[name], suggestions.get(name, [])) for name in names if suggestions.get(name) or self.data.get(name)
+        ]
+
+
+def facet_label(key: str) -> str:
+    """Return the heading of a facet: `os` as OS, `boot_loader` as Boot loader."""
+    return key.upper() if key in ("os", "usb") else key.replace("_", " ").capitalize()
+
+
+class EventFilter(FacetFilters):
     """The filters of every list of events. They come from the URL, and all of them apply."""
 
     type = forms.ChoiceField(required=False)
@@ -103,7 +143,7 @@ class EventFilter(ListFilter):
     @property
     def narrowed_by(self) -> int:
         """The number of active filters, without the search."""
-        return sum(1 for name in self.data if name in FILTERS and self.data[name])
+        return sum(1 for name in self.data if name in FILTERS and self.data[name]) + self.active_facets
 
     @property
     def shown_filters(self) -> list[forms.BoundField]:
@@ -132,6 +172,7 @@ class EventFilter(ListFilter):
             fingerprint=current_group(cleaned["group"]) if cleaned["group"] else None,
             released=bool(cleaned["released"]),
             text=cleaned["q"] or None,
+            facets=tuple(self.facet_values.items()),
             since_ms=since_ms,
             until_ms=int(cleaned["until"].timestamp() * 1000) if cleaned["until"] else None,
         )

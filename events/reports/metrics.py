@@ -19,6 +19,7 @@ from events.models import (
     CounterBaseline,
     Event,
     EventType,
+    FacetRollup,
     FailureGroup,
     HourlyRollup,
     IngestTally,
@@ -254,6 +255,15 @@ def _by_type(rows: Any, start: Any) -> list[tuple[int, str, int]]:
 def names(column: str, start_ms: int, end_ms: int) -> list[str]:
     """Return the models or versions seen in [start_ms, end_ms), in alphabetical order."""
     return list(_rollups(start_ms, end_ms).values_list(column, flat=True).distinct().order_by(column))
+
+
+def facet_names(start_ms: int, end_ms: int) -> dict[str, list[str]]:
+    """Return the values of each facet on the days of [start_ms, end_ms), in alphabetical order. Source: FacetRollup."""
+    rows = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, accepted__gt=0).exclude(name=OTHER)
+    found: dict[str, list[str]] = {}
+    for facet, name in rows.values_list("facet", "name").distinct().order_by("facet", "name"):
+        found.setdefault(facet, []).append(name)
+    return found
 
 
 def tallies(start: date, end: date) -> dict[str, int]:

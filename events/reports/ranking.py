@@ -23,7 +23,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from events import keyset
-from events.counting.buckets import DAY_MS, HOUR_MS
+from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.keyset import Cursor
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus, Noise
 from events.querysets import FailureGroupQuerySet
@@ -52,7 +52,7 @@ class Ranking:
     """Filters and order of failure groups; None means any. `status` may also be `regression`, a kind of open group.
 
     `sort` is one of COLUMNS, with a minus sign for descending order. `now_ms` decides which groups are still muted, and
-    where the last 24 hours start.
+    where the last 24 hours start. `facets` are pairs of a key of the metadata and its value.
     """
 
     now_ms: int
@@ -60,6 +60,7 @@ class Ranking:
     event_type: str | None = None
     model: str | None = None
     app_version: str | None = None
+    facets: tuple[tuple[str, str], ...] = ()
     text: str | None = None
     new_since_ms: int | None = None
     is_noise: bool | None = None
@@ -74,7 +75,8 @@ class Ranking:
             groups = groups.exclude(noise=Noise.NONE) if self.is_noise else groups.filter(noise=Noise.NONE)
         if self.new_since_ms is not None:
             groups = groups.filter(first_seen_ms__gte=self.new_since_ms)
-        for facet, name in ((Facet.MODEL, self.model), (Facet.VERSION, self.app_version)):
+        facets = [(FACET_PREFIX + key, value) for key, value in self.facets]
+        for facet, name in ((Facet.MODEL.value, self.model), (Facet.VERSION.value, self.app_version), *facets):
             if name is not None:
                 # Seeks the index once for each group: it has many more shares, and no index by name.
                 groups = groups.filter(

@@ -48,7 +48,12 @@ def test_the_page_offers_export_to_those_who_may(client: Client) -> None:
 
 def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
     sign_in(client, "Staff")
-    event = make_event(message='naïve, "quoted"\nand long', session_id="sess-1", received_at_ms=1_770_000_000_123)
+    event = make_event(
+        message='naïve, "quoted"\nand long',
+        session_id="sess-1",
+        received_at_ms=1_770_000_000_123,
+        metadata_json='{"browser":"Chrome 139","step":3,"usb":"=1+1"}',
+    )
     answer = client.get(EVENTS)
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert answer["Content-Disposition"] == f'attachment; filename="events-{clock.today()}.csv"'
@@ -70,8 +75,12 @@ def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
         "error_name": "",
         "stack": "",
         "log_lines_json": "[]",
-        "metadata_json": "{}",
+        "metadata_json": '{"browser":"Chrome 139","step":3,"usb":"=1+1"}',
         "void": "",
+        "facet_browser": "Chrome 139",
+        "facet_os": "",
+        "facet_usb": "'=1+1",
+        "facet_step": "3",
     }
 
 
