@@ -101,14 +101,14 @@ class _IsMember(models.Func):
         # The type `json` keeps the text of a value; `jsonb` does not.
         return f"(({sql})::json -> %s)::text IN ({_slots(self.values)})", [*parameters, self.key, *self.values]
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, list[Any]]:
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, tuple[Any, ...]]:
         sql, parameters = compiler.compile(self.source_expressions[0])
         # With one path, json_extract converts the value: a long integer becomes a float. With two it returns JSON.
         path = f"$.{self.key}"
         pairs = [f"[{value},{value}]" for value in self.values]
         return (
             f"CASE WHEN json_valid({sql}) THEN json_extract({sql}, %s, %s) IN ({_slots(pairs)}) ELSE 0 END",
-            [*parameters, *parameters, path, path, *pairs],
+            (*parameters, *parameters, path, path, *pairs),
         )
 
 

@@ -22,7 +22,7 @@ from events.admin.group_forms import STATUSES, DecisionForm, GroupFilter, MuteFo
 from events.admin.merges import MergePages
 from events.admin.pages import PAGE_ROWS, export_response
 from events.counting import releases
-from events.counting.buckets import DAY_MS, HOUR_MS
+from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.grouping import groups, triage
 from events.keyset import Cursor
 from events.maintenance import retention
@@ -30,6 +30,7 @@ from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup
 from events.reports import breakdowns, event_text, export, failures, metrics, ranking
 from events.reports.breakdowns import Part
 from events.reports.failures import Criteria
+from events.reports.forms import facet_label
 from events.templatetags.telemetry import dash, event_type, figure, time_element
 
 NAMES_OF_DAYS = 30
@@ -58,12 +59,12 @@ COLUMN_SORTS = {
     "state": ("status",),
 }
 FACETS = {
-    Facet.MODEL: "Model",
-    Facet.VERSION: "Version",
-    Facet.MODE: "Mode",
-    Facet.CONNECTED: "Connected",
+    Facet.MODEL.value: "Model",
+    Facet.VERSION.value: "Version",
+    Facet.MODE.value: "Mode",
+    Facet.CONNECTED.value: "Connected",
 }
-BITS = {Facet.MODE: {"1": "write", "0": "no write"}, Facet.CONNECTED: {"1": "yes", "0": "no"}}
+BITS = {Facet.MODE.value: {"1": "write", "0": "no write"}, Facet.CONNECTED.value: {"1": "yes", "0": "no"}}
 
 
 class Action(NamedTuple):
@@ -268,7 +269,7 @@ class FailureGroupAdmin(MergePages):
             "span": span,
             "timeline": self._timeline(group, axis),
             "compared": compared,
-            "facets": [_facet_table(facet, compared.parts[facet]) for facet in FACETS],
+            "facets": [_facet_table(facet, parts) for facet, parts in compared.parts.items()],
             "events": events,
             "newest": events[0] if events else None,
             "texts": event_text.of(events[0]) if events else None,
@@ -485,12 +486,13 @@ def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:
     return status in ("open", "regression") if name != "reopen" else status in ("resolved", "muted")
 
 
-def _facet_table(facet: Facet, parts: list[Part]) -> FacetTable:
+def _facet_table(facet: str, parts: list[Part]) -> FacetTable:
     shown = [(_part_label(facet, part), part) for part in parts[:SHOWN_PARTS]]
-    return FacetTable(facet.value, FACETS[facet], shown, max(len(parts) - SHOWN_PARTS, 0))
+    label = FACETS.get(facet) or facet_label(facet.removeprefix(FACET_PREFIX))
+    return FacetTable(facet, label, shown, max(len(parts) - SHOWN_PARTS, 0))
 
 
-def _part_label(facet: Facet, part: Part) -> str:
+def _part_label(facet: str, part: Part) -> str:
     return BITS.get(facet, {}).get(part.name, part.name)
 
 

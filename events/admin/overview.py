@@ -1,5 +1,6 @@
 """The context of the admin index. All figures come from rollups, and each links to the list that it counts."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -10,12 +11,13 @@ from django.utils.http import urlencode
 
 from events.admin import charts
 from events.counting import site_days
-from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
+from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS, NOT_TOLD, OTHER, UNKNOWN
 from events.ingest import refused_hosts
 from events.ingest.refusals import RefusalReason
 from events.maintenance import disk
 from events.querysets import SUCCESS
 from events.reports import metrics, trends
+from events.reports.forms import facet_label
 from events.reports.metrics import Cell, Slice, TimeBucket
 
 RANGES = {1: "Today", 7: "7 days", 30: "30 days", 90: "90 days"}
@@ -33,11 +35,21 @@ class Change(NamedTuple):
 
 
 class Worst(NamedTuple):
-    """A failing model or version: its figures, the interval of its rate, and the URL of its failures."""
+    """A failing model, version or facet value: its figures, the interval of its rate, and the URL of its failures."""
 
     row: Slice
     interval: charts.Interval
     url: str
+    remark: str  # why the name tells nothing about who fails, else ""
+
+
+class WhoFails(NamedTuple):
+    """The panel of one property of failing events: its headings, the parameter of its filter, and its rows."""
+
+    heading: str
+    column: str
+    parameter: str
+    rows: list[Worst]
 
 
 class Span(NamedTuple):
@@ -127,10 +139,7 @@ def overview(now: datetime, days: int, *, released: bool, has_failure_links: boo
             "events_url": span.url("event"),
             "chart": _chart(span, series),
             "groups": trends.attention(span.start_ms, span.end_ms, span.now_ms, limit=GROUPS_SHOWN),
-            "worst": [
-                ("Models", "model", _worst(span, cells, "model", "model")),
-                ("Versions", "version", _worst(span, cells, "app_version", "version")),
-            ],
+            "worst": list(_who_fails(span, cells)),
         }
         | _ingest(span, sum(cell.events for cell in cells))
         | _storage(span.today)
@@ -186,15 +195,47 @@ def _storage(today: date) -> dict[str, Any]:
     }
 
 
-def _worst(span: Span, cells: list[Cell], column: str, parameter: str) -> list[Worst]:
-    """Return the worst names, ranked by the lower bound of the failure rate, so that chance ranks last."""
-    rows = metrics.sliced((cell for cell in cells if cell.is_released or not span.released), column)
-    failing = sorted((row for row in rows if row.failures), key=lambda row: (-row.interval[0], row.name))[:WORST]
-    boxes = charts.intervals([(row.failure_rate or 0, row.interval) for row in failing])
-    return [
-        Worst(row, box, "" if row.name == OTHER else span.failures_url(**{parameter: row.name}))
-        for row, box in zip(failing, boxes, strict=True)
+def _who_fails(span: Span, cells: list[Cell]) -> Iterator[WhoFails]:
+    counted = [cell for cell in cells if cell.is_released or not span.released]
+    yield WhoFails("Models that fail", "Model", "model", _worst(span, metrics.sliced(counted, "model"), "model"))
+    yield WhoFails(
+        "Versions that fail", "Version", "version", _worst(span, metrics.sliced(counted, "app_version"), "version")
+    )
+    for facet, rows in metrics.facet_slices(span.start_ms, span.end_ms, cells).items():
+        label = facet_label(facet.removeprefix(FACET_PREFIX))
+        # A facet has no versions, so its figures include those that are no releases.
+        heading = f"Failures by {label if label.isupper() else label.lower()}"
+        yield WhoFails(heading, label, facet, _worst(span._replace(released=False), rows, facet))
+
+
+def _worst(span: Span, rows: list[Slice], parameter: str) -> list[Worst]:
+    """Return the worst names, ranked by the lower bound of the failure rate, so that chance ranks last.
+
+    Names with a remark are at the end.
+    """
+    failing = sorted((row for row in rows if row.failures), key=lambda row: (-row.interval[0], row.name))
+    remarks = _REMARKS | ({"dev": "builds that are no release"} if parameter == "version" else {})
+    shown = [row for row in failing if row.name not in remarks][:WORST] + [
+        row for row in failing if row.name in remarks
     ]
+    boxes = charts.intervals([(row.failure_rate or 0, row.interval) for row in shown])
+    return [
+        Worst(
+            row,
+            box,
+            "" if row.name in (OTHER, NOT_TOLD) else span.failures_url(**{parameter: row.name}),
+            remarks.get(row.name, ""),
+        )
+        for row, box in zip(shown, boxes, strict=True)
+    ]
+
+
+# The names that tell nothing about who fails, and why.
+_REMARKS = {
+    UNKNOWN: "the page did not know it",
+    OTHER: "names beyond the limit of a day",
+    NOT_TOLD: "the page did not send it",
+}
 
 
 def _sum(series: list[TimeBucket]) -> TimeBucket:

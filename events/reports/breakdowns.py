@@ -1,8 +1,8 @@
-"""Compares the failures of one group with the flashes that are not in it, by model, version, mode and connection.
+"""Compares the failures of one group with the flashes outside it, by model, version, mode, connection and facet.
 
 A flash is a `flash_success` or a `flash_error`. Both sides cover the same whole UTC days, by our clock. Versions are
 compared in fewer days: between the first and the last day, within these, on which a flash of the version or a failure
-of the group with the version was counted.
+of the group with the version was counted. Values of a facet are compared among the events that tell the facet.
 """
 
 import re
@@ -14,9 +14,20 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, Sum
 
-from events.counting.buckets import DAY_MS
+from events.counting import facets
+from events.counting.buckets import DAY_MS, NOT_TOLD
 from events.counting.releases import NO_RELEASES
-from events.models import Event, EventType, Facet, FailureGroup, GroupHour, GroupShare, HourlyRollup, ModeRollup
+from events.models import (
+    Event,
+    EventType,
+    Facet,
+    FacetRollup,
+    FailureGroup,
+    GroupHour,
+    GroupShare,
+    HourlyRollup,
+    ModeRollup,
+)
 from events.reports import metrics
 
 FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)
@@ -25,7 +36,7 @@ _LEAST_EVENTS = 5
 _LEAST_DISTANCE = 0.05
 FINDINGS_SHOWN = 6
 # Names that say nothing about a failure. They are listed last, and never stand out.
-UNNAMED = NO_RELEASES
+UNNAMED = {*NO_RELEASES, NOT_TOLD}
 # The values of these facets explain themselves in a sentence.
 _EXPLAINED = frozenset({Facet.MODEL.value, Facet.VERSION.value, "f.browser", "f.os"})
 _IN_WORDS = {
@@ -128,8 +139,8 @@ class Comparison(NamedTuple):
 def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Comparison:
     """Compare a group from the UTC day of `start_ms` to that of `now_ms`. Without a start, compare all days.
 
-    Failures whose day is unknown count only without a start. Source: GroupShare, HourlyRollup, ModeRollup; without a
-    start also GroupHour.
+    Failures whose day is unknown count only without a start. A facet of the metadata is left out if no failure of the
+    group tells it. Source: GroupShare, HourlyRollup, ModeRollup, FacetRollup; without a start also GroupHour.
     """
     start_ms = None if start_ms is None else start_ms - start_ms % DAY_MS
     end_ms = now_ms - now_ms % DAY_MS + DAY_MS
@@ -139,13 +150,15 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
     if is_flash:
         others.subtract(own)
     parts = {}
-    for facet in (*Facet.values, *sorted(own.names.keys() - set(Facet.values))):
+    for facet in (*Facet.values, *(facet for facet in facets.counted_facets() if own.names[facet])):
         counts, other_counts = own.names[facet], others.names[facet]
+        totals = counts.total(), other_counts.total()
         if facet == Facet.VERSION:
             found = list(_versions(own, others))
         else:
-            totals = counts.total(), other_counts.total()
             found = [_part(name, n, other_counts[name], *totals) for name, n in counts.items()]
+        if (rest := own.total - totals[0]) > 0 and facet not in Facet.values:
+            found.append(_part(NOT_TOLD, rest, max(others.total - totals[1], 0), own.total, others.total))
         parts[facet] = sorted(found, key=lambda part: (not part.is_named, -part.distance, -part.events, part.name))
     findings = [
         Finding(facet, part, len(facet_parts) == 1, _others(is_flash=is_flash))
@@ -154,7 +167,7 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
         if part.is_striking
     ]
     findings.sort(key=lambda finding: -finding.part.distance)
-    return Comparison(start_ms, is_flash, own.names[Facet.MODEL].total(), parts, findings[:FINDINGS_SHOWN])
+    return Comparison(start_ms, is_flash, own.total, parts, findings[:FINDINGS_SHOWN])
 
 
 def _others(*, is_flash: bool) -> str:
@@ -197,6 +210,10 @@ class _Side:
         self.versions: defaultdict[str, Counter[int]] = defaultdict(Counter)
         # The counts of all versions by UTC day.
         self.days: Counter[int] = Counter()
+
+    @property
+    def total(self) -> int:
+        return self.names[Facet.MODEL].total()
 
     def add(self, facet: str, name: str, n: int) -> None:
         self.names[facet][name] += n
@@ -261,6 +278,9 @@ def _flashes(start_ms: int, end_ms: int) -> _Side:
     for mode, connected, n in _summed(daily.values_list("write_mode", "connected")):
         side.add(Facet.MODE, str(mode), n)
         side.add(Facet.CONNECTED, str(connected), n)
+    told = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, event_type__in=FLASHES)
+    for facet, name, n in _summed(told.values_list("facet", "name")):
+        side.add(facet, name, n)
     return side
 
 

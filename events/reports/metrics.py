@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import F, Q, Sum
 
-from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
+from events.counting import facets
+from events.counting.buckets import DAY_MS, HOUR_MS, NOT_TOLD, OTHER
 from events.counting.releases import NO_RELEASES
 from events.models import (
     CounterBaseline,
@@ -226,6 +227,30 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
         names.setdefault(getattr(cell, column), [0, 0])[cell.event_type != SUCCESS] += cell.events
     rows = (Slice(name, successes, failures) for name, (successes, failures) in names.items())
     return sorted(rows, key=lambda row: (-row.events, row.name))
+
+
+def facet_slices(start_ms: int, end_ms: int, cells: Iterable[Cell]) -> dict[str, list[Slice]]:
+    """Return the successes and failures per value of each facet on the days of [start_ms, end_ms), most events first.
+
+    A facet that no event of these days tells is left out. NOT_TOLD has the rest of `cells`, which are all events of
+    these days. Source: FacetRollup.
+    """
+    told = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, accepted__gt=0)
+    told = told.filter(facet__in=facets.counted_facets())
+    names: dict[str, dict[str, list[int]]] = {}
+    for facet, name, event_type, total in told.values_list("facet", "name", "event_type").annotate(Sum("accepted")):
+        names.setdefault(facet, {}).setdefault(name, [0, 0])[event_type != SUCCESS] += total
+    totals = [0, 0]
+    for cell in cells:
+        totals[cell.event_type != SUCCESS] += cell.events
+    found = {}
+    for facet in filter(names.__contains__, facets.counted_facets()):
+        # Events that were stored after the cells were read must not make the rest negative.
+        rest = [max(total - sum(pair[side] for pair in names[facet].values()), 0) for side, total in enumerate(totals)]
+        rows = [Slice(name, *pair) for name, pair in names[facet].items()]
+        rows += [Slice(NOT_TOLD, *rest)] if any(rest) else []
+        found[facet] = sorted(rows, key=lambda row: (-row.events, row.name))
+    return found
 
 
 def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[TimeBucket]:

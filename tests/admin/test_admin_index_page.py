@@ -1,5 +1,6 @@
 """The admin's index: how it goes today, from rollups alone."""
 
+import json
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import EventType
 from events.reports import metrics
 from legacy.models import ModeInForce, ParityRun
-from tests.conftest import make_event, sign_in, success, turn_clock_to
+from tests.conftest import make_event, sign_in, success, text_of, turn_clock_to
 
 pytestmark = pytest.mark.django_db
 
@@ -140,7 +141,7 @@ def test_every_number_is_the_total_of_the_list_that_it_links_to(client: Client, 
         *(row for row in rows if row[0]),
         rows[0],
         rows[len(rows) // 2],
-        *((worst.row.failures, worst.url) for _, _, rows in context["worst"] for worst in rows),
+        *((worst.row.failures, worst.url) for panel in context["worst"] for worst in panel.rows),
     ]
     assert len(linked) >= 10
     for number, url in linked:
@@ -173,7 +174,7 @@ def test_versions_that_are_no_release_can_be_left_out(client: Client) -> None:
     assert client.get("/admin/").context["failures"] == 3
     context = client.get("/admin/?released=1").context
     assert context["failures"] == 1
-    assert [worst.row.name for worst in context["worst"][1][2]] == ["19afc18"]
+    assert [worst.row.name for worst in context["worst"][1].rows] == ["19afc18"]
 
 
 def test_what_fails_most_surely_comes_first(client: Client) -> None:
@@ -192,7 +193,7 @@ def test_what_fails_most_surely_comes_first(client: Client) -> None:
         for event_type, count in zip(("flash_error", "flash_success"), counts, strict=True)
         for _ in range(count)
     )
-    (_, _, models), _ = client.get("/admin/").context["worst"]
+    models = client.get("/admin/").context["worst"][0].rows
     assert [worst.row.name for worst in models] == ["known", "lucky", "well"]
     low = {worst.row.name: round(worst.row.interval[0], 3) for worst in models}
     assert low == {"lucky": 0.027, "known": 0.032, "well": 0.0}
@@ -259,7 +260,7 @@ def test_the_index_reads_rollups_and_never_counts_events(client: Client) -> None
     make_event(**success())
     with CaptureQueriesContext(connection) as queries:
         client.get("/admin/")
-    assert len(queries) <= 16, [query["sql"] for query in queries]
+    assert len(queries) <= 17, [query["sql"] for query in queries]
     assert not [q for q in queries if "COUNT(" in q["sql"] and "telemetry_events" in q["sql"]]
 
 
@@ -344,3 +345,34 @@ def test_failures_are_below_the_line_in_the_order_of_types() -> None:
     assert up[1] + up[2] == pytest.approx(first[1], abs=0.02)
     assert first[1] + first[2] == pytest.approx(second[1], abs=0.02)
     assert up[2] == pytest.approx(3 * first[2], abs=0.02)
+
+
+def test_who_fails_is_ranked_by_facet_and_names_that_tell_nothing_are_last(client: Client) -> None:
+    sign_in(client, "Staff")
+    told = [("Chrome 139", 1, 20), ("Edge 139", 6, 2), ("unknown", 9, 0), ("Safari 18", 0, 4), (None, 8, 0)]
+    for browser, failures, successes in told:
+        metadata = json.dumps({"browser": browser})
+        for number in range(failures):
+            make_event(message=f"{browser} {number}", metadata_json=metadata)
+        for _ in range(successes):
+            make_event(**success(metadata_json=metadata))
+    answer = client.get("/admin/")
+    panels = {panel.parameter: panel for panel in answer.context["worst"]}
+    assert list(panels) == ["model", "version", "f.browser"]
+    rows = [(worst.row.name, worst.row.failures, worst.row.events) for worst in panels["f.browser"].rows]
+    assert rows == [("Edge 139", 6, 8), ("Chrome 139", 1, 21), ("unknown", 9, 9), ("(not told)", 8, 8)]
+    assert [bool(worst.remark) for worst in panels["f.browser"].rows] == [False, False, True, True]
+    assert "f.browser=Edge+139" in panels["f.browser"].rows[0].url
+    assert panels["f.browser"].rows[3].url == ""
+    assert "Failures by browser" in text_of(answer)
+    followed = client.get(panels["f.browser"].rows[0].url)
+    assert len(followed.context["page"].events) == 6
+
+
+def test_builds_that_are_no_release_are_last(client: Client) -> None:
+    sign_in(client, "Staff")
+    for number, version in enumerate(["dev", "dev", "19afc18"]):
+        make_event(message=f"failure {number}", app_version=version)
+    make_event(**success(app_version="19afc18"))
+    versions = client.get("/admin/").context["worst"][1].rows
+    assert [(worst.row.name, bool(worst.remark)) for worst in versions] == [("19afc18", False), ("dev", True)]

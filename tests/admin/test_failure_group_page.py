@@ -1,7 +1,9 @@
 """One failure group: what it is, for whom, since when, what was decided; and decisions about it and others."""
 
+import json
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from django.contrib.admin.utils import quote
@@ -180,7 +182,7 @@ def test_a_page_takes_few_queries(maintainer: Client) -> None:
     where = path()
     with CaptureQueriesContext(connection) as queries:
         assert maintainer.get(where).status_code == 200
-    assert len(queries) <= 19
+    assert len(queries) <= 20
     assert not [query for query in queries if "COUNT(" in query["sql"] and "telemetry_events" in query["sql"]]
 
 
@@ -438,3 +440,26 @@ def test_no_other_group_has_words(maintainer: Client) -> None:
     make_event()
     assert maintainer.get(path()).context["words"] is None
     assert "Most common words" not in words(maintainer)
+
+
+def test_the_facets_of_a_group_have_those_that_told_nothing(maintainer: Client) -> None:
+    for number, browser in enumerate(["Chrome 139", "Chrome 139", "Edge 139", None]):
+        make_event(message=f"No ACK for block {number} (got 1)", metadata_json=json.dumps({"browser": browser}))
+    make_event(**success(metadata_json='{"browser":"Edge 139"}'))
+    answer = maintainer.get(path())
+    tables = {table.facet: table for table in answer.context["facets"]}
+    assert list(tables) == ["model", "version", "mode", "connected", "f.browser"]
+    assert tables["f.browser"].label == "Browser"
+    assert [(name, part.events, part.of_group, part.of_others) for name, part in tables["f.browser"].parts] == [
+        ("Chrome 139", 2, 2 / 3, 0.0),
+        ("Edge 139", 1, 1 / 3, 1.0),
+        ("(not told)", 1, 0.25, 0.0),
+    ]
+
+
+def test_a_name_that_was_removed_from_the_setting_has_no_table(maintainer: Client, settings: Any) -> None:
+    make_event(metadata_json='{"browser":"Edge 139"}')
+    settings.FACETS = ("os",)
+    assert [table.facet for table in maintainer.get(path()).context["facets"]] == [
+        "model", "version", "mode", "connected",
+    ]  # fmt: skip

@@ -348,3 +348,17 @@ def test_it_takes_the_right_to_export(client: Client) -> None:
 def test_filters_that_are_nonsense_export_nothing(reader: Client) -> None:
     assert reader.get(f"{PATH}export/", {"status": "closed"})["Location"] == f"{PATH}?status=closed"
     assert not AuditEntry.objects.exists()
+
+
+def test_a_facet_filters_groups_and_stays_in_the_decision_about_all(client: Client) -> None:
+    sign_in(client, "Maintainers")
+    make_event(message="First fault", metadata_json='{"browser":"Chrome 139","os":"Windows"}')
+    make_event(message="Other cause", metadata_json='{"browser":"Edge 139","os":"Windows"}')
+    answer = client.get(PATH, {"f.browser": "Edge 139", "f.os": "Windows"})
+    assert [row.group.title for row, _ in answer.context["rows"]] == ["Other cause"]
+    assert '<option value="Chrome 139"></option>' in answer.content.decode()
+    assert 'name="f.usb"' not in answer.content.decode()  # nothing has a value of it
+    assert client.get(PATH, {"f.colour": "red"}).status_code == 400
+    decision = client.get(f"{PATH}decide/", {"action": "mute", "all": "1", "f.browser": "Edge 139"})
+    assert ("f.browser", "Edge 139") in decision.context["hidden"]
+    assert [group.title for group in decision.context["chosen"]] == ["Other cause"]
