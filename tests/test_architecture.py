@@ -17,6 +17,7 @@ WRITERS = {
         "events/maintenance/retention.py",
     },
     "LifetimeTotal": {"events/counting/rollups.py"},
+    "ExpectedRollup": {"events/counting/expected.py"},
     "HourlyRollup": {"events/counting/rollups.py"},
     "IngestTally": {"events/counting/rollups.py"},
     "RefusedHost": {"events/ingest/refused_hosts.py"},

@@ -29,7 +29,7 @@ from django.db.models.functions import Coalesce, Greatest, Least
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
 from events import process_memory
-from events.counting import arrivals, facets, releases
+from events.counting import arrivals, expected, facets, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
 from events.counting.rollups import Counted
 from events.counting.upserts import (
@@ -45,7 +45,7 @@ from events.counting.upserts import (
 )
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.rules import Membership
-from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus
+from events.models import Event, Facet, FailureGroup, FormerGroup, GroupHour, GroupShare, GroupStatus
 
 # Anyone can make up a message. After this many new groups of one type on a UTC day, new messages go to one overflow
 # group of the type. A message that arrives for the third time still gets its own group, from a second capacity.
@@ -93,6 +93,9 @@ _TRIAGE = (
     "regressed_by",
 )  # fmt: skip
 _TRIAGE_NULLABLE = tuple(column for column in _TRIAGE if column not in ("status", "note"))
+
+# `uncounted_before_ms` of a group that becomes expected: the end of the hour of its last event.
+ALL_UNCOUNTED = F("last_seen_ms") - F("last_seen_ms") % HOUR_MS + HOUR_MS
 
 
 class Failure(Counted, Protocol):
@@ -203,6 +206,8 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
     known_before = {key for key, accepted, *_ in rows if accepted > len(joined[key].events)}
     upsert(_HOURS, [(key, hour_ms, n) for key, counts in joined.items() for hour_ms, n in counts.hours.items()])
     _add_shares(joined, known_before)
+    if expecting := [key for key, _, status, *_ in rows if status == GroupStatus.EXPECTED]:
+        expected.add((event, key) for key in expecting for event in joined[key].events)
     if reopening:
         for key, _, status, fixed_in, decided_at_ms in rows:
             if status == GroupStatus.RESOLVED:
@@ -219,7 +224,8 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     events: defaultdict[str, list[Failure]] = defaultdict(list)
     for event, key in failures:
         events[key].append(event)
-    keys = [group.pk for group in lock(events)]
+    locked = lock(events)
+    keys = [group.pk for group in locked]
     left = {key: _Counts(Fingerprint(key, "", ""), events[key]) for key in keys}
     lower(_GROUPS, [counts.as_row() for counts in left.values()])
     lower(_HOURS, [(key, hour_ms, n) for key, counts in left.items() for hour_ms, n in counts.hours.items()])
@@ -230,6 +236,8 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
         shares = GroupShare.objects.filter(on_their_days, fingerprint__in=keys).values_list(*_SHARES.columns)
         stored = {Share(*share): n for *share, n in shares}
         lower(_SHARES, [(*share, n) for share, n in _taken(counted, stored).items()])
+    expecting = [group.pk for group in locked if group.status == GroupStatus.EXPECTED]
+    expected.subtract((event, key) for key in expecting for event in events[key])
     _delete_empty(keys)
     settle(keys)
     _known.clear()
@@ -249,19 +257,23 @@ def move_facets(key: str, old: Failure, new: Failure) -> None:
 def inherit(key: str, donor: FailureGroup) -> None:
     """Copy the decision about `donor`, the group that lost the events, to the one that received them.
 
-    A decision of the receiving group stays. `donor` was read when the caller's transaction locked it.
+    A decision of the receiving group stays. `donor` was read when the caller's transaction locked it. If the decision
+    is that the failures are expected, the caller runs `triage.count_expected` later.
     """
     FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="").update(
-        **{column: getattr(donor, column) for column in _TRIAGE}
+        **{column: getattr(donor, column) for column in _TRIAGE},
+        uncounted_before_ms=ALL_UNCOUNTED if donor.status == GroupStatus.EXPECTED else None,
     )
 
 
 def disinherit(key: str, row: Mapping[str, Any]) -> None:
     """Undo `inherit`, unless the decision was changed since. `row` contains the columns of the donor."""
     inherited = {column: row[column] for column in _TRIAGE}
-    FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(
-        status=GroupStatus.OPEN, note="", **dict.fromkeys(_TRIAGE_NULLABLE)
+    is_undone = FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(
+        status=GroupStatus.OPEN, note="", uncounted_before_ms=None, **dict.fromkeys(_TRIAGE_NULLABLE)
     )
+    if is_undone and row["status"] == GroupStatus.EXPECTED:
+        expected.forget([key])
 
 
 def _equal(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,8 +298,11 @@ def rows_of(keys: Iterable[str]) -> dict[str, dict[str, Any]]:
 def dissolve(key: str, whole: str) -> None:
     """Delete a group after its events joined the group `whole`, in the caller's transaction.
 
-    The hours and shares of its events that are no longer stored stay, and are added to those of `whole`.
+    The hours and shares of its events that are no longer stored stay, and are added to those of `whole`. If both groups
+    are expected, the expected counts of these events stay too; otherwise they are failures again.
     """
+    if not FailureGroup.objects.filter(pk=whole, status=GroupStatus.EXPECTED).exists():
+        expected.forget([key])
     hours = GroupHour.objects.filter(fingerprint=key).values_list("hour_ms", "accepted")
     upsert(_HOURS, [(whole, hour_ms, n) for hour_ms, n in hours])
     upsert(_SHARES, [(*share, n) for share, n in _shares_of(key, whole).items()])
@@ -307,7 +322,10 @@ def restore(row: Mapping[str, Any], whole: str) -> None:
     key = row["fingerprint"]
     hours = dict(GroupHour.objects.filter(fingerprint=key).values_list("hour_ms", "accepted"))
     rest = sum(hours.values())
-    FailureGroup.objects.create(**{**row, "accepted": rest, "model_count": 0, "version_count": 0})
+    counts = {"accepted": rest, "model_count": 0, "version_count": 0, "uncounted_before_ms": None}
+    FailureGroup.objects.create(**{**row, **counts})
+    if row["status"] != GroupStatus.EXPECTED:
+        expected.forget([key])
     if not rest:
         return
     lower(_HOURS, [(whole, hour_ms, n) for hour_ms, n in hours.items()])
@@ -332,7 +350,11 @@ def set_aside(failures: Iterable[tuple[Failure, str]]) -> None:
 
 
 def drop_counts(key: str) -> None:
-    """Delete what `set_aside` counted for a former group. The group that it was merged into counts it too."""
+    """Delete what `set_aside` counted for a former group. The group that it was merged into counts it too.
+
+    Expected counts are in one of the two groups only, so they move.
+    """
+    expected.rename(key, FormerGroup.objects.successor(key))
     for model in (GroupHour, GroupShare):
         model.objects.filter(fingerprint=key).delete()
 

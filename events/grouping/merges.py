@@ -17,15 +17,15 @@ from django.db.models import Case, F, TextField, Value, When
 from django.db.models.functions import Coalesce
 
 from events import audit
-from events.counting import rollups
-from events.grouping import groups, rules
+from events.counting import expected, rollups
+from events.grouping import groups, rules, triage
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.triage import ABOUT_CHARACTERS
 from events.models import AuditKind, Event, EventType, FailureGroup, FormerGroup
 from events.querysets import EventQuerySet, batches
 
 BATCH_EVENTS = 5_000  # bounds the memory
-_COLUMNS = ("id", "error_name", "merged_from", *rollups.COUNTED)
+_COLUMNS = ("id", "error_name", "fingerprint", "merged_from", *rollups.COUNTED)
 
 _NOT_MERGED = "This group is not merged into another one. Somebody may have split it off already."
 _REGROUPING = "The failures are being regrouped. Run manage.py regroup_failures to its end first."
@@ -63,6 +63,7 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
             AuditKind.TRIAGE, f"Merged “{title}” ({key}) into this group.", who=user.get_username(), at=at,
             about=target_title, subject=target.pk,
         )  # fmt: skip
+    triage.count_expected()
     return FailureGroup.objects.get(pk=target.pk)
 
 
@@ -96,9 +97,9 @@ def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
             Event.objects.of_group(whole).filter(merged_from__in=[key, *parts]), whole, Fingerprint(key, title, frame)
         )
         groups.settle(FailureGroup.objects.filter(pk=key, accepted__gt=0).values_list("pk", flat=True))
+        FormerGroup.objects.filter(pk=key).delete()
         if former.gave_decision:
             groups.disinherit(former.joined, former.row)
-        FormerGroup.objects.filter(pk=key).delete()
         rollups.note_merge(former.row["event_type"])
         _note_split(former, whole, user, at)
     return FailureGroup.objects.get(pk=key)
@@ -111,6 +112,7 @@ def set_aside(ids: Collection[str]) -> None:
     if events:
         joined = dict(FormerGroup.objects.merged().values_list("fingerprint", "joined"))
         groups.set_aside((event, key) for event in events for key in _chain(event.merged_from, joined))
+        expected.set_aside((event, event.fingerprint, event.merged_from) for event in events)
 
 
 def forget_demo() -> None:

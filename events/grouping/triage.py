@@ -1,18 +1,27 @@
-"""The decisions of maintainers about failure groups: resolved, muted, open, a note. The only writer of these columns.
+"""The decisions of maintainers about failure groups: resolved, muted, expected, open, a note. Writes these columns.
 
 Each decision is recorded in the audit log with its author. Only `groups` reopens a group automatically.
+
+The decision *expected* applies to all stored events of a group. It sets the status first, so that ingest counts new
+events as expected. Then `count_expected` counts the stored ones, the newest first, in short transactions.
+`uncounted_before_ms` is its progress, so it can be interrupted at any time and continued by any process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from events import audit
-from events.models import AuditKind, FailureGroup, GroupStatus
+from events.counting import expected, rollups
+from events.grouping import groups
+from events.models import AuditKind, FailureGroup, GroupHour, GroupStatus
 
 ABOUT_CHARACTERS = 200
+COUNTED_AT_ONCE = 2_000  # Ingest waits while one batch is counted.
+_GROUPS_AT_ONCE = 50
 _UNDECIDED: dict[str, Any] = {"fixed_in": None, "muted_until_ms": None, "regressed_at_ms": None, "regressed_by": None}
 
 
@@ -26,6 +35,17 @@ def mute(fingerprints: Sequence[str], *, until_ms: int | None, user: Any, at: da
     """Mute these groups until a time (epoch ms), or for ever with None."""
     until = "for good" if until_ms is None else f"until {datetime.fromtimestamp(until_ms / 1000, at.tzinfo):%Y-%m-%d}"
     return _decide(fingerprints, GroupStatus.MUTED, f"Muted {until}.", user, at, muted_until_ms=until_ms)
+
+
+def expect(fingerprints: Sequence[str], *, user: Any, at: datetime) -> int:
+    """Mark these groups as expected: their events are no failures, back to the oldest stored one.
+
+    Leaves out overflow groups, which hold different failures.
+    """
+    keys = [key for key in fingerprints if not groups.is_overflow(key)]
+    number = _decide(keys, GroupStatus.EXPECTED, "Marked as expected.", user, at)
+    count_expected()
+    return number
 
 
 def reopen(fingerprints: Sequence[str], *, user: Any, at: datetime) -> int:
@@ -47,16 +67,73 @@ def _decide(
     values = _UNDECIDED | decision
     with transaction.atomic():
         # Locked in the order in which ingest locks them.
-        groups = list(FailureGroup.objects.select_for_update().filter(pk__in=fingerprints).order_by("pk"))
-        FailureGroup.objects.filter(pk__in=[group.pk for group in groups]).update(
+        types = FailureGroup.objects.filter(pk__in=fingerprints).values_list("event_type", flat=True)
+        rollups.lock(set(types))
+        locked = groups.lock(fingerprints)
+        changing = [group.pk for group in locked if group.status != status]
+        if status == GroupStatus.EXPECTED:
+            FailureGroup.objects.filter(pk__in=changing).update(uncounted_before_ms=groups.ALL_UNCOUNTED)
+        elif leaving := [group.pk for group in locked if group.status == GroupStatus.EXPECTED]:
+            FailureGroup.objects.filter(pk__in=leaving).update(uncounted_before_ms=None)
+            expected.forget(leaving)
+        FailureGroup.objects.filter(pk__in=[group.pk for group in locked]).update(
             status=status,
             decided_at_ms=int(at.timestamp() * 1000),
             decided_by_name=user.get_username(),
             **values,
         )
-        for group in groups:
+        for group in locked:
             _log(group, words, user, at)
-    return len(groups)
+    return len(locked)
+
+
+# --- stored events of expected groups ----------------------------------------------------------------------------
+
+
+def uncounted() -> int:
+    """Return the number of expected groups whose stored events are not all counted: an interrupted decision."""
+    return _uncounted().count()
+
+
+def count_expected() -> None:
+    """Count the stored events of groups that became expected, until all are counted.
+
+    Each batch is one transaction, and groups that another process changed or counted meanwhile are skipped.
+    """
+    while pending := list(_uncounted().order_by("pk")[:_GROUPS_AT_ONCE]):
+        batch = list(_batch(pending))
+        with transaction.atomic():
+            rollups.lock({group.event_type for group, _ in batch})
+            current = {group.pk: group for group in groups.lock([group.pk for group, _ in batch])}
+            for group, start_ms in batch:
+                now = current.get(group.pk)
+                if (
+                    now is not None
+                    and now.status == GroupStatus.EXPECTED
+                    and now.uncounted_before_ms == group.uncounted_before_ms
+                ):
+                    expected.recount(group.pk, start_ms, now.uncounted_before_ms or 0)
+                    FailureGroup.objects.filter(pk=group.pk).update(uncounted_before_ms=start_ms or None)
+
+
+def _uncounted() -> QuerySet[FailureGroup]:
+    return FailureGroup.objects.filter(status=GroupStatus.EXPECTED, uncounted_before_ms__isnull=False)
+
+
+def _batch(pending: Sequence[FailureGroup]) -> Iterator[tuple[FailureGroup, int]]:
+    """Yield groups, each with the start of its hours to count, for about COUNTED_AT_ONCE events. 0 is all hours."""
+    room = COUNTED_AT_ONCE
+    for group in pending:
+        hours = GroupHour.objects.filter(fingerprint=group.pk, hour_ms__lt=group.uncounted_before_ms)
+        start_ms = 0
+        for hour_ms, accepted in hours.order_by("-hour_ms").values_list("hour_ms", "accepted").iterator():
+            room -= accepted
+            if room <= 0:
+                start_ms = hour_ms
+                break
+        yield group, start_ms
+        if room <= 0:
+            return
 
 
 def _log(group: FailureGroup, words: str, user: Any, at: datetime) -> None:

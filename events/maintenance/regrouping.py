@@ -16,7 +16,7 @@ from django.db.models import Count, F, Sum
 from events import clock, keyset
 from events.counting import arrivals, buckets, facets, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
-from events.grouping import groups, merges, moves, rules, splits
+from events.grouping import groups, merges, moves, rules, splits, triage
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.merges import Translation
 from events.grouping.rules import PlaceGroup
@@ -180,6 +180,7 @@ def regroup(pending: Survey) -> Iterator[tuple[int, int]]:
     # The remaining old groups contain only events that are no longer stored, or fingerprints that did not change.
     while groups.renew(BATCH_EVENTS):
         pass
+    triage.count_expected()  # groups that inherited the decision
 
 
 def _batches() -> Iterator[list[Any]]:

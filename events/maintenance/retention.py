@@ -21,7 +21,7 @@ from django.db.models.lookups import GreaterThan
 
 from events import audit, clock
 from events.counting import buckets, corrections, releases, rollups
-from events.grouping import groups, merges, splits
+from events.grouping import groups, merges, splits, triage
 from events.models import AuditKind, Event, EventType, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id
@@ -128,6 +128,7 @@ def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: st
     stopped at any time and repeated. Demo events stay, because `delete_demo` deletes them with their counts.
     """
     mend_mark()
+    triage.count_expected()  # an interrupted decision could not count the deleted events later
     counts = count_old(before_ms, imported_too=imported_too)
     if not counts.total():
         return
@@ -191,6 +192,7 @@ def erase(session_id: str, *, who: str, at: datetime, why: str) -> Counter[str]:
 
     Every count stays, and the audit log does not name the session.
     """
+    triage.count_expected()
     with _overwriting(), transaction.atomic(durable=True):
         rollups.lock(EventType.values)
         ids, names = _ids_of(session_id)

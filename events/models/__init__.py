@@ -14,7 +14,15 @@ from events.models.groups import (
     PlaceRule,
 )
 from events.models.names import Arrival, KnownName, Release
-from events.models.rollups import CounterBaseline, FacetRollup, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.models.rollups import (
+    CounterBaseline,
+    ExpectedRollup,
+    FacetRollup,
+    HourlyRollup,
+    IngestTally,
+    LifetimeTotal,
+    ModeRollup,
+)
 from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
 
 __all__ = [
@@ -27,6 +35,7 @@ __all__ = [
     "CounterBaseline",
     "Event",
     "EventType",
+    "ExpectedRollup",
     "Facet",
     "FacetRollup",
     "FailureGroup",

@@ -11,6 +11,8 @@ class GroupStatus(models.TextChoices):
     OPEN = "open", "open"
     RESOLVED = "resolved", "resolved"
     MUTED = "muted", "muted"
+    # No failure: its events are left out of every failure figure.
+    EXPECTED = "expected", "expected"
 
 
 class Noise(models.TextChoices):
@@ -52,6 +54,8 @@ class FailureGroup(models.Model):
     fixed_in = models.TextField("fixed in", null=True)
     # Muted: until this time, or for ever if NULL.
     muted_until_ms = models.BigIntegerField("muted until", null=True)
+    # Expected: ExpectedRollup lacks its stored events received before this time. NULL if it counts all of them.
+    uncounted_before_ms = models.BigIntegerField(null=True)
     decided_at_ms = models.BigIntegerField(null=True)
     decided_by_name = models.TextField(null=True)
     note = models.TextField()

@@ -54,6 +54,39 @@ class HourlyRollup(models.Model):
         return f"{self.hour_ms} {self.event_type} {self.model} {self.app_version}: {self.accepted}"
 
 
+class ExpectedRollup(models.Model):
+    """The number of events of one expected group in one hour, UTC, by model, version, mode and connection.
+
+    HourlyRollup and ModeRollup count these events too, under the same names. A reader subtracts these counts to get the
+    failures. A group that was merged into an expected one keeps rows for its events that are no longer stored.
+    """
+
+    fingerprint = models.TextField()
+    hour_ms = models.BigIntegerField()
+    event_type = models.TextField(choices=EventType.choices)
+    model = models.TextField()
+    app_version = models.TextField()
+    write_mode = models.SmallIntegerField()
+    connected = models.SmallIntegerField()
+    accepted = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # The figures of a range of hours.
+            models.UniqueConstraint(
+                fields=["hour_ms", "fingerprint", "model", "app_version", "write_mode", "connected"],
+                name="events_expectedrollup_bucket",
+            ),
+            models.CheckConstraint(condition=Q(accepted__gte=0), name="events_expectedrollup_accepted"),
+        ]
+        # The rows of one group, to delete or recount them.
+        indexes = [models.Index(fields=["fingerprint", "hour_ms"], name="events_expectedrollup_group")]
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint} {self.hour_ms} {self.model} {self.app_version}: {self.accepted}"
+
+
 class ModeRollup(models.Model):
     """The number of events of one type on one UTC day, by write mode and by whether a radio was connected."""
 

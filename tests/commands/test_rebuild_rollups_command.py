@@ -3,12 +3,14 @@
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db.models import F
 
 from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
-from events.models import Event, HourlyRollup, LifetimeTotal
+from events.grouping import triage
+from events.models import Event, ExpectedRollup, FailureGroup, HourlyRollup, LifetimeTotal
 from tests.conftest import make_event, payload, success
 
 pytestmark = pytest.mark.django_db
@@ -137,3 +139,58 @@ def test_days_can_be_chosen() -> None:
 def test_what_are_no_days_is_refused_in_words(arguments: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         run(*arguments)
+
+
+# --- expected events ----------------------------------------------------------------------------------------------
+
+
+def expect() -> str:
+    """Store a failure on the second day, mark its group as expected, and return the group."""
+    key = str(make_event(message="No port selected", model="m1", received_at_ms=NOON_MS + DAY_MS).fingerprint)
+    triage.expect([key], user=User.objects.get_or_create(username="olga")[0], at=clock.now())
+    return key
+
+
+def test_expected_events_agree_and_stay() -> None:
+    expect()
+    before = set(ExpectedRollup.objects.values_list("fingerprint", "hour_ms", "accepted"))
+    assert run("--check") == "3 days: 3 agree, 0 differ.\n"
+    HourlyRollup.objects.filter(model="m1").update(model="m9")
+    run()
+    assert set(ExpectedRollup.objects.values_list("fingerprint", "hour_ms", "accepted")) == before
+
+
+@pytest.mark.parametrize("damage", ["deleted", "renamed", "of another group"])
+def test_wrong_counts_of_expected_events_are_found_and_rebuilt(damage: str) -> None:
+    key = expect()
+    rows = ExpectedRollup.objects.filter(fingerprint=key)
+    if damage == "deleted":
+        rows.delete()
+    elif damage == "renamed":
+        rows.update(model="m7")
+    else:
+        FailureGroup.objects.filter(pk=key).update(status="open")
+    printed, last = fail("--check")
+    assert "expected" in printed
+    assert last == "1 days differ from their events."
+    assert run().endswith("3 days: 2 agree, 1 differ, 1 rebuilt.\n")
+    assert run("--check") == "3 days: 3 agree, 0 differ.\n"
+
+
+def test_a_count_of_an_erased_expected_event_is_kept() -> None:
+    expect()
+    Event.objects.get(message="No port selected").delete()
+    printed, last = fail()
+    assert "unchanged: 1 of the expected events that were counted are gone" in printed
+    assert last == "1 days differ from their events."
+    assert ExpectedRollup.objects.count() == 1
+
+
+def test_an_interrupted_decision_is_found_and_completed() -> None:
+    key = expect()
+    ExpectedRollup.objects.all().delete()
+    FailureGroup.objects.filter(pk=key).update(uncounted_before_ms=NOON_MS + 5 * DAY_MS)
+    _, last = fail("--check")
+    assert last == "1 days differ from their events. The events of 1 expected groups are not all counted as expected."
+    assert "were not all counted as expected. Counted." in run()
+    assert run("--check") == "3 days: 3 agree, 0 differ.\n"

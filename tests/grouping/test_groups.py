@@ -110,6 +110,7 @@ def test_alike_failures_are_one_group_with_all_that_is_known_of_them() -> None:
         "status": "open",
         "fixed_in": None,
         "muted_until_ms": None,
+        "uncounted_before_ms": None,
         "decided_at_ms": None,
         "decided_by_name": None,
         "note": "",

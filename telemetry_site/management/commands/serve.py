@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from events import clock
 from events.counting import site_days
+from events.grouping import triage
 from events.maintenance import regrouping
 from events.models import Event
 from telemetry_site import env, expired_sessions
@@ -62,6 +63,7 @@ class Command(BaseCommand):
         try:
             site_days.note_start(clock.now())
             expired_sessions.delete()
+            triage.count_expected()  # an earlier process may have been killed in between
         except DatabaseError as error:  # pages still work, and ingest answers 503 until the database recovers
             self.stderr.write(f"The database cannot be written: {error}")
         self._greet(maintainer)
