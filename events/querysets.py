@@ -46,6 +46,14 @@ class EventQuerySet(models.QuerySet[Row]):
     def of_group(self, fingerprint: str) -> Self:
         return self.filter(fingerprint=fingerprint)
 
+    def of_groups(self, keys: Any) -> Self:
+        """Keep the events of the groups that a query or a list of keys selects."""
+        return self.filter(fingerprint__in=keys)
+
+    def of_no_group(self, keys: Any) -> Self:
+        """Keep the events of other groups than these, and of none."""
+        return self.exclude(fingerprint__in=keys)
+
     def mentioning(self, text: str) -> Self:
         """Keep the events that contain the text in a text column, except log lines and metadata."""
         anywhere = models.Q()
@@ -117,6 +125,10 @@ def _slots(values: list[str]) -> str:
 
 
 class FailureGroupQuerySet(models.QuerySet[Row]):
+    def expected(self) -> Self:
+        """Keep the groups whose events are no failures, by a decision."""
+        return self.filter(status="expected")
+
     def mentioning(self, text: str) -> Self:
         """Keep the groups whose title, error or frame contains the text."""
         anywhere = models.Q()

@@ -128,6 +128,7 @@ class EventAdmin(PagesAdmin):
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.lifetime_figures(changelist.now_ms).last_received_at_ms is None,
             "pruned_before_ms": retention.whole_since_ms() if page and not page.older else None,
+            "has_expected": bool(page and not page.events and FailureGroup.objects.expected().exists()),
             "has_void": bool(page and any(event.correction for event in page.events)),
             "is_short": bool(page and total and not page.older and not changelist.after and len(page.events) < total),
             "searched_to": page.searched_to_ms if page else None,
@@ -192,7 +193,8 @@ class EventAdmin(PagesAdmin):
     def _export_selected(
         self, request: HttpRequest, events: QuerySet[Event], *, is_spreadsheet: bool
     ) -> HttpResponseBase:
-        rows = list(events.order_by("-received_at_ms", "-id").values_list(*export.COLUMNS)[: self.list_per_page])
+        selected = failures.with_expected(Event.objects.filter(pk__in=events.values("pk"))).newest_first()
+        rows = list(selected.values_list(*export.COLUMNS)[: self.list_per_page])
         if not rows:
             messages.warning(request, "No row is selected, so nothing was exported.")
             return HttpResponseRedirect(self.url("changelist"))

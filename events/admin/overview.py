@@ -25,6 +25,8 @@ LABEL_EVERY = {1: 1, 7: 1, 30: 7, 90: 14}
 GROUPS_SHOWN = 6
 WORST = 6
 HOST_DAYS = 7
+# The part of the chart, beside the event types, for the events of expected groups.
+EXPECTED = "expected"
 
 
 class Change(NamedTuple):
@@ -106,7 +108,8 @@ def overview(now: datetime, days: int, *, released: bool, has_failure_links: boo
     # The span before ends at the same hour of its last day, so that both spans are equally long.
     before_end_ms = span.now_ms // HOUR_MS * HOUR_MS + HOUR_MS - spans_ms
     rest_ms = before_end_ms - before_end_ms % span.step_ms
-    rest = TimeBucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released))
+    rest_expected = metrics.expected_by_type(rest_ms, before_end_ms, released=released)
+    rest = TimeBucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released), rest_expected)
     before = _sum([*(bucket for bucket in both_spans if bucket.start_ms < rest_ms), rest])
     lifetime = metrics.lifetime_figures(span.now_ms)
     cells = metrics.cells(span.start_ms, span.end_ms)
@@ -128,15 +131,19 @@ def overview(now: datetime, days: int, *, released: bool, has_failure_links: boo
             "successes_line": charts.sparkline([bucket.successes for bucket in complete]),
             "failures": current.failures,
             "failures_url": span.failures_url(),
+            "expected": sum(current.expected.values()),
+            "expected_url": span.url("event", expected="1"),
             "failures_change": _change(current.failures, before.failures),
             "failures_line": charts.sparkline([bucket.failures for bucket in complete]),
             "rate": rate,
+            "flash_rate": metrics.flash_failure_rate(current.unexpected),
+            "connect_rate": metrics.connect_failure_rate(current.unexpected),
             "rate_interval": metrics.failure_rate_interval(current.successes, current.failures),
             "rate_before": metrics.failure_rate(before.successes, before.failures),
             "rate_line": charts.sparkline(
                 [metrics.failure_rate(bucket.successes, bucket.failures) for bucket in complete]
             ),
-            "events_url": span.url("event"),
+            "events_url": span.url("event", **_unexpected_only(current)),
             "chart": _chart(span, series),
             "groups": trends.attention(span.start_ms, span.end_ms, span.now_ms, limit=GROUPS_SHOWN),
             "worst": list(_who_fails(span, cells)),
@@ -146,16 +153,35 @@ def overview(now: datetime, days: int, *, released: bool, has_failure_links: boo
     )
 
 
+def _unexpected_only(total: TimeBucket) -> dict[str, str]:
+    """Return the filter that leaves out expected events, if any are counted."""
+    return {"expected": "0"} if any(total.expected.values()) else {}
+
+
 def _chart(span: Span, series: list[TimeBucket]) -> dict[str, Any]:
+    total = _sum(series)
+    counts = _shown_counts(total)
+    of_type = {name: span.url("event", type=name, **_unexpected_only(total)) for name in total.counts}
+    of_type[SUCCESS] = span.url("event", type=SUCCESS)
+    urls = of_type | {EXPECTED: span.url("event", expected="1")}
     return {
         "unit": span.step,
         "bars": charts.stacked_bars([_column(span, bucket) for bucket in series], label_every=LABEL_EVERY[span.days]),
         "current": (span.now_ms - span.start_ms) // span.step_ms,
-        "totals": [(name, total, span.url("event", type=name)) for name, total in _sum(series).counts.items()],
-        "rows": [(_moment(bucket.start_ms), bucket, _bucket_url(span, bucket)) for bucket in reversed(series)],
+        "totals": [(name, number, urls[name]) for name, number in counts.items()],
+        "rows": [
+            (_moment(bucket.start_ms), [shown.get(name, 0) for name in counts], _bucket_url(span, bucket))
+            for bucket, shown in ((bucket, _shown_counts(bucket)) for bucket in reversed(series))
+        ],
         "releases": charts.release_ticks(span.start_ms, span.end_ms),
         "is_empty": not any(sum(bucket.counts.values()) for bucket in series),
     }
+
+
+def _shown_counts(bucket: TimeBucket) -> dict[str, int]:
+    """Return the counts by type without the expected events, and the number of these, if any, under EXPECTED."""
+    expected = sum(bucket.expected.values())
+    return bucket.unexpected | ({EXPECTED: expected} if expected else {})
 
 
 def _ingest(span: Span, accepted: int) -> dict[str, Any]:
@@ -239,8 +265,11 @@ _REMARKS = {
 
 
 def _sum(series: list[TimeBucket]) -> TimeBucket:
-    totals = {name: sum(bucket.counts[name] for bucket in series) for name in series[0].counts}
-    return TimeBucket(series[0].start_ms, totals)
+    counts, expected = (
+        {name: sum(part[name] for part in parts) for name in parts[0]}
+        for parts in ([bucket.counts for bucket in series], [bucket.expected for bucket in series])
+    )
+    return TimeBucket(series[0].start_ms, counts, expected)
 
 
 def _change(current: int, before: int) -> Change | None:
@@ -253,12 +282,13 @@ def _moment(at_ms: int) -> datetime:
 
 def _column(span: Span, bucket: TimeBucket) -> charts.Column:
     at = _moment(bucket.start_ms)
-    parts = [f"{number:,} {event_type}" for event_type, number in bucket.counts.items() if number]
+    counts = _shown_counts(bucket)
+    parts = [f"{number:,} {name}" for name, number in counts.items() if number]
     when = f"{at:%H:%M} to {at + timedelta(hours=1):%H:%M} UTC" if span.step == "hour" else f"{at:%A, %-d %B %Y}"
     return charts.Column(
         label=f"{at:%-d %b}" if span.step == "day" else f"{at:%H:%M}" if at.hour % 4 == 0 else "",
         title=f"{when}: {', '.join(parts) or 'no event'}",
-        counts=bucket.counts,
+        counts=counts,
         url=_bucket_url(span, bucket),
     )
 

@@ -119,7 +119,7 @@ READY = extend_schema(
 )
 
 DAYS = OpenApiParameter("days", int, description="UTC days up to today: 1 to 400 (at most 31 with `bucket=hour`).")
-SLICE = {"successes": COUNT, "failures": COUNT, "failure_rate": RATE}
+SLICE = {"successes": COUNT, "failures": COUNT, "expected": COUNT, "failure_rate": RATE}
 SUMMARY = extend_schema(
     operation_id="get_metrics_summary",
     tags=["reads"],
@@ -132,9 +132,12 @@ SUMMARY = extend_schema(
                 "days": COUNT,
                 "from": STRING,
                 "to": STRING,
-                "totals": obj({"events": COUNT, "successes": COUNT, "failures": COUNT}),
+                "totals": obj({"events": COUNT, "successes": COUNT, "failures": COUNT, "expected": COUNT}),
                 "failure_rate": RATE,
+                "flash_failure_rate": RATE,
+                "connect_failure_rate": RATE,
                 "by_type": BY_TYPE,
+                "expected_by_type": BY_TYPE,
                 "by_model": array(obj({"model": STRING, **SLICE})),
                 "by_version": array(obj({"app_version": STRING, **SLICE})),
             }
@@ -154,7 +157,7 @@ TIMESERIES = extend_schema(
                 "ok": just(True),
                 "days": COUNT,
                 "bucket": STRING,
-                "buckets": array(obj({"start": STRING, "counts": BY_TYPE})),
+                "buckets": array(obj({"start": STRING, "counts": BY_TYPE, "failures": COUNT, "expected": COUNT})),
             }
         ),
         **refusals(400, 401, 405, 429),
@@ -200,6 +203,13 @@ FAILURES = extend_schema(
         OpenApiParameter("until", str, description="ISO 8601, UTC; exclusive."),
         OpenApiParameter("session", str),
         OpenApiParameter("group", str, description="The fingerprint of a failure group."),
+        OpenApiParameter(
+            "expected",
+            str,
+            enum=["0", "1", "any"],
+            description="Events of expected groups: `1` lists only them, `any` both, `0` none. Without this parameter:"
+            " none, or both with `group`.",
+        ),
         OpenApiParameter("released", str, enum=["1"], description="Exclude the versions `dev` and `unknown`."),
         OpenApiParameter(
             "q",

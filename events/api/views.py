@@ -193,7 +193,15 @@ class MetricsViewSet(StaffViewSet):
         days = query.cleaned_data["days"] or (30 if bucket == "day" else 1)
         start_ms, end_ms = metrics.last_days(days, clock.today())
         series = metrics.timeseries(start_ms, end_ms, bucket)
-        buckets = [{"start": clock.iso(start_ms), "counts": counts} for start_ms, counts in series]
+        buckets = [
+            {
+                "start": clock.iso(at.start_ms),
+                "counts": at.counts,
+                "failures": at.failures,
+                "expected": sum(at.expected.values()),
+            }
+            for at in series
+        ]
         return Response({"ok": True, "days": days, "bucket": bucket, "buckets": buckets})
 
 

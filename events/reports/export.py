@@ -1,6 +1,6 @@
 """CSV exports for programs, streamed in constant memory. `spreadsheets` writes the same lists as XLSX for people.
 
-The first cell of the header contains the format's version: `telemetry_export_v2_id` for events. A change of the columns
+The first cell of the header contains the format's version: `telemetry_export_v3_id` for events. A change of the columns
 increments it, except a change of the last ones: `facet_NAME` for each name of FACETS. Text is UTF-8 with a byte order
 mark. Times are UTC. A leading apostrophe keeps spreadsheets from running a cell as a formula.
 """
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 ROWS_A_CHUNK = 1_000
 COLUMNS = (
     "id", "received_at_ms", "occurred_at", "event_type", "session_id", "model", "app_version", "write_mode",
-    "connected", "message", "error_name", "stack", "log_lines_json", "metadata_json", "correction",
+    "connected", "message", "error_name", "stack", "log_lines_json", "metadata_json", "correction", "expected",
 )  # fmt: skip
 ENDED_EARLY = "(the export ended early: the database did not answer; export again)"
 _FORMULA_STARTS = frozenset("=+-@\t\r\n")
@@ -39,8 +39,9 @@ class Format(NamedTuple):
     times: tuple[int, ...] = ()  # columns that are ISO 8601 in UTC already
 
 
-# `void` is the number of the correction that voided a success, else empty.
-EVENTS = Format(("telemetry_export_v2_id", "received_at", *COLUMNS[2:-1], "void"), moments=(1,), times=(2,))
+# `void` is the number of the correction that voided a success, else empty. `expected` is 1 for a failure of an expected
+# group, else 0; queries get it from `failures.with_expected`.
+EVENTS = Format(("telemetry_export_v3_id", "received_at", *COLUMNS[2:-2], "void", "expected"), moments=(1,), times=(2,))
 
 
 def events_format() -> Format:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from django.db.models import Case, SmallIntegerField, When
+
 from events import keyset
 from events.counting.releases import NO_RELEASES
 from events.keyset import Cursor
 from events.models import Event, FailureGroup, FormerGroup
-from events.querysets import EventQuerySet
+from events.querysets import SUCCESS, EventQuerySet
 
 # The most rows that one request scans for a filter without an index. The page then shows how far it searched.
 SEARCH_ROWS = 20_000
@@ -20,7 +22,8 @@ class Criteria:
     """Filters of events; None means any. [since_ms, until_ms) is by our clock.
 
     `text` matches anywhere in the texts of an event. `name` is the id of an event or of a session. `released` excludes
-    the versions that are no releases. `facets` are pairs of a key of the metadata and its value.
+    the versions that are no releases. `facets` are pairs of a key of the metadata and its value. `expected` keeps only
+    the events of expected groups, or leaves them out.
     """
 
     failures_only: bool = True
@@ -37,6 +40,7 @@ class Criteria:
     fingerprint: str | None = None
     released: bool = False
     facets: tuple[tuple[str, str], ...] = ()
+    expected: bool | None = None
 
     def select(self) -> EventQuerySet[Event]:
         events = Event.objects.newest_first()
@@ -57,6 +61,9 @@ class Criteria:
             events = events.of_sessions(self.session_id)
         if self.released:
             events = events.exclude(app_version__in=NO_RELEASES)
+        if self.expected is not None:
+            keys = FailureGroup.objects.expected().values("pk")
+            events = events.of_groups(keys) if self.expected else events.of_no_group(keys)
         if self.name is not None:
             events = events.named(self.name)
         for key, value in self.facets:
@@ -64,10 +71,17 @@ class Criteria:
         return events.mentioning(self.text) if self.text else events
 
     def resolved(self) -> "Criteria":
-        """Return the same criteria, with a `text` that is the id of an event or session moved to `name`."""
+        """Return equivalent criteria that are faster to search.
+
+        A `text` that is the id of an event or session moves to `name`. While no group is expected, every event or none
+        matches `expected`.
+        """
+        criteria = self
+        if self.expected is not None and not FailureGroup.objects.expected().exists():
+            criteria = replace(criteria, expected=None, until_ms=0 if self.expected else self.until_ms)
         if self.text is None or not Event.objects.named(self.text).exists():
-            return self
-        return replace(self, text=None, name=self.text)
+            return criteria
+        return replace(criteria, text=None, name=self.text)
 
     @property
     def is_indexed(self) -> bool:
@@ -75,6 +89,7 @@ class Criteria:
         unindexed = (
             self.model, self.app_version, self.write_mode, self.connected, self.text, self.released or None,
             self.facets or None,
+            self.expected,
         )  # fmt: skip
         by_key = (self.session_id, self.name)  # few rows each; a group can have any number
         return any(value is not None for value in by_key) or all(value is None for value in unindexed)
@@ -118,12 +133,22 @@ def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator
     after: Cursor | None = None
     while True:
         selected, bound = _bounded(criteria, after)
-        chunk = list(selected.values_list("received_at_ms", "id", *columns)[:size])
+        chunk = list(with_expected(selected).values_list("received_at_ms", "id", *columns)[:size])
         if chunk:
             yield [row[2:] for row in chunk]
         after = Cursor(*chunk[-1][:2]) if len(chunk) == size else bound
         if after is None:
             return
+
+
+def with_expected(events: EventQuerySet[Event]) -> EventQuerySet[Any]:
+    """Annotate events with `expected`: 1 for those of expected groups, else 0."""
+    is_expected = When(fingerprint__in=FailureGroup.objects.expected().values("pk"), then=1)
+    return events.annotate(expected=Case(is_expected, default=0, output_field=SmallIntegerField()))
+
+
+def is_expected(event: Event) -> bool:
+    return FailureGroup.objects.expected().filter(pk=event.fingerprint).exists()
 
 
 def named(text: str) -> list[Event]:
@@ -132,10 +157,16 @@ def named(text: str) -> list[Event]:
 
 
 def neighbours(event: Event) -> tuple[Event | None, Event | None]:
-    """Return the next newer and the next older event. For a failure, return failures only."""
-    events = Event.objects.all() if event.event_type == "flash_success" else Event.objects.failures()
-    ordered, cursor = events.newest_first(), Cursor(event.received_at_ms, event.id)
-    return keyset.before(ordered, cursor).first(), keyset.after(ordered, cursor).first()
+    """Return the next newer and the next older event, None if the search for it reaches its bound.
+
+    For a failure, return failures only; for one of an expected group, only those of expected groups.
+    """
+    criteria = Criteria(failures_only=False)
+    if event.event_type != SUCCESS:
+        criteria = Criteria(expected=is_expected(event)).resolved()
+    cursor = Cursor(event.received_at_ms, event.id)
+    newer, older = (_bounded(criteria, cursor, newer=newer)[0].first() for newer in (True, False))
+    return newer, older
 
 
 def as_json(event: Event) -> dict[str, Any]:
@@ -156,18 +187,24 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _bounded(criteria: Criteria, after: Cursor | None) -> tuple[EventQuerySet[Event], Cursor | None]:
-    """Return the matching events after a cursor, and the bound of the search if no index serves it."""
+def _bounded(
+    criteria: Criteria, after: Cursor | None, *, newer: bool = False
+) -> tuple[EventQuerySet[Event], Cursor | None]:
+    """Return the matching events after a cursor, and the bound of the search if no index serves it.
+
+    With `newer`, return those before the cursor, the nearest first.
+    """
+    beyond = keyset.before if newer else keyset.after
     events = criteria.select()
     if after is not None:
-        events = keyset.after(events, after)
-    bound = None if criteria.is_indexed else _search_bound(criteria, after)
+        events = beyond(events, after)
+    bound = None if criteria.is_indexed else _search_bound(criteria, after, newer=newer)
     if bound is not None:
         events = keyset.until(events, bound)
     return events, bound
 
 
-def _search_bound(criteria: Criteria, after: Cursor | None) -> Cursor | None:
+def _search_bound(criteria: Criteria, after: Cursor | None, *, newer: bool) -> Cursor | None:
     """Return the cursor of the last of the next SEARCH_ROWS rows that an index selects, None if there are fewer."""
     indexed = Criteria(
         failures_only=criteria.failures_only,
@@ -177,6 +214,6 @@ def _search_bound(criteria: Criteria, after: Cursor | None) -> Cursor | None:
         until_ms=criteria.until_ms,
     ).select()
     if after is not None:
-        indexed = keyset.after(indexed, after)
+        indexed = (keyset.before if newer else keyset.after)(indexed, after)
     last = indexed.values_list("received_at_ms", "id")[SEARCH_ROWS - 1 : SEARCH_ROWS]
     return Cursor(*last[0]) if last else None

@@ -23,7 +23,11 @@ WINDOWS = {
     "30d": ("Last 30 days", timedelta(days=30)),
     "90d": ("Last 90 days", timedelta(days=90)),
 }
-FILTERS = ("type", "model", "version", "mode", "connected", "window", "session", "group", "released", "since", "until")
+FILTERS = (
+    "type", "model", "version", "mode", "connected", "window", "expected", "session", "group", "released", "since",
+    "until",
+)  # fmt: skip
+_SHOWN_FILTERS = 7
 YES_OR_NO = [("", "any"), ("1", "yes"), ("0", "no")]
 
 
@@ -107,6 +111,16 @@ def facet_label(key: str) -> str:
     return key.upper() if key in ("os", "usb") else key.replace("_", " ").capitalize()
 
 
+EXPECTED = {"0": False, "1": True, "any": None}
+
+
+class ExpectedField(forms.ChoiceField):
+    """Whether a list contains events of expected groups. Also accepts the value that equals the default choice."""
+
+    def valid_value(self, value: str) -> bool:
+        return value in EXPECTED
+
+
 class EventFilter(FacetFilters):
     """The filters of every list of events. They come from the URL, and all of them apply."""
 
@@ -118,6 +132,7 @@ class EventFilter(FacetFilters):
     window = forms.ChoiceField(
         required=False, choices=[("", "all time"), *((key, label) for key, (label, _) in WINDOWS.items())]
     )
+    expected = ExpectedField(required=False)
     session = forms.CharField(required=False, strip=False, max_length=128)
     group = forms.CharField(required=False, max_length=64)
     released = forms.ChoiceField(required=False, choices=[("", "all versions"), ("1", "only releases")])
@@ -139,6 +154,12 @@ class EventFilter(FacetFilters):
         self.failures_only = failures_only
         types = [(value, value) for value in EventType.values if not (failures_only and value == SUCCESS)]
         self.fields["type"].choices = [("", "any"), *types]  # type: ignore[attr-defined]
+        # Lists of all events and of one group include expected events by default.
+        self._leaves_out_expected = failures_only and not self.data.get("group")
+        choices = [("", "left out"), ("any", "included"), ("1", "only these")]
+        if not self._leaves_out_expected:
+            choices = [("", "included"), ("0", "left out"), ("1", "only these")]
+        self.fields["expected"].choices = choices  # type: ignore[attr-defined]
 
     @property
     def narrowed_by(self) -> int:
@@ -147,12 +168,12 @@ class EventFilter(FacetFilters):
 
     @property
     def shown_filters(self) -> list[forms.BoundField]:
-        return [self[name] for name in FILTERS[:6]]
+        return [self[name] for name in FILTERS[:_SHOWN_FILTERS]]
 
     @property
     def kept_filters(self) -> list[forms.BoundField]:
         """Filters that only links set. The page shows their fields while they are active."""
-        return [self[name] for name in FILTERS[6:] if self.data.get(name)]
+        return [self[name] for name in FILTERS[_SHOWN_FILTERS:] if self.data.get(name)]
 
     def criteria(self, now_ms: int) -> Criteria:
         """Return the criteria of the valid form. Its time window ends at `now_ms`."""
@@ -171,6 +192,7 @@ class EventFilter(FacetFilters):
             session_id=cleaned["session"] or None,
             fingerprint=current_group(cleaned["group"]) if cleaned["group"] else None,
             released=bool(cleaned["released"]),
+            expected=EXPECTED.get(cleaned["expected"], False if self._leaves_out_expected else None),
             text=cleaned["q"] or None,
             facets=tuple(self.facet_values.items()),
             since_ms=since_ms,

@@ -1,10 +1,12 @@
 """Figures from rollups. Nothing here counts events row by row.
 
-Days and hours are UTC, by our clock. A failure is any event except `flash_success`. The failure rate is failures
-divided by events (0 to 1), and None without events.
+Days and hours are UTC, by our clock. A failure is any event except `flash_success` and the events of expected groups,
+which are counted apart as `expected`. The failure rate is failures divided by successes and failures (0 to 1), and None
+without any. The rate of flashes and that of connections have their own functions.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from math import sqrt
@@ -20,8 +22,10 @@ from events.models import (
     CounterBaseline,
     Event,
     EventType,
+    ExpectedRollup,
     FacetRollup,
     FailureGroup,
+    GroupShare,
     HourlyRollup,
     IngestTally,
     LifetimeTotal,
@@ -51,9 +55,11 @@ class Slice(NamedTuple):
     name: str
     successes: int
     failures: int
+    expected: int = 0
 
     @property
     def events(self) -> int:
+        """Return the number of events that the failure rate is a share of."""
         return self.successes + self.failures
 
     @property
@@ -67,12 +73,13 @@ class Slice(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """The events of one type, model and version."""
+    """The events of one type, model and version. `expected` of them belong to expected groups."""
 
     event_type: str
     model: str
     app_version: str
     events: int
+    expected: int = 0
 
     @property
     def is_released(self) -> bool:
@@ -80,10 +87,11 @@ class Cell(NamedTuple):
 
 
 class TimeBucket(NamedTuple):
-    """One step of a time series. `counts` contains every event type."""
+    """One step of a time series. `counts` contains every event type, `expected` the expected ones of each type."""
 
     start_ms: int
     counts: dict[str, int]
+    expected: dict[str, int]
 
     @property
     def successes(self) -> int:
@@ -91,11 +99,26 @@ class TimeBucket(NamedTuple):
 
     @property
     def failures(self) -> int:
-        return sum(self.counts.values()) - self.successes
+        return sum(self.unexpected.values()) - self.successes
+
+    @property
+    def unexpected(self) -> dict[str, int]:
+        """Return the counts by type without the expected events."""
+        return {name: count - self.expected[name] for name, count in self.counts.items()}
 
 
 def failure_rate(successes: int, failures: int) -> float | None:
     return failures / (successes + failures) if successes + failures else None
+
+
+def flash_failure_rate(by_type: Mapping[str, int]) -> float | None:
+    """Return the share of flashes that failed. A flash is a `flash_success` or a `flash_error`."""
+    return failure_rate(by_type[SUCCESS], by_type[EventType.FLASH_ERROR])
+
+
+def connect_failure_rate(by_type: Mapping[str, int]) -> float | None:
+    """Return the share of attempts that failed to connect: of flashes and `connect_error`."""
+    return failure_rate(by_type[SUCCESS] + by_type[EventType.FLASH_ERROR], by_type[EventType.CONNECT_ERROR])
 
 
 def failure_rate_interval(successes: int, failures: int) -> tuple[float, float] | None:
@@ -168,6 +191,12 @@ def last_days(days: int, today: date) -> tuple[int, int]:
     return day_start_ms(today - timedelta(days=days - 1)), day_start_ms(today + timedelta(days=1))
 
 
+# The criteria that rollups can answer.
+_COUNTED_BY = (
+    "failures_only", "event_type", "model", "app_version", "since_ms", "until_ms", "released", "expected",
+)  # fmt: skip
+
+
 def count(criteria: Criteria) -> int | None:
     """Return how many events that match the criteria were ever accepted, None when the rollups cannot answer.
 
@@ -177,21 +206,10 @@ def count(criteria: Criteria) -> int | None:
     group = Criteria(failures_only=criteria.failures_only, fingerprint=criteria.fingerprint)
     if criteria.fingerprint is not None and criteria == group:
         return FailureGroup.objects.filter(pk=criteria.fingerprint).values_list("accepted", flat=True).first() or 0
-    answerable = replace(
-        Criteria(),
-        **{
-            name: getattr(criteria, name)
-            for name in ("failures_only", "event_type", "model", "app_version", "since_ms", "until_ms", "released")
-        },
-    )
+    answerable = replace(Criteria(), **{name: getattr(criteria, name) for name in _COUNTED_BY})
     bounds = (criteria.since_ms or 0, criteria.until_ms or MAX_MS)
     if criteria != answerable or any(moment % HOUR_MS for moment in bounds):
         return None
-    rows = _rollups(*bounds)
-    if criteria.event_type is not None:
-        rows = rows.filter(event_type=criteria.event_type)
-    if criteria.failures_only:
-        rows = rows.exclude(event_type=SUCCESS)
     matching, unnamed = Q(), Q(pk__in=[])
     if criteria.model is not None:
         matching, unnamed = Q(model=criteria.model), Q(model=OTHER)
@@ -201,8 +219,20 @@ def count(criteria: Criteria) -> int | None:
         matching &= ~Q(app_version__in=NO_RELEASES)
     if criteria.app_version is not None or criteria.released:
         unnamed |= Q(app_version=OTHER)
-    totals = rows.aggregate(total=Sum("accepted", filter=matching), unnamed=Sum("accepted", filter=unnamed))
-    return None if totals["unnamed"] else totals["total"] or 0
+
+    def total(rows: Any) -> int | None:
+        if criteria.event_type is not None:
+            rows = rows.filter(event_type=criteria.event_type)
+        if criteria.failures_only:
+            rows = rows.exclude(event_type=SUCCESS)
+        sums = rows.aggregate(total=Sum("accepted", filter=matching), unnamed=Sum("accepted", filter=unnamed))
+        return None if sums["unnamed"] else sums["total"] or 0
+
+    expected = None if criteria.expected is None else total(_expected(*bounds))
+    events = total(_rollups(*bounds))
+    if criteria.expected is None or events is None or expected is None:
+        return events
+    return expected if criteria.expected else max(events - expected, 0)
 
 
 def totals_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dict[str, int]:
@@ -211,65 +241,92 @@ def totals_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dic
     return dict.fromkeys(EventType.values, 0) | dict(sums)
 
 
-def cells(start_ms: int, end_ms: int) -> list[Cell]:
-    """Return the number of events per type, model and version in [start_ms, end_ms), in one query.
+def expected_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dict[str, int]:
+    """Return the number of expected events per type in [start_ms, end_ms), including zeros. Source: ExpectedRollup."""
+    sums = _expected(start_ms, end_ms, released=released).values_list("event_type").annotate(total=Sum("accepted"))
+    return dict.fromkeys(EventType.values, 0) | dict(sums)
 
-    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: HourlyRollup.
+
+def cells(start_ms: int, end_ms: int) -> list[Cell]:
+    """Return the number of events per type, model and version in [start_ms, end_ms).
+
+    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: HourlyRollup,
+    ExpectedRollup.
     """
-    rows = _rollups(start_ms, end_ms).values_list("event_type", "model", "app_version")
-    return [Cell(*row) for row in rows.annotate(total=Sum("accepted"))]
+    columns = ("event_type", "model", "app_version")
+    expected = _expected(start_ms, end_ms).values_list(*columns).annotate(total=Sum("accepted"))
+    of_cell = {tuple(cell): total for *cell, total in expected}
+    rows = _rollups(start_ms, end_ms).values_list(*columns).annotate(total=Sum("accepted"))
+    return [
+        Cell(event_type, model, version, total, min(of_cell.get((event_type, model, version), 0), total))
+        for event_type, model, version, total in rows
+    ]
 
 
 def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
-    """Return the successes and failures per `model` or `app_version`, the most events first."""
+    """Return the successes, failures and expected events per `model` or `app_version`, the most events first."""
     names: dict[str, list[int]] = {}
     for cell in cells:
-        names.setdefault(getattr(cell, column), [0, 0])[cell.event_type != SUCCESS] += cell.events
-    rows = (Slice(name, successes, failures) for name, (successes, failures) in names.items())
-    return sorted(rows, key=lambda row: (-row.events, row.name))
+        counts = names.setdefault(getattr(cell, column), [0, 0, 0])
+        counts[cell.event_type != SUCCESS] += cell.events - cell.expected
+        counts[2] += cell.expected
+    rows = (Slice(name, *counts) for name, counts in names.items())
+    return sorted(rows, key=lambda row: (-row.events - row.expected, row.name))
 
 
 def facet_slices(start_ms: int, end_ms: int, cells: Iterable[Cell]) -> dict[str, list[Slice]]:
-    """Return the successes and failures per value of each facet on the days of [start_ms, end_ms), most events first.
+    """Return the figures per value of each facet on the days of [start_ms, end_ms), the most events first.
 
     A facet that no event of these days tells is left out. NOT_TOLD has the rest of `cells`, which are all events of
-    these days. Source: FacetRollup.
+    these days. Source: FacetRollup, and GroupShare for the expected groups.
     """
-    told = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, accepted__gt=0)
-    told = told.filter(facet__in=facets.counted_facets())
+    days = {"day_ms__gte": start_ms, "day_ms__lt": end_ms, "accepted__gt": 0, "facet__in": facets.counted_facets()}
+    rows = FacetRollup.objects.filter(**days).values_list("facet", "name", "event_type")
     names: dict[str, dict[str, list[int]]] = {}
-    for facet, name, event_type, total in told.values_list("facet", "name", "event_type").annotate(Sum("accepted")):
-        names.setdefault(facet, {}).setdefault(name, [0, 0])[event_type != SUCCESS] += total
-    totals = [0, 0]
+    for facet, name, event_type, total in rows.annotate(Sum("accepted")):
+        names.setdefault(facet, {}).setdefault(name, [0, 0, 0])[event_type != SUCCESS] += total
+    shares = GroupShare.objects.filter(**days, fingerprint__in=FailureGroup.objects.expected().values("pk"))
+    for facet, name, total in shares.values_list("facet", "name").annotate(Sum("accepted")):
+        counts = names.get(facet, {}).get(name, [0, 0, 0])
+        expected = min(total, counts[1])
+        counts[1] -= expected
+        counts[2] += expected
+    totals = [0, 0, 0]
     for cell in cells:
-        totals[cell.event_type != SUCCESS] += cell.events
+        totals[cell.event_type != SUCCESS] += cell.events - cell.expected
+        totals[2] += cell.expected
     found = {}
     for facet in filter(names.__contains__, facets.counted_facets()):
         # Events that were stored after the cells were read must not make the rest negative.
-        rest = [max(total - sum(pair[side] for pair in names[facet].values()), 0) for side, total in enumerate(totals)]
-        rows = [Slice(name, *pair) for name, pair in names[facet].items()]
-        rows += [Slice(NOT_TOLD, *rest)] if any(rest) else []
-        found[facet] = sorted(rows, key=lambda row: (-row.events, row.name))
+        rest = [max(total - sum(counts[at] for counts in names[facet].values()), 0) for at, total in enumerate(totals)]
+        slices = [Slice(name, *counts) for name, counts in names[facet].items()]
+        slices += [Slice(NOT_TOLD, *rest)] if any(rest) else []
+        found[facet] = sorted(slices, key=lambda row: (-row.events - row.expected, row.name))
     return found
 
 
 def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[TimeBucket]:
     """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first. Empty buckets hold zeros.
 
-    Source: HourlyRollup; for days ModeRollup, which has far fewer rows.
+    Source: HourlyRollup; for days ModeRollup, which has far fewer rows; ExpectedRollup.
     """
     step = BUCKETS[bucket]
-    series = [TimeBucket(start, dict.fromkeys(EventType.values, 0)) for start in range(start_ms, end_ms, step)]
+    zeros = dict.fromkeys(EventType.values, 0)
+    series = [TimeBucket(start, zeros.copy(), zeros.copy()) for start in range(start_ms, end_ms, step)]
+    # Read these first: an event stored between two reads must not be subtracted alone.
+    expected = _by_type(_expected(start_ms, end_ms, released=released), F("hour_ms") - F("hour_ms") % step)
     if bucket == "hour":
         rows = _by_type(_rollups(start_ms, end_ms, released=released), F("hour_ms"))
     else:
-        # Read the versions to subtract first: an event stored between the two reads must not be subtracted alone.
         unreleased = _rollups(start_ms, end_ms).filter(app_version__in=NO_RELEASES)
         day_ms = F("hour_ms") - F("hour_ms") % DAY_MS  # `Mod` returns a float on SQLite
         rows = [(day, name, -total) for day, name, total in _by_type(unreleased, day_ms)] if released else []
         rows += _by_type(ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms), F("day_ms"))
     for start, event_type, total in rows:
         series[(start - start_ms) // step].counts[event_type] += total
+    for start, event_type, total in expected:
+        at = series[(start - start_ms) // step]
+        at.expected[event_type] = min(total, at.counts[event_type])
     return series
 
 
@@ -301,16 +358,28 @@ def summary(days: int, today: date) -> dict[str, Any]:
     """Return the figures of `GET /metrics/summary`."""
     start_ms, end_ms = last_days(days, today)
     all_cells = cells(start_ms, end_ms)
-    by_type = {name: sum(cell.events for cell in all_cells if cell.event_type == name) for name in EventType.values}
-    successes = by_type[SUCCESS]
-    failures = sum(by_type.values()) - successes
+    by_type, expected_by_type = Counter[str](), Counter[str]()
+    for cell in all_cells:
+        by_type[cell.event_type] += cell.events
+        expected_by_type[cell.event_type] += cell.expected
+    successes, expected = by_type[SUCCESS], expected_by_type.total()
+    failures = by_type.total() - successes - expected
+    unexpected = {name: by_type[name] - expected_by_type[name] for name in EventType.values}
     return {
         "days": days,
         "from": (today - timedelta(days=days - 1)).isoformat(),
         "to": today.isoformat(),
-        "totals": {"events": successes + failures, "successes": successes, "failures": failures},
+        "totals": {
+            "events": by_type.total(),
+            "successes": successes,
+            "failures": failures,
+            "expected": expected,
+        },
         "failure_rate": _rounded(failure_rate(successes, failures)),
-        "by_type": by_type,
+        "flash_failure_rate": _rounded(flash_failure_rate(unexpected)),
+        "connect_failure_rate": _rounded(connect_failure_rate(unexpected)),
+        "by_type": {name: by_type[name] for name in EventType.values},
+        "expected_by_type": {name: expected_by_type[name] for name in EventType.values},
         "by_model": list(_as_json(all_cells, "model")),
         "by_version": list(_as_json(all_cells, "app_version")),
     }
@@ -322,6 +391,7 @@ def _as_json(cells: list[Cell], column: str) -> Iterator[dict[str, Any]]:
             column: row.name,
             "successes": row.successes,
             "failures": row.failures,
+            "expected": row.expected,
             "failure_rate": _rounded(row.failure_rate),
         }
 
@@ -331,5 +401,13 @@ def _rounded(rate: float | None) -> float | None:
 
 
 def _rollups(start_ms: int, end_ms: int, *, released: bool = False) -> Any:
-    rows = HourlyRollup.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, accepted__gt=0)
+    return _of_hours(HourlyRollup.objects, start_ms, end_ms, released=released)
+
+
+def _expected(start_ms: int, end_ms: int, *, released: bool = False) -> Any:
+    return _of_hours(ExpectedRollup.objects, start_ms, end_ms, released=released)
+
+
+def _of_hours(table: Any, start_ms: int, end_ms: int, *, released: bool) -> Any:
+    rows = table.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, accepted__gt=0)
     return rows.exclude(app_version__in=NO_RELEASES) if released else rows

@@ -183,7 +183,7 @@ def seen_until(now_ms: int) -> FailureGroupQuerySet[FailureGroup]:
 
 
 def status_of(group: FailureGroup, now_ms: int) -> str:
-    """Return the current status: `open`, `regression`, `resolved` or `muted`. An expired mute counts as open."""
+    """Return the current status: GroupStatus or `regression`. An expired mute counts as open."""
     if group.status == GroupStatus.MUTED and (group.muted_until_ms or now_ms + 1) <= now_ms:
         return GroupStatus.OPEN.value
     if group.status == GroupStatus.OPEN and group.regressed_at_ms is not None:
@@ -206,6 +206,7 @@ def is_status(status: str | None, now_ms: int) -> Q:
         "regression": Q(status=GroupStatus.OPEN, regressed_at_ms__isnull=False),
         "resolved": Q(status=GroupStatus.RESOLVED),
         "muted": muted,
+        "expected": Q(status=GroupStatus.EXPECTED),
     }[status]
 
 

@@ -1,7 +1,7 @@
 """The failure groups that need attention: regressions, new groups and growing groups.
 
-Muted and resolved groups are excluded. The new and the growing groups exclude those of browser extensions and browser
-noise too. Source: FailureGroup, GroupHour.
+Muted, resolved and expected groups are excluded. The new and the growing groups exclude those of browser extensions and
+browser noise too. Source: FailureGroup, GroupHour.
 """
 
 from collections.abc import Sequence

@@ -21,13 +21,14 @@ MARKS = {
     EventType.CONNECT_ERROR: "◆",
     EventType.WINDOW_ERROR: "■",
     EventType.UNHANDLED_REJECTION: "✚",
+    "expected": "○",  # in charts, beside the types
 }
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
 @register.simple_tag
 def event_type(name: str) -> SafeString:
-    mark = MARKS.get(EventType(name), "")
+    mark = MARKS.get(name, "")
     return format_html('<span class="type {0}"><span class="mark" aria-hidden="true">{1}</span> {0}</span>', name, mark)
 
 

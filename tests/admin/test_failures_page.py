@@ -1,9 +1,11 @@
 """Recent failures: what a maintainer opens in the morning."""
 
+import csv
 import io
 import json
 import re
 from html import unescape
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -16,13 +18,19 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.counting import buckets
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.models import FailureGroup
+from events.grouping import triage
+from events.models import Event, FailureGroup
 from events.reports import failures
 from tests.conftest import make_event, sign_in, success
 from tests.plans import sought_by
 
 pytestmark = pytest.mark.django_db
 PATH = "/admin/events/recentfailure/"
+
+
+def rows_of(answer: Any) -> list[dict[str, str]]:
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def messages(client: Client, **query: object) -> list[str]:
@@ -347,6 +355,90 @@ def test_a_search_bound_among_equal_milliseconds_repeats_nothing(monkeypatch: py
         make_event(message=f"same {number}", received_at_ms=now_ms)
     chunks = failures.rows(failures.Criteria(text="same"), ("message",), size=10)
     assert sorted(row[0] for chunk in chunks for row in chunk) == [f"same {number}" for number in range(5)]
+
+
+@pytest.fixture
+def picker(client: Client) -> str:
+    """Store three failures and two events of an expected group, and return the group."""
+    user = sign_in(client, "Staff")
+    now_ms = clock.now_ms()
+    for number, message in enumerate(["a", "picker", "b", "picker", "c"]):
+        make_event(message=message, received_at_ms=now_ms - number, session_id=f"{number}")
+    key = str(Event.objects.filter(message="picker")[0].fingerprint)
+    triage.expect([key], user=user, at=clock.now())
+    return key
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["a", "b", "c"]),
+        ({"expected": "0"}, ["a", "b", "c"]),
+        ({"expected": "1"}, ["picker", "picker"]),
+        ({"expected": "any"}, ["a", "picker", "b", "picker", "c"]),
+        ({"expected": "any", "session": "1"}, ["picker"]),
+        ({"group": "PICKER"}, ["picker", "picker"]),
+        ({"group": "PICKER", "expected": "0"}, []),
+    ],
+)
+def test_events_of_expected_groups_are_left_out_unless_asked_for(
+    client: Client, picker: str, query: dict[str, str], found: list[str]
+) -> None:
+    query = {name: value.replace("PICKER", picker) for name, value in query.items()}
+    assert messages(client, **query) == found
+    total = client.get(PATH, query).context["total"]
+    assert total == len(found) or "session" in query or len(query) == 2
+    exported = rows_of(client.get(f"{PATH}export/", query))
+    assert [(row["message"], row["expected"] == "1") for row in exported] == [(one, one == "picker") for one in found]
+
+
+def test_all_events_show_expected_ones_by_default(client: Client, picker: str) -> None:
+    path = "/admin/events/event/"
+    for query, number in (({}, 5), ({"expected": "any"}, 5), ({"expected": "0"}, 3), ({"expected": "1"}, 2)):
+        listed = client.get(path, query).context
+        assert (listed["total"], len(listed["page"].events)) == (number, number)
+    ids = [event.pk for event in Event.objects.all()]
+    exported = rows_of(client.post(f"{path}export/", {"id": ids}))
+    assert {(row["message"], row["expected"]) for row in exported} == {
+        ("a", "0"), ("b", "0"), ("c", "0"), ("picker", "1"),
+    }  # fmt: skip
+
+
+def test_a_list_with_only_expected_events_leads_to_them(client: Client, picker: str) -> None:
+    Event.objects.exclude(message="picker").delete()
+    assert b'<a href="?expected=1">' in client.get(PATH).content
+
+
+def test_older_and_newer_failures_skip_expected_ones(client: Client, picker: str) -> None:
+    by_session = {event.session_id: event for event in Event.objects.all()}
+    between = {
+        session: tuple(event and event.session_id for event in failures.neighbours(by_session[session]))
+        for session in "01234"
+    }
+    assert between == {"0": (None, "2"), "2": ("0", "4"), "4": ("2", None), "1": (None, "3"), "3": ("1", None)}
+
+
+def test_a_search_past_many_expected_events_is_bounded(
+    client: Client, picker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "SEARCH_ROWS", 1)
+    criteria, after, found = failures.Criteria(expected=False), None, []
+    for _ in range(20):
+        page = failures.page(criteria, limit=50, after=after)
+        found += [event.message for event in page.events]
+        after = page.older
+        if after is None:
+            break
+    assert found == ["a", "b", "c"]
+    assert failures.neighbours(Event.objects.get(session_id="2")) == (None, None)
+
+
+def test_while_no_group_is_expected_the_search_needs_no_bound(client: Client) -> None:
+    make_event()
+    assert failures.Criteria(expected=False).resolved().is_indexed
+    assert failures.Criteria(expected=True).resolved().is_indexed
+    assert failures.page(failures.Criteria(expected=True), limit=5).events == []
+    assert len(failures.page(failures.Criteria(expected=False), limit=5).events) == 1
 
 
 def test_text_of_an_event_stays_text(client: Client) -> None:

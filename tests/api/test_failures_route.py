@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client, override_settings
 
 from events import clock
+from events.grouping import triage
 from tests.conftest import make_event, success
 from tests.refusals import expect_answer
 from tests.storage import away_database
@@ -340,3 +341,33 @@ def test_an_odd_parameter_is_no_server_error(client: Client, query: str) -> None
 def test_too_many_parameters_are_refused(client: Client) -> None:
     answer = client.get("/failures?" + "&".join(["q=x"] * 2_000), headers=BEARER)
     assert (answer.status_code, answer.json()["ok"]) == (400, False)
+
+
+# --- expected events ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["b", "a"]),
+        ({"expected": "1"}, ["picker"]),
+        ({"expected": "any"}, ["b", "picker", "a"]),
+        ({"limit": 1}, ["b"]),
+    ],
+)
+def test_events_of_expected_groups_are_left_out_by_default(
+    client: Client, query: dict[str, Any], found: list[str]
+) -> None:
+    for number, message in enumerate(["a", "picker", "b"]):
+        event = make_event(message=message, received_at_ms=1_770_919_200_000 + number)
+        if message == "picker":
+            triage.expect([str(event.fingerprint)], user=User.objects.create_user("olga"), at=clock.now())
+    answer = ask(client, **query)
+    assert [item["message"] for item in answer["results"]] == found
+    assert (answer["next"] is None) == ("limit" not in query)
+
+
+@pytest.mark.parametrize("value", ["2", "yes", "ANY"])
+def test_another_value_of_expected_is_refused(client: Client, value: str) -> None:
+    answer = client.get("/failures", {"expected": value}, headers=BEARER)
+    assert (answer.status_code, list(answer.json()["fields"])) == (400, ["expected"])

@@ -4,9 +4,11 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from events import clock
+from events.grouping import triage
 from events.models import Event
 from events.reports import metrics
 from tests.conftest import make_event, success
@@ -40,9 +42,12 @@ def test_an_empty_site_has_zeros_and_no_rate(client: Client, query: str, days: i
         "days": days,
         "from": (today - timedelta(days=days - 1)).isoformat(),
         "to": today.isoformat(),
-        "totals": {"events": 0, "successes": 0, "failures": 0},
+        "totals": {"events": 0, "successes": 0, "failures": 0, "expected": 0},
         "failure_rate": None,
+        "flash_failure_rate": None,
+        "connect_failure_rate": None,
         "by_type": ZEROS,
+        "expected_by_type": ZEROS,
         "by_model": [],
         "by_version": [],
     }
@@ -54,16 +59,42 @@ def test_the_route_returns_the_figures_of_the_rollups(client: Client) -> None:
     make_event(**success(model="DM-32UV"))
     make_event(event_type="connect_error", app_version="web-dev")
     summary = client.get("/metrics/summary?days=1", headers=BEARER).json()
-    assert (summary["totals"], summary["failure_rate"]) == ({"events": 3, "successes": 2, "failures": 1}, 0.3333)
+    assert (summary["totals"], summary["failure_rate"]) == (
+        {"events": 3, "successes": 2, "failures": 1, "expected": 0},
+        0.3333,
+    )
     assert summary["by_type"] == ZEROS | {"flash_success": 2, "connect_error": 1}
     assert summary["by_model"] == [
-        {"model": "UV-5RM", "successes": 1, "failures": 1, "failure_rate": 0.5},
-        {"model": "DM-32UV", "successes": 1, "failures": 0, "failure_rate": 0.0},
+        {"model": "UV-5RM", "successes": 1, "failures": 1, "expected": 0, "failure_rate": 0.5},
+        {"model": "DM-32UV", "successes": 1, "failures": 0, "expected": 0, "failure_rate": 0.0},
     ]
     assert summary["by_version"] == [
-        {"app_version": "19afc18", "successes": 2, "failures": 0, "failure_rate": 0.0},
-        {"app_version": "web-dev", "successes": 0, "failures": 1, "failure_rate": 1.0},
+        {"app_version": "19afc18", "successes": 2, "failures": 0, "expected": 0, "failure_rate": 0.0},
+        {"app_version": "web-dev", "successes": 0, "failures": 1, "expected": 0, "failure_rate": 1.0},
     ]
+
+
+def test_expected_events_are_no_failures_and_in_no_rate(client: Client) -> None:
+    olga = User.objects.create_user("olga")
+    for _ in range(3):
+        make_event(**success())
+    make_event()
+    picker = make_event(event_type="connect_error", message="No port selected", model="UV-17R")
+    make_event(event_type="connect_error", message="Port busy")
+    triage.expect([str(picker.fingerprint)], user=olga, at=clock.now())
+    summary = client.get("/metrics/summary?days=1", headers=BEARER).json()
+    assert summary["totals"] == {"events": 6, "successes": 3, "failures": 2, "expected": 1}
+    rates = ("failure_rate", "flash_failure_rate", "connect_failure_rate")
+    assert [summary[name] for name in rates] == [0.4, 0.25, 0.2]
+    assert summary["by_type"] == ZEROS | {"flash_success": 3, "flash_error": 1, "connect_error": 2}
+    assert summary["expected_by_type"] == ZEROS | {"connect_error": 1}
+    assert summary["by_model"] == [
+        {"model": "UV-5RM", "successes": 3, "failures": 2, "expected": 0, "failure_rate": 0.4},
+        {"model": "UV-17R", "successes": 0, "failures": 0, "expected": 1, "failure_rate": None},
+    ]
+    triage.reopen([str(picker.fingerprint)], user=olga, at=clock.now())
+    summary = client.get("/metrics/summary?days=1", headers=BEARER).json()
+    assert summary["totals"] == {"events": 6, "successes": 3, "failures": 3, "expected": 0}
 
 
 def test_days_are_utc_and_end_with_today(client: Client) -> None:
@@ -85,7 +116,7 @@ def test_a_duplicate_is_counted_nowhere(client: Client, post: Any) -> None:
     for _ in range(3):
         post("/event", success(session_id="a"))
     summary = client.get("/metrics/summary", headers=BEARER).json()
-    assert summary["totals"] == {"events": 1, "successes": 1, "failures": 0}
+    assert summary["totals"] == {"events": 1, "successes": 1, "failures": 0, "expected": 0}
 
 
 def test_deleted_events_stay_counted(client: Client) -> None:

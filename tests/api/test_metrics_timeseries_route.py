@@ -4,9 +4,11 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from events import clock
+from events.grouping import triage
 from events.reports import metrics
 from tests.conftest import make_event, success
 from tests.refusals import expect_answer
@@ -50,8 +52,23 @@ def test_every_event_is_in_its_bucket(client: Client, bucket: str) -> None:
                 "window_error": 0,
                 "unhandled_rejection": 0,
             },
+            "failures": 1,
+            "expected": 0,
         }
     ]
+
+
+@pytest.mark.parametrize("bucket", ["day", "hour"])
+def test_expected_events_are_counted_apart(client: Client, bucket: str) -> None:
+    make_event()
+    picker = make_event(event_type="connect_error", message="No port selected")
+    triage.expect([str(picker.fingerprint)], user=User.objects.create_user("olga"), at=clock.now())
+    buckets = client.get(f"/metrics/timeseries?days=1&bucket={bucket}", headers=STAFF).json()["buckets"]
+    (filled,) = [at for at in buckets if at["expected"]]
+    assert (filled["failures"], filled["expected"], filled["counts"]["connect_error"]) == (1, 1, 1)
+    for released in (True, False):
+        series = metrics.timeseries(*metrics.last_days(1, clock.today()), bucket, released=released)
+        assert sum(at.failures for at in series) == 1
 
 
 @pytest.mark.parametrize(
@@ -70,7 +87,7 @@ def test_quiet_buckets_hold_zeros_oldest_first(client: Client, query: str, bucke
     first = metrics.day_start_ms(today - timedelta(days=days - 1))
     starts = [clock.iso(first + number * int(step.total_seconds() * 1000)) for number in range(count)]
     answer = client.get(f"/metrics/timeseries{query}", headers=STAFF)
-    buckets = [{"start": start, "counts": ZEROS} for start in starts]
+    buckets = [{"start": start, "counts": ZEROS, "failures": 0, "expected": 0} for start in starts]
     expect_answer(answer, 200, {"ok": True, "days": days, "bucket": bucket, "buckets": buckets})
 
 
@@ -88,7 +105,7 @@ def test_a_bucket_contains_its_first_millisecond_and_not_that_of_the_next(
     for offset in received:
         make_event(received_at_ms=START_MS + offset, message=f"At {offset}")
     series = metrics.timeseries(START_MS, START_MS + 2 * DAY_MS, bucket)
-    assert {start: counts["flash_error"] for start, counts in series if any(counts.values())} == expected
+    assert {at.start_ms: at.counts["flash_error"] for at in series if any(at.counts.values())} == expected
 
 
 @pytest.mark.parametrize("bucket", ["day", "hour"])
@@ -108,7 +125,7 @@ def test_buckets_distinguish_types_but_not_models() -> None:
     for changes in ({}, {"model": "DM-32UV"}, {"event_type": "window_error"}, success(), success()):
         make_event(received_at_ms=START_MS, **changes)
     (only,) = metrics.timeseries(START_MS, START_MS + DAY_MS, "day")
-    assert only == (START_MS, ZEROS | {"flash_error": 2, "window_error": 1, "flash_success": 2})
+    assert only == (START_MS, ZEROS | {"flash_error": 2, "window_error": 1, "flash_success": 2}, ZEROS)
 
 
 @pytest.mark.parametrize(

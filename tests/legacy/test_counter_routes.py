@@ -61,7 +61,7 @@ def test_its_event_fills_the_placeholder_and_the_total_stays(client: Client, pos
     )
     hour = event.received_at_ms, event.received_at_ms + 1
     hour = hour[0] - hour[0] % 3_600_000, hour[1]
-    assert metrics.sliced(metrics.cells(*hour), "model") == [("UV-5RM", 1, 0)]
+    assert metrics.sliced(metrics.cells(*hour), "model") == [("UV-5RM", 1, 0, 0)]
     assert client.get("/count").json()["total"] == 1
 
 

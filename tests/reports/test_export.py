@@ -59,10 +59,10 @@ def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
     assert answer["Content-Disposition"] == f'attachment; filename="events-{clock.today()}.csv"'
     assert answer.streaming
     body = answer.getvalue()
-    assert body.startswith(b'\xef\xbb\xbf"telemetry_export_v2_id","received_at","occurred_at","event_type",')
+    assert body.startswith(b'\xef\xbb\xbf"telemetry_export_v3_id","received_at","occurred_at","event_type",')
     (row,) = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""))
     assert row == {
-        "telemetry_export_v2_id": event.id,
+        "telemetry_export_v3_id": event.id,
         "received_at": "2026-02-02T02:40:00.123Z",
         "occurred_at": "2026-02-12T18:00:00.000Z",
         "event_type": "flash_error",
@@ -77,6 +77,7 @@ def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
         "log_lines_json": "[]",
         "metadata_json": '{"browser":"Chrome 139","step":3,"usb":"=1+1"}',
         "void": "",
+        "expected": "0",
         "facet_browser": "Chrome 139",
         "facet_os": "",
         "facet_usb": "'=1+1",
@@ -261,4 +262,4 @@ def test_a_ticked_id_with_nul_is_no_event(client: Client) -> None:
     sign_in(client, "Staff")
     event = make_event()
     answer = client.post(EVENTS, {"id": ["\0", event.id]})
-    assert [row["telemetry_export_v2_id"] for row in rows(answer)] == [event.id]
+    assert [row["telemetry_export_v3_id"] for row in rows(answer)] == [event.id]
