@@ -17,6 +17,7 @@ STATUSES = [
     ("regression", "regressions"),
     ("resolved", "resolved"),
     ("muted", "muted"),
+    ("expected", "expected"),
     ("all", "all"),
 ]
 FILTERS = ("type", "model", "version", "new", "noise")

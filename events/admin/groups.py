@@ -68,7 +68,10 @@ BITS = {Facet.MODE.value: {"1": "write", "0": "no write"}, Facet.CONNECTED.value
 
 
 class Action(NamedTuple):
-    """A decision: button text, question and effect on the confirmation page, its form, and the function to call."""
+    """A decision: button text, question and effect on the confirmation page, its form, and the function to call.
+
+    In the question, `{}` is the number of groups.
+    """
 
     label: str
     question: str
@@ -80,7 +83,7 @@ class Action(NamedTuple):
 ACTIONS = {
     "resolve": Action(
         "Resolve",
-        "Resolve",
+        "Resolve {}?",
         "An event of the version with the fix, or of a later one, reopens a group as a regression."
         " Events of older versions are only counted.",
         ResolveForm,
@@ -88,13 +91,31 @@ ACTIONS = {
     ),
     "mute": Action(
         "Mute",
-        "Mute",
+        "Mute {}?",
         "Their events are still counted. The groups no longer appear as open, new or growing.",
         MuteForm,
         triage.mute,
     ),
-    "reopen": Action("Open again", "Open again", "The groups count as open again.", DecisionForm, triage.reopen),
+    "expect": Action(
+        "Mark as expected",
+        "Mark {} as expected?",
+        "Their events are no failures, such as a port picker that the user closed. They stay stored and are counted"
+        " as expected, back to the oldest stored event. No failure figure includes them. A group with very many events"
+        " needs some seconds. Open again undoes this.",
+        DecisionForm,
+        triage.expect,
+    ),
+    "reopen": Action(
+        "Open again",
+        "Open {} again?",
+        "The groups count as open again. The events of expected groups are failures again.",
+        DecisionForm,
+        triage.reopen,
+    ),
 }
+
+
+_NOT_EXPECTED = "The overflow group of a type cannot be expected, because it holds different failures. It was left out."
 
 
 class Axis(NamedTuple):
@@ -130,7 +151,7 @@ class FailureGroupAdmin(MergePages):
         "last_seen": "last when", "first_seen": "first when", "versions": "versions", "models": "models",
         "state": "state", "line": "line",
     }  # fmt: skip
-    actions = ("resolve", "mute", "reopen")
+    actions = ("resolve", "mute", "expect", "reopen")
     change_list_template = "events/group_list.html"
     change_form_template = "events/group_detail.html"
 
@@ -277,7 +298,11 @@ class FailureGroupAdmin(MergePages):
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
             "note_form": NoteForm({"note": group.note}),
-            "actions": {name: action for name, action in ACTIONS.items() if _is_offered(name, group, now_ms)},
+            "actions": {
+                name: action
+                for name, action in ACTIONS.items()
+                if _is_offered(name, group, now_ms) and not (is_overflow and name == "expect")
+            },
             "is_overflow": is_overflow,
             "words": breakdowns.common_words(group.pk, axis.start_ms) if is_overflow else None,
             "former": listed[:FORMER_SHOWN],
@@ -308,6 +333,10 @@ class FailureGroupAdmin(MergePages):
     def mute(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
         return self._decide(request, "mute", list(groups[: MAX_AT_ONCE + 1]))
 
+    @admin.action(description="Mark as expected", permissions=["triage"])
+    def expect(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
+        return self._decide(request, "expect", list(groups[: MAX_AT_ONCE + 1]))
+
     @admin.action(description="Open again", permissions=["triage"])
     def reopen(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
         return self._decide(request, "reopen", list(groups[: MAX_AT_ONCE + 1]))
@@ -334,6 +363,12 @@ class FailureGroupAdmin(MergePages):
             )
             return HttpResponseRedirect(self.url("changelist"))
         action, now = ACTIONS[name], clock.now()
+        if name == "expect":
+            chosen, every = [group for group in chosen if not groups.is_overflow(group.pk)], chosen
+            if len(chosen) < len(every):
+                messages.warning(request, _NOT_EXPECTED)
+            if not chosen:
+                return HttpResponseRedirect(self.url("changelist"))
         form = action.form(parameters if parameters is request.POST else None, now=now)
         digest = _digest(chosen)
         is_all = parameters is not None and "all" in parameters
@@ -343,11 +378,11 @@ class FailureGroupAdmin(MergePages):
         elif form.is_bound and form.is_valid():
             keys = [group.pk for group in chosen]
             number = action.decide(keys, user=request.user, at=now, **form.decision())
-            messages.success(request, f"{action.label}: done for {number:,} group{'' if number == 1 else 's'}.")
+            messages.success(request, f"{action.label}: done for {_groups(number)}.")
             single = chosen[0].pk if len(chosen) == 1 and not is_all else None
             return HttpResponseRedirect(self.url("change", single) if single else self.url("changelist"))
         context = {
-            "title": f"{action.question} {len(chosen):,} group{'' if len(chosen) == 1 else 's'}?",
+            "title": action.question.format(_groups(len(chosen))),
             "now": now,
             "action": action,
             "name": name,
@@ -446,6 +481,10 @@ def _failure_pages(request: HttpRequest) -> str:
     return f"admin:events_{'recentfailure' if request.user.has_perm('events.view_recentfailure') else 'event'}"
 
 
+def _groups(number: int) -> str:
+    return f"{number:,} group{'' if number == 1 else 's'}"
+
+
 def _ms(now: datetime) -> int:
     return int(now.timestamp() * 1000)
 
@@ -483,7 +522,7 @@ def _hidden(parameters: QueryDict, digest: str) -> list[tuple[str, str]]:
 
 def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:
     status = ranking.status_of(group, now_ms)
-    return status in ("open", "regression") if name != "reopen" else status in ("resolved", "muted")
+    return status in ("open", "regression") if name != "reopen" else status in ("resolved", "muted", "expected")
 
 
 def _facet_table(facet: str, parts: list[Part]) -> FacetTable:

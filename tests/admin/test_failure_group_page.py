@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import groups
-from events.models import AuditEntry, FailureGroup
+from events.models import AuditEntry, ExpectedRollup, FailureGroup
 from events.reports import breakdowns
 from events.reports.breakdowns import Word
 from tests.conftest import make_event, sign_in, success
@@ -192,10 +192,16 @@ def test_a_page_takes_few_queries(maintainer: Client) -> None:
 def test_to_ask_changes_nothing(maintainer: Client) -> None:
     make_event()
     before = FailureGroup.objects.values().get()
-    for action in ("resolve", "mute", "reopen"):
+    questions = {
+        "resolve": "Resolve 1 group?",
+        "mute": "Mute 1 group?",
+        "expect": "Mark 1 group as expected?",
+        "reopen": "Open 1 group again?",
+    }
+    for action, question in questions.items():
         answer = maintainer.get(DECIDE, {"action": action, "id": group().pk})
         assert answer.status_code == 200
-        assert "1 group?" in answer.content.decode()
+        assert f"<h1>{question}</h1>" in answer.content.decode()
     assert FailureGroup.objects.values().get() == before
     assert not AuditEntry.objects.exists()
 
@@ -258,6 +264,35 @@ def test_muted_until_a_day(maintainer: Client) -> None:
     assert group().status == "muted"
     assert f"until {until} 00:00:00 UTC" in words(maintainer)
     assert AuditEntry.objects.get().what == f"Muted until {until}."
+
+
+def test_expected_and_open_again(maintainer: Client) -> None:
+    make_event()
+    assert "Mark as expected…" in words(maintainer)
+    maintainer.post(DECIDE, {"action": "expect", "id": group().pk})
+    text = words(maintainer)
+    assert group().status == "expected"
+    assert "no failure figure includes these events" in text
+    assert list(maintainer.get(path()).context["actions"]) == ["reopen"]
+    maintainer.post(DECIDE, {"action": "reopen", "id": group().pk})
+    assert group().status == "open"
+    assert not ExpectedRollup.objects.exists()
+    assert list(AuditEntry.objects.order_by("pk").values_list("what", flat=True)) == [
+        "Marked as expected.", "Opened again.",
+    ]  # fmt: skip
+
+
+def test_an_overflow_group_is_not_offered_as_expected_and_left_out_of_many(maintainer: Client) -> None:
+    for message in ("alpha", "bravo"):
+        make_event(message=message)
+    overflow = groups.overflow_of("flash_error").key
+    FailureGroup.objects.filter(title="bravo").update(fingerprint=overflow)
+    assert "expect" not in maintainer.get(f"{LIST}{overflow}/").context["actions"]
+    answer = maintainer.post(DECIDE, {"action": "expect", "id": [group("alpha").pk, overflow]}, follow=True)
+    assert "holds different failures" in unescape(answer.content.decode())
+    assert dict(FailureGroup.objects.values_list("title", "status")) == {"alpha": "expected", "bravo": "open"}
+    answer = maintainer.post(DECIDE, {"action": "expect", "id": overflow}, follow=True)
+    assert "It was left out" in unescape(answer.content.decode())
 
 
 @pytest.mark.parametrize("until", ["2020-01-01", "yesterday", "9999-99-99"])

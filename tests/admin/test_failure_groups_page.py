@@ -65,6 +65,7 @@ def test_an_empty_site_says_what_makes_the_first_failure_come(reader: Client) ->
         ({"status": "regression"}, b"No regression"),
         ({"status": "resolved"}, b"No resolved group"),
         ({"status": "muted"}, b"No muted group"),
+        ({"status": "expected"}, b"No expected group"),
         ({"q": "unheard of"}, b"No group matches these filters"),
     ],
 )
@@ -172,10 +173,13 @@ def test_filters_keep_what_meets_them_and_combine(reader: Client, query: dict[st
 
 
 def test_each_status_has_its_list(reader: Client) -> None:
-    for number, message in enumerate(["still open", "mended", "known", "known for a while", "came back"]):
+    for number, message in enumerate(
+        ["still open", "mended", "known", "known for a while", "came back", "a closed picker"]
+    ):
         make_event(message=message, received_at_ms=clock.now_ms() - number)
     decided(triage.resolve, "mended", fixed_in="7c1d2e3")
     decided(triage.mute, "known", until_ms=None)
+    decided(triage.expect, "a closed picker")
     decided(triage.mute, "known for a while", until_ms=clock.now_ms() - 1)
     make_event(**success())
     decided(triage.resolve, "came back", fixed_in="19afc18")
@@ -184,7 +188,9 @@ def test_each_status_has_its_list(reader: Client) -> None:
     assert titles(reader, status="regression") == ["came back"]
     assert titles(reader, status="resolved") == ["mended"]
     assert titles(reader, status="muted") == ["known"]
-    assert len(titles(reader, status="all")) == 5
+    assert titles(reader, status="expected") == ["a closed picker"]
+    assert [row["status"] for row in exported(reader, status="expected")] == ["expected"]
+    assert len(titles(reader, status="all")) == 6
 
 
 @pytest.mark.parametrize(
