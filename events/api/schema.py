@@ -55,8 +55,17 @@ RATE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 FIELDS = {"type": "object", "additionalProperties": array(STRING)}
 REFUSAL = obj({"ok": just(False), "error": STRING})
 WRONG_FIELDS = obj({"ok": just(False), "error": STRING}, {"fields": FIELDS})
-STORED = obj({"ok": just(True), "deduped": just(False), "id": STRING})
-KNOWN = obj({"ok": just(True), "deduped": just(True)})
+ADVICE = {
+    **obj(
+        {
+            "text": {"type": "string", "minLength": 1, "maxLength": 280},
+            "url": {"type": ["string", "null"], "pattern": "^https://", "maxLength": 2000},
+        }
+    ),
+    "description": "What the user can do about this failure: plain text, never HTML, and a link.",
+}
+STORED = obj({"ok": just(True), "deduped": just(False), "id": STRING}, {"advice": ADVICE})
+KNOWN = obj({"ok": just(True), "deduped": just(True)}, {"advice": ADVICE})
 INVALID_ITEM = obj({"ok": just(False), "fields": FIELDS})
 EVENT_REFERENCE = {"$ref": "#/components/schemas/EventPayload"}
 TOTAL = obj({"ok": just(True), "total": COUNT})
@@ -77,7 +86,8 @@ EVENT = extend_schema(
     operation_id="post_event",
     tags=["events"],
     summary="Store one event",
-    description="Idempotent: sending the same event again stores nothing.",
+    description="Idempotent: sending the same event again stores nothing. The response to a failure contains the advice"
+    " that a maintainer gave its group.",
     request={"application/json": EventPayload, "text/plain": EventPayload},
     responses={201: STORED, 200: KNOWN, **INGEST_REFUSALS},
     examples=[OpenApiExample("A successful flash", EXAMPLE, request_only=True)],

@@ -138,9 +138,12 @@ class EventViewSet(IngestViewSet):
 
 
 def _as_json(outcome: writer.Recorded) -> dict[str, Any]:
+    body: dict[str, Any] = {"ok": True, "deduped": not outcome.stored}
     if outcome.stored:
-        return {"ok": True, "deduped": False, "id": outcome.id}
-    return {"ok": True, "deduped": True}
+        body["id"] = outcome.id
+    if outcome.advice is not None:
+        body["advice"] = {"text": outcome.advice.text, "url": outcome.advice.url}
+    return body
 
 
 class PublicMetricsViewSet(SiteViewSet):

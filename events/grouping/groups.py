@@ -63,7 +63,7 @@ _GROUPS = Upsert(
     ),
     "fingerprint",
     f"{added('accepted')}, {earliest('first_seen_ms')}, {latest('last_seen_ms')}",
-    "fingerprint, accepted, status, fixed_in, decided_at_ms",
+    "fingerprint, accepted, status, fixed_in, decided_at_ms, advice_text, advice_url",
 )  # fmt: skip
 _HOURS = Upsert(
     GroupHour._meta.db_table,
@@ -93,6 +93,7 @@ _TRIAGE = (
     "regressed_by",
 )  # fmt: skip
 _TRIAGE_NULLABLE = tuple(column for column in _TRIAGE if column not in ("status", "note"))
+_ADVICE = ("advice_text", "advice_url", "advised_at_ms", "advised_by_name")
 
 # `uncounted_before_ms` of a group that becomes expected: the end of the hour of its last event.
 ALL_UNCOUNTED = F("last_seen_ms") - F("last_seen_ms") % HOUR_MS + HOUR_MS
@@ -105,6 +106,24 @@ class Failure(Counted, Protocol):
     def id(self) -> str: ...
     @property
     def error_name(self) -> str | None: ...
+
+
+class Advice(NamedTuple):
+    """The advice to users of the group with the key `group`."""
+
+    group: str
+    text: str
+    url: str | None
+
+
+class Added(NamedTuple):
+    """The groups of added failures, as far as the caller needs them, by event id.
+
+    `overflowed`: the overflow group that the failure joined instead of its own group. `advice`: that of its group.
+    """
+
+    overflowed: dict[str, Membership]
+    advice: dict[str, Advice]
 
 
 class Share(NamedTuple):
@@ -155,20 +174,23 @@ def _facet_shares(key: str, events: Iterable[Failure]) -> Counter[Share]:
     return shares
 
 
-def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> dict[str, Membership]:
+def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, int]) -> Added:
     """Add newly inserted failures to their groups, inside the caller's transaction.
 
-    `released` is the result of `releases.note`: earlier failures of these versions can now be regressions.
-
-    Returns the groups that the caller must update in the events: by event id, the overflow group that the failure
-    joined instead of its own group.
+    `released` is the result of `releases.note`: earlier failures of these versions can now be regressions. The caller
+    must update the overflow groups in the events.
     """
     overflowed = overflowing(failures, arrivals.repeated)
     joining = [(event, overflowed.get(event.id, fingerprint)) for event, fingerprint in failures]
     if released:
         _find_regressions(released, {fingerprint.key for _, fingerprint in joining})
-    join(joining)
-    return {event_id: Membership(fingerprint, None) for event_id, fingerprint in overflowed.items()}
+    given = join(joining)
+    return Added(
+        {event_id: Membership(fingerprint, None) for event_id, fingerprint in overflowed.items()},
+        {event.id: given[fingerprint.key] for event, fingerprint in joining if fingerprint.key in given}
+        if given
+        else {},
+    )
 
 
 def overflowing(
@@ -189,10 +211,11 @@ def overflowing(
     }
 
 
-def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = True) -> None:
+def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = True) -> dict[str, Advice]:
     """Count failures in the groups with these fingerprints, inside the caller's transaction.
 
-    Without `reopening`, the failures are no new occurrences and cause no regressions.
+    Without `reopening`, the failures are no new occurrences and cause no regressions. Returns the advice of the groups
+    that have some, by the key of the group.
     """
     fingerprints: dict[str, Fingerprint] = {}
     events: defaultdict[str, list[Failure]] = defaultdict(list)
@@ -200,7 +223,7 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
         fingerprints[fingerprint.key] = fingerprint
         events[fingerprint.key].append(event)
     if not fingerprints:
-        return
+        return {}
     joined = {key: _Counts(fingerprint, events[key]) for key, fingerprint in fingerprints.items()}
     rows = upsert(_GROUPS, [counts.as_row() for counts in joined.values()])
     known_before = {key for key, accepted, *_ in rows if accepted > len(joined[key].events)}
@@ -209,11 +232,12 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
     if expecting := [key for key, _, status, *_ in rows if status == GroupStatus.EXPECTED]:
         expected.add((event, key) for key in expecting for event in joined[key].events)
     if reopening:
-        for key, _, status, fixed_in, decided_at_ms in rows:
+        for key, _, status, fixed_in, decided_at_ms, *_ in rows:
             if status == GroupStatus.RESOLVED:
                 _reopen(joined[key].events, key, fixed_in, decided_at_ms or 0)
     keys = list(joined)
     transaction.on_commit(lambda: _learn(keys))
+    return {key: Advice(key, text, url) for key, *_, text, url in rows if text}
 
 
 def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
@@ -274,6 +298,23 @@ def disinherit(key: str, row: Mapping[str, Any]) -> None:
     )
     if is_undone and row["status"] == GroupStatus.EXPECTED:
         expected.forget([key])
+
+
+def inherit_advice(key: str, donor: FailureGroup) -> None:
+    """Copy the advice of `donor` to the group that received its events, unless that group has advice."""
+    if donor.advice_text:
+        FailureGroup.objects.filter(pk=key, advice_text="").update(
+            **{column: getattr(donor, column) for column in _ADVICE}
+        )
+
+
+def disinherit_advice(key: str, row: Mapping[str, Any]) -> None:
+    """Undo `inherit_advice`, unless the advice was changed since. `row` contains the columns of the donor."""
+    if row.get("advice_text"):  # a row from before advice existed has no such columns
+        inherited = {column: row[column] for column in _ADVICE}
+        FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(
+            advice_text="", advice_url=None, advised_at_ms=None, advised_by_name=None
+        )
 
 
 def _equal(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 
 from events import audit
 from events.counting import expected, rollups
-from events.grouping import groups, rules, triage
+from events.grouping import advice, groups, rules, triage
 from events.grouping.fingerprints import ALGORITHM, Fingerprint
 from events.grouping.triage import ABOUT_CHARACTERS
 from events.models import AuditKind, Event, EventType, FailureGroup, FormerGroup
@@ -38,14 +38,15 @@ class CannotMerge(Exception):
 def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
     """Merge a group into another one, or into the group that this one was merged into; return the receiving group.
 
-    The receiving group keeps its decision. Without one, it takes over the decision about the larger group. Raises
-    CannotMerge.
+    The receiving group keeps its decision. Without one, it takes over the decision about the larger group. Without
+    advice to users, it takes over the advice. Raises CannotMerge.
     """
     with transaction.atomic():
         group, target = _locked(key, into)
         target_title, title = str(target)[:ABOUT_CHARACTERS], str(group)[:ABOUT_CHARACTERS]
         if gave_decision := passes_decision(group, target):
             groups.inherit(target.pk, group)
+        groups.inherit_advice(target.pk, group)
         FormerGroup.objects.filter(pk=key).delete()  # an address of an earlier algorithm
         FormerGroup.objects.create(
             fingerprint=key,
@@ -59,10 +60,10 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
         _move(Event.objects.of_group(key), key, Fingerprint(target.pk, target.title, target.frame))
         groups.dissolve(key, target.pk)
         rollups.note_merge(group.event_type)
-        audit.note(
-            AuditKind.TRIAGE, f"Merged “{title}” ({key}) into this group.", who=user.get_username(), at=at,
-            about=target_title, subject=target.pk,
-        )  # fmt: skip
+        words = f"Merged “{title}” ({key}) into this group."
+        if passes_advice(group, target):
+            words += f" Its advice to users applies here now: “{group.advice_text}”"
+        audit.note(AuditKind.TRIAGE, words, who=user.get_username(), at=at, about=target_title, subject=target.pk)
     triage.count_expected()
     return FailureGroup.objects.get(pk=target.pk)
 
@@ -71,6 +72,11 @@ def passes_decision(group: FailureGroup, target: FailureGroup) -> bool:
     """Return whether the target takes over the decision about the group: it has none, and it has fewer events."""
     is_decided, is_target_decided = (one.decided_at_ms is not None or one.note != "" for one in (group, target))
     return is_decided and not is_target_decided and group.accepted > target.accepted
+
+
+def passes_advice(group: FailureGroup, target: FailureGroup) -> bool:
+    """Return whether the target takes over the advice of the group: it has none, whatever the sizes."""
+    return group.advice_text != "" and target.advice_text == ""
 
 
 def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
@@ -100,6 +106,7 @@ def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
         FormerGroup.objects.filter(pk=key).delete()
         if former.gave_decision:
             groups.disinherit(former.joined, former.row)
+        groups.disinherit_advice(former.joined, former.row)
         rollups.note_merge(former.row["event_type"])
         _note_split(former, whole, user, at)
     return FailureGroup.objects.get(pk=key)
@@ -116,7 +123,7 @@ def set_aside(ids: Collection[str]) -> None:
 
 
 def forget_demo() -> None:
-    """Delete the former groups whose failures were all demo data, after these were deleted.
+    """Delete the former groups whose failures were all demo data, after these were deleted, and deliveries of advice.
 
     The caller has locked the totals of every type. No other deletion removes a group.
     """
@@ -124,6 +131,7 @@ def forget_demo() -> None:
         if not FailureGroup.objects.filter(pk__in=[former.pk, FormerGroup.objects.successor(former.pk)]).exists():
             FormerGroup.objects.filter(pk=former.pk).delete()
             rollups.note_merge(former.row["event_type"])
+    advice.forget_deleted(FormerGroup.objects.values("pk"))
 
 
 def _chain(key: str, joined: Mapping[str, str]) -> Iterator[str]:

@@ -78,6 +78,7 @@ def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[st
         for key in sorted({fingerprint.key for _, fingerprint in moving} & heirs.keys()):
             if donor := before.get(heirs[key]):
                 groups.inherit(key, donor)
+                groups.inherit_advice(key, donor)
         set_groups(
             {
                 event.id: Membership(fingerprint, None) if event.id in overflowed else memberships[event.id]

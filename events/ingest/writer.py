@@ -15,14 +15,15 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from events import clock
 from events.counting import buckets, corrections, facets, releases, rollups
 from events.counting.buckets import FacetBucket
 from events.counting.upserts import placeholders, retried, select_in
-from events.grouping import groups, moves, rules
+from events.grouping import advice, groups, moves, rules
+from events.grouping.groups import Advice
 from events.grouping.rules import Membership
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
@@ -37,6 +38,8 @@ MAX_COMMIT_EVENTS = 1_000
 _ROWS_A_STATEMENT = 50
 # Events from these sources are complete: no later report can add to them.
 COMPLETE_SOURCES = {Source.EVENT.value, Source.IMPORT.value}
+# The responses to events from this source deliver advice; those of other routes have no place for it.
+_DELIVERING = Source.EVENT.value
 # Locked, full or unavailable. psycopg raises InternalError on a read-only standby.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
 
@@ -46,11 +49,15 @@ class StorageUnavailable(Exception):
 
 
 class Recorded(NamedTuple):
-    """The outcome of one event. `filled_in`: a duplicate that added long texts which were left out."""
+    """The outcome of one event. `filled_in`: a duplicate that added long texts which were left out.
+
+    `advice` is the advice to users of the group that the failure is in, counted as delivered by this response.
+    """
 
     stored: bool
     id: str
     filled_in: bool = False
+    advice: Advice | None = None
 
 
 class _Submission:
@@ -203,10 +210,10 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
             submission.alongside()
     # All processes take their locks in this order, each kind sorted, so that no deadlock can occur: events, the
     # lifetime totals of their types, hours, modes and facets of these types, completed events, known names, releases,
-    # arrivals, groups with their hours and shares, tallies, refused hosts. Hours, modes, facets and groups belong to a
-    # type, so a writer locks the total of the type first. A version that becomes a release can reopen groups of every
-    # type, so its transaction locks the totals of all types first. Only `alongside` can break this order. PostgreSQL
-    # then aborts one transaction, and it is retried.
+    # arrivals, groups with their hours and shares, deliveries of advice, tallies, refused hosts. Hours, modes, facets and
+    # groups belong to a type, so a writer locks the total of the type first. A version that becomes a release can reopen
+    # groups of every type, so its transaction locks the totals of all types first. Only `alongside` can break this
+    # order. PostgreSQL then aborts one transaction, and it is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
     left_out = _left_out(duplicates)
     # Lock these types too: the hours of these successes and the groups of these failures can change.
@@ -227,14 +234,15 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     buckets.note([*stored, *completed.successes], values + completed.values)
     released = releases.note([*news, *releases.news(completed.successes)])
     joining = [(event, memberships[event.id].group) for event in stored if event.id in memberships]
-    overflowed = groups.add(joining, released)
-    if overflowed:
-        moves.set_groups(overflowed)
+    added = groups.add(joining, released)
+    if added.overflowed:
+        moves.set_groups(added.overflowed)
     for old, new in completed.failures:
         groups.move_facets(old.fingerprint, old, new)
     if left_out:
         moves.rejoin(left_out)
         _note_filled_in(batch, left_out)
+    _advise(batch, stored, duplicates, added.advice)
     if tallies or duplicates:
         rollups.add_tallies(Counter(tallies) + _tallied(duplicates))
 
@@ -368,6 +376,36 @@ def _note_filled_in(batch: list[_Submission], left_out: Mapping[str, EventRow]) 
             outcome._replace(filled_in=id(event) in sources)
             for event, outcome in zip(submission.events, submission.outcomes, strict=True)
         ]
+
+
+def _advise(
+    batch: list[_Submission], stored: list[EventRow], duplicates: list[EventRow], given: Mapping[str, Advice]
+) -> None:
+    """Add the advice of their groups to the outcomes of failures, and count these deliveries.
+
+    `given` is the advice of the stored failures by id. Only the routes of `Source.EVENT` deliver advice.
+    """
+    found = {id(event): given[event.id] for event in stored if event.id in given} if given else {}
+    if again := [event for event in duplicates if event.event_type != SUCCESS and event.source == _DELIVERING]:
+        found |= advice.of_stored(again)
+    if not found:
+        return
+    deliveries: Counter[tuple[str, int]] = Counter()
+    for submission in batch:
+        for number, event in enumerate(submission.events):
+            if id(event) in found and event.source == _DELIVERING:
+                its = found[id(event)]
+                submission.outcomes[number] = submission.outcomes[number]._replace(advice=its)
+                deliveries[its.group, event.received_at_ms // buckets.DAY_MS] += 1
+    if not deliveries:
+        return
+    try:
+        with transaction.atomic():
+            advice.count(deliveries)
+    except UNAVAILABLE:
+        raise
+    except DatabaseError as error:  # An event and its advice are worth more than their statistics.
+        logger.error("Deliveries of advice were not counted: %s", error)
 
 
 def _with_all_of(stored: str, sent: str) -> str:

@@ -4,6 +4,7 @@ from events.models.audit import AuditEntry, AuditKind
 from events.models.corrections import Correction, CorrectionFacet, CorrectionShare
 from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
 from events.models.groups import (
+    AdviceDay,
     Facet,
     FailureGroup,
     FormerGroup,
@@ -26,6 +27,7 @@ from events.models.rollups import (
 from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
 
 __all__ = [
+    "AdviceDay",
     "Arrival",
     "AuditEntry",
     "AuditKind",

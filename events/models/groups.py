@@ -62,6 +62,11 @@ class FailureGroup(models.Model):
     # Set while a resolved group is open again: the time and the event of the regression.
     regressed_at_ms = models.BigIntegerField(null=True)
     regressed_by = models.TextField(null=True)
+    # The advice in the responses to its failures ("" = none), an https URL or NULL, and who gave it when.
+    advice_text = models.TextField(default="", db_default="")
+    advice_url = models.TextField(null=True)
+    advised_at_ms = models.BigIntegerField(null=True)
+    advised_by_name = models.TextField(null=True)
 
     objects = FailureGroupQuerySet.as_manager()
 
@@ -71,6 +76,16 @@ class FailureGroup(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(status__in=GroupStatus.values), name="events_failuregroup_status"),
             models.CheckConstraint(condition=Q(accepted__gte=0), name="events_failuregroup_accepted"),
+            models.CheckConstraint(
+                condition=Q(advice_text="", advice_url__isnull=True, advised_at_ms__isnull=True)
+                | (~Q(advice_text="") & Q(advice_text__length__lte=280, advised_at_ms__isnull=False)),
+                name="events_failuregroup_advice_text",
+            ),
+            models.CheckConstraint(
+                condition=Q(advice_url__isnull=True)
+                | Q(advice_url__startswith="https://", advice_url__length__lte=2000),
+                name="events_failuregroup_advice_url",
+            ),
         ]
         # One index for each column that sorts the list. The fingerprint breaks ties.
         indexes = [
@@ -196,3 +211,25 @@ class GroupShare(models.Model):
 
     def __str__(self) -> str:
         return f"{self.fingerprint} {self.facet} {self.name} {self.day_ms}: {self.accepted}"
+
+
+class AdviceDay(models.Model):
+    """The number of responses on one UTC day that delivered the advice of one group.
+
+    A row stays with its group when the group is merged, split off or regrouped: it records what this group delivered.
+    """
+
+    fingerprint = models.TextField()
+    day_ms = models.BigIntegerField()
+    delivered = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # Every read uses this index: one group and its former groups, a range of days.
+            models.UniqueConstraint(fields=["fingerprint", "day_ms"], name="events_adviceday_bucket"),
+            models.CheckConstraint(condition=Q(delivered__gte=1), name="events_adviceday_delivered"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint} {self.day_ms}: {self.delivered}"

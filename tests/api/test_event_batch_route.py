@@ -6,11 +6,14 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client, override_settings
 
+from events import clock
+from events.grouping import advice
 from events.ingest.refusals import RefusalReason
-from events.models import Event
+from events.models import AdviceDay, Event
 from tests.api.test_event_route import hand_over
 from tests.conftest import make_event, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
@@ -167,3 +170,15 @@ def test_a_batch_is_one_transaction(post: Callable[..., Any], django_assert_max_
     post("/event/batch", {"events": [success()]})
     with django_assert_max_num_queries(12, connection=connection):
         post("/event/batch", {"events": [success() for _ in range(100)]})
+
+
+def test_every_failure_of_a_batch_has_the_advice_of_its_group(post: Callable[..., Any]) -> None:
+    key = make_event(session_id="known").fingerprint or ""
+    advice.give(key, "Wait.", None, user=User(username="olga"), at=clock.now())
+    answer = post(
+        "/event/batch",
+        {"events": [payload(session_id="known"), 7, success(), payload(message="Another"), payload(session_id="new")]},
+    )
+    given = {"text": "Wait.", "url": None}
+    assert [result.get("advice") for result in answer.json()["results"]] == [given, None, None, None, given]
+    assert AdviceDay.objects.get().delivered == 2

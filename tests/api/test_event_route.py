@@ -9,9 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
+from events import clock
+from events.grouping import advice, triage
 from events.ingest import contract
 from events.ingest.refusals import RefusalReason
-from events.models import Event, LifetimeTotal
+from events.models import AdviceDay, Event, LifetimeTotal
 from tests.conftest import make_event, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
 from tests.storage import away_database, locked_events, read_only_database
@@ -569,3 +571,35 @@ def test_the_largest_event_of_the_contract_fits_the_largest_body() -> None:
     body = json.dumps(largest).encode()
     assert len(body) <= 131_072
     contract.parse(contract.read_object(body), received_at_ms=1)
+
+
+# --- advice to users -------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_answered_with_the_advice_of_its_group(post: Callable[..., Any]) -> None:
+    key = make_event(session_id="first").fingerprint or ""
+    user = User(username="olga")
+    given = {"text": 'Use <b>another</b> "cable".', "url": "https://example.org/cables"}
+    advice.give(key, **given, user=user, at=clock.now())
+    triage.mute([key], until_ms=None, user=user, at=clock.now())
+    new = post("/event", payload(session_id="second"))
+    expect_answer(
+        new, 201, {"ok": True, "deduped": False, "id": Event.objects.get(session_id="second").id, "advice": given}
+    )
+    expect_answer(post("/event", payload(session_id="first")), 200, {"ok": True, "deduped": True, "advice": given})
+    assert "advice" not in post("/event", payload(message="Another fault")).json()
+    assert "advice" not in post("/event", success()).json()
+    advice.give(key, "Wait.", None, user=user, at=clock.now())
+    assert post("/event", payload()).json()["advice"] == {"text": "Wait.", "url": None}
+    advice.withdraw(key, user=user, at=clock.now())
+    assert "advice" not in post("/event", payload()).json()
+
+
+@pytest.mark.parametrize("path", ["/client-log", "/increment"])
+def test_the_old_routes_deliver_no_advice(post: Callable[..., Any], path: str) -> None:
+    key = make_event().fingerprint or ""
+    advice.give(key, "Wait.", None, user=User(username="olga"), at=clock.now())
+    answer = post(path, payload(sessionId="session", session_id=None))
+    assert answer.status_code in (200, 201)
+    assert "advice" not in answer.json()
+    assert not AdviceDay.objects.exists()

@@ -116,6 +116,10 @@ def test_alike_failures_are_one_group_with_all_that_is_known_of_them() -> None:
         "note": "",
         "regressed_at_ms": None,
         "regressed_by": None,
+        "advice_text": "",
+        "advice_url": None,
+        "advised_at_ms": None,
+        "advised_by_name": None,
     }
     assert hours(group) == {NOON_MS: 1, NOON_MS + HOUR_MS: 1}
     assert shares(group, "model") == {"UV-5RM": 1, "UV-17R": 1}

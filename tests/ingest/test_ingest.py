@@ -8,14 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from events.counting import rollups
+from events.grouping import advice
 from events.ingest import contract, refusals, writer
-from events.models import Event, HourlyRollup, IngestTally, LifetimeTotal, Source
+from events.models import AdviceDay, Event, HourlyRollup, IngestTally, LifetimeTotal, Source
 from events.rows import EventRow, identified
 from tests.conftest import payload, success
+from tests.plans import sought_by
 from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
@@ -393,3 +396,103 @@ def test_an_id_is_short_and_new_ones_come_last() -> None:
     late = identified(row(success(), received_at_ms=NOON_MS + 1))
     assert early.id < late.id
     assert len(early.id) == len(row(payload()).id) == 32
+
+
+# --- advice to users -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def advised(db: None) -> str:
+    """Give advice to the group of the failures of `payload()`, which has one event; return its key."""
+    writer.record(row(payload(session_id="advised")))
+    key = Event.objects.get(session_id="advised").fingerprint or ""
+    advice.give(key, "Use another cable.", None, user=User(username="olga"), at=datetime(2026, 2, 12, tzinfo=UTC))
+    return key
+
+
+def advice_of(outcomes: list[writer.Recorded]) -> list[str | None]:
+    return [outcome.advice and outcome.advice.text for outcome in outcomes]
+
+
+def deliveries() -> int:
+    return advice.deliveries(list(AdviceDay.objects.values_list("fingerprint", flat=True)), 0).total
+
+
+def test_every_outcome_of_a_failure_has_the_advice_of_its_group(advised: str) -> None:
+    session, other = row(payload(session_id="advised")), row(payload(message="Another fault"))
+    new = row(payload())
+    outcomes = writer.record_many([session, row(success()), new, other, new, row(payload(session_id="new"))])
+    text = "Use another cable."
+    assert [outcome.stored for outcome in outcomes] == [False, True, True, True, False, True]
+    assert advice_of(outcomes) == [text, None, text, None, text, text]
+    assert deliveries() == 4
+    assert_counts_are_rows()
+
+
+@pytest.mark.parametrize("source", [source for source in Source if source != Source.EVENT])
+def test_events_of_other_routes_deliver_no_advice(advised: str, source: Source) -> None:
+    body = payload(session_id="elsewhere")
+    assert advice_of([writer.record(row(body, source=source)) for _ in range(2)]) == [None, None]
+    assert deliveries() == 0
+
+
+def test_advice_costs_no_query_without_a_known_failure(advised: str) -> None:
+    def number_of_queries(*events: EventRow) -> int:
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            writer.record_within(events)
+        return sum("advice_text <>" in query["sql"] for query in queries.captured_queries)
+
+    known = [row(payload(message="Fault without advice", session_id=f"known {number}")) for number in range(3)]
+    assert number_of_queries(row(success(session_id="twice")), row(payload()), *known) == 0
+    assert number_of_queries(row(success(session_id="twice"))) == 0
+    assert number_of_queries(*known) == 1
+
+
+def test_advice_of_a_known_failure_is_found_by_an_index(advised: str) -> None:
+    for number in range(100):
+        writer.record(row(payload(session_id=f"many {number}")))
+    with CaptureQueriesContext(connection) as queries:
+        writer.record_many([row(payload(session_id="advised")), row(payload()), row(payload())])
+    found = [query["sql"] for query in queries.captured_queries if "advice_text <>" in query["sql"]]
+    assert len(found) == 2
+    for query in found:
+        assert len(sought_by(query)) == 2  # the event, then its group
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_that_is_replayed_counts_its_deliveries_once(advised: str) -> None:
+    valid, bad, _ = in_one_commit(
+        [
+            lambda: writer.record(row(payload(session_id="valid"))),
+            lambda: writer.record(with_wrong_mode(payload(session_id="bad"))),
+            lambda: writer.record(row(success())),
+        ]
+    )
+    assert advice_of([valid]) == ["Use another cable."]
+    assert isinstance(bad, IntegrityError)
+    assert deliveries() == 1
+
+
+def test_a_delivery_that_cannot_be_counted_fails_no_event(advised: str, caplog: pytest.LogCaptureFixture) -> None:
+    refuse = {
+        "sqlite": "CREATE TRIGGER full BEFORE INSERT ON events_adviceday BEGIN SELECT RAISE(ABORT, 'full'); END",
+        "postgresql": "ALTER TABLE events_adviceday ADD CONSTRAINT full_table CHECK (delivered < 0)",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(refuse[connection.vendor])
+    outcomes = [writer.record(row(payload(session_id=session))) for session in ("new", "advised")]
+    assert [outcome.stored for outcome in outcomes] == [True, False]
+    assert advice_of(outcomes) == ["Use another cable."] * 2
+    assert "Deliveries of advice were not counted" in caplog.text
+    assert deliveries() == 0
+    assert_counts_are_rows()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deliveries_of_many_threads_are_all_counted(advised: str) -> None:
+    def send(thread: int) -> list[str | None]:
+        return advice_of([writer.record(row(payload(session_id=f"{thread % 8}/{n}"))) for n in range(5)])
+
+    assert in_threads([lambda thread=thread: send(thread) for thread in range(16)]) == [["Use another cable."] * 5] * 16
+    assert deliveries() == 80
+    assert_counts_are_rows()
