@@ -11,10 +11,10 @@ from tests import npm
 
 pytestmark = pytest.mark.needs_npm
 
-MAX_BYTES = 5_120
+MAX_BYTES = 5_280  # docs/decisions.md: The client has 5,280 bytes
 
 
-def test_the_client_is_at_most_five_kilobytes(tmp_path: Path) -> None:
+def test_the_client_is_as_small_as_decided(tmp_path: Path) -> None:
     minifier = npm.install(tmp_path, npm.ESBUILD) / "esbuild"
     source = settings.BASE_DIR / "events/static/events/telemetry.js"
     minified = subprocess.run(

@@ -15,6 +15,13 @@ export interface Context {
   metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What the user can do about a failure. Show both as text. */
+export interface Advice {
+  text: string;
+  /** An address that begins with `https://`. */
+  url: string | null;
+}
+
 export interface Options {
   /** The telemetry site, without a path: `https://telemetry.example.org`. Without it, the site receives nothing. */
   baseUrl?: string | undefined;
@@ -41,6 +48,12 @@ export interface Options {
   token?: string | undefined;
   /** Log requests and responses to the console. */
   debug?: boolean | undefined;
+  /**
+   * Called with the advice that the site has for a reported failure, at most once for each error. Failures are then sent
+   * at once. `error` is the reported value of `error`, or the whole `Failure` without one. Errors that it throws are
+   * ignored.
+   */
+  onAdvice?: ((advice: Advice, error: unknown) => void) | undefined;
   /** The timeout of one request; default 10,000. */
   timeoutMs?: number | undefined;
 }

@@ -44,6 +44,7 @@ const FRAME = /^ +at .+|^[^@\n]*@.+:\w+$|^\S+:\d+$/m;
 export function createTelemetry(options) {
   const {
     baseUrl, appVersion, unified = true, logIngestUrl, counterUrl, queueName, context, token, debug, timeoutMs = 10_000,
+    onAdvice,
   } = options ?? {};
   const isMigrating = unified !== true; // then any of the addresses may belong to an older service
   const eventUrl = at(baseUrl, '/event');
@@ -108,14 +109,15 @@ export function createTelemetry(options) {
     gone.add(key);
     memory.delete(key);
     own.delete(key);
+    reports.delete(key);
     attempt(() => localStorage.removeItem(key));
   };
   const isFailure = (key) => key.includes('Z f');
   const urlOf = (key) => (isFailure(key) ? failureUrl : successUrl);
   const timeOf = (key) => Date.parse(key.slice(prefix.length).split(' ')[0]);
-  /** Return when an event may be sent. A failure for the site waits, so that equal ones are sent as one event. */
+  /** Return when an event may be sent. A failure for the site waits for equal ones, unless the page awaits advice. */
   const dueAt = (key) => {
-    const due = isFailure(key) && failureUrl === eventUrl ? timeOf(key) + SAME_FAILURE_MS : 0;
+    const due = !onAdvice && isFailure(key) && failureUrl === eventUrl ? timeOf(key) + SAME_FAILURE_MS : 0;
     return due < Date.now() + 2 * SAME_FAILURE_MS ? due : 0; // otherwise the clock was set back
   };
 
@@ -185,7 +187,8 @@ export function createTelemetry(options) {
       const waitMs = after ? (Number(after) * 1000 || Date.parse(after) - Date.now() || 0) : 0;
       const { ok, total } = answer ?? {};
       // The older counter responds with a total and without `ok`.
-      return { status: response.status, isOk: response.ok && (ok ?? Number.isFinite(total)) === true, total, waitMs };
+      const isOk = response.ok && (ok ?? Number.isFinite(total)) === true;
+      return { status: response.status, isOk, total, waitMs, answer };
     } catch (error) {
       say(url, error);
       return { status: 0, isOk: false, waitMs: 0 };
@@ -233,6 +236,15 @@ export function createTelemetry(options) {
     };
   };
 
+  const reports = new Map(); // the failures of this page without a response yet, by key; a reload forgets them
+  const advised = new WeakSet(); // a page can report one error twice
+
+  const advise = async (advice, error) => {
+    if (!advice?.text || tried(() => advised.has(error) || !advised.add(error))) return;
+    const url = `${advice.url}`;
+    await onAdvice({ text: `${advice.text}`, url: url.startsWith('https://') ? url : null }, error);
+  };
+
   const drain = async (isForced) => {
     let most = MAX_WAITING;
     while (patienceMs() <= 0) {
@@ -244,7 +256,7 @@ export function createTelemetry(options) {
       if (!body) break;
       const texts = taken.map(read);
       if (!hasBatch && !isBatch) taken.forEach(mark);
-      const { status, isOk, waitMs } = await ask(url, body, isMigrating);
+      const { status, isOk, waitMs, answer } = await ask(url, body, isMigrating);
       const isRefused = status === 400 || status === 413;
       if (isBatch && NO_SUCH_ROUTE.includes(status)) {
         hasBatch = false;
@@ -254,7 +266,14 @@ export function createTelemetry(options) {
         // Stored, or refused permanently.
         failedTries = 0;
         if (isOk && isBatch) hasBatch = true;
-        taken.forEach(drop);
+        taken.forEach((key, n) => {
+          const report = reports.get(key);
+          drop(key);
+          if (report) {
+            report.advice = (isBatch ? answer?.results?.[n] : answer)?.advice;
+            advise(report.advice, report.error).catch(say);
+          }
+        });
       } else {
         const isOffline = navigator.onLine === false; // then the event 'online' follows
         const pause = isOffline ? LONGEST_PAUSE_MS : Math.min(FIRST_PAUSE_MS * 2 ** failedTries++, LONGEST_PAUSE_MS);
@@ -382,7 +401,8 @@ export function createTelemetry(options) {
     const type = get(details, 'eventType');
     const eventType = FAILURES.includes(type) ? type : 'window_error';
     const { name, message, stack } = partsOf(details, limits);
-    const causes = causesOf(get(details, 'error') ?? details, limits);
+    const error = get(details, 'error') ?? details;
+    const causes = causesOf(error, limits);
     const fields = { message, ...(name && { error_name: name }), ...(stack && { stack }) };
     const event = eventOf(eventType, details, fields, causes);
 
@@ -393,6 +413,7 @@ export function createTelemetry(options) {
     const same = recent.get(likeness);
     if (same) {
       same.count += 1;
+      advise(same.advice, error).catch(say);
       const text = waiting().includes(same.key) && read(same.key);
       if (text && !isMarked(text)) {
         const kept = JSON.parse(text);
@@ -401,8 +422,12 @@ export function createTelemetry(options) {
       }
       return;
     }
-    if (recent.size >= MAX_WAITING) recent.delete(recent.keys().next().value);
-    recent.set(likeness, { since: Date.now(), count: 1, key: failureUrl && add(event, 'f') });
+    for (const map of [recent, reports]) {
+      if (map.size >= MAX_WAITING) map.delete(map.keys().next().value);
+    }
+    const report = { since: Date.now(), count: 1, key: failureUrl && add(event, 'f'), error };
+    recent.set(likeness, report);
+    if (onAdvice) reports.set(report.key, report);
     void sendCopy(failureUrl !== logUrl && logUrl, asLogged(event));
     if (isHidden()) sendBeacons();
     plan();
