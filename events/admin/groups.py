@@ -19,7 +19,8 @@ from events import audit, clock
 from events.admin import charts
 from events.admin.changelist import KeysetChangeList, SortHeading, quiet
 from events.admin.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
-from events.admin.merges import MergePages
+from events.admin.group_pages.advice import AdvicePages, given_by
+from events.admin.group_pages.merges import MergePages
 from events.admin.pages import PAGE_ROWS, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
@@ -137,7 +138,7 @@ class FacetTable(NamedTuple):
 
 
 @admin.register(FailureGroup)
-class FailureGroupAdmin(MergePages):
+class FailureGroupAdmin(AdvicePages, MergePages):
     """Failure groups: what fails, for whom, since when, and whether it is fixed."""
 
     title = "Failure groups"
@@ -297,6 +298,7 @@ class FailureGroupAdmin(MergePages):
             "failure_pages": _failure_pages(request),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
+            "given": given_by([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
             "note_form": NoteForm({"note": group.note}),
             "actions": {
                 name: action
@@ -468,8 +470,9 @@ def _axis(span: str, first_ms: int, now_ms: int) -> Axis:
 
 
 def _has_other_decision(former: FormerGroup, group: FailureGroup) -> bool:
-    """Return whether a former group had a decision or a note that this group did not take over."""
-    return any(former.row[column] not in (None, "", getattr(group, column)) for column in ("decided_at_ms", "note"))
+    """Return whether a former group had a decision, a note or advice that this group did not take over."""
+    columns = ("decided_at_ms", "note", "advice_text")
+    return any(former.row.get(column) not in (None, "", getattr(group, column)) for column in columns)
 
 
 def _entries(subjects: list[str]) -> QuerySet[AuditEntry]:

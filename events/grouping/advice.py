@@ -149,10 +149,9 @@ class Deliveries(NamedTuple):
 
 def deliveries(keys: Collection[str], start_ms: int) -> Deliveries:
     """Return how often these groups delivered advice. `days` begin at `start_ms`, the start of a UTC day."""
-    rows = AdviceDay.objects.filter(fingerprint__in=keys)
-    total = rows.aggregate(total=Sum("delivered"))["total"] or 0
-    days = rows.filter(day_ms__gte=start_ms).order_by("day_ms").values_list("day_ms").annotate(n=Sum("delivered"))
-    return Deliveries(total, dict(days))
+    rows = AdviceDay.objects.filter(fingerprint__in=keys).order_by("day_ms")
+    days = dict(rows.values_list("day_ms").annotate(n=Sum("delivered")))
+    return Deliveries(sum(days.values()), {day_ms: n for day_ms, n in days.items() if day_ms >= start_ms})
 
 
 def forget_deleted(former: QuerySet[Any, Any]) -> None:

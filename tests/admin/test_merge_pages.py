@@ -9,7 +9,7 @@ from django.test import Client
 
 from events import clock
 from events.counting.buckets import DAY_MS
-from events.grouping import groups, merges, triage
+from events.grouping import advice, groups, merges, triage
 from events.grouping.fingerprints import Fingerprint
 from events.maintenance import regrouping, retention
 from events.models import AuditEntry, Event, FailureGroup, FormerGroup
@@ -84,7 +84,7 @@ def test_the_search_finds_other_groups_of_the_type(
 def test_the_search_shows_the_last_seen_ones(
     maintainer: Client, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.admin.merges.CANDIDATES", 1)
+    monkeypatch.setattr("events.admin.group_pages.merges.CANDIDATES", 1)
     make_event(message="three", session_id="again", received_at_ms=clock.now_ms() + 5)
     answer = maintainer.get(path(keys["one"], "merge/"))
     assert [group.title for group in answer.context["candidates"]] == ["three"]
@@ -109,6 +109,15 @@ def test_the_confirmation_tells_that_a_decision_passes_on(maintainer: Client, ke
     assert "The decision and the note of the first group apply to the second group" in text
     merged(maintainer, keys)
     assert FailureGroup.objects.get(pk=keys["two"]).status == "muted"
+
+
+def test_the_confirmation_tells_that_advice_passes_on(maintainer: Client, keys: dict[str, str]) -> None:
+    words = "The advice to users of the first group applies to the second group"
+    assert words not in text_of(maintainer, path(keys["one"], f"merge/?into={keys['two']}"))
+    advice.give(keys["one"], "Use another cable.", None, user=User(username="olga"), at=clock.now())
+    assert words in text_of(maintainer, path(keys["one"], f"merge/?into={keys['two']}"))
+    merged(maintainer, keys)
+    assert FailureGroup.objects.get(pk=keys["two"]).advice_text == "Use another cable."
 
 
 @pytest.mark.parametrize("into", ["nothing", "a%00b"])

@@ -18,7 +18,7 @@ from events import clock
 from events.counting import corrections
 from events.counting.buckets import HOUR_MS
 from events.counting.corrections import Selection
-from events.grouping import merges
+from events.grouping import advice, merges
 from events.ingest import tokens
 from events.models import Event, IngestToken
 from legacy.cutover import parity
@@ -94,6 +94,9 @@ ROWS = {
     ),
     "admin:events_failuregroup_history": Access("/admin/events/failuregroup/{group}/history/", STAFF),
     "admin:events_failuregroup_change": Access("/admin/events/failuregroup/{group}/", STAFF),
+    "admin:events_failuregroup_advice": Access(
+        "/admin/events/failuregroup/{group}/advice/", MAINTAINERS, MAINTAINERS, {"step": "remove"}
+    ),
     "admin:events_failuregroup_merge": Access(
         "/admin/events/failuregroup/{group}/merge/", MAINTAINERS, MAINTAINERS, {"into": "{other}"}
     ),
@@ -181,6 +184,7 @@ def things() -> dict[str, Any]:
     event = make_event()
     other, former = (make_event(message=message).fingerprint or "" for message in ("other words", "merged words"))
     merges.merge(former, other, user=User(username="somebody else"), at=clock.now())
+    advice.give(event.fingerprint or "", "Wait.", None, user=User(username="somebody else"), at=clock.now())
     tokens.issue("web", who="someone", now=clock.now(), expires_at=None)
     for name, at_ms in (("void", VOID_MS), ("counted", VOID_MS + HOUR_MS)):
         make_event(**success(session_id=name), received_at_ms=at_ms)

@@ -76,6 +76,9 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:events_ingesttoken_change": TOKEN,
     "admin:events_ingesttoken_history": TOKEN,
     "admin:events_failuregroup_history": [lambda world: world.groups["muted"]],
+    "admin:events_failuregroup_advice": [
+        lambda world: world.one(FailureGroup._meta.db_table, "fingerprint", where="advice_text <> ''")
+    ],
     "admin:events_failuregroup_merge": [lambda world: world.groups["open"]],
     "admin:events_failuregroup_split": [lambda world: world.one(FormerGroup._meta.db_table, "fingerprint")],
     "admin:events_correction_undo": [lambda world: world.one(Correction._meta.db_table)],
@@ -105,6 +108,7 @@ QUERIES: dict[str, list[dict[str, str]]] = {
         {"kind": "erasure", "who": "nobody"},
         {"cursor": "0.1"},
     ],
+    "admin:events_failuregroup_advice": [{}, {"remove": "1"}],
     "admin:events_failuregroup_merge": [{}, {"q": "nothing says this"}],
     "admin:events_failuregroup_changelist": [
         {"status": "all"},
@@ -141,6 +145,14 @@ MORE = [
     Page("merge: confirm", lambda world: _address_of(world, "joined", "merge") + f"?into={world.groups['open']}"),
     *(Page(f"decide: {action}", _decide(action)) for action in ("resolve", "mute", "reopen")),
     Page("decide: mute until a day gone by", _decide("mute"), 400, fill={"id_until": "01012020"}),
+    Page(
+        "advice to confirm",
+        lambda world: f"{_group('open')(world)}advice/",
+        fill={"id_text": "Use another cable. <b>Then</b> restart.", "id_url": "https://example.org/cables"},
+    ),
+    Page(
+        "advice that is refused", lambda world: f"{_group('open')(world)}advice/", 400, fill={"id_url": "https://a@b"}
+    ),
     Page("filters that can't be used", _at("/admin/events/recentfailure/?type=nonsense&since=never"), 400),
     Page("an audit filter that can't be used", _at("/admin/events/auditentry/?kind=nonsense&cursor=x"), 400),
     Page("a group filter that can't be used", _at("/admin/events/failuregroup/?type=nonsense"), 400),
@@ -225,12 +237,14 @@ def _address(name: str, query: dict[str, str]) -> Callable[[World], str]:
 _PREPARE = """
 from django.contrib.auth.models import User
 from django.utils.timezone import now
-from events.grouping import merges, triage
+from events.grouping import advice, merges, triage
 from events.models import FailureGroup
 User.objects.create_user("newcomer", password="a password for tests", is_staff=True)
 root = User.objects.get(username="admin")
 keys = list(FailureGroup.objects.order_by("-accepted").values_list("pk", flat=True)[:4])
 triage.annotate(keys[0], "Seen with two cables.", user=root, at=now())
+advice.give(keys[0], "Use another cable.", "https://example.org/cables", user=root, at=now())
+advice.count({(keys[0], now().toordinal() - 719_163 - day): 3 + day for day in range(9)})
 triage.resolve(keys[1:2], user=root, at=now(), fixed_in=None)
 triage.mute(keys[2:3], user=root, at=now(), until_ms=None)
 open_ = FailureGroup.objects.filter(status="open").order_by("-accepted")

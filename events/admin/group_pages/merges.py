@@ -76,6 +76,7 @@ class MergePages(PagesAdmin):
             "status": ranking.status_of(group, now_ms),
             "target_status": ranking.status_of(target, now_ms),
             "passes_decision": merges.passes_decision(group, target),
+            "passes_advice": merges.passes_advice(group, target),
         }
         return self.render(request, "events/group_merge_confirm.html", context)
 
