@@ -1,13 +1,15 @@
 """The pretend flasher, pressed as a newcomer would."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
 
 from tests.browser.pages import Browser, rows
-from tests.servers import Server, served, wait_until
+from tests.servers import PATIENCE_SECONDS, Server, served, wait_until
 
 pytestmark = pytest.mark.needs_chromium
 
@@ -54,13 +56,32 @@ def test_a_flash_moves_the_count(browser: Browser, demo: Server) -> None:
     assert "POST /event → 201" in shown(browser, "log")
 
 
-def test_failures_wait_for_others_like_them(browser: Browser, demo: Server) -> None:
-    press(browser, "fail", "fail")
+def test_equal_failures_of_an_offline_page_are_sent_once(browser: Browser, demo: Server) -> None:
+    press(browser, "offline", "fail", "fail")
     wait_until(lambda: shown(browser, "waiting") == "1", "nothing waits")
-    press(browser, "flush")
+    press(browser, "offline")
     wait_until(lambda: len(rows(demo, "UV-5RM")) == 1, "nothing came")
     [row] = rows(demo, "UV-5RM")
     assert (row["event_type"], row["metadata_json"]) == ("connect_error", '{"source":"demo","count":2}')
+
+
+def test_advice_is_shown_as_text(browser: Browser, demo: Server) -> None:
+    press(browser, "fail")
+    wait_until(lambda: len(rows(demo, "UV-5RM")) == 1, "a failure waited")
+    wait_until(lambda: shown(browser, "waiting") == "0", "the client waits")
+    assert shown(browser, "advice") == ""
+    text = "Close <img src=x onerror=document.title='run'> the other &lt;program&gt;."
+    with closing(sqlite3.connect(demo.data_dir / "telemetry.sqlite3", timeout=PATIENCE_SECONDS)) as database, database:
+        columns = "advice_text = ?, advice_url = 'https://example.org/port', advised_at_ms = 1"
+        database.execute(f"UPDATE events_failuregroup SET {columns}", [text])
+    browser.driver.refresh()
+    press(browser, "fail")
+    wait_until(lambda: shown(browser, "advice-text") == text, "no advice came")
+    link = browser.driver.find_element(By.ID, "advice-link")
+    assert (link.text, link.get_attribute("href")) == ("https://example.org/port",) * 2
+    assert (browser.driver.find_elements(By.CSS_SELECTOR, "#advice img, #log img"), browser.console()) == ([], [])
+    press(browser, "connect", "flash")
+    wait_until(lambda: shown(browser, "advice") == "", "the advice stayed")
 
 
 def test_offline_flashes_wait_and_count_when_the_network_is_back(browser: Browser, demo: Server) -> None:

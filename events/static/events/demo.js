@@ -54,6 +54,13 @@ const telemetry = createTelemetry?.({
     logLines: radio.lines,
     metadata: { source: 'demo' },
   }),
+  onAdvice: ({ text, url }) => {
+    log(`advice: ${text}`);
+    find('advice-text').textContent = text;
+    find('advice-link').href = find('advice-link').textContent = url ?? '';
+    find('advice-link').hidden = !url;
+    find('advice').hidden = false;
+  },
 });
 telemetry?.installGlobalHandlers();
 
@@ -108,6 +115,7 @@ const writeBlocks = async (until) => {
 };
 
 const flash = async () => {
+  find('advice').hidden = true;
   write('flash begins');
   await writeBlocks(100);
   write('flash complete');
@@ -117,6 +125,7 @@ const flash = async () => {
 };
 
 const fail = async () => {
+  find('advice').hidden = true; // it belongs to an earlier attempt
   const eventType = radio.model ? 'flash_error' : 'connect_error';
   if (radio.model) await writeBlocks(40);
   const error = new Error(radio.model ? 'No ACK for block 0x001f' : 'The port is in use');
