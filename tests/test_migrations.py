@@ -601,7 +601,14 @@ def test_shares_get_the_days_that_stored_events_prove(
 
 
 ROLES = {
-    "Staff": {"view_event", "view_recentfailure", "export_event", "view_counterbaseline", "view_correction"},
+    "Staff": {
+        "view_event",
+        "view_recentfailure",
+        "export_event",
+        "view_counterbaseline",
+        "view_correction",
+        "view_sourcemap",
+    },
     "Maintainers": {
         "view_event",
         "view_recentfailure",
@@ -614,6 +621,8 @@ ROLES = {
         "view_ingesttoken",
         "change_ingesttoken",
         "view_auditentry",
+        "view_sourcemap",
+        "delete_sourcemap",
     },
 }
 

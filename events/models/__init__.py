@@ -25,6 +25,7 @@ from events.models.rollups import (
     ModeRollup,
 )
 from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
+from events.models.sourcemaps import SourceMap
 
 __all__ = [
     "AdviceDay",
@@ -60,5 +61,6 @@ __all__ = [
     "RetentionMark",
     "SiteDay",
     "Source",
+    "SourceMap",
     "zero_or_one",
 ]

@@ -15,6 +15,7 @@ class AuditKind(models.TextChoices):
     PRUNE = "prune"
     ERASURE = "erasure"
     CORRECTION = "correction"
+    SOURCE_MAP = "sourcemap", "Source map"
 
 
 class AuditEntry(models.Model):

@@ -5,9 +5,13 @@ from django.db.models import Q
 
 
 class IngestToken(models.Model):
-    """A signed token that a front end sends when INGEST_TOKEN_REQUIRED is on. Only its name is stored."""
+    """A signed token of a front end or a script. Only its name is stored.
+
+    `scopes` lists what it may do: words of `tokens.Scope`, separated by spaces.
+    """
 
     name = models.TextField(unique=True)
+    scopes = models.TextField(db_default="ingest")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
