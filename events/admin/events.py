@@ -274,17 +274,17 @@ class CounterBaselineAdmin(PagesAdmin):
 
 @admin.register(IngestToken)
 class IngestTokenAdmin(PagesAdmin):
-    """Ingest tokens: a list, and a page to revoke one."""
+    """Tokens of front ends and scripts: a list, and a page to revoke one."""
 
     title = "Ingest tokens"
-    list_display = ("token", "created_at", "last_used", "expires", "revoked_at")
+    list_display = ("token", "scope_words", "created_at", "last_used", "expires", "revoked_at")
     list_display_links = ("token",)
     column_labels = {"created_at": "Created", "revoked_at": "Revoked"}
     column_classes = {
-        "token": "", "created_at": "nowrap wide-only", "last_used": "nowrap", "expires": "nowrap",
+        "token": "", "scope_words": "", "created_at": "nowrap wide-only", "last_used": "nowrap", "expires": "nowrap",
         "revoked_at": "nowrap", "revoke_link": "num",
     }  # fmt: skip
-    labelled_columns = ("last_used", "expires", "revoked_at")
+    labelled_columns = ("scope_words", "last_used", "expires", "revoked_at")
     change_list_template = "events/token_list.html"
 
     def get_urls(self) -> list[URLPattern]:
@@ -303,6 +303,10 @@ class IngestTokenAdmin(PagesAdmin):
     @admin.display(description="Name")
     def token(self, token: IngestToken) -> str:
         return format_html("<bdi>{}</bdi>", token.name)
+
+    @admin.display(description="Scopes")
+    def scope_words(self, token: IngestToken) -> str:
+        return ", ".join(token.scopes.split())
 
     @admin.display(description="Last used")
     def last_used(self, token: Any) -> str:

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import NotAuthenticated
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from events import clock
@@ -14,6 +14,8 @@ from events.api import attempts
 from events.api.answers import TooManyRequests
 from events.ingest import guards, tokens, writer
 from events.ingest.refusals import RefusalReason
+from events.ingest.tokens import Scope
+from events.models import IngestToken
 
 ADMIN_TOKEN = "admin-token"  # noqa: S105 (a name, no secret)
 WRONG_TOKENS = attempts.Limit("address", 20, 900)
@@ -35,39 +37,92 @@ class HasIngestToken(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         if not settings.INGEST_TOKEN_REQUIRED or view.action == "metadata":
             return True
-        if tokens.admit(guards.bearer(request._request) or request._request.GET.get("token", "")):
+        sent = guards.bearer(request._request) or request._request.GET.get("token", "")
+        if tokens.admit(sent, Scope.INGEST):
             return True
         raise NotAuthenticated("Token required", RefusalReason.TOKEN)
 
 
 class AdminTokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer ADMIN_TOKEN`, with the read permissions of staff."""
+    """`Authorization: Bearer ADMIN_TOKEN`, and no other token."""
 
     def authenticate(self, request: Request) -> tuple[None, str] | None:
         return (None, ADMIN_TOKEN) if has_admin_token(request._request) else None
 
 
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer …`. `request.auth` becomes ADMIN_TOKEN, or the row of a valid signed token."""
+
+    def authenticate(self, request: Request) -> tuple[None, str | IngestToken] | None:
+        found = found_token(request._request)
+        return None if found is None else (None, found)
+
+
 class MayRead(BasePermission):
-    """Requires ADMIN_TOKEN, or a staff session with permission to view events. Others get 401."""
+    """Requires staff: a session with permission to view events, ADMIN_TOKEN, or the scope `read`. Others get 401."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        user = request.user
-        is_reader = user and user.is_active and user.is_staff and user.has_perm("events.view_event")
-        if request.auth == ADMIN_TOKEN or is_reader:
+        if is_staff(request):
             return True
         raise NotAuthenticated("Unauthorized")
+
+
+class MayUseSourceMaps(BasePermission):
+    """Requires ADMIN_TOKEN or the scope `sourcemaps`; for reads also admits staff. Others get 401."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if has_scope(request, Scope.SOURCE_MAPS) or (request.method in SAFE_METHODS and is_staff(request)):
+            return True
+        raise NotAuthenticated("Unauthorized")
+
+
+def is_staff(request: Request) -> bool:
+    user = request.user
+    is_reader = user and user.is_active and user.is_staff and user.has_perm("events.view_event")
+    return bool(is_reader) or has_scope(request, Scope.READ)
+
+
+def has_scope(request: Request, scope: Scope) -> bool:
+    """Return whether the request has ADMIN_TOKEN or a token of this scope."""
+    auth = request.auth
+    return auth == ADMIN_TOKEN or (isinstance(auth, IngestToken) and tokens.use(auth, scope))
+
+
+def name_of(request: Request) -> str:
+    """Return the name of the request's token or user for the audit log. A token may have the name of a user."""
+    if isinstance(request.auth, IngestToken):
+        return f"token {request.auth.name}"
+    return "ADMIN_TOKEN" if request.auth == ADMIN_TOKEN else str(request.user.get_username())
 
 
 def has_admin_token(request: HttpRequest) -> bool:
     """Return whether a request has ADMIN_TOKEN. Raises TooManyRequests when its address sent too many wrong tokens."""
     if not settings.ADMIN_TOKEN or not guards.bearer(request):
         return False
-    counter = attempts.counter("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
     is_right = guards.is_admin_token(request)
+    count_attempt(request, is_right=is_right)
+    return is_right
+
+
+def found_token(request: HttpRequest) -> str | IngestToken | None:
+    """Return ADMIN_TOKEN or the row of the signed token in a request, None without a valid one.
+
+    Raises TooManyRequests when the address of the request sent too many wrong tokens.
+    """
+    sent = guards.bearer(request)
+    if not sent:
+        return None
+    found = ADMIN_TOKEN if guards.is_admin_token(request) else tokens.find(sent)
+    count_attempt(request, is_right=found is not None)
+    return found
+
+
+def count_attempt(request: HttpRequest, *, is_right: bool) -> None:
+    """Count a wrong token. Raises TooManyRequests when the address sent too many, also for the right token."""
+    counter = attempts.counter("admin-token", WRONG_TOKENS, guards.client_hash(request), clock.now())
     if not is_right:
         writer.note_refusal(RefusalReason.ADMIN_TOKEN)
     # Over the limit the answer is the same for the right token, so it confirms no guess.
     previous = counter.read() if is_right else counter.add() - 1
     if previous >= WRONG_TOKENS.attempts:
         raise TooManyRequests(counter.seconds_left, RefusalReason.ADMIN_TOKEN, "Too many wrong tokens")
-    return is_right

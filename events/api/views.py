@@ -12,7 +12,7 @@ from rest_framework.viewsets import ViewSet
 
 from events import clock, rows
 from events.api import health, schema
-from events.api.access import AdminTokenAuthentication, HasIngestToken, MayRead, OriginAllowed
+from events.api.access import HasIngestToken, MayRead, OriginAllowed, TokenAuthentication
 from events.api.answers import HEADERS, JsonRenderer, TooManyRequests, reason_of, refusal_body, rendered
 from events.api.parsers import BatchParser, EventParser, JsonOnly
 from events.api.throttles import BatchRate, DailyBytes, IngestRate, ReadRate
@@ -170,9 +170,9 @@ class HealthViewSet(SiteViewSet):
 
 
 class StaffViewSet(SiteViewSet):
-    """A read for staff: requires a staff session with permission to view events, or ADMIN_TOKEN. Others get 401."""
+    """A read for staff. Others get 401."""
 
-    authentication_classes = [AdminTokenAuthentication, SessionAuthentication]
+    authentication_classes = [TokenAuthentication, SessionAuthentication]
     permission_classes = [MayRead]
 
 

@@ -1,6 +1,8 @@
-"""Signed ingest tokens: a name with the site's signature, valid until it expires or is revoked."""
+"""Signed tokens: a name with the site's signature, valid until it expires or is revoked, for one or more scopes."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
@@ -14,34 +16,61 @@ USE_STEP = timedelta(minutes=10)
 _signer = Signer(salt="events.ingest-token")
 
 
-def issue(name: str, *, who: str, now: datetime, expires_at: datetime | None) -> str:
+class Scope(StrEnum):
+    """What a token may do."""
+
+    INGEST = "ingest"
+    SOURCE_MAPS = "sourcemaps"
+    READ = "read"
+    TRIAGE = "triage"
+
+
+def issue(
+    name: str,
+    *,
+    who: str,
+    now: datetime,
+    expires_at: datetime | None,
+    scopes: Collection[Scope] = (Scope.INGEST,),
+) -> str:
     """Return a new token; raises IntegrityError when the name exists."""
     until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until it is revoked"
+    words = [scope.value for scope in Scope if scope in scopes]
     with transaction.atomic():
-        IngestToken.objects.create(name=name, created_at=now, expires_at=expires_at)
-        audit.note(AuditKind.TOKEN, f"Issued {until}.", who=who, at=now, about=name)
+        IngestToken.objects.create(name=name, scopes=" ".join(words), created_at=now, expires_at=expires_at)
+        audit.note(AuditKind.TOKEN, f"Issued for {', '.join(words)}, {until}.", who=who, at=now, about=name)
     return _signer.sign(name)
 
 
-def admit(token: str) -> bool:
-    """Return whether a token has our signature and is neither expired nor revoked; updates `last_used_at`.
-
-    The update happens at most every USE_STEP, because a write costs as much as an event.
-    """
+def find(token: str) -> IngestToken | None:
+    """Return the row of a token that has our signature and is neither expired nor revoked, else None."""
     try:
         name = _signer.unsign(token)
     except BadSignature:
+        return None
+    known = IngestToken.objects.filter(name=name, revoked_at__isnull=True)
+    return known.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=clock.now())).first()
+
+
+def use(token: IngestToken, scope: Scope) -> bool:
+    """Return whether a valid token has a scope. If so, update its `last_used_at`.
+
+    The update happens at most every USE_STEP, because a write costs as much as an event.
+    """
+    if scope not in token.scopes.split():
         return False
     now = clock.now()
-    known = IngestToken.objects.filter(name=name, revoked_at__isnull=True)
-    valid = known.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now)).first()
-    if valid is None:
-        return False
     # Also when it lies in the future, after a wrong clock.
-    if valid.last_used_at is None or abs(now - valid.last_used_at) >= USE_STEP:
+    if token.last_used_at is None or abs(now - token.last_used_at) >= USE_STEP:
         # Of several requests at once, only the first one writes.
-        IngestToken.objects.filter(pk=valid.pk, last_used_at=valid.last_used_at).update(last_used_at=now)
+        IngestToken.objects.filter(pk=token.pk, last_used_at=token.last_used_at).update(last_used_at=now)
     return True
+
+
+def admit(token: str, scope: Scope = Scope.INGEST) -> bool:
+    """Return whether a token is valid and has a scope; updates `last_used_at`."""
+    found = find(token)
+    return found is not None and use(found, scope)
 
 
 def used_until(now: datetime) -> list[IngestToken]:

@@ -140,7 +140,7 @@ def test_the_history_of_a_group_and_of_a_token_is_the_audit_log(client: Client) 
         (f"{path_of(FailureGroup)}{group}/history/", [(user.username, "Muted for good.")]),
         (
             f"{path_of(IngestToken)}{token.pk}/history/",
-            [("robin", "Revoked."), ("olga", "Issued until it is revoked.")],
+            [("robin", "Revoked."), ("olga", "Issued for ingest, until it is revoked.")],
         ),
     ):
         answer = client.get(path)

@@ -10,6 +10,7 @@ from django.test import Client
 
 from events import clock
 from events.ingest import tokens
+from events.ingest.tokens import Scope
 from events.models import AuditEntry, IngestToken
 from tests.conftest import sign_in
 
@@ -33,6 +34,12 @@ def test_the_list_shows_which_tokens_are_valid(client: Client, token: str) -> No
     assert "flasher &lt;b&gt;web&lt;/b&gt;" in text
     assert '<span class="bad">expired</span>' in text
     assert token not in text
+
+
+def test_the_list_shows_the_scopes_of_each_token(client: Client) -> None:
+    tokens.issue("ci", who="someone", now=clock.now(), expires_at=None, scopes=[Scope.SOURCE_MAPS, Scope.READ])
+    sign_in(client, "Maintainers")
+    assert "sourcemaps, read" in row_of(client)
 
 
 def test_no_token_is_explained(client: Client) -> None:

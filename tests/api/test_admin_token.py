@@ -9,7 +9,8 @@ from django.test import Client, override_settings
 
 from events import clock
 from events.api.access import WRONG_TOKENS
-from events.ingest import guards, writer
+from events.ingest import guards, tokens, writer
+from events.ingest.tokens import Scope
 from events.reports import metrics
 from tests.conftest import sign_in, turn_clock_to
 
@@ -85,9 +86,30 @@ def test_a_signed_in_maintainer_reads_on_at_the_address_of_a_guesser(client: Cli
 
 
 @override_settings(ADMIN_TOKEN="")
-def test_where_there_is_no_token_nothing_can_be_guessed() -> None:
+def test_guesses_at_a_signed_token_are_counted_without_an_admin_token() -> None:
+    signed = tokens.issue("ci", who="someone", now=clock.now(), expires_at=None, scopes=[Scope.READ])
+    assert read(signed).status_code == 200
+    guess_up_to_the_limit()
+    assert read(signed).status_code == 429
+    assert read(signed, address=MINE).status_code == 200
+
+
+def test_a_signed_token_of_another_scope_is_refused_and_is_no_guess() -> None:
+    signed = tokens.issue("web", who="someone", now=clock.now(), expires_at=None, scopes=[Scope.INGEST])
     for _ in range(WRONG_TOKENS.attempts + 1):
-        assert read().status_code == 401
+        assert read(signed).status_code == 401
+    assert read(TOKEN).status_code == 200
+
+
+@pytest.mark.parametrize("path", PATHS[1:])
+def test_a_token_of_scope_read_reads_what_staff_may(path: str) -> None:
+    signed = tokens.issue("ci", who="someone", now=clock.now(), expires_at=None, scopes=[Scope.READ])
+    assert read(signed, path).status_code == 200
+
+
+def test_the_old_route_accepts_no_signed_token() -> None:
+    signed = tokens.issue("ci", who="someone", now=clock.now(), expires_at=None, scopes=list(Scope))
+    assert read(signed, "/recent").status_code == 401
 
 
 def test_each_wrong_token_is_counted_by_a_reason_of_its_own_and_refuses_no_event() -> None:

@@ -1,4 +1,4 @@
-"""`manage.py issue_token`: a signed ingest token, shown once."""
+"""`manage.py issue_token`: a signed token, shown once."""
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -67,3 +67,25 @@ def test_what_is_no_duration_is_refused_in_words(expires: str) -> None:
 def test_what_is_no_name_is_refused_in_words(name: str) -> None:
     with pytest.raises(CommandError, match="1 to 64 printable ASCII characters"):
         issue(name, "--expires", "1d")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scopes"),
+    [
+        ((), "ingest"),
+        (("--scope", "sourcemaps"), "sourcemaps"),
+        (("--scope", "read,sourcemaps"), "sourcemaps read"),
+        (("--scope", "triage", "--scope", "ingest, read"), "ingest read triage"),
+        (("--scope=read", "--scope=read"), "read"),
+    ],
+)
+def test_it_has_the_scopes_that_are_named(arguments: tuple[str, ...], scopes: str) -> None:
+    issue("ci", "--expires", "1d", *arguments)
+    assert IngestToken.objects.get().scopes == scopes
+
+
+@pytest.mark.parametrize("scope", ["", "admin", "read,", "read sourcemaps", "READ"])
+def test_what_is_no_scope_is_refused_in_words(scope: str) -> None:
+    with pytest.raises(CommandError, match="is no scope; the scopes are ingest, sourcemaps, read, triage"):
+        issue("ci", "--expires", "1d", f"--scope={scope}")
+    assert not IngestToken.objects.exists()

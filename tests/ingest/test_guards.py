@@ -17,6 +17,7 @@ from django.test import Client, override_settings
 from events import clock
 from events.ingest import guards, tokens
 from events.ingest.refusals import RefusalReason
+from events.ingest.tokens import Scope
 from events.models import Event, IngestToken
 from tests.conftest import find_redis, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
@@ -241,6 +242,13 @@ def test_a_beacon_brings_its_token_in_the_query(post: Callable[..., Any], token:
 def test_a_token_without_an_end_stays_valid(post: Callable[..., Any], token: str) -> None:
     endless = tokens.issue("server", who="someone", now=clock.now(), expires_at=None)
     assert post("/event", payload(), authorization=f"Bearer {endless}").status_code == 201
+
+
+def test_a_token_of_another_scope_sends_no_events(post: Callable[..., Any], token: str) -> None:
+    scopes = [scope for scope in Scope if scope is not Scope.INGEST]
+    other = tokens.issue("ci", who="someone", now=clock.now(), expires_at=None, scopes=scopes)
+    assert post("/event", payload(), authorization=f"Bearer {other}").status_code == 401
+    assert post(f"/event?token={other}", payload(), content_type="text/plain").status_code == 401
 
 
 def forged(token: str) -> dict[str, str]:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from events.ingest import tokens
-from events.models import IngestToken
+from events.ingest.tokens import Scope
+from events.models import AuditEntry, IngestToken
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
@@ -68,3 +69,19 @@ def test_a_token_ends_at_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokens.admit(token)
     turn_clock_to(monkeypatch, NOON + timedelta(days=90))
     assert not tokens.admit(token)
+
+
+@pytest.mark.parametrize("scopes", [[Scope.INGEST], [Scope.SOURCE_MAPS], [Scope.TRIAGE, Scope.READ], list(Scope)])
+def test_a_token_is_valid_for_its_scopes_and_no_others(scopes: list[Scope]) -> None:
+    token = tokens.issue("web", who="someone", now=NOON, expires_at=None, scopes=scopes)
+    assert [scope for scope in Scope if tokens.admit(token, scope)] == sorted(scopes, key=list(Scope).index)
+    kept = IngestToken.objects.get()
+    kept.refresh_from_db()
+    assert kept.scopes.split() == sorted(scopes, key=list(Scope).index)
+    assert AuditEntry.objects.get().what.startswith(f"Issued for {', '.join(kept.scopes.split())}, ")
+
+
+def test_a_token_without_the_scope_was_not_used() -> None:
+    token = tokens.issue("web", who="someone", now=NOON, expires_at=None, scopes=[Scope.SOURCE_MAPS])
+    assert not tokens.admit(token, Scope.INGEST)
+    assert last_used() is None

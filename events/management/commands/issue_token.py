@@ -1,4 +1,4 @@
-"""Issue a signed ingest token."""
+"""Issue a signed token."""
 
 import re
 from argparse import ArgumentTypeError
@@ -10,6 +10,7 @@ from django.db import IntegrityError
 
 from events import clock
 from events.ingest import tokens
+from events.ingest.tokens import Scope
 from events.management.account import login
 
 MAX_NAME = 64
@@ -19,28 +20,47 @@ _LONGEST = timedelta(days=3_650)
 
 
 class Command(BaseCommand):
-    help = "Issue a signed token that a front end sends when INGEST_TOKEN_REQUIRED=1. It is shown only once."
+    help = (
+        "Issue a signed token for a front end (scope ingest, needed with INGEST_TOKEN_REQUIRED=1) or for a script"
+        " (sourcemaps, read, triage). It is shown only once."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the name of the token, such as web-v2; only the name is stored")
         parser.add_argument("--expires", type=_span, required=True, help="such as 90d, 12h or 30m, or never")
+        parser.add_argument(
+            "--scope",
+            type=_scopes,
+            action="extend",
+            metavar="SCOPE",
+            help=f"what the token may do: {', '.join(Scope)} (default: {Scope.INGEST}); several by commas or repeated",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         name: str = options["name"].strip()
         # The token contains the name and is sent in a header, where browsers allow only ASCII.
         if not name or len(name) > MAX_NAME or not (name.isascii() and name.isprintable()):
             raise CommandError(f"A name has 1 to {MAX_NAME} printable ASCII characters.")
+        scopes = options["scope"] or [Scope.INGEST]
         now = clock.now()
         expires_at = None if options["expires"] is _NEVER else now + options["expires"]
         try:
-            token = tokens.issue(name, who=login(), now=now, expires_at=expires_at)
+            token = tokens.issue(name, who=login(), now=now, expires_at=expires_at, scopes=scopes)
         except IntegrityError:
             raise CommandError(
                 f"A token named {name} exists or existed. Names are unique, so choose another."
             ) from None
         until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until it is revoked"
-        self.stderr.write(f"{name} may send {until}. The token is shown only once:", style_func=str)
+        scope_words = ", ".join(scope for scope in Scope if scope in scopes)
+        self.stderr.write(f"{name} is valid for {scope_words} {until}. The token is shown only once:", style_func=str)
         self.stdout.write(token)
+
+
+def _scopes(raw: str) -> list[Scope]:
+    words = [word.strip() for word in raw.split(",")]
+    if unknown := [word for word in words if word not in set(Scope)]:
+        raise ArgumentTypeError(f"{unknown[0]!r} is no scope; the scopes are {', '.join(Scope)}")
+    return [Scope(word) for word in words]
 
 
 def _span(raw: str) -> timedelta:
