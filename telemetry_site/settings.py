@@ -68,6 +68,8 @@ MIN_FREE_BYTES = env.size("MIN_FREE_BYTES", 1_073_741_824)
 KNOWN_MODELS = env.names("KNOWN_MODELS", most=500, max_length=64)
 # Keys of the metadata that are counted, in this order. Empty: none.
 FACETS = env.keys("FACETS", ("browser", "os", "usb", "step"))
+SOURCEMAP_MAX_BYTES = env.integer("SOURCEMAP_MAX_BYTES", 16_777_216, least=1_024, most=67_108_864)
+SOURCEMAP_VERSIONS = env.integer("SOURCEMAP_VERSIONS", 20, least=1, most=10_000)
 INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)
 ADMIN_TOKEN = env.secret("ADMIN_TOKEN", "", least=24)
 ADMIN_PASSWORD = env.text("ADMIN_PASSWORD", "")
@@ -163,7 +165,7 @@ DATABASES = {
     )
 }
 if "postgresql" in DATABASES["default"]["ENGINE"]:
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": THREADS + 12, "timeout": 5}
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": THREADS + 14, "timeout": 5}
 
 # --- the rate limiter's cache: this process, or Redis -----------------------------------------------------------
 CACHE_URL = env.cache_url("CACHE_URL")
@@ -284,13 +286,18 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Receives events from small browser tools (`POST /event`) and serves metrics and failures.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",  # Pydantic writes JSON Schema in the dialect of OpenAPI 3.1
-    "TAGS": [{"name": name} for name in ("events", "reads", "health")],
+    "TAGS": [{"name": name} for name in ("events", "reads", "source maps", "health")],
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["events.api.schema.without_last_slash"],
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "events.api.schema.with_every_tag"],
     "APPEND_COMPONENTS": {
         "securitySchemes": {
             "adminToken": {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN"},
+            "scopedToken": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A token of the scope that the route needs: `manage.py issue_token NAME --scope SCOPE`.",
+            },
             "staffSession": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE_NAME},
             "ingestToken": {
                 "type": "http",

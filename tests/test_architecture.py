@@ -35,6 +35,7 @@ WRITERS = {
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},
     "CorrectionFacet": {"events/counting/corrections.py"},
+    "SourceMap": {"events/sourcemaps/store.py"},
     "SiteDay": {"events/counting/site_days.py"},
     "RetentionMark": {"events/maintenance/retention.py"},
     "GroupHour": {"events/grouping/groups.py"},

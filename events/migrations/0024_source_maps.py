@@ -32,7 +32,7 @@ def revoke(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0017_merged_groups")]
+    dependencies = [("events", "0023_advice_to_users")]
 
     operations = [
         migrations.AddField(

@@ -1,0 +1,106 @@
+"""Stores, replaces, prunes and deletes source maps: the one writer of their table."""
+
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max, QuerySet
+
+from events import audit
+from events.counting import upserts
+from events.models import AuditKind, SourceMap
+from events.sourcemaps.intake import CheckedMap
+
+MAX_VERSION = 64  # of the field `app_version` of an event
+MAX_FILE = 200
+_SCRIPT, _MAP = ".js", ".js.map"
+
+
+class InvalidName(ValueError):
+    """The version or the file of a map has an impossible name. The message says what is wrong."""
+
+
+class Key(NamedTuple):
+    """The identity of a map: the version, and the name of the JavaScript file."""
+
+    app_version: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.file} of {self.app_version}"
+
+
+class Outcome(Enum):
+    STORED = "stored"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    CONFLICT = "conflict"
+
+
+def key_of(app_version: str, name: str) -> Key:
+    """Return the key of the map with a file name `NAME.js.map` or `NAME.js`. Raises InvalidName."""
+    if not 1 <= len(app_version) <= MAX_VERSION or not app_version.isprintable() or not app_version.strip():
+        raise InvalidName(f"A version has 1 to {MAX_VERSION} printable characters.")
+    file = name.removesuffix(".map")
+    stem = file.removesuffix(_SCRIPT)
+    if not name.endswith((_SCRIPT, _MAP)) or not stem.strip(". "):
+        raise InvalidName("The file is named NAME.js.map or NAME.js.")
+    if len(file) > MAX_FILE or not file.isprintable() or "/" in file or "\\" in file:
+        raise InvalidName(f"The name of the file has at most {MAX_FILE} printable characters, without / and \\.")
+    return Key(app_version, file)
+
+
+@upserts.retried
+def put(key: Key, checked: CheckedMap, *, replace: bool, who: str, at: datetime) -> Outcome:
+    """Store a map, and prune the oldest versions. Other content is replaced only with `replace`."""
+    uploaded_at_ms = int(at.timestamp() * 1000)
+    fields = checked._asdict() | {"uploaded_at_ms": uploaded_at_ms, "uploaded_by_name": who}
+    figures = f"{checked.sources:,} sources, {checked.bytes:,} bytes"
+    with transaction.atomic():
+        stored, is_new = (
+            SourceMap.objects.defer("content").select_for_update().get_or_create(**key._asdict(), defaults=fields)
+        )
+        if is_new:
+            audit.note(AuditKind.SOURCE_MAP, f"Uploaded: {figures}.", who=who, at=at, about=str(key))
+            _prune(key.app_version, who=who, at=at)
+            return Outcome.STORED
+        if stored.digest == checked.digest:
+            return Outcome.UNCHANGED
+        if not replace:
+            return Outcome.CONFLICT
+        SourceMap.objects.filter(pk=stored.pk).update(**fields, last_used_at_ms=None)
+        audit.note(AuditKind.SOURCE_MAP, f"Replaced: {figures}.", who=who, at=at, about=str(key))
+        return Outcome.REPLACED
+
+
+@upserts.retried
+def delete(app_version: str, *, who: str, at: datetime) -> int:
+    """Delete all maps of a version. Return their number."""
+    with transaction.atomic():
+        return _delete(app_version, "Deleted", who=who, at=at)
+
+
+def _prune(newest: str, *, who: str, at: datetime) -> None:
+    """Delete the maps of all versions but the newest SOURCEMAP_VERSIONS, by the newest upload of each.
+
+    The version of the current upload is kept, also when the clock went back since the others.
+    """
+    others = SourceMap.objects.exclude(app_version=newest).values("app_version").annotate(newest=Max("uploaded_at_ms"))
+    names = others.order_by("-newest", "-app_version").values_list("app_version", flat=True)
+    for app_version in list(names[settings.SOURCEMAP_VERSIONS - 1 :]):
+        _delete(app_version, f"Pruned, as newer maps of {newest} arrived", who=who, at=at)
+
+
+def _delete(app_version: str, what: str, *, who: str, at: datetime) -> int:
+    deleted, _ = SourceMap.objects.filter(app_version=app_version).delete()
+    if deleted:
+        words = "1 source map" if deleted == 1 else f"{deleted:,} source maps"
+        audit.note(AuditKind.SOURCE_MAP, f"{what}: {words}.", who=who, at=at, about=app_version)
+    return deleted
+
+
+def of_version(app_version: str) -> QuerySet[SourceMap]:
+    """Return the maps of a version by file name, without their content."""
+    return SourceMap.objects.filter(app_version=app_version).defer("content").order_by("file")
