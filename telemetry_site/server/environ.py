@@ -8,6 +8,7 @@ from django.conf import settings
 from granian.rsgi import Scope
 
 from telemetry_site.server.request_head import UNREADABLE, Headers
+from telemetry_site.server.threads import Upload
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,11 @@ class _Errors:
 _errors = _Errors()
 
 
-def of(scope: Scope, headers: Headers, body: bytes, length: int) -> dict[str, Any]:
-    """Return the WSGI environ of a request. `length` exceeds `len(body)` when the rest of the body was not read."""
+def of(scope: Scope, headers: Headers, body: bytes | Upload, length: int | None) -> dict[str, Any]:
+    """Return the WSGI environ of a request.
+
+    `length` exceeds `len(body)` when the rest of the body was not read. It is None for an upload of unknown length.
+    """
     address, _, port = scope.client.rpartition(":")
     host, _, server_port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
@@ -37,10 +41,11 @@ def of(scope: Scope, headers: Headers, body: bytes, length: int) -> dict[str, An
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
         "REMOTE_ADDR": address.strip("[]"),
         "REMOTE_PORT": port,
-        "CONTENT_LENGTH": str(length),
+        "CONTENT_LENGTH": "" if length is None else str(length),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": BytesIO(body),
+        "wsgi.input": BytesIO(body) if isinstance(body, bytes) else body,
+        "wsgi.input_terminated": length is None,
         "wsgi.errors": _errors,
         "wsgi.multithread": True,
         "wsgi.multiprocess": settings.WORKERS > 1,

@@ -8,20 +8,26 @@ from django.conf import settings
 
 # The threads of each pool. Pools are separate, so that events, reads, pages and health checks do not queue behind each
 # other: a watchdog gets an answer while the other pools are busy. Reads do not wait for a commit, so more threads
-# would only contend for the GIL.
-POOLS = {"events": settings.THREADS, "reads": 3, "pages": 4, "health": 2}
+# would only contend for the GIL. An upload occupies its thread while it arrives.
+POOLS = {"events": settings.THREADS, "reads": 3, "pages": 4, "health": 2, "uploads": 2}
 
 
 class Lane(NamedTuple):
-    """Which pools answer POST and every other method, the largest body, and whether it is the API or a page."""
+    """Which pools answer POST and every other method, the largest body, and whether it is the API or a page.
+
+    The view reads the body of a PUT itself, while it arrives, if the path `takes_uploads`.
+    """
 
     writes: str
     reads: str
     max_body_bytes: int
     is_api: bool = True
     has_cors: bool = True
+    takes_uploads: bool = False
 
     def pool(self, method: str) -> str:
+        if self.takes_uploads and method == "PUT":
+            return "uploads"
         return self.writes if method == "POST" else self.reads
 
 
@@ -34,6 +40,7 @@ LANES = [
         r"/event/batch(/.*)?": Lane("events", "reads", settings.MAX_BATCH_BODY_BYTES),
         r"/admin(/.*)?": Lane("pages", "pages", settings.DATA_UPLOAD_MAX_MEMORY_SIZE, is_api=False, has_cors=False),
         r"/static(/.*)?": Lane("pages", "pages", _LIMIT, is_api=False),
+        r"/sourcemaps/.*": Lane("reads", "reads", _LIMIT, has_cors=False, takes_uploads=True),
         r".*": Lane("events", "reads", _LIMIT),
     }.items()
 ]

@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -27,12 +28,17 @@ from telemetry_site.server.lanes import POOLS, Lane, lane_of
 from telemetry_site.server.request_head import JSON_HEADERS, Headers, Refusal
 from telemetry_site.server.static_files import with_static_files
 from telemetry_site.server.streaming import Chunks
-from telemetry_site.server.threads import ThreadPool
+from telemetry_site.server.threads import ThreadPool, Upload
 from telemetry_site.sqlite.base import DatabaseWrapper
 
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS = 15.0
+# An upload may take this long, and each of its chunks BODY_SECONDS.
+UPLOAD_SECONDS = 300.0
+# Read this much of an upload that the view refused, so that the client can read the response.
+MAX_DISCARDED = 1_048_576
+DISCARD_SECONDS = 1.0
 # Threads send most responses themselves. Completions are batched, to save event-loop wake-ups.
 LATE_SECONDS = 0.05
 STALL_SECONDS = 60.0
@@ -51,7 +57,7 @@ _CUT_OFF = b'{"ok":false,"error":"Request not received whole"}'
 _BUSY = b'{"ok":false,"error":"Too busy"}'
 _CLOSE = ("connection", "close")  # unread bytes of the body would precede the next request
 _BODILESS = ("GET", "HEAD", "OPTIONS")
-_Stream = tuple[int, Headers, Chunks]
+_Unsent = tuple[int, Headers, Chunks | bytes]
 
 
 site = with_static_files(get_wsgi_application())
@@ -99,6 +105,10 @@ class Application:
                 _refuse_head(scope, protocol, refusal)
             return
         limit, declared = lane.max_body_bytes, _declared_length(scope)
+        if lane.takes_uploads and scope.method == "PUT" and refusal is None:
+            upload = Upload(protocol, asyncio.get_running_loop(), chunk_seconds=BODY_SECONDS, seconds=UPLOAD_SECONDS)
+            await self._serve(lane, scope, headers, protocol, upload, declared)
+            return
         most = limit if declared is None else declared
         claim = _Claim(self) if settings.MAX_BODY_BYTES < most <= limit else None
         try:
@@ -122,16 +132,31 @@ class Application:
                 claim.release()
 
     async def _serve(
-        self, lane: Lane, scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes, length: int
+        self,
+        lane: Lane,
+        scope: Scope,
+        headers: Headers,
+        protocol: HTTPProtocol,
+        body: bytes | Upload,
+        length: int | None,
     ) -> None:
         pool = self._pools[lane.pool(scope.method)]
         if pool.waiting >= MAX_WAITING:
             await asyncio.sleep(REFUSAL_SECONDS)
-            _refuse(scope, protocol)
+            _refuse(scope, protocol, *([] if isinstance(body, bytes) else [_CLOSE]))
             return
-        stream: _Stream | None = await pool.run(_answer, scope, headers, protocol, body, length)
-        if stream is not None:
-            await streaming.send(protocol, *stream, self._streams)
+        unsent: _Unsent | None = await pool.run(_answer, scope, headers, protocol, body, length)
+        if unsent is None:
+            return
+        status, answer_headers, response = unsent
+        if isinstance(response, Chunks):
+            await streaming.send(protocol, status, answer_headers, response, self._streams)
+            return
+        if isinstance(body, Upload) and "expect" not in scope.headers and (length or 0) <= MAX_DISCARDED:
+            with suppress(OSError):  # also TimeoutError
+                async with asyncio.timeout(DISCARD_SECONDS):
+                    await body.discard(MAX_DISCARDED)
+        protocol.response_bytes(status, answer_headers, response)
 
 
 class _OverBudgetError(Exception):
@@ -226,18 +251,23 @@ def _cors(scope: Scope) -> Headers:
     return request_head.cors_headers(scope.path, scope.headers.get("origin"))
 
 
-def _answer(scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes, length: int) -> _Stream | None:
+def _answer(
+    scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes | Upload, length: int | None
+) -> _Unsent | None:
     """Call Django and send the response from this thread, without waiting for the event loop.
 
-    Return a streamed response instead of sending it: only the event loop can do that.
+    Return a streamed response instead of sending it, or one to an upload that was not read to its end: only the event
+    loop can send the first and read on for the second.
     """
     connection.close_if_unusable_or_obsolete()
     try:
         status, answer_headers, response = _call_django(environ.of(scope, headers, body, length))
     finally:
         connection.close_if_unusable_or_obsolete()
-    if length > len(body):
+    if not (body.is_at_end if isinstance(body, Upload) else length == len(body)):
         answer_headers.append(_CLOSE)
+        if isinstance(body, Upload):
+            return status, answer_headers, response
     if scope.method == "HEAD":
         protocol.response_empty(status, answer_headers)  # headers as for GET, no body
     elif isinstance(response, bytes):

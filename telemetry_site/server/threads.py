@@ -1,9 +1,14 @@
-"""A pool with a fixed number of threads that run calls for an event loop. Each thread keeps its database connection."""
+"""A pool with a fixed number of threads that run calls for an event loop. Each thread keeps its database connection.
+
+A thread can also read a body from the event loop while it arrives (`Upload`).
+"""
 
 import asyncio
+import io
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -121,3 +126,61 @@ class ThreadPool:
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
 _Completion = tuple[asyncio.Future[Any], Any, BaseException | None]
+
+
+class Upload(io.RawIOBase):
+    """The body of one request, which a thread of a pool reads while it arrives.
+
+    Nothing is read before the first call, so the view can refuse a request by its head. The server then asks no client
+    that sent `Expect: 100-continue` for the body. Back-pressure: the next chunk is read when the last one was used up.
+    """
+
+    def __init__(
+        self, body: AsyncIterable[bytes], loop: asyncio.AbstractEventLoop, *, chunk_seconds: float, seconds: float
+    ) -> None:
+        self._body = body
+        self._loop = loop
+        self._chunk_seconds = chunk_seconds
+        self._ends_at = time.monotonic() + seconds
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._rest = b""
+        self.is_at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer, for `read`. Raises TimeoutError, or another OSError when the client disconnected."""
+        while not self._rest and not self.is_at_end:
+            self._rest = self._next_chunk()
+        part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+    def _next_chunk(self) -> bytes:
+        seconds = min(self._chunk_seconds, self._ends_at - time.monotonic())
+        future = asyncio.run_coroutine_threadsafe(self._receive(), self._loop)
+        try:
+            chunk = future.result(max(seconds, 0.0))
+        except TimeoutError:
+            future.cancel()
+            raise
+        return chunk or b""
+
+    async def discard(self, most: int) -> None:
+        """Read and drop at most this many bytes, on the event loop. Raises OSError."""
+        dropped = 0
+        while not self.is_at_end and dropped < most:
+            dropped += len(await self._receive() or b"")
+
+    async def _receive(self) -> bytes | None:
+        if self._chunks is None:
+            self._chunks = aiter(self._body)
+        try:
+            # Without a default: with one, Python 3.11 crashes when `__anext__` itself raises (gh-128078).
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self.is_at_end = True
+            return None
+        except RuntimeError as error:  # Granian's ProtocolClosed is a RuntimeError
+            raise ConnectionError("The client disconnected") from error
