@@ -11,7 +11,9 @@ from django.template.response import TemplateResponse
 from events import clock
 from telemetry_site import expired_sessions, sign_in
 
-FIRST_PAGES = ["FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "IngestToken", "AuditEntry"]
+FIRST_PAGES = [
+    "FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap", "IngestToken", "AuditEntry",
+]  # fmt: skip
 
 
 class TelemetryAdminSite(admin.AdminSite):

@@ -1,7 +1,7 @@
-"""The admin pages of events, failure groups, corrections, tokens and the audit log.
+"""The admin pages of events, failure groups, corrections, source maps, tokens and the audit log.
 
 Django's autodiscovery imports this package, which registers the pages. They read through `events.reports`, and write
-only through `triage`, `corrections`, `rollups` and `tokens`.
+only through `triage`, `corrections`, `rollups`, `tokens` and `sourcemaps.store`.
 """
 
-from events.admin import corrections, events, groups  # noqa: F401  (imported to register their pages)
+from events.admin import events, groups, operations  # noqa: F401  (imported to register their pages)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, QuerySet, Sum
 
 from events import audit
 from events.counting import upserts
@@ -32,6 +32,19 @@ class Key(NamedTuple):
         return f"{self.file} of {self.app_version}"
 
 
+class VersionMaps(NamedTuple):
+    """The maps of one version: their number and unpacked size, and the first of them by file name."""
+
+    app_version: str
+    maps: int
+    bytes: int
+    files: list[SourceMap]
+
+    @property
+    def more(self) -> int:
+        return self.maps - len(self.files)
+
+
 class Outcome(Enum):
     STORED = "stored"
     REPLACED = "replaced"
@@ -39,10 +52,15 @@ class Outcome(Enum):
     CONFLICT = "conflict"
 
 
-def key_of(app_version: str, name: str) -> Key:
-    """Return the key of the map with a file name `NAME.js.map` or `NAME.js`. Raises InvalidName."""
+def check_version(app_version: str) -> None:
+    """Raise InvalidName for a version that no event can have."""
     if not 1 <= len(app_version) <= MAX_VERSION or not app_version.isprintable() or not app_version.strip():
         raise InvalidName(f"A version has 1 to {MAX_VERSION} printable characters.")
+
+
+def key_of(app_version: str, name: str) -> Key:
+    """Return the key of the map with a file name `NAME.js.map` or `NAME.js`. Raises InvalidName."""
+    check_version(app_version)
     file = name.removesuffix(".map")
     stem = file.removesuffix(_SCRIPT)
     if not name.endswith((_SCRIPT, _MAP)) or not stem.strip(". "):
@@ -104,3 +122,14 @@ def _delete(app_version: str, what: str, *, who: str, at: datetime) -> int:
 def of_version(app_version: str) -> QuerySet[SourceMap]:
     """Return the maps of a version by file name, without their content."""
     return SourceMap.objects.filter(app_version=app_version).defer("content").order_by("file")
+
+
+def versions(*, limit: int, files: int) -> list[VersionMaps]:
+    """Return the versions with the newest maps, newest first, each with up to `files` of its maps."""
+    figures = SourceMap.objects.values("app_version").annotate(
+        newest=Max("uploaded_at_ms"), maps=Count("id"), size=Sum("bytes")
+    )
+    return [
+        VersionMaps(row["app_version"], row["maps"], row["size"], list(of_version(row["app_version"])[:files]))
+        for row in figures.order_by("-newest", "-app_version")[:limit]
+    ]

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from events.admin import corrections
+from events.admin.operations import corrections
 from events.models import Correction, Event
 from events.reports import metrics
 from tests.conftest import make_event, sign_in, success, text_of

@@ -21,6 +21,9 @@ from events.counting.corrections import Selection
 from events.grouping import advice, merges
 from events.ingest import tokens
 from events.models import Event, IngestToken
+from events.sourcemaps import store
+from events.sourcemaps.intake import CheckedMap
+from events.sourcemaps.store import Key
 from legacy.cutover import parity
 from legacy.models import ParityRun
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
@@ -133,6 +136,10 @@ ROWS = {
     "admin:events_correction_undo": Access(
         "/admin/events/correction/{correction}/undo/", MAINTAINERS, MAINTAINERS, {"reason": "they were real"}
     ),
+    "admin:events_sourcemap_changelist": Access("/admin/events/sourcemap/", STAFF),
+    "admin:events_sourcemap_delete": Access(
+        "/admin/events/sourcemap/delete/?version=19afc18", MAINTAINERS, MAINTAINERS, {"version": "19afc18"}
+    ),
     "admin:events_ingesttoken_changelist": Access("/admin/events/ingesttoken/", MAINTAINERS),
     "admin:events_ingesttoken_change": Access("/admin/events/ingesttoken/{token}/revoke/", MAINTAINERS, MAINTAINERS),
     "admin:events_ingesttoken_history": Access("/admin/events/ingesttoken/{token}/history/", MAINTAINERS),
@@ -186,6 +193,7 @@ def things() -> dict[str, Any]:
     merges.merge(former, other, user=User(username="somebody else"), at=clock.now())
     advice.give(event.fingerprint or "", "Wait.", None, user=User(username="somebody else"), at=clock.now())
     tokens.issue("web", who="someone", now=clock.now(), expires_at=None)
+    store.put(Key("19afc18", "index.js"), CheckedMap(b"", "", 1, 0), replace=False, who="someone", at=clock.now())
     for name, at_ms in (("void", VOID_MS), ("counted", VOID_MS + HOUR_MS)):
         make_event(**success(session_id=name), received_at_ms=at_ms)
     selection = Selection(VOID_MS, VOID_MS + 1)

@@ -1,0 +1,3 @@
+"""Admin pages with which maintainers operate the site: corrections of the count, and source maps."""
+
+from events.admin.operations import corrections, sourcemaps  # noqa: F401  (imported to register their pages)
