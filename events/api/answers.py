@@ -67,6 +67,41 @@ class PayloadTooLarge(APIException):
     default_code = RefusalReason.TOO_LARGE
 
 
+class TooSlow(APIException):
+    status_code = 408
+    default_detail = "Request not received in time"
+
+
+class CutOff(APIException):
+    status_code = 400
+    default_detail = "Request not received whole"
+
+
+class Invalid(APIException):
+    """400: the words say what is wrong with the request."""
+
+    status_code = 400
+
+
+class Conflict(APIException):
+    status_code = 409
+
+
+class NotFound(APIException):
+    status_code = 404
+    default_detail = "Not found"
+
+
+class Unavailable(APIException):
+    """503 for a reason that is not in the request."""
+
+    status_code = 503
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(RETRY_STORAGE_SECONDS)}
+
+
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """Convert an exception of a view to the contract's answer. None lets Django answer 500."""
     if isinstance(error, InvalidFields):

@@ -1,6 +1,6 @@
 """Content negotiation and parsers of the API: JSON in strict UTF-8 with a size limit, whatever `Accept` says."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -10,11 +10,12 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from events.api.answers import CONTENT_TYPE, PayloadTooLarge
+from events.api.answers import CONTENT_TYPE, CutOff, PayloadTooLarge, TooSlow
 from events.ingest import contract, media_types
 
 # Python converts at most 4,300 digits to an integer, and no body is that long.
 _LENGTH_DIGITS = 18
+_CHUNK = 65_536
 
 
 class JsonOnly(BaseContentNegotiation):
@@ -67,3 +68,29 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
             raise PayloadTooLarge
         return body
     return b""
+
+
+def upload_chunks(request: HttpRequest, limit: int) -> Iterator[bytes]:
+    """Yield the body of an upload while it arrives. Raises PayloadTooLarge, TooSlow or CutOff."""
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    is_declared = declared.isascii() and declared.isdigit()
+    if is_declared and (len(declared) > _LENGTH_DIGITS or int(declared) > limit):
+        raise PayloadTooLarge(f"The body is larger than {limit:,} bytes")
+    if not is_declared and not request.META.get("wsgi.input_terminated"):
+        return  # WSGI: without a length there is no body
+    size, most = 0, int(declared) if is_declared else limit + 1
+    while size < most:
+        try:
+            chunk = request.META["wsgi.input"].read(min(_CHUNK, most - size))
+        except TimeoutError:
+            raise TooSlow from None
+        except OSError:
+            raise CutOff from None
+        if not chunk:
+            break
+        size += len(chunk)
+        if size > limit:
+            raise PayloadTooLarge(f"The body is larger than {limit:,} bytes")
+        yield chunk
+    if is_declared and size < most:
+        raise CutOff

@@ -78,7 +78,8 @@ def refusals(*statuses: int) -> dict[int, Any]:
 
 INGEST_REFUSALS = refusals(400, 401, 403, 405, 408, 413, 415, 429, 503)
 # OpenAPI security requirements: any one of a list suffices; the empty one admits everybody.
-STAFF: list[Any] = [{"adminToken": []}, {"staffSession": []}]
+STAFF: list[Any] = [{"adminToken": []}, {"scopedToken": []}, {"staffSession": []}]
+SCRIPTS: list[Any] = [{"adminToken": []}, {"scopedToken": []}]
 SENDERS: list[Any] = [{"ingestToken": []}, {}]
 ANYONE: list[Any] = [{}]
 
@@ -236,4 +237,57 @@ FAILURES = extend_schema(
         **refusals(400, 401, 405, 429),
     },
     auth=STAFF,
+)
+VERSION = OpenApiParameter("app_version", str, OpenApiParameter.PATH, description="The version of the front end.")
+SOURCE_MAP = {"type": "object", "required": ["version", "sources", "mappings"]}
+PUT_SOURCE_MAP = extend_schema(
+    operation_id="put_source_map",
+    tags=["source maps"],
+    summary="Upload the source map of one JavaScript file",
+    description=(
+        "Version 3, or an index map: plain JSON, or with `Content-Encoding: gzip`. Requires ADMIN_TOKEN or a token of"
+        " scope `sourcemaps`. Sending the same map again changes nothing."
+    ),
+    parameters=[
+        VERSION,
+        OpenApiParameter("file", str, OpenApiParameter.PATH, description="`NAME.js.map` or `NAME.js`."),
+        OpenApiParameter("replace", str, enum=["0", "1"], description="1 replaces other content."),
+    ],
+    request={"application/json": SOURCE_MAP, "application/octet-stream": {"type": "string", "format": "binary"}},
+    responses={
+        201: obj({"ok": just(True), "version": STRING, "file": STRING, "sources": COUNT}),
+        200: obj({"ok": just(True), "version": STRING, "file": STRING, "sources": COUNT, "unchanged": just(True)}),
+        **refusals(400, 401, 404, 405, 408, 409, 413, 415, 429, 503),
+    },
+    auth=SCRIPTS,
+)
+SOURCE_MAPS = extend_schema(
+    operation_id="get_source_maps",
+    tags=["source maps"],
+    summary="The source maps of a version",
+    description="Their names, sizes and times, by name. The list is empty for a version without maps.",
+    parameters=[VERSION],
+    responses={
+        200: obj(
+            {
+                "ok": just(True),
+                "version": STRING,
+                "files": array(obj({"file": STRING, "bytes": COUNT, "sources": COUNT, "uploaded_at": STRING})),
+            }
+        ),
+        **refusals(400, 401, 404, 405, 429, 503),
+    },
+    auth=STAFF,
+)
+DELETE_SOURCE_MAPS = extend_schema(
+    operation_id="delete_source_maps",
+    tags=["source maps"],
+    summary="Delete the source maps of a version",
+    description="404 if the version has none.",
+    parameters=[VERSION],
+    responses={
+        200: obj({"ok": just(True), "version": STRING, "deleted": COUNT}),
+        **refusals(400, 401, 404, 405, 429, 503),
+    },
+    auth=SCRIPTS,
 )

@@ -1,8 +1,16 @@
 """The routes of the API. The public ones skip the middleware of pages (`middleware.PublicRoutes`)."""
 
+from django.urls import re_path
 from rest_framework.routers import DynamicRoute, Route, SimpleRouter
 
-from events.api.views import EventViewSet, FailureViewSet, HealthViewSet, MetricsViewSet, PublicMetricsViewSet
+from events.api.views import (
+    EventViewSet,
+    FailureViewSet,
+    HealthViewSet,
+    MetricsViewSet,
+    PublicMetricsViewSet,
+    SourceMapViewSet,
+)
 
 
 class SiteRouter(SimpleRouter):
@@ -27,4 +35,18 @@ staff = SiteRouter()
 staff.register("metrics", MetricsViewSet, "metrics")
 staff.register("failures", FailureViewSet, "failures")
 
-urlpatterns = staff.urls
+# Of a version, and of a file of a version. Each name is one segment of the path.
+source_maps = [
+    re_path(
+        r"^sourcemaps/(?P<app_version>[^/]+)/?$",
+        SourceMapViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="source-maps",
+    ),
+    re_path(
+        r"^sourcemaps/(?P<app_version>[^/]+)/(?P<file>[^/]+)/?$",
+        SourceMapViewSet.as_view({"put": "update"}),
+        name="source-map",
+    ),
+]
+
+urlpatterns = [*staff.urls, *source_maps]

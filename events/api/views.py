@@ -1,22 +1,44 @@
-"""Viewsets of the API: `/event`, metrics, failures and health checks."""
+"""Viewsets of the API: `/event`, metrics, failures, source maps and health checks."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from rest_framework.authentication import SessionAuthentication
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.decorators import action
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from events import clock, rows
 from events.api import health, schema
-from events.api.access import HasIngestToken, MayRead, OriginAllowed, TokenAuthentication
-from events.api.answers import HEADERS, JsonRenderer, TooManyRequests, reason_of, refusal_body, rendered
-from events.api.parsers import BatchParser, EventParser, JsonOnly
+from events.api.access import (
+    HasIngestToken,
+    MayRead,
+    MayUseSourceMaps,
+    OriginAllowed,
+    TokenAuthentication,
+    name_of,
+)
+from events.api.answers import (
+    HEADERS,
+    Conflict,
+    Invalid,
+    JsonRenderer,
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+    reason_of,
+    refusal_body,
+    rendered,
+)
+from events.api.parsers import BatchParser, EventParser, JsonOnly, upload_chunks
 from events.api.throttles import BatchRate, DailyBytes, IngestRate, ReadRate
-from events.ingest import contract, guards, quotas, refusals, writer
+from events.ingest import contract, guards, media_types, quotas, refusals, writer
 from events.ingest.refusals import RefusalReason
 from events.keyset import Cursor
 from events.maintenance import disk
@@ -24,6 +46,9 @@ from events.maintenance.disk import Room
 from events.reports import failures, metrics
 from events.reports.forms import EventFilter, SummaryQuery, TimeseriesQuery
 from events.rows import EventRow
+from events.sourcemaps import check, intake, store
+
+logger = logging.getLogger(__name__)
 
 
 class SiteViewSet(ViewSet):
@@ -218,6 +243,75 @@ class FailureViewSet(StaffViewSet):
         page = failures.page(criteria, limit=query.cleaned_data["limit"] or 50, after=query.cleaned_data["cursor"])
         results = [failures.as_json(event) for event in page.events]
         return Response({"ok": True, "results": results, "next": page.older and _next_url(request, page.older)})
+
+
+class SourceMapViewSet(SiteViewSet):
+    """Uploads, lists and deletes source maps. The body of an upload is read only after the token was checked."""
+
+    authentication_classes = [TokenAuthentication, SessionAuthentication]
+    permission_classes = [MayUseSourceMaps]
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """A session is for reads only, so that no page of another site can change maps."""
+        is_read = self.request is None or self.request.method in SAFE_METHODS
+        return super().get_authenticators() if is_read else [TokenAuthentication()]
+
+    def handle_exception(self, error: Exception) -> Response:
+        is_invalid = isinstance(error, store.InvalidName | check.InvalidMap)
+        return super().handle_exception(Invalid(str(error)) if is_invalid else error)
+
+    @schema.PUT_SOURCE_MAP
+    def update(self, request: Request, app_version: str, file: str) -> Response:
+        key = store.key_of(app_version, file)
+        replace = request.query_params.get("replace", "0")
+        if replace not in ("0", "1"):
+            return Response(refusal_body("Invalid parameters", {"replace": ["Must be 0 or 1."]}), 400)
+        checked = _checked_upload(request)
+        outcome = store.put(key, checked, replace=replace == "1", who=name_of(request), at=clock.now())
+        if outcome is store.Outcome.CONFLICT:
+            raise Conflict(f"Other content is stored for {key}. Add ?replace=1 to replace it.")
+        body = {"ok": True, "version": key.app_version, "file": key.file, "sources": checked.sources}
+        if outcome is store.Outcome.UNCHANGED:
+            return Response(body | {"unchanged": True})
+        return Response(body, 201)
+
+    @schema.SOURCE_MAPS
+    def retrieve(self, request: Request, app_version: str) -> Response:
+        store.check_version(app_version)
+        files = [
+            {
+                "file": stored.file,
+                "bytes": stored.bytes,
+                "sources": stored.sources,
+                "uploaded_at": clock.iso(stored.uploaded_at_ms),
+            }
+            for stored in store.of_version(app_version)
+        ]
+        return Response({"ok": True, "version": app_version, "files": files})
+
+    @schema.DELETE_SOURCE_MAPS
+    def destroy(self, request: Request, app_version: str) -> Response:
+        store.check_version(app_version)
+        deleted = store.delete(app_version, who=name_of(request), at=clock.now())
+        if not deleted:
+            raise NotFound("No source maps are stored for this version")
+        return Response({"ok": True, "version": app_version, "deleted": deleted})
+
+
+def _checked_upload(request: Request) -> intake.CheckedMap:
+    """Return the valid map in the body of a request."""
+    meta = request._request.META
+    encoding = meta.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if not media_types.is_source_map(meta.get("CONTENT_TYPE", "")) or encoding not in ("", "identity", "gzip"):
+        raise UnsupportedMediaType("")
+    if disk.room() is not Room.ENOUGH:
+        raise Unavailable("Disk space is low, so no source maps are stored")
+    try:
+        with intake.spooled(upload_chunks(request._request, settings.SOURCEMAP_MAX_BYTES)) as body:
+            return intake.checked(body, is_gzip=encoding == "gzip")
+    except intake.CheckFailed as error:
+        logger.error("%s", error)
+        raise Unavailable("The source map could not be checked. Try again later.") from None
 
 
 def _next_url(request: Request, older: Cursor) -> str:

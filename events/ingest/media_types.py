@@ -4,6 +4,14 @@ import re
 from functools import lru_cache
 
 _OF_EVENTS = ("application/json", "text/plain")
+# curl names a form by default with `--data-binary`, and nothing with `-T`.
+_OF_SOURCE_MAPS = (
+    "",
+    "application/json",
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",
+    "text/plain",
+)
 _MOST_CHARACTERS = 256  # Django's own parser raises an error above 10,000.
 # The quotation marks must match: behind an open one, Django reads the rest as part of the value.
 _UTF8 = re.compile(r""";\s*charset\s*=\s*(["']?)utf[-_]?8\1\s*(?=;|$)""", re.ASCII)
@@ -31,3 +39,9 @@ def is_utf8(content_type: str) -> bool:
 def is_accepted(content_type: str) -> bool:
     """Return whether an event may have this `Content-Type`."""
     return content_type.partition(";")[0].strip().lower() in _OF_EVENTS and is_utf8(content_type)
+
+
+@lru_cache(maxsize=256)
+def is_source_map(content_type: str) -> bool:
+    """Return whether an uploaded source map may have this `Content-Type`."""
+    return content_type.partition(";")[0].strip().lower() in _OF_SOURCE_MAPS and is_utf8(content_type)

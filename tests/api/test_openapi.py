@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.contrib.staticfiles import finders
@@ -17,11 +18,12 @@ from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from tests.conftest import payload
 
 STAFF_READS = {"/metrics/summary", "/metrics/timeseries", "/failures", "/recent"}
+MAPS, MAP = "/sourcemaps/{app_version}", "/sourcemaps/{app_version}/{file}"
+PARAMETERS = {"source-maps": ["{app_version}"], "source-map": ["{app_version}", "{file}"]}
 METHODS = {
-    "/event": "post",
-    "/event/batch": "post",
-    "/client-log": "post",
-    "/increment": "post",
+    **{path: {"post"} for path in ("/event", "/event/batch", "/client-log", "/increment")},
+    MAPS: {"get", "delete"},
+    MAP: {"put"},
 }
 
 
@@ -34,7 +36,7 @@ def schema(client: Client) -> dict[str, Any]:
 
 def path_of(route: URLPattern) -> str:
     """Return the path as the contract names it, without the slash that may follow."""
-    return reverse(str(route.name)).rstrip("/")
+    return unquote(reverse(str(route.name), args=PARAMETERS.get(str(route.name)))).rstrip("/")
 
 
 def test_the_schema_is_valid_and_drawing_it_up_warns_of_nothing(tmp_path: Any) -> None:
@@ -46,7 +48,7 @@ def test_the_schema_is_valid_and_drawing_it_up_warns_of_nothing(tmp_path: Any) -
 @pytest.mark.parametrize("route", [*public_urlpatterns, *staff_urlpatterns], ids=str)
 def test_every_route_is_described(schema: dict[str, Any], route: URLPattern) -> None:
     path = path_of(route)
-    assert set(schema["paths"][path]) == {METHODS.get(path, "get")}
+    assert set(schema["paths"][path]) == METHODS.get(path, {"get"})
 
 
 def test_nothing_else_is_described(schema: dict[str, Any]) -> None:
@@ -68,7 +70,7 @@ def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
 
 def test_each_operation_names_defined_security_schemes(schema: dict[str, Any]) -> None:
     used = {name for operation in operations(schema) for choice in operation["security"] for name in choice}
-    assert used == {"ingestToken", "adminToken", "staffSession"}
+    assert used == {"ingestToken", "adminToken", "scopedToken", "staffSession"}
     assert set(schema["components"]["securitySchemes"]) == used
 
 
@@ -76,7 +78,7 @@ def test_staff_reads_are_for_staff_alone(schema: dict[str, Any]) -> None:
     for path, methods in schema["paths"].items():
         for operation in methods.values():
             open_to_all = {} in operation["security"]
-            assert open_to_all is (path not in STAFF_READS)
+            assert open_to_all is (path not in STAFF_READS | {MAPS, MAP})
 
 
 def test_failures_are_filtered_by_the_types_of_failures(schema: dict[str, Any]) -> None:
@@ -103,7 +105,7 @@ def test_every_operation_has_a_name_and_a_summary_of_its_own(schema: dict[str, A
         assert len(set(described)) == len(described)
 
 
-def test_every_operation_has_one_of_four_tags(schema: dict[str, Any]) -> None:
+def test_every_operation_has_one_of_five_tags(schema: dict[str, Any]) -> None:
     headings = {path: operation["tags"] for path, of in schema["paths"].items() for operation in of.values()}
     assert headings == {
         "/event": ["events"],
@@ -112,6 +114,8 @@ def test_every_operation_has_one_of_four_tags(schema: dict[str, Any]) -> None:
         "/metrics/flash-count": ["reads"],
         "/metrics/summary": ["reads"],
         "/metrics/timeseries": ["reads"],
+        MAPS: ["source maps"],
+        MAP: ["source maps"],
         "/health": ["health"],
         "/health/ready": ["health"],
         "/client-log": ["old routes"],
@@ -182,4 +186,4 @@ def test_no_other_page_may_draw_data_images(client: Client) -> None:
 
 
 def test_the_old_routes_are_last(schema: dict[str, Any]) -> None:
-    assert [tag["name"] for tag in schema["tags"]] == ["events", "reads", "health", "old routes"]
+    assert [tag["name"] for tag in schema["tags"]] == ["events", "reads", "source maps", "health", "old routes"]

@@ -66,6 +66,8 @@ ROWS = {
     "metrics-summary": Access("/metrics/summary", STAFF),
     "metrics-timeseries": Access("/metrics/timeseries", STAFF),
     "failures": Access("/failures", STAFF),
+    "source-maps": Access("/sourcemaps/19afc18", STAFF),
+    "source-map": Access("/sourcemaps/19afc18/index.js", NOBODY),  # for tokens alone
     "api-schema": Access("/api/schema/", ANYONE),
     "api": Access("/api/", ANYONE),
     "demo": Access("/demo/", NOBODY),  # there with DEMO=1 alone
@@ -166,7 +168,7 @@ ROWS = {
     "admin:auth_user_change": Access("/admin/auth/user/{user}/change/", SUPERUSER, SUPERUSER, CHANGED_USER),
     "admin:auth_user_password_change": Access("/admin/auth/user/{user}/password/", SUPERUSER, SUPERUSER, USER),
 }  # fmt: skip
-OTHER_REFUSALS = {"demo": 404, "admin:app_list": 404, "admin:view_on_site": 404, "admin:logout": 405}
+OTHER_REFUSALS = {"demo": 404, "admin:app_list": 404, "admin:view_on_site": 404, "admin:logout": 405, "source-map": 405}
 READS = [name for name in ROWS if not name.startswith("admin:") and ROWS[name].see == STAFF]
 OTHER_REFUSALS |= dict.fromkeys(READS, 401)
 
@@ -343,7 +345,7 @@ def test_the_admin_token_is_compared_in_constant_time(client: Client, monkeypatc
     monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
     for path in (*(ROWS[name].path for name in READS), "/recent"):
         client.get(path, headers={"authorization": "Bearer guess"})
-    assert compared == [(b"guess", TOKEN.encode())] * 4
+    assert compared == [(b"guess", TOKEN.encode())] * (len(READS) + 1)
 
 
 @override_settings(ADMIN_TOKEN=TOKEN)

@@ -8,6 +8,8 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse, reverse_lazy
@@ -23,6 +25,7 @@ from legacy.models import ParityRun
 from tests.browser.pages import Browser
 from tests.conftest import payload
 from tests.fixtures.d1 import EXPORT
+from tests.fixtures.uploaded_maps import source_map
 from tests.servers import PATIENCE_SECONDS, Server
 
 WIDE, NARROW = 1280, 390
@@ -61,6 +64,7 @@ NO_PAGES = {
     "admin:jsi18n": "is a script",
     "admin:view_on_site": "leads elsewhere",
     "admin:events_failuregroup_decide": "asks about something; its pages stand in MORE",
+    "admin:events_sourcemap_delete": "asks about a version; its page stands in MORE",
     "admin:events_failuregroup_note": "is a POST",
     "admin:events_failuregroup_change": "has a page for each status, in MORE",
     "admin:legacy_parityrun_check": "is a POST",
@@ -166,6 +170,7 @@ MORE = [
         _at("/admin/events/correction/"),
         fill={"id_since": "2020-01-01", "id_until": now().isoformat(), "id_reason": "forged"},
     ),
+    Page("source maps to delete", _at("/admin/events/sourcemap/delete/?version=19afc18")),
     Page("a user with faults", _at("/admin/auth/user/add/"), fill={"id_username": "a b", "id_password1": "short"}),
     Page("login", _at("/admin/login/"), person=""),
     Page("login, refused", _at("/admin/login/"), person="", fill={"id_username": "admin", "id_password": "wrong"}),
@@ -270,6 +275,10 @@ def prepare(server: Server) -> World:
     run(*void, "--reason", "sent by one address")
     run("issue_token", "web-v2", "--expires", "90d")
     run("issue_token", "web-v1", "--expires", "never")
+    with TemporaryDirectory() as build:
+        for name in ("index-DSJGr6wX", "a-chunk-with-the-long-name-of-a-route-that-nobody-shortened-Bq1T_x9z"):
+            Path(build, f"{name}.js.map").write_bytes(source_map())
+        run("upload_sourcemaps", "19afc18", build)
     event = post(
         server,
         message="The radio went silent while the second bank of its memory was written, which takes the longest of all",

@@ -29,6 +29,8 @@ OPERATIONS = [
     ("POST", "/event"), ("POST", "/event/batch"), ("GET", "/metrics/flash-count"), ("GET", "/health"),
     ("GET", "/health/ready"), ("POST", "/client-log"), ("GET", "/count"), ("POST", "/increment"), ("GET", "/recent"),
     ("GET", "/metrics/summary"), ("GET", "/metrics/timeseries"), ("GET", "/failures"),
+    ("PUT", "/sourcemaps/{app_version}/{file}"), ("GET", "/sourcemaps/{app_version}"),
+    ("DELETE", "/sourcemaps/{app_version}"),
 ]  # fmt: skip
 
 

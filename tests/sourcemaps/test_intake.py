@@ -40,7 +40,7 @@ def test_a_map_is_described_and_compressed(is_gzip: bool) -> None:
 
 
 def test_a_refusal_arrives_in_words() -> None:
-    with pytest.raises(intake.InvalidMap, match="This is HTML, not a source map"):
+    with pytest.raises(check.InvalidMap, match="This is HTML, not a source map"):
         checked(b"<html>")
 
 
@@ -58,7 +58,7 @@ def test_objects_that_need_too_much_memory_are_refused() -> None:
 
 
 def test_a_check_that_takes_too_long_is_refused() -> None:
-    with pytest.raises(intake.InvalidMap, match="takes more than 30 s"):
+    with pytest.raises(check.InvalidMap, match="takes more than 30 s"):
         intake._read(io.BytesIO(), -24)
 
 
