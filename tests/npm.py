@@ -10,8 +10,11 @@ import pytest
 AXE = "axe-core@4.14.1"
 BIOME = "@biomejs/biome@2.6.8"
 ESBUILD = "esbuild@0.25.12"
+SOURCE_MAP = "source-map@0.7.6"
 TYPESCRIPT = "typescript@5.9.3"
 REACT_TYPES = "@types/react@19.2.2"
+VITE = "vite@8.3.8"  # as in tests/capture/package.json
+WABT = "wabt@1.0.39"
 
 
 def install(folder: Path, *packages: str) -> Path:

@@ -42,7 +42,7 @@ function laterRelease() {
 }
 
 /** Build the page into a folder, as `vite build` does by default: minified, with hashed names. */
-export async function buildPage(name, { folder, site, otherOrigin }) {
+export async function buildPage(name, { folder, site, otherOrigin, sourcemap = false }) {
   const define = {
     __BUILD__: JSON.stringify(name),
     __SITE__: JSON.stringify(site),
@@ -57,6 +57,6 @@ export async function buildPage(name, { folder, site, otherOrigin }) {
     define,
     plugins: plugins(),
     worker: { plugins },
-    build: { outDir: folder, emptyOutDir: true },
+    build: { outDir: folder, emptyOutDir: true, sourcemap },
   });
 }
