@@ -24,6 +24,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 INGEST_RATE = BATCH_RATE = BATCH_EVENTS_RATE = READ_RATE = DAILY_BYTES_PER_CLIENT = MIN_FREE_BYTES = (
     None  # tests of the limits set their own
 )
+SOURCEMAP_WORKER = False  # its process would look for the tests' database under another name
 if CACHE_URL:  # noqa: F405
     # On a loaded machine an answer may be late, and the limiter lets everyone pass meanwhile.
     CACHES["default"]["OPTIONS"] = {"socket_connect_timeout": 10, "socket_timeout": 10}  # noqa: F405

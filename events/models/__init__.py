@@ -25,7 +25,7 @@ from events.models.rollups import (
     ModeRollup,
 )
 from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
-from events.models.sourcemaps import SourceMap
+from events.models.sourcemaps import ResolvedFrame, SourceMap
 
 __all__ = [
     "AdviceDay",
@@ -58,6 +58,7 @@ __all__ = [
     "RecentFailure",
     "RefusedHost",
     "Release",
+    "ResolvedFrame",
     "RetentionMark",
     "SiteDay",
     "Source",

@@ -39,3 +39,58 @@ class SourceMap(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file} of {self.app_version}"
+
+
+class ResolvedFrame(models.Model):
+    """The original position of one distinct frame, found with a source map when the frame was first read.
+
+    A row is never older than its map: it is deleted when the map is replaced or deleted, and outlives a pruned map.
+    `unresolved` is NULL for a resolved frame; else it says why the frame stays raw, or that a worker resolves it.
+    """
+
+    # SHA-256 of the next four columns, 32 hexadecimal digits. A page finds all its frames with one query.
+    key = models.TextField()
+    app_version = models.TextField("version")
+    file = models.TextField()
+    line = models.IntegerField()
+    column = models.IntegerField()
+    # The SourceMap and its version. Not a foreign key, because a pruned map keeps its rows.
+    source_map = models.BigIntegerField()
+    map_version = models.TextField()
+    # The function that encloses the position, and the name at the position: the called function of a call.
+    function = models.TextField(null=True)
+    token = models.TextField(null=True)
+    source_file = models.TextField(null=True)
+    source_line = models.IntegerField(null=True)
+    source_column = models.IntegerField(null=True)
+    # JSON: the mark in the line as shown, and the lines with their numbers.
+    context = models.TextField(null=True)
+    in_app = models.BooleanField(default=True)
+    unresolved = models.TextField(null=True)
+    attempts = models.SmallIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["key"], name="events_resolvedframe_key"),
+            models.CheckConstraint(
+                condition=Q(unresolved__isnull=False)
+                | Q(source_file__isnull=False, source_line__isnull=False, source_column__isnull=False),
+                name="events_resolvedframe_resolved",
+            ),
+        ]
+        indexes = [
+            # The rows of a map that was uploaded, replaced or deleted.
+            models.Index(fields=["file", "app_version"], name="events_resolvedframe_file"),
+            # The frames of one original place, for the groups that have it too.
+            models.Index(fields=["source_file", "source_line"], name="events_resolvedframe_place"),
+            # The frames that wait for the worker. Nearly always empty.
+            models.Index(
+                fields=["source_map"],
+                condition=Q(unresolved="resolving"),
+                name="events_resolvedframe_waiting",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column} of {self.app_version}"

@@ -6,6 +6,7 @@ V8 writes `at name (place)` or `at place`. SpiderMonkey and JavaScriptCore write
 import re
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from events.grouping.reading.names import MASK, is_hash, is_minified, stable_name
 
@@ -14,6 +15,8 @@ _LINE = re.compile(r"[^\r\n]+")
 _MAX_NAME = 80
 # The line and column at the end of a frame. The closing bracket is missing where the client cut off the stack.
 _POSITION = re.compile(r"(?::\d+){1,2}\)?$")
+_QUERY = re.compile("[?#]")
+_NUMBERS = re.compile(r":(\d{1,9})(?::(\d{1,9}))?$")
 _WASM = re.compile(r"wasm-function\[([^\]]{1,100})\]|\[wasm code\]")
 _EXTENSION = re.compile(r"[a-z]+(?:-[a-z]+)?-extension:|webkit-masked-url:|extensions?::")
 _NATIVE = ("[native code]", "<anonymous>", "native", "native code", "self-hosted")
@@ -33,6 +36,14 @@ _BUILT_IN = frozenset(
         "TransactionInactiveError", "TypeMismatchError", "UnknownError", "VersionError", "WrongDocumentError",
     ]
 )  # fmt: skip
+# Why a frame has no position in a file with a source map.
+NATIVE = "native code"
+EXTENSION = "browser extension"
+WEB_ASSEMBLY = "WebAssembly"
+EVALUATED = "code made by eval"
+INLINE = "code of the page itself, not of a script file"
+NO_POSITION = "no position in this frame"
+NO_COLUMN = "no column in this frame"
 _NAMELESS = {
     "anonymous",
     "<computed>",
@@ -71,6 +82,75 @@ class Place(NamedTuple):
     in_bundle: bool = False
     is_extension: bool = False
     has_frames: bool = False
+
+
+class StackFrame(NamedTuple):
+    """One frame as the engine wrote it, for source maps. `file` is the last segment of the address, without a query.
+
+    `line` and `column` are None where the engine wrote none. `fault` says why a frame has no position of a file.
+    """
+
+    raw: str
+    function: str
+    file: str
+    line: int | None
+    column: int | None
+    fault: str | None = None
+
+
+def read(stack: str, most: int) -> list[StackFrame]:
+    """Return up to `most` frames of a stack, the innermost first. Lines that are no frames are left out."""
+    frames: list[StackFrame] = []
+    for line in _LINE.finditer(stack):
+        frame = _stack_frame(line[0].strip())
+        if frame is not None:
+            frames.append(frame)
+            if len(frames) == most:
+                break
+    return frames
+
+
+@lru_cache(maxsize=4_096)
+def _stack_frame(line: str) -> StackFrame | None:
+    frame = _frame(line)
+    if frame is None:
+        return None
+    if frame.is_native:
+        return StackFrame(line, frame.name, "", None, None, NATIVE)
+    address = _address(line)
+    match = _NUMBERS.search(address)
+    numbers = [int(number) for number in (match[1], match[2]) if number] if match else []
+    address = address[: match.start()] if match else address
+    path = _QUERY.split(address, maxsplit=1)[0].replace("\\", "/")
+    file = unquote(path.rpartition("/")[2]).replace("\0", "")
+    position: tuple[int | None, int | None] = (
+        numbers[0] if numbers else None,
+        numbers[1] if len(numbers) == 2 else None,
+    )
+    fault = None
+    if frame.is_extension:
+        fault = EXTENSION
+    elif frame.file == "wasm":
+        file, position, fault = "", (None, None), WEB_ASSEMBLY
+    elif " > " in address:  # Firefox: `index.js line 5 > eval`
+        file, fault = file.partition(" line ")[0], EVALUATED
+    elif position[0] is None:
+        fault = NO_POSITION
+    elif not file or frame.file in ("page", "blob", "data"):
+        fault = INLINE
+    elif position[1] is None:
+        fault = NO_COLUMN
+    return StackFrame(line, frame.name, file, *position, fault)
+
+
+def _address(line: str) -> str:
+    """Return the address of a frame with its numbers."""
+    if not line.startswith("at "):
+        return line.partition("@")[2] if _POSITION.search(line.partition("@")[2]) else line
+    name, bracket, place = line[3:].partition(" (")
+    if place.startswith("eval at"):
+        return str((_INNERMOST.findall(place) or [""])[-1])
+    return place.rstrip(")") if bracket else name.removeprefix("async ")
 
 
 def place_of(stack: str, error_name: str) -> Place:
