@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import or_
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from django.db import models
 
@@ -17,6 +17,15 @@ _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 # The models import this module, so it cannot import them.
 Row = TypeVar("Row", bound=models.Model)
+
+
+class FramePosition(NamedTuple):
+    """A position in a file of a version, as the engine wrote it."""
+
+    app_version: str
+    file: str
+    line: int
+    column: int
 
 
 class EventQuerySet(models.QuerySet[Row]):
@@ -54,11 +63,21 @@ class EventQuerySet(models.QuerySet[Row]):
         """Keep the events of other groups than these, and of none."""
         return self.exclude(fingerprint__in=keys)
 
-    def mentioning(self, text: str) -> Self:
-        """Keep the events that contain the text in a text column, except log lines and metadata."""
+    def mentioning(self, text: str, places: Iterable[FramePosition] = ()) -> Self:
+        """Keep the events that contain the text in a text column, except log lines and metadata.
+
+        Also keep those whose stack has one of these generated places.
+        """
         anywhere = models.Q()
         for column in ("message", "error_name", "stack", "session_id", "model", "app_version"):
             anywhere |= models.Q(**{f"{column}__icontains": text})
+        for place in places:
+            position = f":{place.line}:{place.column}"
+            has_position = models.Q(stack__endswith=position)
+            for end in (")", "\n", "\r"):
+                has_position |= models.Q(stack__contains=f"{position}{end}")
+            # The file is apart from the position, because a query can be between them.
+            anywhere |= models.Q(app_version=place.app_version, stack__contains=place.file) & has_position
         return self.filter(anywhere)
 
     def telling(self, key: str, value: str) -> Self:

@@ -183,7 +183,9 @@ class EventAdmin(PagesAdmin):
         if not form.is_valid() or self.is_cross_site_request(request):
             return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
         now = clock.now()
-        chunks = failures.rows(form.criteria(int(now.timestamp() * 1000)), export.COLUMNS, size=export.ROWS_A_CHUNK)
+        now_ms = int(now.timestamp() * 1000)
+        rows = failures.rows(form.criteria(now_ms), export.COLUMNS, size=export.ROWS_A_CHUNK)
+        chunks = export.with_top_frames(rows, now_ms=now_ms)
         what = audit.filters_in_words(form.applied()) or "everything"
         return export_response(
             request, export.with_facets(chunks), export.events_format(), self.file_name, what=f"{self.title}: {what}",
@@ -199,8 +201,10 @@ class EventAdmin(PagesAdmin):
             messages.warning(request, "No row is selected, so nothing was exported.")
             return HttpResponseRedirect(self.url("changelist"))
         what = f"{len(rows)} selected rows of {self.title}"
+        now = clock.now()
+        chunks = export.with_top_frames([rows], now_ms=int(now.timestamp() * 1000))
         return export_response(
-            request, export.with_facets([rows]), export.events_format(), self.file_name, what=what, now=clock.now(),
+            request, export.with_facets(chunks), export.events_format(), self.file_name, what=what, now=now,
             is_spreadsheet=is_spreadsheet,
         )  # fmt: skip
 

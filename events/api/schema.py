@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 from events.ingest.contract import MAX_BATCH_EVENTS, EventPayload
 from events.models import EventType
 from events.reports.forms import WINDOWS
+from events.sourcemaps.resolve import MOST_FRAMES
 
 EXAMPLE = {
     "event_type": "flash_success",
@@ -177,7 +178,20 @@ TIMESERIES = extend_schema(
 )
 ANY_JSON = {"oneOf": [array({}), {"type": "object"}]}
 BIT = {"type": "integer", "enum": [0, 1]}
+COUNT_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
 TEXT_OR_NULL = {"type": ["string", "null"]}
+FRAME = obj(
+    {
+        "function": TEXT_OR_NULL,
+        "file": TEXT_OR_NULL,
+        "line": COUNT_OR_NULL,
+        "column": COUNT_OR_NULL,
+        "context": {"type": ["array", "null"], "items": array({"oneOf": [COUNT, STRING]}, minItems=2, maxItems=2)},
+        "in_app": {"type": "boolean"},
+        "raw": STRING,
+        "unresolved": TEXT_OR_NULL,
+    }
+)
 FAILURE = obj(
     {
         "id": STRING,
@@ -194,7 +208,8 @@ FAILURE = obj(
         "stack": TEXT_OR_NULL,
         "log_lines_json": ANY_JSON,
         "metadata_json": ANY_JSON,
-    }
+    },
+    {"frames": array(FRAME, maxItems=MOST_FRAMES)},
 )
 FAILURES = extend_schema(
     operation_id="get_failures",

@@ -43,10 +43,11 @@ from events.ingest.refusals import RefusalReason
 from events.keyset import Cursor
 from events.maintenance import disk
 from events.maintenance.disk import Room
+from events.models import Event
 from events.reports import failures, metrics
 from events.reports.forms import EventFilter, SummaryQuery, TimeseriesQuery
 from events.rows import EventRow
-from events.sourcemaps import check, intake, store
+from events.sourcemaps import check, intake, resolve, store
 
 logger = logging.getLogger(__name__)
 
@@ -239,10 +240,17 @@ class FailureViewSet(StaffViewSet):
         query = EventFilter(request.query_params)
         if not query.is_valid():
             return _invalid(query)
-        criteria = query.criteria(clock.now_ms())
+        now_ms = clock.now_ms()
+        criteria = query.criteria(now_ms)
         page = failures.page(criteria, limit=query.cleaned_data["limit"] or 50, after=query.cleaned_data["cursor"])
-        results = [failures.as_json(event) for event in page.events]
+        resolved = resolve.of_stacks([(event.app_version, event.stack) for event in page.events], now_ms=now_ms)
+        results = [_with_frames(event, frames) for event, frames in zip(page.events, resolved, strict=True)]
         return Response({"ok": True, "results": results, "next": page.older and _next_url(request, page.older)})
+
+
+def _with_frames(event: Event, frames: list[resolve.Frame]) -> dict[str, Any]:
+    item = failures.as_json(event)
+    return item | {"frames": [frame.as_json() for frame in frames]} if frames else item
 
 
 class SourceMapViewSet(SiteViewSet):

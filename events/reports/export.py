@@ -19,6 +19,7 @@ from events import audit, clock
 from events.counting import facets
 from events.models import AuditKind
 from events.reports import ranking
+from events.sourcemaps import resolve
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ COLUMNS = (
     "id", "received_at_ms", "occurred_at", "event_type", "session_id", "model", "app_version", "write_mode",
     "connected", "message", "error_name", "stack", "log_lines_json", "metadata_json", "correction", "expected",
 )  # fmt: skip
+_VERSION, _STACK = COLUMNS.index("app_version"), COLUMNS.index("stack")
 ENDED_EARLY = "(the export ended early: the database did not answer; export again)"
 _FORMULA_STARTS = frozenset("=+-@\t\r\n")
 
@@ -41,7 +43,10 @@ class Format(NamedTuple):
 
 # `void` is the number of the correction that voided a success, else empty. `expected` is 1 for a failure of an expected
 # group, else 0; queries get it from `failures.with_expected`.
-EVENTS = Format(("telemetry_export_v3_id", "received_at", *COLUMNS[2:-2], "void", "expected"), moments=(1,), times=(2,))
+# `top_frame` is the innermost frame of the page's own code, with its original position if a source map has it.
+EVENTS = Format(
+    ("telemetry_export_v3_id", "received_at", *COLUMNS[2:-2], "void", "expected", "top_frame"), moments=(1,), times=(2,)
+)
 
 
 def events_format() -> Format:
@@ -74,6 +79,18 @@ def as_csv(chunks: Iterable[list[tuple[Any, ...]]], form: Format) -> Iterator[by
     except DatabaseError:
         yield _lines([[ENDED_EARLY]])
         raise
+
+
+def with_top_frames(chunks: Iterable[list[tuple[Any, ...]]], *, now_ms: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Add the top frame to each event. Shape: tuples of COLUMNS, then the frame.
+
+    A chunk uses stored results and small source maps. Frames that wait for a large map are raw.
+    """
+    for chunk in chunks:
+        stacks = [(row[_VERSION], row[_STACK]) for row in chunk]
+        resolved = resolve.of_stacks(stacks, now_ms=now_ms, may_wait=False)
+        tops = [resolve.top_in_app(frames) for frames in resolved]
+        yield [(*row, str(top) if top else None) for row, top in zip(chunk, tops, strict=True)]
 
 
 def note_export(user: Any, what: str, *, at: datetime) -> None:

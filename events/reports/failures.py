@@ -11,19 +11,21 @@ from events import keyset
 from events.counting.releases import NO_RELEASES
 from events.keyset import Cursor
 from events.models import Event, FailureGroup, FormerGroup
-from events.querysets import SUCCESS, EventQuerySet
+from events.querysets import SUCCESS, EventQuerySet, FramePosition
+from events.sourcemaps import resolve
 
 # The most rows that one request scans for a filter without an index. The page then shows how far it searched.
 SEARCH_ROWS = 20_000
+SEARCH_PLACES = 20  # each is a condition on the stack
 
 
 @dataclass(frozen=True)
 class Criteria:
     """Filters of events; None means any. [since_ms, until_ms) is by our clock.
 
-    `text` matches anywhere in the texts of an event. `name` is the id of an event or of a session. `released` excludes
-    the versions that are no releases. `facets` are pairs of a key of the metadata and its value. `expected` keeps only
-    the events of expected groups, or leaves them out.
+    `text` matches anywhere in the texts of an event; with it, a stack that has one of `places` matches too. `name` is
+    the id of an event or of a session. `released` excludes the versions that are no releases. `facets` are pairs of a
+    key of the metadata and its value. `expected` keeps only the events of expected groups, or leaves them out.
     """
 
     failures_only: bool = True
@@ -34,6 +36,7 @@ class Criteria:
     connected: int | None = None
     session_id: str | None = None
     text: str | None = None
+    places: tuple[FramePosition, ...] = ()
     name: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
@@ -68,20 +71,24 @@ class Criteria:
             events = events.named(self.name)
         for key, value in self.facets:
             events = events.telling(key, value)
-        return events.mentioning(self.text) if self.text else events
+        return events.mentioning(self.text, self.places) if self.text else events
 
     def resolved(self) -> "Criteria":
-        """Return equivalent criteria that are faster to search.
+        """Return equivalent criteria that are faster to search, with the original places that the `text` names.
 
-        A `text` that is the id of an event or session moves to `name`. While no group is expected, every event or none
-        matches `expected`.
+        A `text` that is the id of an event or session moves to `name`. For another text, `places` are the frames whose
+        original function or source file contains it. While no group is expected, every event or none matches
+        `expected`.
         """
         criteria = self
         if self.expected is not None and not FailureGroup.objects.expected().exists():
             criteria = replace(criteria, expected=None, until_ms=0 if self.expected else self.until_ms)
-        if self.text is None or not Event.objects.named(self.text).exists():
+        if self.text is None:
             return criteria
-        return replace(criteria, text=None, name=self.text)
+        if Event.objects.named(self.text).exists():
+            return replace(criteria, text=None, name=self.text)
+        places = resolve.mentioning(self.text, newest=SEARCH_ROWS, limit=SEARCH_PLACES)
+        return replace(criteria, places=tuple(places))
 
     @property
     def is_indexed(self) -> bool:

@@ -24,7 +24,7 @@ MAX_CELL = 32_767  # UTF-16 units, by the file format
 CUT = "… (truncated: a cell can hold 32,767 characters; the CSV file has the full text)"
 BYTES_A_CHUNK = 262_144
 _FIRST_DATE = datetime(1900, 3, 1)  # noqa: DTZ001 (cells have no zone; spreadsheets disagree on earlier dates)
-_WIDTHS = {"message": 60, "stack": 40, "log_lines_json": 40, "metadata_json": 30, "title": 60}
+_WIDTHS = {"message": 60, "stack": 40, "log_lines_json": 40, "metadata_json": 30, "title": 60, "top_frame": 40}
 _DATE_WIDTH, _WIDTH = 23, 16
 
 

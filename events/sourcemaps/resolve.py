@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, transaction
-from django.db.models import F, Q
+from django.db.models import BigIntegerField, F, Q, Subquery
 
 from events.grouping.reading import frames
 from events.grouping.reading.frames import StackFrame
 from events.grouping.reading.names import MASK, is_minified, stable_name
 from events.models import ResolvedFrame, SourceMap
+from events.querysets import FramePosition
 from events.sourcemaps import background, mappings, originals
 
 logger = logging.getLogger(__name__)
@@ -88,20 +89,6 @@ class Frame:
         }
 
 
-class _Place(NamedTuple):
-    """A generated position: what identifies a distinct frame."""
-
-    app_version: str
-    file: str
-    line: int
-    column: int
-
-    @property
-    def key(self) -> str:
-        text = "\0".join(map(str, self))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
 class _Map(NamedTuple):
     """A stored map without its content."""
 
@@ -119,11 +106,11 @@ def of_stacks(stacks: Iterable[tuple[str, str | None]], *, now_ms: int, may_wait
     frames of large maps stay raw.
     """
     read = [(version, frames.read(stack or "", MOST_FRAMES)) for version, stack in stacks]
-    wanted: dict[str, _Place] = {}
+    wanted: dict[str, FramePosition] = {}
     for version, lines in read:
         for line in lines:
             if (place := _place(version, line)) is not None:
-                wanted[place.key] = place
+                wanted[_key(place)] = place
     rows = _known(list(wanted))
     missing = {key: place for key, place in wanted.items() if key not in rows}
     maps = _choose({(place.app_version, place.file) for place in missing.values()})
@@ -140,14 +127,13 @@ def top_in_app(resolved: Sequence[Frame]) -> Frame | None:
     return own or next((frame for frame in resolved if frame.line is not None), None)
 
 
-def mentioning(text: str, *, newest: int, limit: int) -> list[ResolvedFrame]:
-    """Return resolved frames whose function or source file contains the text, among the `newest` rows."""
-    last = ResolvedFrame.objects.order_by("-pk").values_list("pk", flat=True).first()
-    if last is None:
-        return []
+def mentioning(text: str, *, newest: int, limit: int) -> list[FramePosition]:
+    """Return the frames whose function or source file contains the text, among the `newest` stored ones."""
+    last = Subquery(ResolvedFrame.objects.order_by("-pk").values("pk")[:1], output_field=BigIntegerField())
     rows = ResolvedFrame.objects.filter(pk__gt=last - newest, unresolved__isnull=True)
     named = Q(function__icontains=text) | Q(source_file__icontains=text)
-    return list(rows.filter(named).order_by("-pk")[:limit])
+    columns = ("app_version", "file", "line", "column")
+    return [FramePosition(*values) for values in rows.filter(named).order_by("-pk").values_list(*columns)[:limit]]
 
 
 def forget(app_version: str, file: str) -> None:
@@ -179,15 +165,20 @@ def resolve_waiting(*, now_ms: int) -> int:
             continue
         rows.filter(attempts__gte=_MOST_ATTEMPTS).update(unresolved="the map could not be read")
         rows.update(attempts=F("attempts") + 1)
-        places = [_Place(*place) for place in rows.values_list("app_version", "file", "line", "column")]
+        places = [FramePosition(*place) for place in rows.values_list("app_version", "file", "line", "column")]
         done += len(_resolve_map(_Map(*stored), places, now_ms=now_ms))
     return done
 
 
-def _place(version: str, line: StackFrame) -> _Place | None:
+def _key(place: FramePosition) -> str:
+    text = "\0".join(map(str, place))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _place(version: str, line: StackFrame) -> FramePosition | None:
     if line.fault is not None or line.line is None or line.column is None:
         return None
-    return _Place(version, line.file[:_CUT], line.line, line.column)
+    return FramePosition(version, line.file[:_CUT], line.line, line.column)
 
 
 def _known(keys: list[str]) -> dict[str, ResolvedFrame]:
@@ -219,9 +210,9 @@ def _choose(files: set[tuple[str, str]]) -> dict[tuple[str, str], _Map]:
 
 
 def _resolve_missing(
-    places: list[_Place], maps: dict[tuple[str, str], _Map], *, now_ms: int, may_wait: bool
+    places: list[FramePosition], maps: dict[tuple[str, str], _Map], *, now_ms: int, may_wait: bool
 ) -> dict[str, ResolvedFrame]:
-    by_map: dict[_Map, list[_Place]] = {}
+    by_map: dict[_Map, list[FramePosition]] = {}
     for place in places:
         by_map.setdefault(maps[place.app_version, place.file], []).append(place)
     rows: dict[str, ResolvedFrame] = {}
@@ -238,7 +229,7 @@ def _resolve_missing(
     return rows
 
 
-def _resolve_map(source_map: _Map, places: list[_Place], *, now_ms: int) -> list[ResolvedFrame]:
+def _resolve_map(source_map: _Map, places: list[FramePosition], *, now_ms: int) -> list[ResolvedFrame]:
     """Resolve places with one map, read once, and store the results."""
     content = SourceMap.objects.filter(pk=source_map.id, digest=source_map.digest).values_list("content", flat=True)
     packed = content.first()
@@ -267,7 +258,7 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _rows(
-    source_map: _Map, places: list[_Place], read: mappings.SourceMap, found: dict[Any, mappings.Position | None]
+    source_map: _Map, places: list[FramePosition], read: mappings.SourceMap, found: dict[Any, mappings.Position | None]
 ) -> Iterator[ResolvedFrame]:
     lines_of: tuple[tuple[int, int] | None, list[str]] = (None, [])
     order = {place: position for place in places if (position := found[place.line, place.column]) is not None}
@@ -284,7 +275,7 @@ def _rows(
 
 
 def _resolved(
-    source_map: _Map, place: _Place, position: mappings.Position, original: originals.Original, lines: list[str]
+    source_map: _Map, place: FramePosition, position: mappings.Position, original: originals.Original, lines: list[str]
 ) -> ResolvedFrame:
     context = originals.context_of(lines, position.line, position.column)
     row = _row(source_map, place)
@@ -297,9 +288,9 @@ def _resolved(
     return row
 
 
-def _row(source_map: _Map, place: _Place, *, unresolved: str | None = None) -> ResolvedFrame:
+def _row(source_map: _Map, place: FramePosition, *, unresolved: str | None = None) -> ResolvedFrame:
     return ResolvedFrame(
-        key=place.key, **place._asdict(), source_map=source_map.id, map_version=source_map.app_version,
+        key=_key(place), **place._asdict(), source_map=source_map.id, map_version=source_map.app_version,
         unresolved=unresolved,
     )  # fmt: skip
 
@@ -337,7 +328,7 @@ def _store(source_map: _Map, rows: list[ResolvedFrame], *, now_ms: int | None) -
 def _composed(
     version: str, lines: list[StackFrame], rows: dict[str, ResolvedFrame], maps: dict[tuple[str, str], _Map]
 ) -> Iterator[Frame]:
-    row_of = [place and rows.get(place.key) for place in (_place(version, line) for line in lines)]
+    row_of = [place and rows.get(_key(place)) for place in (_place(version, line) for line in lines)]
     for number, line in enumerate(lines):
         row = row_of[number]
         if row is None or row.unresolved is not None or row.source_file is None:

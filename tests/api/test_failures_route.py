@@ -11,6 +11,7 @@ from events import clock
 from events.grouping import triage
 from tests.conftest import make_event, success
 from tests.refusals import expect_answer
+from tests.sourcemaps.maps import BUNDLE, PROTOCOL, V8, store_map
 from tests.storage import away_database
 
 pytestmark = pytest.mark.django_db
@@ -371,3 +372,50 @@ def test_events_of_expected_groups_are_left_out_by_default(
 def test_another_value_of_expected_is_refused(client: Client, value: str) -> None:
     answer = client.get("/failures", {"expected": value}, headers=BEARER)
     assert (answer.status_code, list(answer.json()["fields"])) == (400, ["expected"])
+
+
+# --- frames ---------------------------------------------------------------------------------------------------
+
+
+def test_frames_of_a_stack_have_their_original_places(client: Client) -> None:
+    store_map()
+    make_event(stack=V8)
+    make_event(message="no stack", received_at_ms=1_000)
+    make_event(message="a stack without frames", stack="Error: no", received_at_ms=2_000)
+    with_frames, *others = ask(client)["results"]
+    assert ["frames" in item for item in others] == [False, False]
+    assert with_frames["stack"] == V8
+    first, *_, last = with_frames["frames"]
+    assert first == {
+        "function": "writeBlock",
+        "file": "src/protocol.ts",
+        "line": 8,
+        "column": 32,
+        "context": [[number, text] for number, text in enumerate(PROTOCOL.split("\n"), 1) if 5 <= number <= 11],
+        "in_app": True,
+        "raw": f"at Ht.writeBlock (https://flash.example.org/assets/{BUNDLE}:1:101)",
+        "unresolved": None,
+    }
+    assert last == {
+        "function": "x",
+        "file": "other-A1b2C3d4.js",
+        "line": 1,
+        "column": 9,
+        "context": None,
+        "in_app": True,
+        "raw": "at x (https://flash.example.org/assets/other-A1b2C3d4.js:1:9)",
+        "unresolved": "no map for other-A1b2C3d4.js of 19afc18",
+    }
+
+
+@pytest.mark.parametrize("text", ["writeBlock", "writeblock", "src/protocol.ts", "protocol.ts"])
+def test_text_search_finds_resolved_frames(client: Client, text: str) -> None:
+    store_map()
+    stack = f"Error: no\n    at Ht (https://flash.example.org/assets/{BUNDLE}?v=1:1:101)"
+    found = make_event(stack=stack)
+    make_event(stack=stack.replace(":101", ":1011"), message="another place")
+    make_event(stack=stack, app_version="other", message="another version")
+    assert ask(client, q=text)["results"] == []  # nobody has read a frame yet
+    ask(client, version="19afc18")
+    store_map("other", file="other.js")
+    assert [item["id"] for item in ask(client, q=text)["results"]] == [found.id]

@@ -78,6 +78,7 @@ def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
         "metadata_json": '{"browser":"Chrome 139","step":3,"usb":"=1+1"}',
         "void": "",
         "expected": "0",
+        "top_frame": "",
         "facet_browser": "Chrome 139",
         "facet_os": "",
         "facet_usb": "'=1+1",

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from events.models import ResolvedFrame, SourceMap
+from events.querysets import FramePosition
 from events.sourcemaps import resolve
 from events.sourcemaps.resolve import Frame
 from tests.sourcemaps.maps import BUNDLE, GECKO, V8, large_map, source_map, store_map
@@ -175,7 +176,7 @@ def test_results_outlive_a_pruned_map_but_not_a_deleted_one() -> None:
 def test_a_result_of_a_map_that_changed_meanwhile_is_not_stored() -> None:
     stored = store_map()
     chosen = resolve._Map(stored.pk, "19afc18", BUNDLE, "another digest", stored.bytes)
-    place = resolve._Place("19afc18", BUNDLE, 1, 101)
+    place = FramePosition("19afc18", BUNDLE, 1, 101)
     resolve._store(chosen, [resolve._row(chosen, place, unresolved="old")], now_ms=1)
     assert not ResolvedFrame.objects.exists()
 
