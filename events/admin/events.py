@@ -169,7 +169,7 @@ class EventAdmin(PagesAdmin):
             "all_events_url": reverse("admin:events_event_changelist"),
             "group": groups.filter(pk=event.fingerprint).first() if event.fingerprint else None,
             "correction": Correction.objects.filter(pk=event.correction).first() if event.correction else None,
-            "texts": event_text.of(event),
+            "texts": event_text.of(event, now_ms=int(now.timestamp() * 1000)),
         }
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:

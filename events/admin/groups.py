@@ -294,7 +294,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "facets": [_facet_table(facet, parts) for facet, parts in compared.parts.items()],
             "events": events,
             "newest": events[0] if events else None,
-            "texts": event_text.of(events[0]) if events else None,
+            "texts": event_text.of(events[0], now_ms=now_ms) if events else None,
             "failure_pages": _failure_pages(request),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),

@@ -1,30 +1,41 @@
-"""The long texts of one event for its page: stack, log lines and metadata. Long ones are folded."""
+"""The long texts of one event for its page: frames, stack, log lines and metadata. Long ones are folded."""
 
 import json
 from typing import Any, NamedTuple
 
 from events.models import Event
 from events.reports import failures
+from events.sourcemaps import resolve
+from events.sourcemaps.resolve import Frame
 
 FOLD_AFTER = 25
 
 
 class Texts(NamedTuple):
-    """The text blocks of an event page. `as_json` is the whole event."""
+    """The text blocks of an event page. `as_json` is the whole event. `top_frame` is the frame that the page opens."""
 
     stack: "Lines"
     log_lines: "Lines"
     metadata: list[tuple[str, str]]
     as_json: str
+    frames: list[Frame]
+    top_frame: Frame | None
+
+    @property
+    def is_resolving(self) -> bool:
+        return any(frame.unresolved == resolve.RESOLVING for frame in self.frames)
 
 
-def of(event: Event) -> Texts:
+def of(event: Event, *, now_ms: int) -> Texts:
+    (frames,) = resolve.of_stacks([(event.app_version, event.stack)], now_ms=now_ms)
     as_json = failures.as_json(event)
     return Texts(
         _first_lines((event.stack or "").splitlines()),
         _last_lines(_lines(as_json["log_lines_json"])),
         _entries(as_json["metadata_json"]),
         json.dumps(as_json, indent=2, ensure_ascii=False),
+        frames,
+        resolve.top_in_app(frames),
     )
 
 

@@ -3,14 +3,16 @@
 import json
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.models import Event
-from tests.conftest import make_event, sign_in, success
+from tests.conftest import make_event, sign_in, success, text_of
 from tests.plans import sought_by
+from tests.sourcemaps.maps import V8, large_map, store_map
 
 pytestmark = pytest.mark.django_db
 
@@ -195,3 +197,58 @@ def test_a_page_is_a_few_queries_and_no_count(client: Client) -> None:
 def test_an_id_with_nul_is_not_found(client: Client) -> None:
     sign_in(client, "Staff")
     assert client.get("/admin/events/event/%00/").status_code == 404
+
+
+# --- frames ---------------------------------------------------------------------------------------------------
+
+
+def test_the_top_frame_is_open_with_its_source_lines(client: Client) -> None:
+    sign_in(client, "Staff")
+    store_map()
+    answer = client.get(path_of(make_event(stack=V8)))
+    text = text_of(answer)
+    assert answer.context["texts"].top_frame.place == "src/protocol.ts:8:32"
+    assert text.count("<details open>") == 1
+    assert '<li value="8" class="at"><code> if (ack[0] !== 0x06) throw <mark title="Column 32">n</mark>ew' in text
+    assert '<li value="5"><code>export class Protocol {</code></li>' in text
+    assert text.count('<li class="in-app">') == 4
+    assert text.count('<li class="not-in-app">') == 2
+    for words in ("in app", "not in app", "native code", "no map for other-A1b2C3d4.js of 19afc18"):
+        assert f">{words}<" in text
+    assert "at Ht.writeBlock (https://flash.example.org/assets/index-BxY3_kQ2.js:1:101)" in text
+
+
+def test_a_group_shows_the_frames_of_its_newest_failure(client: Client) -> None:
+    sign_in(client, "Staff")
+    store_map()
+    group = make_event(stack=V8).fingerprint
+    assert "src/protocol.ts:8:32" in text_of(client.get(f"/admin/events/failuregroup/{group}/"))
+
+
+def test_a_failure_without_frames_has_no_such_part(client: Client) -> None:
+    sign_in(client, "Staff")
+    for stack in (None, "Error: only text"):
+        assert "frames-title" not in text_of(client.get(path_of(make_event(stack=stack))))
+
+
+def test_frames_of_a_large_map_say_that_they_are_being_resolved(client: Client) -> None:
+    sign_in(client, "Staff")
+    text = json.dumps(large_map(2_000) | {"padding": "x" * 1_000_000}).encode()
+    store_map("large", "large-A1b2C3d4.js", content=text)
+    event = make_event(stack="at a (https://example.org/large-A1b2C3d4.js:1:5000)", app_version="large")
+    assert "A large source map is being read." in text_of(client.get(path_of(event)))
+    call_command("resolve_frames")
+    assert "A large source map is being read." not in text_of(client.get(path_of(event)))
+
+
+def test_hostile_frames_and_sources_are_text(client: Client) -> None:
+    sign_in(client, "Staff")
+    store_map(
+        sources=["<img src=x>", "javascript:alert(1)", "\u202e"],
+        sourcesContent=["<script>alert(1)</script>\n" * 20, None, None],
+        names=["<b>"] * 4,
+    )
+    text = text_of(client.get(path_of(make_event(stack=V8.replace("Ht.writeBlock", "<i>")))))
+    assert "&lt;script&gt;" in text
+    for markup in ("<script>alert", "<img src=x", "<b>", "<i>", 'href="javascript'):
+        assert markup not in text

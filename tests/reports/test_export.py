@@ -12,9 +12,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events import clock
-from events.models import AuditEntry
+from events.models import AuditEntry, ResolvedFrame, SourceMap
 from events.reports import export
 from tests.conftest import make_event, sign_in, success
+from tests.sourcemaps.maps import BUNDLE, V8, store_map
 
 SESSION = "somebodys-session-4711"
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,22 @@ def test_the_file_is_one_that_a_spreadsheet_opens(client: Client) -> None:
         "facet_usb": "'=1+1",
         "facet_step": "3",
     }
+
+
+def test_the_top_frame_of_the_pages_own_code_is_a_column(client: Client) -> None:
+    sign_in(client, "Staff")
+    store_map()
+    make_event(stack=V8, message="resolved")
+    make_event(stack=V8, message="of another version", app_version="other")
+    make_event(stack="Error: no frames", message="none")
+    assert {row["message"]: row["top_frame"] for row in rows(client.get(FAILURES))} == {
+        "resolved": "writeBlock (src/protocol.ts:8:32)",
+        "of another version": "writeBlock (src/protocol.ts:8:32)",  # the hash names one file
+        "none": "",
+    }
+    SourceMap.objects.all().delete()
+    ResolvedFrame.objects.all().delete()
+    assert {row["top_frame"] for row in rows(client.get(FAILURES))} == {f"writeBlock ({BUNDLE}:1:101)", ""}
 
 
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n"])
