@@ -35,7 +35,7 @@ def of(event: Event, *, now_ms: int) -> Texts:
         _entries(as_json["metadata_json"]),
         json.dumps(as_json, indent=2, ensure_ascii=False),
         frames,
-        resolve.top_in_app(frames),
+        resolve.top_in_app(frames, event.error_name),
     )
 
 

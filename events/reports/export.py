@@ -28,7 +28,7 @@ COLUMNS = (
     "id", "received_at_ms", "occurred_at", "event_type", "session_id", "model", "app_version", "write_mode",
     "connected", "message", "error_name", "stack", "log_lines_json", "metadata_json", "correction", "expected",
 )  # fmt: skip
-_VERSION, _STACK = COLUMNS.index("app_version"), COLUMNS.index("stack")
+_VERSION, _ERROR, _STACK = (COLUMNS.index(name) for name in ("app_version", "error_name", "stack"))
 ENDED_EARLY = "(the export ended early: the database did not answer; export again)"
 _FORMULA_STARTS = frozenset("=+-@\t\r\n")
 
@@ -89,7 +89,7 @@ def with_top_frames(chunks: Iterable[list[tuple[Any, ...]]], *, now_ms: int) -> 
     for chunk in chunks:
         stacks = [(row[_VERSION], row[_STACK]) for row in chunk]
         resolved = resolve.of_stacks(stacks, now_ms=now_ms, may_wait=False)
-        tops = [resolve.top_in_app(frames) for frames in resolved]
+        tops = [resolve.top_in_app(frames, row[_ERROR]) for row, frames in zip(chunk, resolved, strict=True)]
         yield [(*row, str(top) if top else None) for row, top in zip(chunk, tops, strict=True)]
 
 

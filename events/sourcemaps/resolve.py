@@ -99,13 +99,15 @@ class _Map(NamedTuple):
     bytes: int
 
 
-def of_stacks(stacks: Iterable[tuple[str, str | None]], *, now_ms: int, may_wait: bool = True) -> list[list[Frame]]:
-    """Return the frames of each (version, stack), the innermost first, each stack with at most MOST_FRAMES.
+def of_stacks(
+    stacks: Iterable[tuple[str, str | None]], *, now_ms: int, may_wait: bool = True, most: int = MOST_FRAMES
+) -> list[list[Frame]]:
+    """Return the frames of each (version, stack), the innermost first, each stack with at most `most`.
 
     Frames that no row knows are resolved now or, with a large map, wait for the background. Without `may_wait` the
     frames of large maps stay raw.
     """
-    read = [(version, frames.read(stack or "", MOST_FRAMES)) for version, stack in stacks]
+    read = [(version, frames.read(stack or "", most)) for version, stack in stacks]
     wanted: dict[str, FramePosition] = {}
     for version, lines in read:
         for line in lines:
@@ -121,10 +123,16 @@ def of_stacks(stacks: Iterable[tuple[str, str | None]], *, now_ms: int, may_wait
     return [list(_composed(version, lines, rows, maps)) for version, lines in read]
 
 
-def top_in_app(resolved: Sequence[Frame]) -> Frame | None:
-    """Return the innermost frame of the page's own code, or else the innermost one that has a position."""
-    own = next((frame for frame in resolved if frame.in_app and frame.line is not None), None)
-    return own or next((frame for frame in resolved if frame.line is not None), None)
+def top_in_app(resolved: Sequence[Frame], error_name: str | None) -> Frame | None:
+    """Return the innermost frame of the page's own code, or else the innermost one that has a position.
+
+    Firefox and Safari have the constructor of the page's own error class on top, which is not where it was thrown.
+    """
+    own = [frame for frame in resolved if frame.in_app and frame.line is not None]
+    is_constructor = own and not own[0].raw.startswith("at ") and own[0].function in ("constructor", error_name)
+    if is_constructor and len(own) > 1 and frames.is_own_class(error_name or ""):
+        return own[1]
+    return own[0] if own else next((frame for frame in resolved if frame.line is not None), None)
 
 
 def mentioning(text: str, *, newest: int, limit: int) -> list[FramePosition]:

@@ -12,10 +12,12 @@ from events.models import ResolvedFrame, SourceMap
 from events.querysets import FramePosition
 from events.sourcemaps import resolve
 from events.sourcemaps.resolve import Frame
-from tests.sourcemaps.maps import BUNDLE, GECKO, V8, large_map, source_map, store_map
+from tests.sourcemaps.maps import BUNDLE, GECKO, V8, encoded, large_map, source_map, store_map
 from tests.storage import read_only_database
 
 pytestmark = pytest.mark.django_db
+
+CONSTRUCTOR = "\n".join(["", "", "", "class ProtocolError {", "  constructor() {", "    super();", "  }", "}"])
 
 
 def frames(stack: str | None = V8, version: str = "19afc18", **options: Any) -> list[Frame]:
@@ -270,6 +272,15 @@ def test_functions_and_source_files_are_found() -> None:
 def test_the_top_frame_is_the_first_of_the_pages_own_code() -> None:
     store_map()
     native, package, own = "at new Promise (<anonymous>)", at(310, name="r"), at(205, name="Zt")
-    assert str(resolve.top_in_app(frames("\n".join([native, package, own])))) == "flash (src/protocol.ts:19:9)"
-    assert str(resolve.top_in_app(frames("\n".join([native, package])))) == "r (node_modules/lit/render.js:1:31)"
-    assert resolve.top_in_app(frames(native)) is None
+    assert str(resolve.top_in_app(frames("\n".join([native, package, own])), None)) == "flash (src/protocol.ts:19:9)"
+    assert str(resolve.top_in_app(frames("\n".join([native, package])), None)) == "r (node_modules/lit/render.js:1:31)"
+    assert resolve.top_in_app(frames(native), None) is None
+
+
+def test_the_constructor_of_an_own_error_class_is_not_the_top_frame() -> None:
+    store_map(
+        mappings=encoded([(0, 10, 0, 5, 4, None), (0, 100, 0, 7, 31, None)]), sourcesContent=[CONSTRUCTOR, None, None]
+    )
+    stack = f"Ht@https://flash.example.org/assets/{BUNDLE}:1:11\nZt@https://flash.example.org/assets/{BUNDLE}:1:101"
+    tops = {name: resolve.top_in_app(frames(stack), name) for name in ("ProtocolError", "TypeError", None)}
+    assert {name: top and top.line for name, top in tops.items()} == {"ProtocolError": 8, "TypeError": 6, None: 6}

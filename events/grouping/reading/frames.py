@@ -196,6 +196,11 @@ def _top_frame(stack: str, error_name: str) -> _TopFrame | None:
     return other or (_TopFrame(None, "", False) if count else None)
 
 
+def is_own_class(error_name: str) -> bool:
+    """Return whether an error is of a class of the page's own, and not one of the browser."""
+    return error_name.endswith(_ERRORS) and error_name not in _BUILT_IN
+
+
 def _is_constructor(frame: Frame, error_name: str, *, is_top: bool) -> bool:
     """Return whether a frame is the constructor of an error, which is not where the failure occurred."""
     name = frame.name
@@ -204,8 +209,9 @@ def _is_constructor(frame: Frame, error_name: str, *, is_top: bool) -> bool:
     if name[:1].isupper() and name.endswith(_ERRORS):
         return True
     # Chrome marks a constructor; Firefox and Safari always have the one of a class of the page's own on top.
-    is_own_class = error_name.endswith(_ERRORS) and error_name not in _BUILT_IN
-    return is_top and is_own_class and (frame.is_new or not frame.is_v8) and is_minified(name, in_bundle=True)
+    return (
+        is_top and is_own_class(error_name) and (frame.is_new or not frame.is_v8) and is_minified(name, in_bundle=True)
+    )
 
 
 _ENGINE_ONLY = Place(has_frames=True)

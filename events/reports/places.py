@@ -1,0 +1,116 @@
+"""The original places of a group's failures, as far as source maps tell, and the groups with the same place.
+
+A fingerprint ignores maps. So one group can have two places, and one place can have groups in the wordings of several
+browsers. These reports only point that out; a maintainer decides.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db.models import OuterRef, Subquery
+
+from events.grouping.rules import position_in
+from events.models import Event, FailureGroup
+from events.sourcemaps import resolve
+from events.sourcemaps.resolve import Frame
+
+NEWEST_EVENTS = 1_000
+CANDIDATES = 100
+LINES_APART = 2
+_FRAMES = 10  # of each stack: the top frame of the page's own code is among them
+
+
+class OriginalPlace(NamedTuple):
+    """An original place, its failures, and their positions in built scripts, by which the group can be split."""
+
+    file: str
+    function: str
+    line: int
+    events: int
+    positions: frozenset[str]
+
+    @property
+    def frame(self) -> str:
+        place = f"{self.file}:{self.line}"
+        return f"{self.function} ({place})" if self.function else place
+
+
+class Places(NamedTuple):
+    """The places of a group's newest failures, the most frequent first. `unresolved` failures have no known place."""
+
+    places: list[OriginalPlace]
+    events: int
+    unresolved: int
+
+    @property
+    def can_split(self) -> bool:
+        """Whether positions tell the places apart. Two places can share one: a package's function and its callers."""
+        positions = [position for place in self.places for position in place.positions]
+        return len(self.places) > 1 and len(positions) == len(set(positions)) and "" not in positions
+
+
+class SuggestedMerge(NamedTuple):
+    group: FailureGroup
+    frame: str
+
+
+def places(fingerprint: str, *, now_ms: int, newest: int = NEWEST_EVENTS) -> Places:
+    """Return the original places of a group's newest failures."""
+    columns = ("app_version", "stack", "error_name")
+    events = list(Event.objects.of_group(fingerprint).newest_first().values_list(*columns, named=True)[:newest])
+    by_place: dict[tuple[str, str, int], Counter[str]] = {}
+    unresolved = 0
+    for event, count, frame in _with_top_frames(events, now_ms):
+        if frame is None or frame.unresolved is not None or frame.line is None:
+            unresolved += count
+            continue
+        counts = by_place.setdefault((frame.file, frame.function, frame.line), Counter())
+        counts[position_in(event)] += count
+    found = [OriginalPlace(*place, counts.total(), frozenset(counts)) for place, counts in by_place.items()]
+    return Places(sorted(found, key=lambda place: (-place.events, place.frame)), len(events), unresolved)
+
+
+def suggested_merges(group: FailureGroup, own: Places, *, now_ms: int) -> list[SuggestedMerge]:
+    """Return the groups whose newest failure has one of this group's places: the same file and function, a near line.
+
+    The groups have the same type and a compatible error: the same canonical one, or one of the two has none. Of these,
+    the CANDIDATES that failed last are compared.
+    """
+    if not own.places:
+        return []
+    others = FailureGroup.objects.filter(event_type=group.event_type).exclude(pk=group.pk)
+    if group.canonical:
+        others = others.filter(canonical__in=["", group.canonical])
+    newest = Event.objects.of_group(OuterRef("pk")).newest_first().values("pk")[:1]  # type: ignore[arg-type]
+    candidates = {
+        other.newest: other
+        for other in others.annotate(newest=Subquery(newest)).order_by("-last_seen_ms", "pk")[:CANDIDATES]
+    }
+    columns = ("pk", "app_version", "stack", "error_name")
+    events = list(Event.objects.filter(pk__in=[key for key in candidates if key]).values_list(*columns, named=True))
+    found = []
+    for event, _, frame in _with_top_frames(events, now_ms, is_distinct=False):
+        if frame is not None and frame.unresolved is None and any(_is_near(place, frame) for place in own.places):
+            found.append(SuggestedMerge(candidates[event.pk], str(frame)))
+    return sorted(found, key=lambda suggestion: (-suggestion.group.accepted, suggestion.group.pk))
+
+
+def _is_near(place: OriginalPlace, frame: Frame) -> bool:
+    is_same = (place.file, place.function) == (frame.file, frame.function)
+    return is_same and frame.line is not None and abs(place.line - frame.line) <= LINES_APART
+
+
+def _with_top_frames(
+    events: Iterable[Any], now_ms: int, *, is_distinct: bool = True
+) -> list[tuple[Any, int, Frame | None]]:
+    """Return each event, its number, and its top frame. Equal stacks are read once if `is_distinct`."""
+    counted: dict[Any, tuple[Any, int]] = {}
+    for event in events:
+        key = (event.app_version, event.stack, event.error_name) if is_distinct else event
+        counted[key] = (event, counted.get(key, (None, 0))[1] + 1)
+    rows = list(counted.values())
+    stacks = [(event.app_version, event.stack) for event, _ in rows]
+    resolved = resolve.of_stacks(stacks, now_ms=now_ms, most=_FRAMES)
+    tops = [resolve.top_in_app(frames, event.error_name) for (event, _), frames in zip(rows, resolved, strict=True)]
+    return [(event, count, top) for (event, count), top in zip(rows, tops, strict=True)]
