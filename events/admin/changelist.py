@@ -78,6 +78,10 @@ class KeysetChangeList(ChangeList):
             return self.root_queryset.none()
         return self.root_queryset if self.selection is None else self.selection.select()
 
+    def url_for_result(self, result: Any) -> str:
+        url = super().url_for_result(result)
+        return f"{url}?{self.kept_query}" if self.kept_query and self.model_admin.keeps_filters else url
+
     def get_results(self, request: HttpRequest) -> None:
         self.after = self.form.cleaned_data.get("cursor") if self.form.is_valid() else None
         self.page = self.model_admin.read_page(self) if self.form.is_valid() else None

@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from events import audit, clock
 from events.admin.changelist import KeysetChangeList, quiet
-from events.admin.pages import PagesAdmin, export_response
+from events.admin.group_forms import OriginFilter
+from events.admin.pages import PagesAdmin, event_parts, export_response
 from events.counting import corrections, rollups
 from events.ingest import tokens
 from events.maintenance import retention
@@ -29,7 +30,7 @@ from events.models import (
     RecentFailure,
 )
 from events.querysets import SUCCESS
-from events.reports import event_text, export, failures, metrics, ranking
+from events.reports import export, failures, metrics, ranking
 from events.reports.failures import Criteria, EventPage
 from events.reports.forms import AuditFilter, BaselineForm, EventFilter
 from events.templatetags.telemetry import dash, event_type, figure, time_element
@@ -45,6 +46,7 @@ class EventAdmin(PagesAdmin):
     """Events as a list, a detail page, CSV and XLSX. Read-only, with keyset pagination and without a count."""
 
     failures_only = False
+    keeps_filters = True
     title, file_name = "Events", "events"
     list_display = (
         "received_at_ms", "marked_type", "message", "error_name", "model", "app_version", "mode", "is_connected",
@@ -124,6 +126,9 @@ class EventAdmin(PagesAdmin):
         return {
             "total": total,
             "group": group,
+            "group_query": OriginFilter.of(
+                changelist.kept, origin=str(self.opts.model_name), failures_only=self.failures_only
+            ).query(group=None),
             "groups": groups,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.lifetime_figures(changelist.now_ms).last_received_at_ms is None,
@@ -156,21 +161,36 @@ class EventAdmin(PagesAdmin):
         return self.url("change", quote(event.pk))
 
     def object_context(self, request: HttpRequest, event: Event) -> dict[str, Any]:
-        newer, older = failures.neighbours(event)
         now = clock.now()
-        groups = ranking.seen_until(int(now.timestamp() * 1000))
+        now_ms = int(now.timestamp() * 1000)
+        kept = OriginFilter.of(request.GET, failures_only=self.failures_only)
+        criteria = kept.criteria(now_ms)
+        if not kept.cleaned_data["expected"] and self.failures_only and failures.is_expected(event):
+            criteria = replace(criteria, expected=True)  # step through the events like this one
+        newer, older = failures.neighbours(criteria, event)
+        group = ranking.seen_until(now_ms).filter(pk=event.fingerprint).first() if event.fingerprint else None
+        origin = kept.cleaned_data["origin"] or self.opts.model_name
         return {
             "title": str(event),
             "now": now,
             "event": event,
-            "newer_url": newer and self.url("change", quote(newer.pk)),
-            "older_url": older and self.url("change", quote(older.pk)),
+            "newer_url": newer and self._kept_url(newer, kept.query()),
+            "older_url": older and self._kept_url(older, kept.query()),
+            "position": failures.position(criteria, event),
             "list_title": self.title,
             "all_events_url": reverse("admin:events_event_changelist"),
-            "group": groups.filter(pk=event.fingerprint).first() if event.fingerprint else None,
+            "event_query": kept.event_query(),
+            "narrowing": kept.narrowing(),
+            "group": group,
+            "group_query": kept.query(group=None, origin=origin, event=event.pk),
+            "is_within_group": bool(group and criteria.fingerprint == group.pk),
             "correction": Correction.objects.filter(pk=event.correction).first() if event.correction else None,
-            "texts": event_text.of(event, now_ms=int(now.timestamp() * 1000)),
+            "kept_query": kept.query(),
+            **event_parts(request, event, self.url("change", quote(event.pk)), now_ms),
         }
+
+    def _kept_url(self, event: Event, query: str) -> str:
+        return f"{self.url('change', quote(event.pk))}{query}"
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
         """Export the events that match the filters (GET) or the selected rows (POST)."""

@@ -1,15 +1,20 @@
 """Forms of the failure groups: the filters of the list, and the inputs of each decision."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import Any, Self
 
 from django import forms
+from django.http import QueryDict
+from django.utils.http import urlencode
 
+from events.counting.buckets import FACET_PREFIX
 from events.counting.releases import NO_RELEASES
 from events.ingest.contract import MAX_NAME
 from events.models import EventType
 from events.querysets import SUCCESS
-from events.reports.forms import WINDOWS, CursorField, FacetFilters
+from events.reports.failures import Criteria
+from events.reports.forms import WINDOWS, CursorField, EventFilter, FacetFilters
 from events.reports.ranking import COLUMNS, Ranking, parse_cursor
 
 STATUSES = [
@@ -83,6 +88,96 @@ class GroupFilter(FacetFilters):
             is_noise=cleaned["noise"] == "only" if cleaned["noise"] else None,
             sort=cleaned["sort"] or "-last",
         )
+
+
+class OriginFilter(EventFilter):
+    """The filters of the list that a failure or a group was opened from; the links of its page keep them.
+
+    A page of one object ignores unknown parameters and invalid values, and does not pass them on. `origin` is the list:
+    one of events, or the one of groups, whose search matches titles of groups and not events.
+    """
+
+    GROUPS = "failuregroup"
+    LISTS = {"recentfailure": "Recent failures", "event": "Events"}
+
+    origin = forms.ChoiceField(
+        required=False, choices=[("", ""), (GROUPS, GROUPS), *((name, title) for name, title in LISTS.items())]
+    )
+    # The filters that only the list of groups has.
+    status, new, noise, sort = (GroupFilter.base_fields[name] for name in ("status", "new", "noise", "sort"))
+
+    @classmethod
+    def of(cls, parameters: QueryDict, *, origin: str = "", failures_only: bool = True) -> Self:
+        """Return a valid form: the known parameters with a valid value, and `origin` if they name none."""
+        form = cls(parameters, failures_only=failures_only)
+        form.is_valid()
+        kept = {
+            name: str(parameters[name])
+            for name in form.fields
+            if name in form.cleaned_data and parameters.get(name) and name not in ("cursor", "limit")
+        }
+        if origin:
+            kept.setdefault("origin", origin)
+        form = cls(kept, failures_only=failures_only)
+        form.is_valid()
+        return form
+
+    @property
+    def from_events(self) -> str:
+        """The list of events that the page was opened from, "" if there is none."""
+        origin = str(self.cleaned_data["origin"])
+        return origin if origin in self.LISTS else ""
+
+    def query(self, **changes: str | None) -> str:
+        """Return the query string of a link that keeps all filters. None removes one."""
+        return _question({**self.data, **changes})
+
+    def event_query(self, **changes: str | None) -> str:
+        """Return the query string of a link to a list of events: the filters that this list has."""
+        return _question({**{name: self.data[name] for name in self._event_filters()}, **changes})
+
+    def group_query(self) -> str:
+        """Return the query string of a link to the list of groups."""
+        return _question(
+            {
+                name: value
+                for name, value in self.data.items()
+                if name in GroupFilter.base_fields or name.startswith(FACET_PREFIX)
+            }
+        )
+
+    def narrowing(self) -> list[tuple[str, str]]:
+        """Return the label and the value of each filter that applies to the events of a group."""
+        return [
+            (str(self[name].label), dict(getattr(self.fields[name], "choices", ())).get(value) or value)
+            for name, value in self.data.items()
+            if name in self._event_filters() and name not in ("group", "type")
+        ]
+
+    def page_query(self, *, is_narrowed: bool = True) -> str:
+        """Return the query string of the page of a group, where the list of groups is the origin if none is named."""
+        removed = () if is_narrowed else [name for name in self._event_filters() if name not in ("group", "type")]
+        return self.query(origin=self.from_events, **dict.fromkeys(removed))
+
+    def criteria(self, now_ms: int) -> Criteria:
+        criteria = super().criteria(now_ms)
+        return criteria if self._has_event_search() else replace(criteria, text=None)
+
+    def _event_filters(self) -> list[str]:
+        return [
+            name
+            for name in self.data
+            if (name in EventFilter.base_fields or name.startswith(FACET_PREFIX))
+            and (name != "q" or self._has_event_search())
+        ]
+
+    def _has_event_search(self) -> bool:
+        return bool(self.cleaned_data["origin"] != self.GROUPS)
+
+
+def _question(parameters: dict[str, str | None]) -> str:
+    query = urlencode({name: value for name, value in parameters.items() if value})
+    return f"?{query}" if query else ""
 
 
 class DecisionForm(forms.Form):

@@ -2,26 +2,35 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
-from django.urls import URLPattern
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from events import audit, clock
 from events.admin import charts
 from events.admin.changelist import KeysetChangeList, SortHeading, quiet
-from events.admin.group_forms import STATUSES, DecisionForm, GroupFilter, MuteForm, NoteForm, ResolveForm
+from events.admin.group_forms import (
+    STATUSES,
+    DecisionForm,
+    GroupFilter,
+    MuteForm,
+    NoteForm,
+    OriginFilter,
+    ResolveForm,
+)
 from events.admin.group_pages.advice import AdvicePages, given_by
 from events.admin.group_pages.merges import MergePages
-from events.admin.pages import PAGE_ROWS, export_response
+from events.admin.pages import PAGE_ROWS, event_parts, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.grouping import groups, triage
@@ -143,6 +152,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
 
     title = "Failure groups"
     filter_form = GroupFilter
+    keeps_filters = True
     list_display = (
         "failure", "accepted", "last_day", "last_seen", "first_seen", "versions", "models", "state", "line",
     )  # fmt: skip
@@ -199,11 +209,9 @@ class FailureGroupAdmin(AdvicePages, MergePages):
 
     @admin.display(description="Failure")
     def failure(self, group: Any) -> str:
-        query = group.changelist.kept_query
         return format_html(
-            '<a href="{}{}"><bdi>{}</bdi></a><span class="under">{}{}{}{}</span>',
+            '<a href="{}"><bdi>{}</bdi></a><span class="under">{}{}{}{}</span>',
             group.changelist.url_for_result(group),
-            f"?{query}" if query else "",
             dash(group.title),
             event_type(group.event_type),
             format_html(' <bdi class="cut">{}</bdi>', dash(group.error_name)) if group.error_name else "",
@@ -263,13 +271,16 @@ class FailureGroupAdmin(AdvicePages, MergePages):
     def object_context(self, request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
         now = clock.now()
         now_ms = _ms(now)
-        list_form = GroupFilter(request.GET)
-        order = list_form.ranking(now_ms) if list_form.is_valid() else ranking.Ranking(now_ms, status="open")
-        before, after = ranking.neighbours(order, group)
-        query = request.GET.copy()
-        query.pop("span", None)
-        span = request.GET.get("span", "30") if request.GET.get("span") in SPANS else "30"
-        events = failures.page(Criteria(fingerprint=group.pk), limit=NEWEST_EVENTS).events
+        kept = OriginFilter.of(request.GET, origin=OriginFilter.GROUPS)
+        before = after = None
+        if not kept.from_events:
+            order = GroupFilter(kept.data)
+            before, after = ranking.neighbours(order.ranking(now_ms), group) if order.is_valid() else (None, None)
+        # The page of a group shows its events, whether or not they are expected.
+        criteria = replace(kept.criteria(now_ms), event_type=None, fingerprint=group.pk, expected=None)
+        kept_span = request.GET.get("span") if request.GET.get("span") in SPANS else None
+        span = kept_span or "30"
+        events = failures.page(criteria, limit=NEWEST_EVENTS).events
         axis = _axis(span, group.first_ms, now_ms)
         compared = breakdowns.compare(group, None if span == "all" else axis.start_ms, now_ms)
         from_ms = ranking.last_day_from_ms(now_ms)
@@ -286,16 +297,24 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "last_day": sum(breakdowns.hours(group.pk, from_ms, from_ms + DAY_MS, HOUR_MS)),
             "before": before,
             "after": after,
-            "query": query.urlencode(),
+            "group_list_query": kept.group_query(),
+            "from_events": kept.from_events,
+            "from_events_title": OriginFilter.LISTS.get(kept.from_events),
+            "event_query": kept.event_query(group=group.pk),
+            "back_query": kept.event_query(),
+            "kept_query": kept.query(group=group.pk),
+            "page_query": kept.page_query().removeprefix("?"),
+            "narrowing": kept.narrowing(),
+            "all_query": kept.page_query(is_narrowed=False),
             "spans": SPANS,
             "span": span,
             "timeline": self._timeline(group, axis),
             "compared": compared,
             "facets": [_facet_table(facet, parts) for facet, parts in compared.parts.items()],
             "events": events,
-            "newest": events[0] if events else None,
-            "texts": event_text.of(events[0], now_ms=now_ms) if events else None,
+            "differences": event_text.differences(events),
             "failure_pages": _failure_pages(request),
+            **self._shown_event(request, criteria, events, kept.query(origin=kept.from_events, span=kept_span)),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
             "given": given_by([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
@@ -314,6 +333,28 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "history_shown": HISTORY_SHOWN,
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
             "pruned_before_ms": _pruned_before_ms(group.first_ms),
+        }
+
+    def _shown_event(self, request: HttpRequest, criteria: Criteria, newest: list[Event], query: str) -> dict[str, Any]:
+        """Return the context of the shown event: the one that `event` names, else the newest that matches."""
+        key = request.GET.get("event", "")
+        named = (
+            Event.objects.filter(pk=key, fingerprint=criteria.fingerprint) if "\0" not in key else Event.objects.none()
+        )
+        event = (named.first() if key else None) or next(iter(newest), None)
+        if event is None:
+            return {"event": None, "texts": None}
+        is_newest = bool(newest) and event.pk == newest[0].pk
+        if is_newest:
+            newer, older = None, next(iter(newest[1:]), None)
+        else:
+            newer, older = failures.neighbours(criteria, event)
+        url = reverse(f"{_failure_pages(request)}_change", args=[quote(event.pk)])
+        return {
+            "newer_url": newer and _question(query, newer),
+            "older_url": older and _question(query, older),
+            "position": failures.position(criteria, event, is_newest=is_newest),
+            **event_parts(request, event, url, now_ms),
         }
 
     def change_view(
@@ -382,7 +423,9 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             number = action.decide(keys, user=request.user, at=now, **form.decision())
             messages.success(request, f"{action.label}: done for {_groups(number)}.")
             single = chosen[0].pk if len(chosen) == 1 and not is_all else None
-            return HttpResponseRedirect(self.url("change", single) if single else self.url("changelist"))
+            if single:
+                return HttpResponseRedirect(self.url("change", quote(single)) + _back(parameters))
+            return HttpResponseRedirect(self.url("changelist"))
         context = {
             "title": action.question.format(_groups(len(chosen))),
             "now": now,
@@ -393,6 +436,10 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "more": max(len(chosen) - PAGE_ROWS, 0),
             "hidden": _hidden(parameters, digest) if parameters and is_all else [("id", group.pk) for group in chosen],
             "releases": releases.newest(NEWEST_RELEASES),
+            "back": _back(parameters).removeprefix("?"),
+            "cancel_url": self.url("change", quote(chosen[0].pk)) + _back(parameters)
+            if parameters and "back" in parameters
+            else self.url("changelist"),
         }
         status = 409 if has_changed else 400 if form.is_bound else 200
         return self.render(request, "events/group_decide.html", context, status=status)
@@ -407,7 +454,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             messages.success(request, "The note is saved.")
         elif request.method == "POST":
             messages.error(request, f"The note was not saved: {form.errors['note'][0]}")
-        return HttpResponseRedirect(self.url("change", group.pk))
+        return HttpResponseRedirect(self.url("change", quote(group.pk)) + _back(request.POST))
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
         """Export the groups that match the filters, in the order of the list."""
@@ -477,6 +524,16 @@ def _has_other_decision(former: FormerGroup, group: FailureGroup) -> bool:
 
 def _entries(subjects: list[str]) -> QuerySet[AuditEntry]:
     return AuditEntry.objects.filter(subject__in=subjects).order_by("-at_ms", "-id")
+
+
+def _question(query: str, event: Event) -> str:
+    return f"{query}{'&' if query else '?'}event={quote(event.pk)}#failure"
+
+
+def _back(parameters: QueryDict | None) -> str:
+    """Return the query string of the page of a group that `back` contains: only its known filters."""
+    filters = QueryDict(parameters.get("back", "") if parameters else "")
+    return OriginFilter.of(filters, origin=OriginFilter.GROUPS).page_query()
 
 
 def _failure_pages(request: HttpRequest) -> str:

@@ -15,8 +15,8 @@ from django.urls import URLPattern, path, reverse
 
 from events import clock
 from events.admin.changelist import KeysetChangeList, SortHeading
-from events.models import AuditEntry
-from events.reports import export, spreadsheets
+from events.models import AuditEntry, Event
+from events.reports import event_text, export, failures, spreadsheets
 from events.reports.export import Format
 from events.reports.forms import ListFilter
 
@@ -28,7 +28,8 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin without Django's forms and deletions. Its list is a KeysetChangeList.
 
     `column_labels` and `column_classes` contain the headings of fields and the CSS classes of columns, where they are
-    not the default ones. `labelled_columns` repeat their heading in narrow pages.
+    not the default ones. `labelled_columns` repeat their heading in narrow pages. With `keeps_filters`, the links of
+    the rows pass the filters on.
     """
 
     title: str
@@ -36,6 +37,7 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     column_labels: Mapping[str, str] = {}
     column_classes: Mapping[str, str] = {}
     labelled_columns: tuple[str, ...] = ()
+    keeps_filters = False
     list_per_page = PAGE_ROWS
     show_facets = admin.ShowFacets.NEVER
     empty_value_display = '<span class="quiet wide-only">–</span>'
@@ -170,6 +172,17 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 request, "Another site opened this export, so nothing was exported. Start the export here."
             )
         return is_cross_site
+
+
+def event_parts(request: HttpRequest, event: Event, url: str, now_ms: int) -> dict[str, Any]:
+    """Return the context of the parts that the page of an event and the page of its group share."""
+    texts = event_text.of(event, now_ms=now_ms)
+    return {
+        "event": event,
+        "texts": texts,
+        "session_events": failures.of_session(event),
+        "markdown": event_text.as_markdown(event, texts, url=request.build_absolute_uri(url)),
+    }
 
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

@@ -11,12 +11,16 @@ from events import keyset
 from events.counting.releases import NO_RELEASES
 from events.keyset import Cursor
 from events.models import Event, FailureGroup, FormerGroup
-from events.querysets import SUCCESS, EventQuerySet, FramePosition
+from events.querysets import EventQuerySet, FramePosition
 from events.sourcemaps import resolve
 
 # The most rows that one request scans for a filter without an index. The page then shows how far it searched.
 SEARCH_ROWS = 20_000
 SEARCH_PLACES = 20  # each is a condition on the stack
+# The most rows in each direction that one request scans for the neighbour of an event.
+NEAR_ROWS = SEARCH_ROWS // 2
+# The most rows in each direction that one request reads to number an event.
+COUNTED_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Criteria:
 
     def select(self) -> EventQuerySet[Event]:
         events = Event.objects.newest_first()
-        if self.failures_only:
+        if self.failures_only and self.fingerprint is None:  # a group has failures only; its index has no types
             events = events.failures()
         exact = {
             "event_type": self.event_type,
@@ -101,6 +105,11 @@ class Criteria:
         by_key = (self.session_id, self.name)  # few rows each; a group can have any number
         return any(value is not None for value in by_key) or all(value is None for value in unindexed)
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether there is any filter besides the failures or a group."""
+        return self != Criteria(failures_only=self.failures_only, fingerprint=self.fingerprint)
+
 
 def current_group(fingerprint: str) -> str:
     """Return the group that has the events of this group now: another one, if this one no longer exists."""
@@ -126,7 +135,7 @@ def page(criteria: Criteria, *, limit: int, after: Cursor | None = None) -> Even
     A page may have fewer events and still a next page: without an index, each request scans SEARCH_ROWS rows.
     """
     criteria = criteria.resolved()
-    selected, bound = _bounded(criteria, after)
+    selected, bound = _bounded(criteria, after, rows=SEARCH_ROWS)
     events, older = keyset.page(selected, limit)
     return EventPage(events, older or bound, bound.value if bound and not older else None)
 
@@ -139,7 +148,7 @@ def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator
     criteria = criteria.resolved()
     after: Cursor | None = None
     while True:
-        selected, bound = _bounded(criteria, after)
+        selected, bound = _bounded(criteria, after, rows=SEARCH_ROWS)
         chunk = list(with_expected(selected).values_list("received_at_ms", "id", *columns)[:size])
         if chunk:
             yield [row[2:] for row in chunk]
@@ -163,17 +172,50 @@ def named(text: str) -> list[Event]:
     return list(Event.objects.named(text).newest_first()[:2])
 
 
-def neighbours(event: Event) -> tuple[Event | None, Event | None]:
-    """Return the next newer and the next older event, None if the search for it reaches its bound.
+def neighbours(criteria: Criteria, event: Event) -> tuple[Event | None, Event | None]:
+    """Return the next newer and the next older event that match the criteria.
 
-    For a failure, return failures only; for one of an expected group, only those of expected groups.
+    Without an index, each search scans NEAR_ROWS rows: None can also mean that no match is near.
     """
-    criteria = Criteria(failures_only=False)
-    if event.event_type != SUCCESS:
-        criteria = Criteria(expected=is_expected(event)).resolved()
+    criteria = criteria.resolved()
     cursor = Cursor(event.received_at_ms, event.id)
-    newer, older = (_bounded(criteria, cursor, newer=newer)[0].first() for newer in (True, False))
-    return newer, older
+    newer, _ = _bounded(criteria, cursor, is_newer=True, rows=NEAR_ROWS)
+    older, _ = _bounded(criteria, cursor, rows=NEAR_ROWS)
+    return newer.first(), older.first()
+
+
+class Position(NamedTuple):
+    """The place of an event in a list: its number, where 1 is the newest event, and the length of the list.
+
+    `number` is None if too many events are newer. `total` is a lower bound unless `is_total_exact`.
+    """
+
+    number: int | None
+    total: int
+    is_total_exact: bool
+
+
+def position(criteria: Criteria, event: Event, *, is_newest: bool = False) -> Position | None:
+    """Return the position of an event among those that match the criteria, None if it does not match them.
+
+    Reads at most COUNTED_ROWS rows in each direction. A search for a text has no positions: it would read long texts.
+    With `is_newest` the caller knows that the event is the newest match.
+    """
+    if criteria.text is not None:
+        return None
+    if criteria.is_narrowed and not is_newest and not criteria.select().filter(pk=event.pk).exists():
+        return None
+    newer, is_newer_exact = (0, True) if is_newest else _counted(criteria, event, is_newer=True)
+    older, is_older_exact = _counted(criteria, event, is_newer=False)
+    return Position(newer + 1 if is_newer_exact else None, newer + 1 + older, is_newer_exact and is_older_exact)
+
+
+def of_session(event: Event) -> list[Event]:
+    """Return the other events of the same session, oldest first: at most one of each type."""
+    if event.session_id is None:
+        return []
+    others = Event.objects.of_sessions(event.session_id).exclude(pk=event.pk)
+    return list(others.order_by("received_at_ms", "id"))
 
 
 def as_json(event: Event) -> dict[str, Any]:
@@ -195,32 +237,44 @@ def _parsed(text: str) -> Any:
 
 
 def _bounded(
-    criteria: Criteria, after: Cursor | None, *, newer: bool = False
+    criteria: Criteria, after: Cursor | None, *, rows: int, is_newer: bool = False
 ) -> tuple[EventQuerySet[Event], Cursor | None]:
     """Return the matching events after a cursor, and the bound of the search if no index serves it.
 
-    With `newer`, return those before the cursor, the nearest first.
+    The order is newest first. With `is_newer` it is oldest first, so "after" then means newer.
     """
-    beyond = keyset.before if newer else keyset.after
-    events = criteria.select()
-    if after is not None:
-        events = beyond(events, after)
-    bound = None if criteria.is_indexed else _search_bound(criteria, after, newer=newer)
+    events = _ordered(criteria, after, is_newer=is_newer)
+    bound = None if criteria.is_indexed else _search_bound(criteria, after, is_newer=is_newer, rows=rows)
     if bound is not None:
         events = keyset.until(events, bound)
     return events, bound
 
 
-def _search_bound(criteria: Criteria, after: Cursor | None, *, newer: bool) -> Cursor | None:
-    """Return the cursor of the last of the next SEARCH_ROWS rows that an index selects, None if there are fewer."""
+def _search_bound(criteria: Criteria, after: Cursor | None, *, is_newer: bool, rows: int) -> Cursor | None:
+    """Return the cursor of the last of the next `rows` rows that an index selects, None if there are fewer."""
     indexed = Criteria(
         failures_only=criteria.failures_only,
         event_type=criteria.event_type,
         fingerprint=criteria.fingerprint,
         since_ms=criteria.since_ms,
         until_ms=criteria.until_ms,
-    ).select()
-    if after is not None:
-        indexed = (keyset.before if newer else keyset.after)(indexed, after)
-    last = indexed.values_list("received_at_ms", "id")[SEARCH_ROWS - 1 : SEARCH_ROWS]
+    )
+    last = _ordered(indexed, after, is_newer=is_newer).values_list("received_at_ms", "id")[rows - 1 : rows]
     return Cursor(*last[0]) if last else None
+
+
+def _ordered(criteria: Criteria, after: Cursor | None, *, is_newer: bool) -> EventQuerySet[Event]:
+    events = criteria.select()
+    if is_newer:
+        events = events.order_by("received_at_ms", "id")
+    return events if after is None else keyset.after(events, after)
+
+
+def _counted(criteria: Criteria, event: Event, *, is_newer: bool) -> tuple[int, bool]:
+    """Return how many matching events are newer or older than an event, and whether that is all of them."""
+    cursor = Cursor(event.received_at_ms, event.id)
+    events, bound = _bounded(criteria, cursor, is_newer=is_newer, rows=COUNTED_ROWS)
+    if bound is not None:
+        return events.order_by().count(), False
+    number = events.order_by()[: COUNTED_ROWS + 1].count()
+    return min(number, COUNTED_ROWS), number <= COUNTED_ROWS

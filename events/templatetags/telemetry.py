@@ -87,6 +87,18 @@ def points(share: float) -> str:
 
 
 @register.filter
+def gap(at_ms: int, other_ms: int) -> str:
+    """Return how long before or after another time a time is, in one unit."""
+    ms = abs(at_ms - other_ms)
+    side = "after" if at_ms >= other_ms else "before"
+    if ms < 1_000:
+        return f"{ms} ms {side}"
+    if ms < MINUTE * 1_000:
+        return f"{ms / 1_000:.1f} s {side}"
+    return f"{ago(0, ms).removesuffix(' ago')} {side}"
+
+
+@register.filter
 def dash(text: Any) -> Any:
     """Return a dash for None and for text without a visible character."""
     return "–" if text is None or (isinstance(text, str) and not is_visible(text)) else text

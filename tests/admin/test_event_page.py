@@ -1,6 +1,9 @@
 """One event: everything that is known of it, whatever is in it."""
 
 import json
+import re
+from html import unescape
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -10,6 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.models import Event
+from events.reports import failures
+from events.reports.failures import Criteria, Position
 from tests.conftest import make_event, sign_in, success, text_of
 from tests.plans import sought_by
 from tests.sourcemaps.maps import V8, large_map, store_map
@@ -185,13 +190,13 @@ def test_log_lines_of_any_shape_are_shown(client: Client, log_lines: str, shown:
     assert f"<code>{shown}</code>" in client.get(path_of(event)).content.decode()
 
 
-def test_a_page_is_a_few_queries_and_no_count(client: Client) -> None:
+def test_a_page_is_a_few_queries_and_no_unbounded_count(client: Client) -> None:
     sign_in(client, "Staff")
     event = make_event()
     with CaptureQueriesContext(connection) as queries:
         client.get(path_of(event))
     assert len(queries) <= 12
-    assert not [q for q in queries if "COUNT(" in q["sql"]]
+    assert not [q for q in queries if "COUNT(" in q["sql"] and "LIMIT 1001" not in q["sql"]]
 
 
 def test_an_id_with_nul_is_not_found(client: Client) -> None:
@@ -252,3 +257,210 @@ def test_hostile_frames_and_sources_are_text(client: Client) -> None:
     assert "&lt;script&gt;" in text
     for markup in ("<script>alert", "<img src=x", "<b>", "<i>", 'href="javascript'):
         assert markup not in text
+
+
+# --- the way through a list and a group ------------------------------------------------------------------------------
+
+
+def link(answer: Any, words: str) -> str:
+    """Return the address of the first link whose text begins with the words, "" if there is none."""
+    pattern = rf'<a\b[^>]*\bhref="([^"]*)"[^>]*>(?:<[^>]*>|\s)*{re.escape(words)}'
+    match = re.search(pattern, answer.content.decode())
+    return unescape(match[1]) if match else ""
+
+
+def store_failures_of_two_models() -> None:
+    now_ms = clock.now_ms()
+    for number in range(12):
+        is_wanted = number % 2 == 0
+        make_event(
+            message=f"No ACK for block 0x{number:04x} (got 0x15)" if number < 8 else f"Timed out after {number} ms",
+            model="UV-17R" if is_wanted else "UV-5RM",
+            app_version="19afc18" if is_wanted else "7c1d2e3",
+            write_mode=int(is_wanted),
+            connected=int(is_wanted),
+            session_id=None if is_wanted else f"session {number}",
+            stack=f"Error\n    at {'wanted' if is_wanted else 'other'} (a.ts:1:1)" if number > 8 else ...,
+            received_at_ms=now_ms - number,
+        )
+
+
+@pytest.mark.parametrize(
+    "filters",
+    ["model=UV-17R", "version=19afc18", "mode=1", "connected=1", "model=UV-17R&window=7d", "q=UV-17R",
+     "model=UV-17R&type=flash_error&q=No+ACK&since=2020-01-01T00%3A00%3A00Z"],
+)  # fmt: skip
+def test_the_filters_are_kept_from_the_list_to_the_group_and_back(client: Client, filters: str) -> None:
+    sign_in(client, "Staff")
+    store_failures_of_two_models()
+    list_url = f"/admin/events/recentfailure/?{filters}"
+
+    def follow(answer: Any, words: str) -> Any:
+        url = link(answer, words)
+        page = client.get(url if url.startswith("/") else answer.wsgi_request.path + url)
+        assert page.status_code == 200, words
+        if page.context.get("event"):
+            assert page.context["event"].model == "UV-17R", words
+        return page
+
+    failure = follow(client.get(list_url), "No ACK for block 0x0000")
+    older = follow(failure, "‹ Older")
+    assert older.context["event"].message == "No ACK for block 0x0002 (got 0x15)"
+    assert follow(older, "Newer ›").context["event"] == failure.context["event"]
+
+    group = follow(older, "No ACK for block …")
+    assert group.context["event"] == older.context["event"]
+    assert {event.model for event in group.context["events"]} == {"UV-17R"}
+    assert link(group, "‹ Recent failures").startswith("/admin/events/recentfailure/?")
+    next_in_group = follow(group, "‹ Older")
+    assert next_in_group.context["event"].message == "No ACK for block 0x0004 (got 0x15)"
+
+    within = follow(next_in_group, "Open this failure")
+    oldest = follow(within, "‹ Older")
+    assert oldest.context["event"].message == "No ACK for block 0x0006 (got 0x15)"
+    assert oldest.context["older_url"] is None, "the next one belongs to another group"
+    assert follow(oldest, "‹ Its group").context["event"] == oldest.context["event"]
+
+    for page in (failure, group, oldest):
+        back = client.get(link(page, "‹ Recent failures"))
+        assert {event.model for event in back.context["page"].events} == {"UV-17R"}
+    assert len(back.context["page"].events) == 4, "those of the group"
+    assert follow(oldest, "Remove these filters")
+
+
+def test_the_search_of_the_list_of_groups_is_not_one_of_events(client: Client) -> None:
+    sign_in(client, "Staff")
+    store_failures_of_two_models()
+    groups = client.get("/admin/events/failuregroup/", {"q": "block …", "model": "UV-17R", "sort": "-count"})
+    group = client.get(link(groups, "No ACK for block …"))
+    assert [event.model for event in group.context["events"]] == ["UV-17R"] * 4
+    failure = client.get(link(group, "Open this failure"))
+    assert failure.context["position"] == Position(1, 4, is_total_exact=True)
+    assert "q=" not in link(failure, "‹ Recent failures")
+    again = client.get(link(failure, "‹ Its group"))
+    assert dict(p.split("=") for p in link(again, "‹ Failure groups").partition("?")[2].split("&")) == {
+        "q": "block+%E2%80%A6", "model": "UV-17R", "sort": "-count",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["window=never", "model=a%00b", "since=tomorrow", "type=flash_success", "mode=2", "cursor=x", "limit=9",
+     "origin=https://evil.example", "sort=x", "status=x", "utm_source=x", "event=%00",
+     f"q={'x' * 201}", f"group={'g' * 65}"],
+)  # fmt: skip
+def test_a_filter_that_cannot_be_is_ignored_and_not_passed_on(client: Client, query: str) -> None:
+    sign_in(client, "Staff")
+    store_failures_of_two_models()
+    event = Event.objects.newest_first()[0]
+    answer = client.get(f"{path_of(event, 'recentfailure')}?mode=1&{query}")
+    assert answer.status_code == 200
+    assert link(answer, "‹ Recent failures") == "/admin/events/recentfailure/" + ("" if "mode=" in query else "?mode=1")
+    name = query.partition("=")[0]
+    assert name == "mode" or f"{name}=" not in link(answer, "‹ Older")
+    group = client.get(f"/admin/events/failuregroup/{event.fingerprint}/?{query}")
+    assert group.status_code == 200
+    assert group.context["event"] == event
+
+
+def test_hostile_values_are_quoted_in_every_link(client: Client) -> None:
+    sign_in(client, "Staff")
+    hostile = '"><script>alert(1)</script>&group=x'
+    now_ms = clock.now_ms()
+    for number in range(3):
+        event = make_event(model=hostile, received_at_ms=now_ms - number, message=f"No ACK {number}")
+    page = client.get(path_of(event, "recentfailure"), {"model": hostile})
+    group = client.get(link(page, "No ACK …"))
+    for answer in (page, group):
+        assert "<script>alert" not in answer.content.decode()
+        assert answer.context["position"].total == 3
+
+
+def test_an_event_that_does_not_match_has_no_position(client: Client) -> None:
+    sign_in(client, "Staff")
+    store_failures_of_two_models()
+    event = Event.objects.filter(model="UV-5RM").newest_first()[0]
+    answer = client.get(path_of(event, "recentfailure"), {"model": "UV-17R"})
+    assert answer.context["position"] is None
+    assert answer.context["newer_url"]
+    assert answer.context["older_url"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "at", "position"),
+    [
+        ({}, 0, Position(1, 6, is_total_exact=False)),
+        ({}, 5, Position(6, 11, is_total_exact=False)),
+        ({}, 6, Position(None, 11, is_total_exact=False)),
+        ({}, 11, Position(None, 6, is_total_exact=False)),
+        ({"model": "UV-17R"}, 0, Position(1, 3, is_total_exact=False)),
+        ({"model": "UV-17R"}, 4, Position(3, 5, is_total_exact=False)),
+        ({"model": "UV-17R"}, 10, Position(None, 3, is_total_exact=False)),
+        ({"text": "No ACK"}, 0, None),
+        ({"session_id": "session 3"}, 3, Position(1, 1, is_total_exact=True)),
+    ],
+)
+def test_a_position_is_counted_as_far_as_the_bound(
+    monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any], at: int, position: Position | None
+) -> None:
+    store_failures_of_two_models()
+    monkeypatch.setattr(failures, "COUNTED_ROWS", 5)
+    event = Event.objects.newest_first()[at]
+    assert failures.position(Criteria(**filters), event) == position
+
+
+def test_a_position_in_a_group_is_counted_by_an_index_alone() -> None:
+    types = ("flash_error", "connect_error", "window_error")
+    now_ms = clock.now_ms()
+    for number in range(150):
+        event = make_event(message=f"No ACK {number}", event_type=types[number % 3], received_at_ms=now_ms - number)
+    with CaptureQueriesContext(connection) as captured:
+        failures.position(Criteria(fingerprint=event.fingerprint), event)
+    assert len(captured) == 2
+    for query in captured:
+        inner = re.fullmatch(r"SELECT COUNT\(\*\) FROM \((.*)\) \"?subquery\"?", query["sql"])
+        assert inner, query["sql"]
+        (by,) = sought_by(inner[1])
+        assert "fingerprint" in by
+        assert "received_at_ms" in by
+
+
+# --- what surrounds a failure ---------------------------------------------------------------------------------------
+
+
+def test_the_other_events_of_its_session_are_listed_with_their_distance(client: Client) -> None:
+    sign_in(client, "Staff")
+    now_ms = clock.now_ms() - 600_000
+    make_event(event_type="connect_error", message="No port", session_id="s", received_at_ms=now_ms - 2_300)
+    event = make_event(session_id="s", received_at_ms=now_ms)
+    make_event(**success(session_id="s", received_at_ms=now_ms + 180_000))
+    make_event(**success(session_id="another"))
+    answer = client.get(path_of(event, "recentfailure"))
+    assert [other.event_type for other in answer.context["session_events"]] == ["connect_error", "flash_success"]
+    text = answer.content.decode()
+    for part in ("In the same session", "2.3 s before", "3 min after"):
+        assert part in text
+    assert client.get(link(answer, "Flash complete")).status_code == 200
+    assert "In the same session" not in client.get(path_of(make_event(message="alone"))).content.decode()
+
+
+def test_causes_are_blocks_and_other_shapes_are_metadata(client: Client) -> None:
+    sign_in(client, "Staff")
+    causes = [{"name": "NetworkError", "message": HOSTILE, "frame": "at read (main.js:4:7)"}]
+    text = client.get(path_of(make_event(metadata_json=json.dumps({"causes": causes})))).content.decode()
+    assert "Caused by" in text
+    assert "<strong><bdi>NetworkError</bdi></strong> <bdi>&lt;/code&gt;" in text
+    assert "This event has no other metadata" in text
+    text = client.get(path_of(make_event(message="x", metadata_json='{"causes": [1]}'))).content.decode()
+    assert "Caused by" not in text
+    assert "<bdi>causes</bdi>" in text
+
+
+def test_a_failure_can_be_copied_as_markdown(client: Client) -> None:
+    sign_in(client, "Staff")
+    event = make_event(message="</textarea><script>alert(1)</script>")
+    answer = client.get(path_of(event, "recentfailure"))
+    assert f"Telemetry: `http://testserver{path_of(event, 'recentfailure')}`" in answer.context["markdown"]
+    text = answer.content.decode()
+    assert '<textarea class="terminal" id="event-markdown" readonly' in text
+    assert "### `&lt;/textarea&gt;&lt;script&gt;" in text

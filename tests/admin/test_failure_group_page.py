@@ -17,6 +17,7 @@ from events.grouping import groups
 from events.models import AuditEntry, ExpectedRollup, FailureGroup
 from events.reports import breakdowns
 from events.reports.breakdowns import Word
+from events.reports.failures import Position
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db
@@ -176,14 +177,106 @@ def test_next_and_previous_are_those_of_the_list_it_was_opened_from(maintainer: 
     assert (context["before"], context["after"]) == (group("bravo"), group("alpha"))
 
 
+def test_a_filter_chooses_the_events_and_the_export_but_not_the_figures(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    for number in range(6):
+        make_event(
+            message=f"No ACK for block {number} (got 1)",
+            model="UV-17R" if number % 2 else "UV-5RM",
+            received_at_ms=now_ms - number,
+        )
+    answer = maintainer.get(path(), {"model": "UV-17R", "span": "90"})
+    assert [event.model for event in answer.context["events"]] == ["UV-17R"] * 3
+    assert answer.context["event"].message == "No ACK for block 1 (got 1)"
+    assert answer.context["position"] == Position(1, 3, is_total_exact=True)
+    assert answer.context["group"].accepted == 6
+    text = answer.content.decode()
+    assert f"/recentfailure/export/?model=UV-17R&amp;group={group().pk}" in text
+    assert answer.context["older_url"].startswith("?model=UV-17R&span=90&event=")
+
+
+def test_a_filter_without_a_match_says_so(maintainer: Client) -> None:
+    make_event()
+    text = words(maintainer, model="UV-17R")
+    assert "No event of this group matches these filters." in text
+    assert f'href="{path()}">Remove these filters</a>' in text
+    assert "no longer stored" not in text
+
+
+def test_one_event_can_be_shown_between_its_neighbours(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    events = [make_event(message=f"No ACK for block {n} (got 1)", received_at_ms=now_ms - n) for n in range(5)]
+    other = make_event(message="another", received_at_ms=now_ms)
+    context = maintainer.get(path(), {"event": events[2].pk}).context
+    assert context["event"] == events[2]
+    assert context["position"] == Position(3, 5, is_total_exact=True)
+    assert context["newer_url"] == f"?event={events[1].pk}#failure"
+    assert context["older_url"] == f"?event={events[3].pk}#failure"
+    for missing in (other.pk, "gone", "a\0b", ""):
+        assert maintainer.get(path(), {"event": missing}).context["event"] == events[0]
+
+
+def test_the_latest_events_show_what_differs(maintainer: Client) -> None:
+    now_ms = clock.now_ms()
+    for number in range(3):
+        make_event(
+            message=f"No ACK for block 0x{number:04x} (got 0x15)",
+            model=f"m{number % 2}",
+            metadata_json='{"browser": "Chrome 139"}',
+            received_at_ms=now_ms - number,
+        )
+    differences = maintainer.get(path()).context["differences"]
+    assert differences.columns == ["block", "Model"]
+    assert [cells for _, cells in differences.rows] == [["0x0000", "m0"], ["0x0001", "m1"], ["0x0002", "m0"]]
+    assert ("browser", "Chrome 139") in differences.shared
+
+
+def test_hostile_events_can_be_compared(maintainer: Client) -> None:
+    hostile = "</td><script>alert(1)</script>\u202e"
+    now_ms = clock.now_ms()
+    for number in range(2):
+        make_event(
+            message=f"No ACK {hostile} {number}",
+            model=f"{hostile}{number}",
+            metadata_json=json.dumps({f"{hostile}{number}": hostile * 5}),
+            received_at_ms=now_ms - number,
+        )
+    text = maintainer.get(f"{LIST}{FailureGroup.objects.get().pk}/").content.decode()
+    assert "<script>alert" not in text
+    assert "\u202e0</bdi>" in text
+
+
+def test_a_decision_and_a_note_return_to_the_filtered_page(maintainer: Client) -> None:
+    make_event(model="UV-17R")
+    page = maintainer.get(path(), {"model": "UV-17R", "origin": "recentfailure"})
+    back = page.context["page_query"]
+    assert back == "model=UV-17R&origin=recentfailure"
+    asked = maintainer.get(DECIDE, {"action": "mute", "id": group().pk, "back": back})
+    assert f'href="{path()}?model=UV-17R&amp;origin=recentfailure">Cancel</a>' in asked.content.decode()
+    decided = maintainer.post(DECIDE, {"action": "mute", "id": group().pk, "back": asked.context["back"]})
+    noted = maintainer.post(f"{path()}note/", {"note": "a driver", "back": back})
+    for answer in (decided, noted):
+        assert answer["Location"] == f"{path()}?model=UV-17R&origin=recentfailure"
+
+
+@pytest.mark.parametrize("back", ["https://evil.example/", "//evil", "window=never", "model=a%00b&x=y", "&" * 50])
+def test_to_return_takes_known_filters_only(maintainer: Client, back: str) -> None:
+    make_event()
+    answer = maintainer.post(f"{path()}note/", {"note": "x", "back": back})
+    assert answer["Location"].partition("?")[0] == path()
+    assert "?" not in answer["Location"]
+
+
 def test_a_page_takes_few_queries(maintainer: Client) -> None:
     for number in range(30):
         make_event(message=f"No ACK for block {number} (got 1)", model=f"m{number % 5}")
     where = path()
     with CaptureQueriesContext(connection) as queries:
         assert maintainer.get(where).status_code == 200
-    assert len(queries) <= 20
-    assert not [query for query in queries if "COUNT(" in query["sql"] and "telemetry_events" in query["sql"]]
+    assert len(queries) <= 22
+    counts = [query["sql"] for query in queries if "COUNT(" in query["sql"] and "telemetry_events" in query["sql"]]
+    assert len(counts) == 1
+    assert "LIMIT 1001" in counts[0]
 
 
 # --- decisions ------------------------------------------------------------------------------------------------------

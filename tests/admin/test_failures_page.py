@@ -138,7 +138,7 @@ def test_the_events_of_a_group_are_a_filter_that_names_it(client: Client) -> Non
     group = FailureGroup.objects.get(title="No ACK for block …")
     text = client.get(PATH, {"group": group.pk}).content.decode()
     assert sorted(messages(client, group=group.pk)) == ["No ACK for block 0x0001", "No ACK for block 0x0a20"]
-    assert f'href="/admin/events/failuregroup/{group.pk}/"' in text
+    assert f'href="/admin/events/failuregroup/{group.pk}/?origin=recentfailure"' in text
     assert '<span class="quiet total">2</span>' in text
 
 

@@ -21,7 +21,8 @@
     } catch {
       // There is no clipboard without HTTPS. Select the text instead, so that the user can copy it.
       source.closest('details')?.setAttribute('open', '');
-      getSelection().selectAllChildren(source);
+      if (source.select) source.select();
+      else getSelection().selectAllChildren(source);
       button.textContent = 'Selected';
     }
     setTimeout(() => { button.textContent = label; }, 1500);
