@@ -121,12 +121,11 @@ def _text(value: Any) -> str:
 
 
 def _facts(event: Event) -> list[tuple[str, str]]:
-    """Return the short facts of an event by label, without its message."""
+    """Return the short facts of an event by label. Issues are often public, so the session is none of them."""
     values = {
         "Type": event.event_type,
         **{label: value(event) for label, value in _PROPERTIES.items()},
         "Occurred": f"{event.occurred_at} (client's clock)",
-        "Session": event.session_id or "",
         "Id": event.pk,
     }
     return [(label, value) for label, value in values.items() if value]
@@ -221,16 +220,16 @@ def as_markdown(event: Event, texts: Texts, *, url: str) -> str:
     lines = [f"### {_code_span(event.message)}", ""]
     lines += [f"- {label}: {_code_span(value)}" for label, value in [*_facts(event), ("Telemetry", url)]]
     lines += [f"- {_code_span(name)}: {_code_span(value)}" for name, value in texts.metadata]
+    log = [*texts.log_lines.early, *texts.log_lines.late]
     parts = {
         "Stack": [*texts.stack.early, *texts.stack.late],
         "Causes": [" ".join(filter(None, (c.name and f"{c.name}:", c.message, c.frame))) for c in texts.causes],
-        f"Log lines, the last {MARKDOWN_LOG_LINES}": [*texts.log_lines.early, *texts.log_lines.late][
-            -MARKDOWN_LOG_LINES:
-        ],
+        "Log lines": log[-MARKDOWN_LOG_LINES:],
     }
     for title, block in parts.items():
         if block:
-            lines += ["", f"**{title}**", "", *_fenced(block)]
+            omitted = f", the last {len(block)} of {len(log)}" if block != log and title == "Log lines" else ""
+            lines += ["", f"**{title}{omitted}**", "", *_fenced(block)]
     return "\n".join(lines) + "\n"
 
 

@@ -132,6 +132,7 @@ def markdown(**changes: Any) -> str:
 def test_a_failure_is_a_whole_issue() -> None:
     text = markdown(
         error_name="ProtocolError",
+        session_id="a-session",
         stack="ProtocolError: No ACK\n    at writeBlock (protocol.ts:88:13)",
         log_lines_json=json.dumps([f"line {number}" for number in range(50)]),
         metadata_json=json.dumps({"browser": "Chrome 139", "causes": [{"name": "NetworkError", "message": "Lost."}]}),
@@ -143,11 +144,12 @@ def test_a_failure_is_a_whole_issue() -> None:
         "- `browser`: `Chrome 139`\n",
         "**Stack**\n\n```text\nProtocolError: No ACK\n    at writeBlock (protocol.ts:88:13)\n```\n",
         "**Causes**\n\n```text\nNetworkError: Lost.\n```\n",
-        "```text\nline 10\n",
+        "**Log lines, the last 40 of 50**\n\n```text\nline 10\n",
         "line 49\n```\n",
     ):
         assert part in text
     assert "line 9\n" not in text
+    assert "a-session" not in text, "issues are often public"
 
 
 @pytest.mark.parametrize(
