@@ -145,6 +145,8 @@ def _at(path: str) -> Callable[[World], str]:
 MORE = [
     *(Page(f"a group that is {status}", _group(status)) for status in ("open", "resolved", "muted", "regression")),
     Page("a group of a day", lambda world: _group("open")(world) + "?span=1"),
+    Page("a group that no filter matches", lambda world: _group("open")(world) + "?model=nobody"),
+    Page("a filtered failure", lambda world: reverse("admin:events_event_change", args=[world.event]) + "?window=90d"),
     Page("a group with another group in it", lambda world: _address_of(world, "joined", "change")),
     Page("merge: confirm", lambda world: _address_of(world, "joined", "merge") + f"?into={world.groups['open']}"),
     *(Page(f"decide: {action}", _decide(action)) for action in ("resolve", "mute", "reopen")),
