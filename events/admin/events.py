@@ -1,5 +1,6 @@
 """Admin pages of events, recent failures, the baseline of the public count, ingest tokens and the audit log."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin, messages

@@ -314,7 +314,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "events": events,
             "differences": event_text.differences(events),
             "failure_pages": _failure_pages(request),
-            **self._shown_event(request, criteria, events, kept.query(origin=kept.from_events, span=kept_span)),
+            **self._shown_event(request, criteria, events, kept.query(origin=kept.from_events, span=kept_span), now_ms),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
             "given": given_by([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
@@ -335,7 +335,9 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "pruned_before_ms": _pruned_before_ms(group.first_ms),
         }
 
-    def _shown_event(self, request: HttpRequest, criteria: Criteria, newest: list[Event], query: str) -> dict[str, Any]:
+    def _shown_event(
+        self, request: HttpRequest, criteria: Criteria, newest: list[Event], query: str, now_ms: int
+    ) -> dict[str, Any]:
         """Return the context of the shown event: the one that `event` names, else the newest that matches."""
         key = request.GET.get("event", "")
         named = (

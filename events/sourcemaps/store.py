@@ -11,6 +11,7 @@ from django.db.models import Count, Max, QuerySet, Sum
 from events import audit
 from events.counting import upserts
 from events.models import AuditKind, SourceMap
+from events.sourcemaps import resolve
 from events.sourcemaps.intake import CheckedMap
 
 MAX_VERSION = 64  # of the field `app_version` of an event
@@ -75,12 +76,14 @@ def put(key: Key, checked: CheckedMap, *, replace: bool, who: str, at: datetime)
     """Store a map, and prune the oldest versions. Other content is replaced only with `replace`."""
     uploaded_at_ms = int(at.timestamp() * 1000)
     fields = checked._asdict() | {"uploaded_at_ms": uploaded_at_ms, "uploaded_by_name": who}
-    figures = f"{checked.sources:,} sources, {checked.bytes:,} bytes"
+    sources = "1 source" if checked.sources == 1 else f"{checked.sources:,} sources"
+    figures = f"{sources}, {checked.bytes:,} bytes"
     with transaction.atomic():
         stored, is_new = (
             SourceMap.objects.defer("content").select_for_update().get_or_create(**key._asdict(), defaults=fields)
         )
         if is_new:
+            resolve.forget(*key)
             audit.note(AuditKind.SOURCE_MAP, f"Uploaded: {figures}.", who=who, at=at, about=str(key))
             _prune(key.app_version, who=who, at=at)
             return Outcome.STORED
@@ -89,15 +92,20 @@ def put(key: Key, checked: CheckedMap, *, replace: bool, who: str, at: datetime)
         if not replace:
             return Outcome.CONFLICT
         SourceMap.objects.filter(pk=stored.pk).update(**fields, last_used_at_ms=None)
+        resolve.forget(*key)
         audit.note(AuditKind.SOURCE_MAP, f"Replaced: {figures}.", who=who, at=at, about=str(key))
         return Outcome.REPLACED
 
 
 @upserts.retried
 def delete(app_version: str, *, who: str, at: datetime) -> int:
-    """Delete all maps of a version. Return their number."""
+    """Delete all maps of a version, and the frames resolved with them. Return their number."""
     with transaction.atomic():
-        return _delete(app_version, "Deleted", who=who, at=at)
+        files = list(SourceMap.objects.filter(app_version=app_version).order_by("file").values_list("file", flat=True))
+        deleted = _delete(app_version, "Deleted", who=who, at=at)
+        for file in files:
+            resolve.forget(app_version, file)
+        return deleted
 
 
 def _prune(newest: str, *, who: str, at: datetime) -> None:

@@ -1,6 +1,7 @@
 """`events/sourcemaps/store.py`: maps are stored once, replaced on demand, pruned by version and audited."""
 
 import hashlib
+import json
 import zlib
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,9 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from events.models import AuditEntry, SourceMap
-from events.sourcemaps import store
+from events.sourcemaps import resolve, store
 from events.sourcemaps.intake import CheckedMap
 from events.sourcemaps.store import InvalidName, Key, Outcome
+from tests.sourcemaps.maps import BUNDLE, PROTOCOL, V8, source_map
 from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +52,7 @@ def test_a_map_is_stored_with_who_and_when() -> None:
     assert (stored.digest, zlib.decompress(stored.content)) == (hashlib.sha256(b"one").hexdigest(), b"one")
     assert (stored.uploaded_at_ms, stored.uploaded_by_name) == (int(NOON.timestamp() * 1000), "token ci")
     assert stored.last_used_at_ms is None
-    assert audited() == [("sourcemap", "token ci", "Uploaded: 1 sources, 3 bytes.", "index.js of 19afc18")]
+    assert audited() == [("sourcemap", "token ci", "Uploaded: 1 source, 3 bytes.", "index.js of 19afc18")]
 
 
 def test_the_same_content_again_changes_nothing() -> None:
@@ -71,7 +73,7 @@ def test_other_content_replaces_a_map_only_on_demand() -> None:
     stored = SourceMap.objects.get()
     assert (zlib.decompress(stored.content), stored.bytes, stored.last_used_at_ms) == (b"other", 5, None)
     assert stored.uploaded_at_ms == int((NOON + timedelta(hours=1)).timestamp() * 1000)
-    assert audited()[1:] == [("sourcemap", "token ci", "Replaced: 1 sources, 5 bytes.", "index.js of 19afc18")]
+    assert audited()[1:] == [("sourcemap", "token ci", "Replaced: 1 source, 5 bytes.", "index.js of 19afc18")]
 
 
 def test_the_newest_versions_are_kept_by_their_newest_map(settings: Any) -> None:
@@ -166,3 +168,49 @@ def test_both_names_of_a_file_are_one(name: str, file: str) -> None:
 def test_impossible_names_are_refused_in_words(version: str, name: str, words: str) -> None:
     with pytest.raises(InvalidName, match=words):
         store.key_of(version, name)
+
+
+# --- frames that were resolved before ---------------------------------------------------------------------------------
+
+
+def put_map(version: str = "19afc18", **changes: Any) -> Outcome:
+    return put(version, BUNDLE, json.dumps(source_map(**changes)).encode(), replace=True)
+
+
+def top_frame(version: str = "19afc18") -> str:
+    ((first, *_),) = resolve.of_stacks([(version, V8)], now_ms=1)
+    return first.unresolved or first.place
+
+
+def test_a_later_map_resolves_frames_that_were_shown_before() -> None:
+    assert top_frame() == f"no map for {BUNDLE} of 19afc18"
+    put_map()
+    assert top_frame() == "src/protocol.ts:8:32"
+
+
+def test_a_replaced_map_resolves_its_frames_again() -> None:
+    put_map()
+    assert top_frame() == "src/protocol.ts:8:32"
+    put_map(sources=["../../src/moved.ts", "../../node_modules/lit/render.js", "../../src/c.ts"])
+    assert top_frame() == "src/moved.ts:8:32"
+
+
+def test_a_map_of_the_version_replaces_one_that_was_only_found_by_its_hash() -> None:
+    put_map("older")
+    assert top_frame("newer") == "src/protocol.ts:8:32"
+    put_map("newer", sourcesContent=["\n" * 7 + PROTOCOL, None, None], sources=["src/own.ts", "b.ts", "c.ts"])
+    assert top_frame("newer") == "src/own.ts:8:32"
+    assert top_frame("older") == "src/protocol.ts:8:32"
+
+
+def test_deleted_maps_leave_their_frames_raw_and_pruned_maps_do_not(settings: Any) -> None:
+    put_map()
+    assert top_frame() == "src/protocol.ts:8:32"
+    store.delete("19afc18", who="olga", at=NOON)
+    assert top_frame() == f"no map for {BUNDLE} of 19afc18"
+    put_map()
+    assert top_frame() == "src/protocol.ts:8:32"
+    settings.SOURCEMAP_VERSIONS = 1
+    put("newer", "other.js", at=NOON + timedelta(days=1))
+    assert versions() == ["newer"]
+    assert top_frame() == "src/protocol.ts:8:32"
