@@ -310,7 +310,9 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "span": span,
             "timeline": self._timeline(group, axis),
             "compared": compared,
-            "facets": [_facet_table(facet, parts) for facet, parts in compared.parts.items()],
+            "facets": [
+                _facet_table(facet, parts) for facet, parts in compared.parts.items() if parts or facet in FACETS
+            ],
             "events": events,
             "differences": event_text.differences(events),
             "failure_pages": _failure_pages(request),

@@ -135,6 +135,11 @@ class Comparison(NamedTuple):
     def others(self) -> str:
         return _others(is_flash=self.is_flash)
 
+    @property
+    def unnamed(self) -> list[str]:
+        """Return the names of parts that are no single value."""
+        return sorted({part.name for parts in self.parts.values() for part in parts if not part.is_named})
+
 
 def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Comparison:
     """Compare a group from the UTC day of `start_ms` to that of `now_ms`. Without a start, compare all days.
