@@ -16,6 +16,7 @@ from events.models import FailureGroup, GroupShare
 from events.reports import breakdowns, ranking
 from events.reports.breakdowns import Comparison, Finding, Part
 from events.rows import EventRow
+from tests.plans import sought_by
 
 pytestmark = pytest.mark.django_db
 
@@ -298,3 +299,14 @@ def test_a_comparison_takes_four_queries(days: int | None, most: int) -> None:
     with CaptureQueriesContext(connection) as queries:
         compare(group, days=days)
     assert len(queries) == most
+
+
+def test_each_query_of_a_comparison_seeks_an_index() -> None:
+    count_flashes(*(rows(2, days_ago=days_ago) for days_ago in range(20)))
+    group = count_failures(*(rows(2, days_ago=days_ago) for days_ago in range(20)))
+    with CaptureQueriesContext(connection) as queries:
+        compare(group)
+    bounds = [sought_by(query["sql"]) for query in queries]
+    assert ["fingerprint" in bound[0] or "hour_ms" in bound[0] or "day_ms" in bound[0] for bound in bounds] == [
+        True
+    ] * 3
