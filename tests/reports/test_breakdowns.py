@@ -309,4 +309,4 @@ def test_each_query_of_a_comparison_seeks_an_index() -> None:
     bounds = [sought_by(query["sql"]) for query in queries]
     assert ["fingerprint" in bound[0] or "hour_ms" in bound[0] or "day_ms" in bound[0] for bound in bounds] == [
         True
-    ] * 3
+    ] * 4
