@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from django.db import ConnectionHandler, connections
 from django.test import override_settings
 
 from tests.conftest import find_postgres, success
+from tests.fixtures.uploaded_maps import source_map
 from tests.legacy.test_without_legacy import copy_without_legacy
 from tests.other_process import manage
 from tests.servers import PROJECT_DIR, Server, served, served_prepared, wait_until
@@ -82,12 +84,14 @@ def sites(make_data_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFa
     """Make a site that has something in most tables, in each state."""
     folder = tmp_path_factory.mktemp("made")
     before = make_data_dir()
+    (folder / "index-x.js.map").write_bytes(source_map())
     with served_prepared(before) as server:
         expect_success(
             server,
             ("demo_data", "--events", "3000", "--days", "20", "--seed", "5"),
             ("set_baseline", "412", "--note", "from the old counter"),
             ("issue_token", "web", "--expires", "90d"),
+            ("upload_sourcemaps", "19afc18", str(folder)),
             ("legacy_mode", "separate", "--reason", "a test"),
         )
         assert server.post("/increment", b'{"sessionId": "a session of the old counter"}')[0] == 200
@@ -208,6 +212,9 @@ def test_a_site_goes_on_where_it_stood(data_dir: Path, database: str, sites: Sit
     assert code == 0, complaints
     assert without_figures(said) == [*tables_of(data_dir), LAST_LINE]
     assert f"events_lifetimetotal: rows 5, accepted {EVENTS:,}, baseline 412\n" in said
+    with psycopg.connect(database) as copy:
+        [(packed,)] = copy.execute("SELECT content FROM events_sourcemap").fetchall()
+    assert zlib.decompress(packed) == source_map()
     with served(data_dir, DATABASE_URL=database) as after:
         # Whoever could sign in still can, with the same password.
         assert figures_of(after) == sites.figures

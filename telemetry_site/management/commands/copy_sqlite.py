@@ -22,7 +22,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from events.management.progress import Progress
 from telemetry_site.server import lock
 
-ROWS_AT_ONCE = 1_000
+ROWS_A_STEP = 1_000  # of the progress
 # Never copied: each database records its own migrations.
 MIGRATIONS = "django_migrations"
 # `migrate` fills these tables. The rows of the file replace its rows.
@@ -288,10 +288,13 @@ def _copy_table(source: sqlite3.Connection, cursor: Any, table: _Table, progress
     names = ", ".join(_quoted(column.name) for column in table.columns)
     rows = source.execute(f"SELECT {names} FROM {_quoted(table.name)}")  # noqa: S608
     with cursor.copy(f"COPY {_quoted(table.name)} ({names}) FROM STDIN") as copy:
-        while chunk := rows.fetchmany(ROWS_AT_ONCE):
-            for row in chunk:
-                copy.write_row(row)
-            progress.add(len(chunk))
+        copied = 0
+        for row in rows:  # one at a time: a source map has up to some megabytes
+            copy.write_row(row)
+            copied += 1
+            if copied % ROWS_A_STEP == 0:
+                progress.add(ROWS_A_STEP)
+        progress.add(copied % ROWS_A_STEP)
 
 
 def _reset_sequences(cursor: Any, table: _Table) -> None:
