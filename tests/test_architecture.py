@@ -35,6 +35,7 @@ WRITERS = {
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},
     "CorrectionFacet": {"events/counting/corrections.py"},
+    "DismissedMerge": {"events/grouping/triage.py"},
     "ResolvedFrame": {"events/sourcemaps/resolve.py"},
     "SourceMap": {"events/sourcemaps/resolve.py", "events/sourcemaps/store.py"},
     "SiteDay": {"events/counting/site_days.py"},

@@ -288,7 +288,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         is_overflow = groups.is_overflow(group.pk)
         former = FormerGroup.objects.within(group.pk)
         listed = [part for part in former if part.is_merged or _has_other_decision(part, group)]
-        return {
+        return self.places_context(group, now_ms) | {
             "title": str(group),
             "now": now,
             "group": group,

@@ -1,4 +1,5 @@
-"""The decisions of maintainers about failure groups: resolved, muted, expected, open, a note. Writes these columns.
+"""The decisions of maintainers about failure groups: resolved, muted, expected, open, a note. The only writer of these
+columns, and of dismissed suggestions.
 
 Each decision is recorded in the audit log with its author. Only `groups` reopens a group automatically.
 
@@ -17,7 +18,7 @@ from django.db.models import QuerySet
 from events import audit
 from events.counting import expected, rollups
 from events.grouping import groups
-from events.models import AuditKind, FailureGroup, GroupHour, GroupStatus
+from events.models import AuditKind, DismissedMerge, FailureGroup, GroupHour, GroupStatus
 
 ABOUT_CHARACTERS = 200
 COUNTED_AT_ONCE = 2_000  # Ingest waits while one batch is counted.
@@ -59,6 +60,25 @@ def annotate(fingerprint: str, note: str, *, user: Any, at: datetime) -> None:
         for group in FailureGroup.objects.select_for_update().filter(pk=fingerprint):
             FailureGroup.objects.filter(pk=group.pk).update(note=note)
             _log(group, f"Noted: {note}" if note else "Took the note away.", user, at)
+
+
+def dismiss_merge(fingerprint: str, other: str, *, user: Any, at: datetime) -> bool:
+    """Dismiss the suggestion to merge two groups; return whether it was new. Both pages stop suggesting it."""
+    with transaction.atomic():
+        groups = list(FailureGroup.objects.select_for_update().filter(pk__in=[fingerprint, other]).order_by("pk"))
+        if len(groups) < 2:
+            return False
+        lesser, greater = groups
+        _, is_new = DismissedMerge.objects.get_or_create(
+            fingerprint=min(lesser.pk, greater.pk),
+            other=max(lesser.pk, greater.pk),
+            defaults={"dismissed_at_ms": int(at.timestamp() * 1000), "dismissed_by_name": user.get_username()},
+        )
+        if is_new:
+            for group, the_other in ((lesser, greater), (greater, lesser)):
+                title = str(the_other)[:ABOUT_CHARACTERS]
+                _log(group, f"Dismissed the suggestion to merge with “{title}” ({the_other.pk}).", user, at)
+    return is_new
 
 
 def _decide(

@@ -5,6 +5,7 @@ from events.models.corrections import Correction, CorrectionFacet, CorrectionSha
 from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
 from events.models.groups import (
     AdviceDay,
+    DismissedMerge,
     Facet,
     FailureGroup,
     FormerGroup,
@@ -36,6 +37,7 @@ __all__ = [
     "CorrectionFacet",
     "CorrectionShare",
     "CounterBaseline",
+    "DismissedMerge",
     "Event",
     "EventType",
     "ExpectedRollup",

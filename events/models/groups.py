@@ -138,6 +138,27 @@ class FormerGroup(models.Model):
         return str(self.row["title"])
 
 
+class DismissedMerge(models.Model):
+    """A suggested merge of two groups that a maintainer dismissed. `fingerprint` is the lesser one of the two."""
+
+    fingerprint = models.TextField()
+    other = models.TextField()
+    dismissed_at_ms = models.BigIntegerField("dismissed")
+    dismissed_by_name = models.TextField("dismissed by")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # This index also finds the pairs of a group's fingerprint; the next one those of the other.
+            models.UniqueConstraint(fields=["fingerprint", "other"], name="events_dismissedmerge_pair"),
+            models.CheckConstraint(condition=Q(fingerprint__lt=F("other")), name="events_dismissedmerge_order"),
+        ]
+        indexes = [models.Index(fields=["other"], name="events_dismissedmerge_other")]
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint} and {self.other}"
+
+
 class PlaceRule(models.Model):
     """A rule that a maintainer made: failures of one fingerprint at one position of a built script join another group.
 

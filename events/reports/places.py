@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from events.grouping.rules import position_in
-from events.models import Event, FailureGroup
+from events.models import DismissedMerge, Event, FailureGroup
 from events.sourcemaps import resolve
 from events.sourcemaps.resolve import Frame
 
@@ -75,11 +75,14 @@ def suggested_merges(group: FailureGroup, own: Places, *, now_ms: int) -> list[S
     """Return the groups whose newest failure has one of this group's places: the same file and function, a near line.
 
     The groups have the same type and a compatible error: the same canonical one, or one of the two has none. Of these,
-    the CANDIDATES that failed last are compared.
+    the CANDIDATES that failed last are compared. Dismissed suggestions are left out.
     """
     if not own.places:
         return []
-    others = FailureGroup.objects.filter(event_type=group.event_type).exclude(pk=group.pk)
+    dismissed = [group.pk]
+    for pair in DismissedMerge.objects.filter(Q(fingerprint=group.pk) | Q(other=group.pk)):
+        dismissed += [pair.fingerprint, pair.other]
+    others = FailureGroup.objects.filter(event_type=group.event_type).exclude(pk__in=dismissed)
     if group.canonical:
         others = others.filter(canonical__in=["", group.canonical])
     newest = Event.objects.of_group(OuterRef("pk")).newest_first().values("pk")[:1]  # type: ignore[arg-type]

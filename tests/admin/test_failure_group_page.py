@@ -275,7 +275,7 @@ def test_a_page_takes_few_queries(maintainer: Client) -> None:
     where = path()
     with CaptureQueriesContext(connection) as queries:
         assert maintainer.get(where).status_code == 200
-    assert len(queries) <= 22
+    assert len(queries) <= 24
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"] and "telemetry_events" in query["sql"]]
     assert len(counts) == 1
     assert "LIMIT 1001" in counts[0]

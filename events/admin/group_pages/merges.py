@@ -11,13 +11,15 @@ from django.urls import URLPattern
 
 from events import clock
 from events.admin.pages import PagesAdmin
-from events.grouping import groups, merges
+from events.grouping import groups, merges, splits, triage
 from events.grouping.merges import CannotMerge
+from events.grouping.splits import CannotSplit
 from events.models import FailureGroup, FormerGroup
-from events.reports import ranking
+from events.reports import places, ranking
 from events.reports.forms import ListFilter
 
 CANDIDATES = 20
+SUGGESTIONS = 5
 
 
 class MergeSearch(ListFilter):
@@ -39,6 +41,8 @@ class MergePages(PagesAdmin):
             *super().get_urls(),
             self.route("<path:object_id>/merge/", self.merge, "merge"),
             self.route("<path:object_id>/split/", self.split, "split"),
+            self.route("<path:object_id>/split-place/", self.split_place, "split_place"),
+            self.route("<path:object_id>/dismiss-merge/", self.dismiss_merge, "dismiss_merge"),
         ]
 
     def has_triage_permission(self, request: HttpRequest) -> bool:
@@ -114,6 +118,45 @@ class MergePages(PagesAdmin):
             "back_url": self.url("change", quote(whole.pk)) if whole else self.url("changelist"),
         }
         return self.render(request, "events/group_split.html", context)
+
+    def split_place(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Confirm (GET) or carry out (POST) the split of the failures at one original place from their group."""
+        self.demand(self.has_triage_permission(request))
+        now = clock.now()
+        group = self.get_object(request, unquote(object_id))
+        group_url = self.url("change", quote(group.pk))
+        found = places.places(group.pk, now_ms=int(now.timestamp() * 1000))
+        frame = (request.POST if request.method == "POST" else request.GET).get("place", "")
+        place = next((place for place in found.places if place.frame == frame), None)
+        if place is None or not found.can_split:
+            messages.error(request, "Nothing was changed. The group's newest failures no longer have this place.")
+            return HttpResponseRedirect(group_url)
+        if request.method == "POST":
+            try:
+                new = splits.split_off(group.pk, place.positions, frame=frame, user=request.user, at=now)
+            except CannotSplit as refusal:
+                messages.error(request, f"Nothing was changed. {refusal}")
+                return HttpResponseRedirect(group_url)
+            messages.success(request, "Split. Later failures at these positions of the bundle join this group.")
+            return HttpResponseRedirect(self.url("change", quote(new.pk)))
+        context = {"title": "Split off this place?", "now": now, "group": group, "group_url": group_url, "place": place}
+        return self.render(request, "events/group_split_place.html", context | {"found": found})
+
+    def dismiss_merge(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Dismiss the suggestion to merge with another group (POST). It does not return."""
+        self.demand(self.has_triage_permission(request))
+        group = self.get_object(request, unquote(object_id))
+        other = request.POST.get("other", "")
+        is_valid = request.method == "POST" and "\0" not in other
+        if is_valid and triage.dismiss_merge(group.pk, other, user=request.user, at=clock.now()):
+            messages.success(request, "Dismissed. This merge is not suggested again.")
+        return HttpResponseRedirect(self.url("change", quote(group.pk)))
+
+    def places_context(self, group: FailureGroup, now_ms: int) -> dict[str, Any]:
+        """Return what `_places.html` shows: the original places, and the suggested merges."""
+        found = places.places(group.pk, now_ms=now_ms)
+        suggestions = places.suggested_merges(group, found, now_ms=now_ms)
+        return {"found_places": found, "suggested_merges": suggestions[:SUGGESTIONS]}
 
     def successor_response(self, request: HttpRequest, key: str) -> HttpResponse:
         """Return a redirect to the group that has the events of a former group. Raises Http404."""
