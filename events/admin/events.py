@@ -216,7 +216,7 @@ class EventAdmin(PagesAdmin):
     def _export_selected(
         self, request: HttpRequest, events: QuerySet[Event], *, is_spreadsheet: bool
     ) -> HttpResponseBase:
-        selected = failures.with_expected(Event.objects.filter(pk__in=events.values("pk"))).newest_first()
+        selected = failures.with_expected(events).order_by("-received_at_ms", "-id")
         rows = list(selected.values_list(*export.COLUMNS)[: self.list_per_page])
         if not rows:
             messages.warning(request, "No row is selected, so nothing was exported.")

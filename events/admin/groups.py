@@ -109,9 +109,9 @@ ACTIONS = {
     "expect": Action(
         "Mark as expected",
         "Mark {} as expected?",
-        "Their events are no failures, such as a port picker that the user closed. They stay stored and are counted"
-        " as expected, back to the oldest stored event. No failure figure includes them. A group with very many events"
-        " needs some seconds. Open again undoes this.",
+        "Events of expected groups are no failures: for example, the user closed the port picker. They stay stored, and"
+        " are counted as expected, back to the oldest stored one. No failure figure includes them. “Open again” undoes"
+        " this.",
         DecisionForm,
         triage.expect,
     ),

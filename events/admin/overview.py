@@ -166,6 +166,7 @@ def _chart(span: Span, series: list[TimeBucket]) -> dict[str, Any]:
     urls = of_type | {EXPECTED: span.url("event", expected="1")}
     return {
         "unit": span.step,
+        "below": "failures and expected events" if EXPECTED in counts else "failures",
         "bars": charts.stacked_bars([_column(span, bucket) for bucket in series], label_every=LABEL_EVERY[span.days]),
         "current": (span.now_ms - span.start_ms) // span.step_ms,
         "totals": [(name, number, urls[name]) for name, number in counts.items()],

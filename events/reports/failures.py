@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from django.db.models import Case, SmallIntegerField, When
+from django.db.models import Case, QuerySet, SmallIntegerField, When
 
 from events import keyset
 from events.counting.releases import NO_RELEASES
@@ -157,7 +157,7 @@ def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator
             return
 
 
-def with_expected(events: EventQuerySet[Event]) -> EventQuerySet[Any]:
+def with_expected(events: QuerySet[Event]) -> QuerySet[Any]:
     """Annotate events with `expected`: 1 for those of expected groups, else 0."""
     is_expected = When(fingerprint__in=FailureGroup.objects.expected().values("pk"), then=1)
     return events.annotate(expected=Case(is_expected, default=0, output_field=SmallIntegerField()))

@@ -68,6 +68,39 @@ def test_today_counts_flashes_failures_and_their_rate(client: Client) -> None:
     assert "25.0 %" in answer.content.decode()
 
 
+@pytest.mark.parametrize("days", ["1", "30"])
+def test_expected_events_have_figures_of_their_own(client: Client, days: str) -> None:
+    user = sign_in(client, "Staff")
+    for _ in range(3):
+        make_event(**success())
+    make_event()
+    make_event(event_type="connect_error", message="Port busy")
+    without = client.get("/admin/", {"days": days}).context
+    for number in range(5):
+        picker = make_event(event_type="connect_error", message="No port selected", session_id=f"{number}")
+    assert client.get("/admin/", {"days": days}).context["failures"] > 2
+    triage.expect([str(picker.fingerprint)], user=user, at=clock.now())
+    answer = client.get("/admin/", {"days": days})
+    for name in (
+        "successes",
+        "failures",
+        "rate",
+        "rate_interval",
+        "flash_rate",
+        "connect_rate",
+        "failures_line",
+    ):
+        assert answer.context[name] == without[name], name
+    assert (answer.context["flash_rate"], answer.context["connect_rate"]) == (0.25, 0.2)
+    worst = [worst.row for _, _, rows in answer.context["worst"] for worst in rows]
+    assert [(row.successes, row.failures, row.failure_rate) for row in worst] == [(3, 2, 0.4)] * 2
+    number = answer.context["expected"]
+    text = " ".join(answer.content.decode().split())
+    assert f"{number} expected</a>" in text
+    assert f"1 flash_error, 1 connect_error, {number} expected" in text
+    assert {name: total for name, total, _ in answer.context["chart"]["totals"]}["connect_error"] == 1
+
+
 def test_a_longer_span_is_a_link_away(client: Client) -> None:
     sign_in(client, "Staff")
     make_event(**success(), received_at_ms=clock.now_ms() - 3 * DAY_MS)

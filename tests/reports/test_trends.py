@@ -58,6 +58,14 @@ def test_growth_is_measured_against_as_much_of_the_day_before() -> None:
     assert len(attention(limit=2).growing) == 2
 
 
+def test_an_expected_group_is_neither_new_nor_growing(kim: User) -> None:
+    happened("grows", DAY_MS + HOUR_MS, *([HOUR_MS] * 5))
+    happened("new", HOUR_MS)
+    triage.expect(list(FailureGroup.objects.values_list("pk", flat=True)), user=kim, at=clock.now())
+    happened("grows", *([HOUR_MS - 1] * 5), model="UV-17R")
+    assert attention() == Attention([], [], [])
+
+
 def test_a_regression_is_listed_until_a_decision(kim: User) -> None:
     make_event(**success(), received_at_ms=NOW_MS - 90 * DAY_MS)
     for message in ("back", "again"):
