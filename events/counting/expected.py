@@ -54,12 +54,17 @@ _MAX_DIFFERENCES = 1_000
 
 
 def add(events: Iterable[tuple[Counted, str]]) -> None:
-    """Count events that joined these expected groups."""
+    """Count new events that joined these expected groups. Their rollups were counted in the same transaction."""
     buckets: Counter[ExpectedBucket] = Counter()
     for bucket, n in _alike(events).items():
         names = bucket_of(bucket.hour_ms, bucket.event_type, bucket.model, bucket.app_version)
         buckets[bucket._replace(model=names.model, app_version=names.app_version)] += n
     _insert(buckets)
+
+
+def add_stored(events: Iterable[tuple[Counted, str]]) -> None:
+    """Count stored events that moved to these expected groups. Their earlier groups can count them still."""
+    _insert(_named(_alike(events), are_moving=True))
 
 
 def subtract(events: Iterable[tuple[Counted, str]]) -> None:
@@ -84,6 +89,8 @@ def set_aside(events: Iterable[tuple[Counted, str, str]]) -> None:
 
 def rename(key: str, into: str) -> None:
     """Count the rows of a former group for the group that it was merged into."""
+    if key == into:
+        return
     rows = ExpectedRollup.objects.filter(fingerprint=key)
     _insert({bucket._replace(fingerprint=into): n for bucket, n in _stored(rows).items()})
     rows.delete()
@@ -121,12 +128,15 @@ def rebuild(day_ms: int) -> None:
         for sums, buckets in ((counted, rows), (stored, events)):
             for bucket, n in buckets.items():
                 sums[bucket.hour_ms, bucket.fingerprint] += n
-        if gone := (counted - stored).total():
+        gone = (counted - stored).total()
+        if gone:
             _rows_of(day_ms).filter(fingerprint__in=unexpected).delete()
-            raise EventsAreGone(f"{gone:,} of the expected events that were counted are gone")
-        _rows_of(day_ms).delete()
-        for key in sorted({bucket.fingerprint for bucket in events}):
-            recount(key, day_ms, day_ms + DAY_MS)
+        else:
+            _rows_of(day_ms).delete()
+            for key in sorted({bucket.fingerprint for bucket in events}):
+                recount(key, day_ms, day_ms + DAY_MS)
+    if gone:
+        raise EventsAreGone(f"{gone:,} of the expected events that were counted are gone")
 
 
 def _alike(events: Iterable[tuple[Counted, str]]) -> Counter[ExpectedBucket]:
@@ -167,31 +177,30 @@ def _take(counted: Mapping[ExpectedBucket, int]) -> Counter[ExpectedBucket]:
     return taken
 
 
-def _named(counted: Mapping[ExpectedBucket, int]) -> Mapping[ExpectedBucket, int]:
-    """Return the counts of one group under the names that HourlyRollup has room for.
+def _named(counted: Mapping[ExpectedBucket, int], *, are_moving: bool = False) -> Mapping[ExpectedBucket, int]:
+    """Return the counts under the names that HourlyRollup has room for.
 
-    On a day with too many names, an event can be counted under its own name or under OTHER.
+    On a day with too many names, an event can be counted under its own name or under OTHER. Other expected groups fill
+    the room too, except for events that are moving between groups.
     """
     if not counted:
         return counted
-    event_type = next(iter(counted)).event_type
     hours = [bucket.hour_ms for bucket in counted]
-    span = {"event_type": event_type, "hour_ms__gte": min(hours), "hour_ms__lte": max(hours)}
-    columns = ("hour_ms", "model", "app_version")
-    hourly = HourlyRollup.objects.filter(**span).values_list(*columns, "accepted")
-    room: Counter[tuple[int, str, str]] = Counter({tuple(place): n for *place, n in hourly})
-    if not any(OTHER in place for place in room):
+    span = {"hour_ms__gte": min(hours), "hour_ms__lte": max(hours)}
+    hourly = HourlyRollup.objects.filter(**span).values_list(*Bucket._fields, "accepted")
+    room: Counter[Bucket] = Counter({Bucket(*place): n for *place, n in hourly})
+    if not any(OTHER in (place.model, place.app_version) for place in room):
         return counted
-    others = ExpectedRollup.objects.filter(**span).order_by().values_list(*columns)
-    for *place, n in others.annotate(total=Sum("accepted")):
-        room[tuple(place)] -= n
+    if not are_moving:
+        rows = ExpectedRollup.objects.filter(**span).order_by().values_list(*Bucket._fields)
+        room.subtract({Bucket(*place): n for *place, n in rows.annotate(total=Sum("accepted"))})
     named: Counter[ExpectedBucket] = Counter()
     for bucket, n in sorted(counted.items()):
         for place in _places(bucket):
-            hour = (place.hour_ms, place.model, place.app_version)
-            part = min(n, max(room[hour], 0))
+            hourly_place = Bucket(place.hour_ms, place.event_type, place.model, place.app_version)
+            part = min(n, max(room[hourly_place], 0))
             named[place] += part
-            room[hour] -= part
+            room[hourly_place] -= part
             n -= part
         named[bucket] += n  # the rollups lack these events
     return +named
@@ -233,10 +242,10 @@ def _events_of(day_ms: int) -> EventQuerySet[Event]:
 def _by_whole_group(day_ms: int) -> tuple[Counter[ExpectedBucket], list[str]]:
     """Return the rows of a day, those of former groups under their current one, and the keys that may have no rows."""
     stored = _stored(_rows_of(day_ms))
-    whole = {key: FormerGroup.objects.successor(key) for key in {bucket.fingerprint for bucket in stored}}
-    expected = set(
-        FailureGroup.objects.filter(pk__in=whole.values(), status=GroupStatus.EXPECTED).values_list("pk", flat=True)
-    )
+    groups = FailureGroup.objects.filter(status=GroupStatus.EXPECTED).values_list("pk", flat=True)
+    expected = set(groups)
+    keys = {bucket.fingerprint for bucket in stored}
+    whole = {key: key if key in expected else FormerGroup.objects.successor(key) for key in keys}
     rows: Counter[ExpectedBucket] = Counter()
     for bucket, n in stored.items():
         if whole[bucket.fingerprint] in expected:

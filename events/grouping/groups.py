@@ -230,7 +230,8 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
     upsert(_HOURS, [(key, hour_ms, n) for key, counts in joined.items() for hour_ms, n in counts.hours.items()])
     _add_shares(joined, known_before)
     if expecting := [key for key, _, status, *_ in rows if status == GroupStatus.EXPECTED]:
-        expected.add((event, key) for key in expecting for event in joined[key].events)
+        count = expected.add if reopening else expected.add_stored
+        count((event, key) for key in expecting for event in joined[key].events)
     if reopening:
         for key, _, status, fixed_in, decided_at_ms, *_ in rows:
             if status == GroupStatus.RESOLVED:

@@ -194,3 +194,13 @@ def test_an_interrupted_decision_is_found_and_completed() -> None:
     assert last == "1 days differ from their events. The events of 1 expected groups are not all counted as expected."
     assert "were not all counted as expected. Counted." in run()
     assert run("--check") == "3 days: 3 agree, 0 differ.\n"
+
+
+def test_counts_of_a_group_that_is_not_expected_go_even_if_other_events_are_gone() -> None:
+    expect()
+    Event.objects.get(message="No port selected").delete()
+    other = str(Event.objects.filter(received_at_ms__gte=NOON_MS + DAY_MS, event_type="flash_error")[0].fingerprint)
+    triage.expect([other], user=User.objects.get(), at=clock.now())
+    FailureGroup.objects.filter(pk=other).update(status="open")
+    fail()
+    assert ExpectedRollup.objects.count() == 1
