@@ -25,15 +25,13 @@ NOTHING_TOLD = ("{}", "[]")
 
 # Characters that PostgreSQL refuses or UTF-8 cannot encode. The contract has replaced them, other writers may not have.
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
-_decode = json.JSONDecoder().decode
+_decode = json.JSONDecoder().raw_decode
 
 Told = tuple[tuple[str, str], ...]
 """The values that an event tells: pairs of a facet (`f.NAME`) and a value."""
 
-# What recent texts of metadata tell, by FACETS. Most events of a page have one of a few texts.
-_told: dict[tuple[str, ...], dict[str, Told]] = {}
-_MAX_CACHED = 2_000
-_MAX_CACHED_CHARACTERS = 1_000
+_MAX_CACHED = 2_500
+_MAX_CACHED_CHARACTERS = 500
 
 
 class Difference(NamedTuple):
@@ -46,62 +44,55 @@ class Difference(NamedTuple):
     events: int
 
 
-def told(metadata_json: str) -> Told:
-    """Return the facets that metadata tells. Text that is not a JSON object tells none."""
-    if metadata_json in NOTHING_TOLD:
-        return ()
-    names: tuple[str, ...] = settings.FACETS
-    cache = _cache_of(names)
-    found = cache.get(metadata_json)
-    if found is None:
-        found = _told_by(_parsed(metadata_json), names) if _may_tell(metadata_json, names) else ()
-        _remember(cache, metadata_json, found)
-    return found
+class _Reader:
+    """Finds what metadata tells of these keys, and remembers it for equal texts.
 
+    The paths of a commit avoid calls and generators, because each event runs through them.
+    """
 
-def learn(metadata_json: str, metadata: Any) -> None:
-    """Remember what metadata tells while it is parsed, so that `told` need not parse it again."""
-    names: tuple[str, ...] = settings.FACETS
-    _remember(_cache_of(names), metadata_json, _told_by(metadata, names))
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.keys = [(key, FACET_PREFIX + key) for key in keys]
+        self.quoted = [f'"{key}"' for key in keys]
+        # Two generations: when the first one is full, it becomes the second, so the texts of the last commits stay.
+        self.recent: dict[str, Told] = {}
+        self.earlier: dict[str, Told] = {}
 
+    def told(self, text: str) -> Told:
+        found = self.recent.get(text)
+        if found is None:
+            found = self.earlier.get(text)
+            if found is None:
+                found = self.told_by(self.parsed(text))
+            self.remember(text, found)
+        return found
 
-def _cache_of(names: tuple[str, ...]) -> dict[str, Told]:
-    cache = _told.get(names)
-    if cache is None:
-        cache = _told[names] = {}
-    return cache
+    def remember(self, text: str, told: Told) -> None:
+        if len(text) <= _MAX_CACHED_CHARACTERS:
+            if len(self.recent) >= _MAX_CACHED:
+                self.earlier, self.recent = self.recent, {}
+            self.recent[text] = told
 
+    def parsed(self, text: str) -> Any:
+        for quoted in self.quoted:
+            if quoted in text:
+                break
+        else:
+            if "\\u" not in text:  # An escape can hide a key from this search.
+                return None
+        try:
+            value, end = _decode(text)  # `decode` takes twice as long, because it also accepts blanks around the value
+        except (ValueError, RecursionError):
+            return None
+        return value if end == len(text) else None
 
-def _remember(cache: dict[str, Told], metadata_json: str, found: Told) -> None:
-    if len(metadata_json) <= _MAX_CACHED_CHARACTERS:
-        if len(cache) >= _MAX_CACHED:
-            cache.clear()
-        cache[metadata_json] = found
-
-
-process_memory.register(_told.clear)
-
-
-def _may_tell(metadata_json: str, names: tuple[str, ...]) -> bool:
-    """Return whether the text can have one of these keys. An escape can hide a key from this search."""
-    return "\\u" in metadata_json or any(f'"{name}"' in metadata_json for name in names)
-
-
-def _parsed(metadata_json: str) -> Any:
-    try:
-        return _decode(metadata_json)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _told_by(metadata: Any, names: tuple[str, ...]) -> Told:
-    if metadata.__class__ is not dict:
-        return ()
-    return tuple(
-        (FACET_PREFIX + name, value)
-        for name in names
-        if name in metadata and (value := _value(metadata[name])) is not None
-    )
+    def told_by(self, metadata: Any) -> Told:
+        if metadata.__class__ is not dict:
+            return ()
+        found = []
+        for key, facet in self.keys:
+            if key in metadata and (value := _value(metadata[key])) is not None:
+                found.append((facet, value))
+        return tuple(found)
 
 
 def _value(value: Any) -> str | None:
@@ -116,25 +107,56 @@ def _value(value: Any) -> str | None:
     return text if 1 <= len(text) <= MAX_VALUE else None
 
 
+_readers: dict[tuple[str, ...], _Reader] = {}
+process_memory.register(_readers.clear)
+
+
+def _reader() -> _Reader:
+    keys: tuple[str, ...] = settings.FACETS
+    reader = _readers.get(keys)
+    if reader is None:
+        reader = _readers[keys] = _Reader(keys)
+    return reader
+
+
+def told(metadata_json: str) -> Told:
+    """Return the facets that metadata tells. Text that is not a JSON object tells none."""
+    return () if metadata_json in NOTHING_TOLD else _reader().told(metadata_json)
+
+
+def learn(metadata_json: str, metadata: Any) -> None:
+    """Remember what metadata tells while it is parsed, so that it need not be parsed again."""
+    reader = _reader()
+    if metadata_json not in reader.recent:
+        reader.remember(metadata_json, reader.told_by(metadata))
+
+
 def names_of(events: Iterable[Counted]) -> Counter[FacetBucket]:
     """Return the number of events per value, under their own names."""
-    if not settings.FACETS:
+    reader = _reader()
+    if not reader.keys:
         return Counter()
-    alike = Counter(
-        [
-            (event.received_at_ms // DAY_MS, event.event_type, event.metadata_json)
-            for event in events
-            if event.metadata_json not in NOTHING_TOLD
-        ]
-    )
-    return _summed((day * DAY_MS, event_type, text, count) for (day, event_type, text), count in alike.items())
+    recent = reader.recent
+    alike: dict[tuple[int, str, Told], int] = {}
+    for event in events:
+        text = event.metadata_json
+        if text in NOTHING_TOLD:
+            continue
+        told = recent.get(text)
+        if told is None:
+            told = reader.told(text)
+        if told:
+            key = (event.received_at_ms // DAY_MS, event.event_type, told)
+            alike[key] = alike.get(key, 0) + 1
+    return _summed((day * DAY_MS, event_type, told, count) for (day, event_type, told), count in alike.items())
 
 
-def _summed(rows: Iterable[tuple[int, str, str, int]]) -> Counter[FacetBucket]:
-    counts: Counter[Any] = Counter()
-    for day_ms, event_type, metadata_json, count in rows:
-        for facet, name in told(metadata_json):
-            counts[day_ms, event_type, facet, name] += count
+def _summed(rows: Iterable[tuple[int, str, Told, int]]) -> Counter[FacetBucket]:
+    counts: dict[tuple[int, str, str, str], int] = {}
+    for day_ms, event_type, told, count in rows:
+        for facet, name in told:
+            key = (day_ms, event_type, facet, name)
+            counts[key] = counts.get(key, 0) + count
     return Counter({FacetBucket(*key): count for key, count in counts.items()})
 
 
@@ -238,7 +260,7 @@ def _stored(day_ms: int) -> Counter[FacetBucket]:
         .order_by("first_ms", "event_type", "metadata_json")
     )
     return _summed(
-        (day_ms, event_type, text, count) for event_type, text, count, _ in groups.iterator(chunk_size=2_000)
+        (day_ms, event_type, told(text), count) for event_type, text, count, _ in groups.iterator(chunk_size=2_000)
     )
 
 
