@@ -87,10 +87,11 @@ def names(name: str, *, most: int, max_length: int) -> frozenset[str]:
     return _read(name, frozenset(), parse, expected)
 
 
-def keys(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+def keys(name: str, default: list[str]) -> tuple[str, ...]:
     """Read a comma-separated list of keys. Unlike in other lists, an empty value is one: no key."""
     raw = os.environ.get(name)
-    return default if raw is None else tuple(word.strip() for word in raw.split(",") if word.strip())
+    words = default if raw is None else [word.strip() for word in raw.split(",")]
+    return tuple(word for word in words if word)
 
 
 def secret(name: str, default: str, *, least: int) -> str:

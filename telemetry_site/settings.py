@@ -67,7 +67,7 @@ DAILY_BYTES_PER_CLIENT = env.size("DAILY_BYTES_PER_CLIENT", 33_554_432)
 MIN_FREE_BYTES = env.size("MIN_FREE_BYTES", 1_073_741_824)
 KNOWN_MODELS = env.names("KNOWN_MODELS", most=500, max_length=64)
 # Keys of the metadata that are counted, in this order. Empty: none.
-FACETS = env.keys("FACETS", ("browser", "os", "usb", "step"))
+FACETS = env.keys("FACETS", ["browser", "os", "usb", "step"])
 SOURCEMAP_MAX_BYTES = env.integer("SOURCEMAP_MAX_BYTES", 16_777_216, least=1_024, most=67_108_864)
 SOURCEMAP_VERSIONS = env.integer("SOURCEMAP_VERSIONS", 20, least=1, most=10_000)
 INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)

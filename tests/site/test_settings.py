@@ -3,8 +3,10 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 
 from telemetry_site import env
@@ -223,3 +225,33 @@ def test_a_token_of_24_characters_or_none_is_taken(token: str, tmp_path: Path) -
         "from django.conf import settings; print(settings.ADMIN_TOKEN)", DATA_DIR=str(tmp_path), ADMIN_TOKEN=token
     )
     assert printed.stdout.strip() == token
+
+
+@pytest.mark.parametrize(
+    ("raw", "names", "fault"),
+    [
+        (None, ("browser", "os", "usb", "step"), ""),
+        ("", (), ""),
+        (" , ", (), ""),
+        ("a, b_1 ,c", ("a", "b_1", "c"), ""),
+        ("a,b,c,d,e,f,g," + "x" * 24, ("a", "b", "c", "d", "e", "f", "g", "x" * 24), ""),
+        ("a,b,c,d,e,f,g,h,i", None, "FACETS has 9 names."),
+        ("browser,os,browser", None, "FACETS has browser twice."),
+        ("Browser", None, "FACETS has 'Browser', which is no name of 1 to 24 characters"),
+        ("os," + "x" * 25, None, "which is no name of 1 to 24 characters"),
+        ("1a", None, "FACETS has '1a', which is no name"),
+        ("a.b", None, "FACETS has 'a.b', which is no name"),
+        ("browser os", None, "FACETS has 'browser os', which is no name"),
+        ("é", None, "which is no name of 1 to 24 characters from a-z, 0-9 and _"),
+    ],
+)
+def test_the_names_of_facets_are_checked_at_start(
+    raw: str | None, names: tuple[str, ...] | None, fault: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACETS", raising=False)
+    if raw is not None:
+        monkeypatch.setenv("FACETS", raw)
+    settings.FACETS = env.keys("FACETS", ["browser", "os", "usb", "step"])
+    assert names in (None, settings.FACETS)
+    found = [one for one in run_checks() if one.id == "telemetry_site.E002"]
+    assert [fault in one.msg and "switches facets off" in (one.hint or "") for one in found] == [True] * bool(fault)
