@@ -11,7 +11,7 @@ from tests import npm
 
 pytestmark = pytest.mark.needs_npm
 
-MAX_BYTES = 5_280  # docs/decisions.md: The client has 5,280 bytes
+MAX_BYTES = 5_800  # docs/decisions.md: The client may have 5,800 bytes
 
 
 def test_the_client_is_as_small_as_decided(tmp_path: Path) -> None:

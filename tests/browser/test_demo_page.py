@@ -1,5 +1,7 @@
 """The pretend flasher, pressed as a newcomer would."""
 
+import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -62,7 +64,10 @@ def test_equal_failures_of_an_offline_page_are_sent_once(browser: Browser, demo:
     press(browser, "offline")
     wait_until(lambda: len(rows(demo, "UV-5RM")) == 1, "nothing came")
     [row] = rows(demo, "UV-5RM")
-    assert (row["event_type"], row["metadata_json"]) == ("connect_error", '{"source":"demo","count":2}')
+    assert row["event_type"] == "connect_error"
+    metadata = json.loads(row["metadata_json"])
+    assert (metadata["source"], metadata["count"], metadata["os"]) == ("demo", 2, "Linux")
+    assert re.fullmatch(r"(Headless)?Chrom\w+ \d+", metadata["browser"])
 
 
 def test_advice_is_shown_as_text(browser: Browser, demo: Server) -> None:

@@ -48,6 +48,7 @@ if (!createTelemetry) log('telemetry.js was not loaded, so nothing is reported')
 const telemetry = createTelemetry?.({
   baseUrl: location.origin,
   appVersion: 'demo',
+  environment: true,
   context: () => ({
     model: radio.model ?? find('model').value,
     connected: Boolean(radio.model),

@@ -46,6 +46,11 @@ export interface Options {
   context?: Context | (() => Context | undefined) | undefined;
   /** A signed ingest token, if the site requires one. Every visitor of the page can read it. */
   token?: string | undefined;
+  /**
+   * Add `browser` (such as `Chrome 139`) and `os` (such as `Windows`) to the metadata of every event; default false.
+   * The page's own values of these names win. The user agent string is not sent.
+   */
+  environment?: boolean | undefined;
   /** Log requests and responses to the console. */
   debug?: boolean | undefined;
   /**

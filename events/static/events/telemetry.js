@@ -40,11 +40,29 @@ const POSITION = /(?::(?:\d{1,9}|0x[\da-f]{1,9}|wasm-function\[\d{1,9}\])){0,2}$
 // A frame in a stack: `    at name (place)` in V8, `name@place` in Firefox and Safari, or the place alone in Safari.
 const FRAME = /^ +at .+|^[^@\n]*@.+:\w+$|^\S+:\d+$/m;
 
+// How a user agent string names browsers, with their versions, and systems. The more specific names come first.
+const BROWSERS = [
+  ['Edge', /Edg(?:e|A|iOS)?\/(\d+)/],
+  ['Opera', /OP(?:R|T|X|iOS)\/(\d+)/],
+  ['Samsung Internet', /SamsungBrowser\/(\d+)/],
+  ['Firefox', /F(?:irefox|xiOS)\/(\d+)/],
+  ['Chrome', /(?:Chrome|CriOS)\/(\d+)/],
+  ['Safari', /Version\/(\d+).* Safari/],
+];
+const SYSTEMS = [
+  ['Windows', /Win/],
+  ['iOS', /iP(?:hone|ad|od)|iOS/],
+  ['macOS', /mac/i],
+  ['ChromeOS', /CrOS|Chrom\w+ OS/],
+  ['Android', /Android/],
+  ['Linux', /Linux|X11/],
+];
+
 /** Create a client. telemetry.d.ts describes the options and methods. */
 export function createTelemetry(options) {
   const {
     baseUrl, appVersion, unified = true, logIngestUrl, counterUrl, queueName, context, token, debug, timeoutMs = 10_000,
-    onAdvice,
+    environment, onAdvice,
   } = options ?? {};
   const isMigrating = unified !== true; // then any of the addresses may belong to an older service
   const eventUrl = at(baseUrl, '/event');
@@ -62,6 +80,7 @@ export function createTelemetry(options) {
     if (debug) console.debug('telemetry:', ...words);
   };
   const attempt = (work) => tried(work, say);
+  const surroundings = (environment && attempt(() => environmentOf(navigator))) || [];
 
   // --- the queue ---------------------------------------------------------------------------------------------------
   // A key contains the time and the kind of its event. So sorting the keys sorts by time without reading the values.
@@ -348,6 +367,7 @@ export function createTelemetry(options) {
     const logLines = tried(() => [...pick('logLines')]) ?? [];
     const lines = logLines.slice(-limits.lines).map((line) => cut(line, limits.line));
     const metadata = new Map([...entriesOf(get(known, 'metadata')), ...entriesOf(get(details, 'metadata'))]);
+    for (const [name, value] of surroundings) metadata.has(name) || metadata.set(name, value);
     const event = {
       event_type: eventType,
       occurred_at: now(),
@@ -607,6 +627,33 @@ function metadataOf(values, causes) {
     else causes.pop();
   }
   return json(Object.fromEntries(entries));
+}
+
+/** Return the browser with its major version, and the family of the operating system. */
+function environmentOf({ userAgentData: hints, userAgent, maxTouchPoints }) {
+  // Chromium browsers list several brands, and a made-up one such as `Not A;Brand`. The most specific one comes first.
+  const rank = ({ brand }) => ['Google Chrome', 'Chromium'].indexOf(brand);
+  const brands = hints?.brands?.filter(({ brand }) => !/not.a.brand/i.test(brand));
+  const best = brands?.sort((one, other) => rank(one) - rank(other))[0];
+  const system = nameIn(hints?.platform || userAgent, SYSTEMS);
+  return [
+    ['browser', best ? majorOf(best) : nameIn(userAgent, BROWSERS)],
+    // An iPad claims to be a Mac, but no Mac has a touch screen.
+    ['os', system === 'macOS' && maxTouchPoints > 1 ? 'iOS' : system],
+  ];
+}
+
+function majorOf({ brand, version }) {
+  return `${brand.replace(/^(Google|Microsoft) /, '')} ${version.split('.')[0]}`;
+}
+
+/** Return the first name whose pattern matches the text, with the group of the pattern. */
+function nameIn(text, patterns) {
+  for (const [name, pattern] of patterns) {
+    const match = pattern.exec(text);
+    if (match) return [name, ...match.slice(1)].join(' ');
+  }
+  return 'other';
 }
 
 function bytesOf(text) {
