@@ -277,8 +277,8 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
 def facet_slices(start_ms: int, end_ms: int, cells: Iterable[Cell]) -> dict[str, list[Slice]]:
     """Return the figures per value of each facet on the days of [start_ms, end_ms), the most events first.
 
-    A facet that no event of these days tells is left out. NOT_TOLD has the rest of `cells`, which are all events of
-    these days. Source: FacetRollup, and GroupShare for the expected groups.
+    A facet that no success of these days tells is left out: all its rates would be 1. NOT_TOLD has the rest of `cells`,
+    which are all events of these days. Source: FacetRollup, and GroupShare for the expected groups.
     """
     days = {"day_ms__gte": start_ms, "day_ms__lt": end_ms, "accepted__gt": 0, "facet__in": facets.counted_facets()}
     rows = FacetRollup.objects.filter(**days).values_list("facet", "name", "event_type")
@@ -296,7 +296,9 @@ def facet_slices(start_ms: int, end_ms: int, cells: Iterable[Cell]) -> dict[str,
         totals[cell.event_type != SUCCESS] += cell.events - cell.expected
         totals[2] += cell.expected
     found = {}
-    for facet in filter(names.__contains__, facets.counted_facets()):
+    for facet in facets.counted_facets():
+        if not any(successes for successes, *_ in names.get(facet, {}).values()):
+            continue
         # Events that were stored after the cells were read must not make the rest negative.
         rest = [max(total - sum(counts[at] for counts in names[facet].values()), 0) for at, total in enumerate(totals)]
         slices = [Slice(name, *counts) for name, counts in names[facet].items()]

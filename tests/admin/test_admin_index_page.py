@@ -392,7 +392,8 @@ def test_who_fails_is_ranked_by_facet_and_names_that_tell_nothing_are_last(clien
     for browser, failures, successes in told:
         metadata = json.dumps({"browser": browser})
         for number in range(failures):
-            make_event(message=f"{browser} {number}", metadata_json=metadata)
+            # No success tells the step, so there is no rate by step.
+            make_event(message=f"{browser} {number}", metadata_json=json.dumps({"browser": browser, "step": 3}))
         for _ in range(successes):
             make_event(**success(metadata_json=metadata))
     answer = client.get("/admin/")
