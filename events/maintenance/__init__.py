@@ -1,5 +1,6 @@
 """Operations on stored events that no request waits for.
 
 `retention` alone deletes events, and writes the mark before which data may be incomplete. `regrouping` gives stored
-failures new fingerprints. `disk` reports the free disk space. `demo` generates demo data for a new site.
+failures new fingerprints. `disk` reports the free disk space. `demo` generates demo data for a new site: an invented
+app with source maps, its users and its failures.
 """

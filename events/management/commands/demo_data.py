@@ -1,7 +1,9 @@
 """Fill a database with demo data, or delete the demo data."""
 
 import random
-from itertools import islice
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import groupby, islice
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,8 +12,10 @@ from django.db import DatabaseError
 from events import clock
 from events.ingest import writer
 from events.maintenance import demo, retention
+from events.maintenance.demo import decisions
 from events.management.progress import Progress
 from events.models import Event, Source
+from events.rows import EventRow
 
 MAX_DAYS = 730
 MAX_EVENTS = 10_000_000
@@ -50,12 +54,12 @@ class Command(BaseCommand):
             )
         if seed is None:
             seed = random.SystemRandom().randrange(1_000_000)
-        events = demo.happen(count, days=days, now_ms=clock.now_ms(), seed=seed)
+        world = demo.World(days=days, now_ms=clock.now_ms(), seed=seed)
         progress = Progress(self.stderr, count)
         stored = 0
         words = ": the stored events stay, and the counts are correct. --clear deletes them."
         with progress.until_interrupted(lambda: words):
-            while chunk := list(islice(events, _CHUNK_EVENTS)):
+            for chunk in _chunks(world, count):
                 stored += sum(outcome.stored for outcome in writer.record_many(chunk))
                 progress.add(len(chunk))
         self.stdout.write(f"{stored:,} demo events of {days} days were stored (--seed {seed}).")
@@ -70,6 +74,24 @@ class Command(BaseCommand):
             for count in retention.delete_demo():
                 deleted += count
                 progress.add(count)
+            decisions.withdraw(at=clock.now())
             for _ in retention.free_pages():
                 pass
         self.stdout.write(f"{deleted:,} demo events were deleted; nothing else was changed.")
+
+
+def _chunks(world: demo.World, count: int) -> Iterator[list[EventRow]]:
+    """Yield the events of a world in chunks, and make each decision between the events before and after it."""
+    waiting = decisions.of(world)
+    moments = [decision.at_ms for decision in waiting]
+    made = 0
+
+    def decided(event: EventRow) -> int:
+        return bisect_right(moments, event.received_at_ms)
+
+    for number, events in groupby(demo.events(world, count), decided):
+        for decision in waiting[made:number]:
+            decision.make()
+        made = number
+        while chunk := list(islice(events, _CHUNK_EVENTS)):
+            yield chunk
