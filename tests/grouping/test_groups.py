@@ -11,6 +11,7 @@ from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
 from events import process_memory
+from events.counting import expected, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
 from events.grouping import groups, triage
 from events.grouping.fingerprints import ALGORITHM, fingerprint
@@ -537,7 +538,11 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
     def decide() -> None:
         for number in range(30):
             order = keys if number % 2 else keys[::-1]
-            triage.resolve(order, fixed_in=None, user=user, at=datetime.now(UTC))
+            if number % 3:
+                triage.resolve(order, fixed_in=None, user=user, at=datetime.now(UTC))
+            else:
+                triage.expect(order, user=user, at=datetime.now(UTC))
+        triage.expect(keys[:20], user=user, at=datetime.now(UTC))
 
     def regroup() -> None:
         list(regrouping.regroup(regrouping.survey()))
@@ -547,3 +552,4 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
     assert Event.objects.failures().count() == 40 + 2 * 15 * 40
     assert not regrouping.is_due()
     assert_groups_are_proved()
+    assert [expected.compare(day_ms) for day_ms in rollups.days_in_use(0, None)] == [[]]
