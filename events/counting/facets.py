@@ -90,12 +90,19 @@ class _Reader:
             return ()
         found = []
         for key, facet in self.keys:
-            if key in metadata and (value := _value(metadata[key])) is not None:
-                found.append((facet, value))
+            value = metadata.get(key)
+            if value is None:
+                continue
+            # The check of most values, without a call.
+            if not (value.__class__ is str and 1 <= len(value) <= MAX_VALUE and value.isascii() and "\0" not in value):
+                value = _cleaned(value)
+                if value is None:
+                    continue
+            found.append((facet, value))
         return tuple(found)
 
 
-def _value(value: Any) -> str | None:
+def _cleaned(value: Any) -> str | None:
     if value.__class__ is str:
         text = value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value)
     elif value.__class__ is bool:
