@@ -210,10 +210,10 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
             submission.alongside()
     # All processes take their locks in this order, each kind sorted, so that no deadlock can occur: events, the
     # lifetime totals of their types, hours, modes and facets of these types, completed events, known names, releases,
-    # arrivals, groups with their hours, shares and expected counts, deliveries of advice, tallies, refused hosts. Hours,
-    # modes, facets and groups belong to a type, so a writer locks the total of the type first. A version that becomes a
-    # release can reopen groups of every type, so its transaction locks the totals of all types first. Only `alongside`
-    # can break this order. PostgreSQL then aborts one transaction, and it is retried.
+    # arrivals, groups with their hours, shares and expected counts, deliveries of advice, tallies, refused hosts.
+    # Hours, modes, facets and groups belong to a type, so a writer locks the total of the type first. A version that
+    # becomes a release can reopen groups of every type, so its transaction locks the totals of all types first. Only
+    # `alongside` can break this order. PostgreSQL then aborts one transaction, and it is retried.
     completing = _incomplete([event for event in duplicates if event.source in COMPLETE_SOURCES])
     left_out = _left_out(duplicates)
     # Lock these types too: the hours of these successes and the groups of these failures can change.
