@@ -95,3 +95,5 @@ def _chunks(world: demo.World, count: int) -> Iterator[list[EventRow]]:
         made = number
         while chunk := list(islice(events, _CHUNK_EVENTS)):
             yield chunk
+    for decision in waiting[made:]:
+        decision.make()
