@@ -21,7 +21,17 @@ from events.grouping.groups import MAX_NEW_A_DAY
 from events.ingest import contract
 from events.maintenance import demo, regrouping
 from events.maintenance.demo import decisions
-from events.models import Event, FailureGroup, GroupHour, GroupShare, HourlyRollup, LifetimeTotal, Release
+from events.models import (
+    AdviceDay,
+    Event,
+    FailureGroup,
+    GroupHour,
+    GroupShare,
+    HourlyRollup,
+    LifetimeTotal,
+    Release,
+    SourceMap,
+)
 from events.querysets import SUCCESS
 from legacy import old_tables
 from legacy.models import ClientLog, LegacyCount
@@ -319,3 +329,33 @@ def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) ->
     proof = subprocess.run(manage("rebuild_rollups", "--check"), env=environment, capture_output=True, text=True)
     assert (proof.returncode, proof.stderr) == (0, "")
     assert " 0 differ." in proof.stdout
+
+
+def test_most_versions_have_their_maps_until_they_are_cleared() -> None:
+    run("--events", "500", "--days", "30", "--seed", "7")
+    released = set(Release.objects.exclude(app_version__in=["dev", "unknown"]).values_list("app_version", flat=True))
+    mapped = set(SourceMap.objects.values_list("app_version", flat=True))
+    assert 0.5 * len(released) < len(mapped & released) < len(released)
+    run("--clear")
+    assert not SourceMap.objects.exists()
+
+
+def test_closed_port_pickers_are_expected() -> None:
+    run("--events", "1000", "--days", "30", "--seed", "7")
+    [group] = FailureGroup.objects.filter(status="expected")
+    assert group.title.endswith("No port selected by the user.")
+    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
+    run("--clear")
+    assert not FailureGroup.objects.exists()
+
+
+def test_one_fault_has_advice_that_is_withdrawn_again() -> None:
+    run("--events", "6000", "--days", "30", "--seed", "7")
+    advised = FailureGroup.objects.exclude(advice_text="")
+    assert {group.error_name for group in advised} == {"WrongBootloaderError"}
+    assert AdviceDay.objects.exists()
+    last = Event.objects.of_group(advised[0].pk).newest_first()[0]
+    make_event(event_type=last.event_type, error_name=last.error_name, message=last.message, stack=last.stack)
+    run("--clear")
+    group = FailureGroup.objects.get()
+    assert (group.advice_text, group.advice_url) == ("", None)
