@@ -26,6 +26,8 @@ _MODIFIERS = (
     r"^\s*(?:(?:public|private|protected|static|override|async|get|set|readonly|abstract|export|default)\s+|\*\s*)*"
 )
 _METHOD = re.compile(rf"{_MODIFIERS}{_NAME}\s*(?:<[^<>]{{0,80}}>)?\s*\([^;]*\)\s*(?::\s*[^{{=;]*)?\{{")
+# Outside every method, code of a class is that of its constructor, which engines call by the name of the class.
+_CLASS = re.compile(rf"\bclass\s+{_NAME}\b[^(]*\{{\s*$")
 # A declaration whose parameters are on lines of their own.
 _BEGUN = re.compile(
     rf"(?:{_MODIFIERS}|.*?\b(?:const|let|var)\s+){_NAME}\s*(?:=\s*(?:async\s*)?)?(?:<[^<>]{{0,80}}>)?\s*\(\s*$"
@@ -96,7 +98,8 @@ def split(content: str) -> list[str]:
 def enclosing_function(lines: list[str], line: int, column: int) -> str | None:
     """Return the name of the function that encloses a position, read from the indentation. None when in doubt.
 
-    The nearest line above that is less indented and opens a function with a name is its beginning.
+    The nearest line above that is less indented and opens a function with a name is its beginning. Code of a class
+    outside its methods has the name of the class.
     """
     if not 1 <= line <= len(lines):
         return None
@@ -107,6 +110,8 @@ def enclosing_function(lines: list[str], line: int, column: int) -> str | None:
     name = _opened(before)
     if name is not None and (before.count("{") > before.count("}") or "=>" in before):
         return name
+    if own_class := _CLASS.search(own):
+        return own_class[1]
     depth, is_begun = _indentation(own), False
     for number in range(line - 2, max(line - 2 - _LINES_SEARCHED, -1), -1):
         text = lines[number]
@@ -116,6 +121,8 @@ def enclosing_function(lines: list[str], line: int, column: int) -> str | None:
         name = begun[1] if begun and begun[1] not in _KEYWORDS else _opened(text.rstrip(), to_the_end=True)
         if name is not None:
             return name
+        if of_class := _CLASS.search(text):
+            return of_class[1]
         depth = _indentation(text)
         is_begun = _CLOSING.match(text) is not None
         depth += is_begun  # the parameters end here; the name is above, at the same depth

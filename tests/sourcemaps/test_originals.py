@@ -132,3 +132,33 @@ def test_lines_around_a_position_are_cut(lines: list[str], line: int, column: in
 
 def test_lines_end_as_browsers_count_them() -> None:
     assert originals.split("a\r\nb\rc\nd\u2028e\x0bf") == ["a", "b", "c", "d\u2028e\x0bf"]
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "name"),
+    [
+        (1, "export class ProtocolError extends Error {", "ProtocolError"),
+        (2, '  override name = "ProtocolError";', "ProtocolError"),
+        (3, "  constructor(readonly block: number) {", "ProtocolError"),
+        (4, '    super("No ACK");', "constructor"),
+        (7, "  static of = (block: number) => {", "ProtocolError"),
+        (8, "    return new ProtocolError(block);", "of"),
+        (11, "class Plain {}", None),
+    ],
+)
+def test_code_of_a_class_outside_its_methods_has_the_name_of_the_class(line: int, text: str, name: str | None) -> None:
+    lines = """\
+export class ProtocolError extends Error {
+  override name = "ProtocolError";
+  constructor(readonly block: number) {
+    super("No ACK");
+  }
+
+  static of = (block: number) => {
+    return new ProtocolError(block);
+  };
+}
+class Plain {}
+""".split("\n")
+    assert lines[line - 1] == text
+    assert originals.enclosing_function(lines, line, len(text) - len(text.lstrip()) + 1) == name
