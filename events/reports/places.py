@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import OuterRef, Q, Subquery
 
+from events.grouping import groups
 from events.grouping.rules import position_in
 from events.models import DismissedMerge, Event, FailureGroup
 from events.sourcemaps import resolve
@@ -79,10 +80,10 @@ def suggested_merges(group: FailureGroup, own: Places, *, now_ms: int) -> list[S
     """
     if not own.places:
         return []
-    dismissed = [group.pk]
+    excluded = [group.pk, groups.overflow_of(group.event_type).key]
     for pair in DismissedMerge.objects.filter(Q(fingerprint=group.pk) | Q(other=group.pk)):
-        dismissed += [pair.fingerprint, pair.other]
-    others = FailureGroup.objects.filter(event_type=group.event_type).exclude(pk__in=dismissed)
+        excluded += [pair.fingerprint, pair.other]
+    others = FailureGroup.objects.filter(event_type=group.event_type).exclude(pk__in=excluded)
     if group.canonical:
         others = others.filter(canonical__in=["", group.canonical])
     newest = Event.objects.of_group(OuterRef("pk")).newest_first().values("pk")[:1]  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from events import clock
-from events.grouping import triage
+from events.grouping import groups, triage
 from events.models import AuditEntry, DismissedMerge, Event, FailureGroup
 from tests.conftest import make_event, sign_in, text_of
 from tests.sourcemaps.maps import BUNDLE, store_map
@@ -50,6 +50,20 @@ def test_one_place_is_not_worth_a_word(client: Client) -> None:
     text = text_of(client.get(path_of(failure(101))))
     assert "places-title" not in text
     assert "same-place-title" not in text
+
+
+def test_an_overflow_group_has_no_places_and_is_no_suggestion(client: Client, same_place: tuple[Event, Event]) -> None:
+    sign_in(client, "Maintainers")
+    one, two = same_place
+    overflow = groups.overflow_of("flash_error").key
+    FailureGroup.objects.filter(pk=two.fingerprint).update(fingerprint=overflow)
+    Event.objects.filter(pk=two.pk).update(fingerprint=overflow)
+    two.fingerprint = overflow
+    failure(205)
+    Event.objects.update(fingerprint=overflow)
+    assert "places-title" not in text_of(client.get(path_of(two)))
+    Event.objects.filter(pk=one.pk).update(fingerprint=one.fingerprint)
+    assert "same-place-title" not in text_of(client.get(path_of(one)))
 
 
 def test_a_split_moves_the_failures_of_one_place(client: Client, two_places: Event) -> None:

@@ -153,7 +153,12 @@ class MergePages(PagesAdmin):
         return HttpResponseRedirect(self.url("change", quote(group.pk)))
 
     def places_context(self, group: FailureGroup, now_ms: int) -> dict[str, Any]:
-        """Return what `_places.html` shows: the original places, and the suggested merges."""
+        """Return what `_places.html` shows: the original places, and the suggested merges.
+
+        Nothing for an overflow group, which contains different failures and can be neither split nor merged.
+        """
+        if groups.is_overflow(group.pk):
+            return {}
         found = places.places(group.pk, now_ms=now_ms)
         suggestions = places.suggested_merges(group, found, now_ms=now_ms)
         return {"found_places": found, "suggested_merges": suggestions[:SUGGESTIONS]}
