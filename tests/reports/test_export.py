@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -281,3 +282,15 @@ def test_a_ticked_id_with_nul_is_no_event(client: Client) -> None:
     event = make_event()
     answer = client.post(EVENTS, {"id": ["\0", event.id]})
     assert [row["telemetry_export_v3_id"] for row in rows(answer)] == [event.id]
+
+
+def test_the_filter_of_a_facet_and_the_setting_decide_what_is_exported(client: Client, settings: Any) -> None:
+    settings.FACETS = ("browser",)
+    sign_in(client, "Staff")
+    make_event(message="one", metadata_json='{"browser":"Chrome 139"}')
+    make_event(message="two", metadata_json='{"browser":"Edge 139"}')
+    body = client.get(EVENTS, {"f.browser": "Edge 139"}).getvalue().decode("utf-8-sig")
+    (row,) = csv.DictReader(io.StringIO(body, newline=""))
+    assert [name for name in row if name.startswith("facet_")] == ["facet_browser"]
+    assert (row["message"], row["facet_browser"]) == ("two", "Edge 139")
+    assert client.get(EVENTS, {"f.os": "Windows"}).status_code == 302  # back to the list, which names the fault
