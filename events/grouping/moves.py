@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from events.counting import rollups
-from events.grouping import groups, rules
+from events.grouping import groups, rules, triage
 from events.grouping.fingerprints import Fingerprint
 from events.grouping.rules import Membership, Rules
 from events.models import Event, FailureGroup, FormerGroup
@@ -129,3 +129,5 @@ def rejoin(ids: Collection[str]) -> None:
             (event.fingerprint, memberships[event.id].group.key) for event in events if event.id in memberships
         )
         move(list(memberships), heirs(moves), ())
+        # A new group can inherit the decision that it is expected. The event is stored already, so an error is logged.
+        transaction.on_commit(triage.count_expected, robust=True)

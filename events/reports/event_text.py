@@ -213,7 +213,7 @@ def _trimmed(word: str) -> str:
 
 
 def as_markdown(event: Event, texts: Texts, *, url: str) -> str:
-    """Return a failure as Markdown for an issue: title, facts, stack, causes and the last log lines.
+    """Return a failure as Markdown for an issue: title, facts, resolved frames, stack, causes, last log lines.
 
     Text of the event is only in code spans and in fenced blocks, where Markdown, HTML and mentions have no effect.
     """
@@ -222,6 +222,7 @@ def as_markdown(event: Event, texts: Texts, *, url: str) -> str:
     lines += [f"- {_code_span(name)}: {_code_span(value)}" for name, value in texts.metadata]
     log = [*texts.log_lines.early, *texts.log_lines.late]
     parts = {
+        "Frames": [f"at {frame}" for frame in texts.frames if frame.unresolved is None],
         "Stack": [*texts.stack.early, *texts.stack.late],
         "Causes": [" ".join(filter(None, (c.name and f"{c.name}:", c.message, c.frame))) for c in texts.causes],
         "Log lines": log[-MARKDOWN_LOG_LINES:],

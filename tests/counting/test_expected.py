@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import transaction
 
 from events.counting import buckets, expected, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER
-from events.grouping import groups, merges, triage
+from events.grouping import groups, merges, moves, triage
 from events.grouping.fingerprints import Fingerprint, fingerprint
 from events.grouping.merges import CannotMerge
 from events.ingest import contract, writer
@@ -331,6 +332,18 @@ def test_a_regrouped_group_inherits_the_decision(olga: User) -> None:
     assert FailureGroup.objects.get(pk=KEY).status == "expected"
     assert (counted(), differences(), triage.uncounted()) == (16, [], 0)
     assert rows() == {(*key, n) for key, n in expected_events().items()}
+
+
+def test_an_event_whose_texts_change_stays_expected(olga: User, django_capture_on_commit_callbacks: Any) -> None:
+    event = fail()
+    triage.expect([KEY], user=olga, at=AT)
+    Event.objects.update(message="No port chosen")
+    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+        rollups.lock(["flash_error"])
+        moves.rejoin([event.pk])
+    assert FailureGroup.objects.get().pk == key_of("No port chosen")
+    assert (counted(fingerprint=key_of("No port chosen")), counted(), triage.uncounted()) == (1, 1, 0)
+    assert differences() == []
 
 
 def test_expected_groups_never_regress(olga: User) -> None:
