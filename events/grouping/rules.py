@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from events import process_memory
 from events.grouping.fingerprints import Fingerprint, fingerprint_of
 from events.grouping.reading.frames import position_of
+from events.grouping.reading.names import MASK, stable_name
 from events.models import FormerGroup, LifetimeTotal, PlaceRule
 
 
@@ -38,7 +39,7 @@ class PlaceGroup(NamedTuple):
 class Rules:
     """`merged` maps each merged fingerprint to the group that its failures join.
 
-    `places` maps fingerprints and positions (`file:line:column`) to the group that was split off.
+    `places` maps fingerprints and positions (`position_in`) to the group that was split off.
     """
 
     def __init__(self, merged: Mapping[str, str], places: Mapping[tuple[str, str], PlaceGroup]) -> None:
@@ -76,8 +77,14 @@ def placed(event: Any, rules: Rules) -> Fingerprint:
 
 
 def position_in(event: Any) -> str:
-    """Return the position at which a failure occurred in the built script: `file:line:column`, or ""."""
-    return position_of(event.stack, event.error_name or "") if event.stack else ""
+    """Return the position at which a failure occurred in the built script: `file:line:column`, or "".
+
+    If the file has no hash in its name, other versions have other code at this position, so the version is a part of it.
+    """
+    position = position_of(event.stack, event.error_name or "") if event.stack else ""
+    if not position or MASK in stable_name(position.rsplit(":", 2)[0]):
+        return position
+    return f"{position} of {event.app_version}"
 
 
 def read() -> Rules:

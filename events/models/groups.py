@@ -162,8 +162,8 @@ class DismissedMerge(models.Model):
 class PlaceRule(models.Model):
     """A rule that a maintainer made: failures of one fingerprint at one position of a built script join another group.
 
-    `position` is `file:line:column` of the frame in which the failure occurred. `frame` describes the other group: the
-    original place.
+    `position` is `file:line:column` of the frame in which the failure occurred, with the version if the file has no
+    hash in its name. `frame` describes the other group: the original place.
     """
 
     fingerprint = models.TextField()

@@ -95,6 +95,17 @@ def test_a_later_build_can_be_moved_to_the_same_group(olga: User) -> None:
     assert sizes() == {"index-….js": 2, PLACE: 4}
 
 
+def test_a_script_without_a_hash_has_other_code_in_another_version(olga: User) -> None:
+    for version in ("v1", "v2"):
+        for position in ("app.js:1:100", "app.js:1:900"):
+            fail(position, app_version=version)
+    group = FailureGroup.objects.get()
+    splits.split_off(group.pk, ["app.js:1:900 of v1"], frame=PLACE, user=olga, at=AT)
+    for version in ("v1", "v2"):
+        fail("app.js:1:900", app_version=version)
+    assert sizes() == {"app.js": 4, PLACE: 2}
+
+
 def test_failures_without_a_stack_or_of_another_error_stay(olga: User) -> None:
     two_places()
     split_off(olga, WRITE)

@@ -10,6 +10,8 @@ from events.models import Event
 from events.reports import event_text
 from events.reports.event_text import Cause
 
+pytestmark = pytest.mark.django_db
+
 
 def event(**changes: Any) -> Event:
     """Return an event that is not stored."""
@@ -38,7 +40,7 @@ def with_metadata(**metadata: Any) -> Event:
 
 def test_causes_are_no_metadata() -> None:
     sent = [{"name": "NetworkError", "message": "Lost.", "frame": "at read (main.js:4:7)"}, {"message": "No port"}]
-    texts = event_text.of(with_metadata(causes=sent, step="write"))
+    texts = event_text.of(with_metadata(causes=sent, step="write"), now_ms=0)
     assert texts.causes == [Cause("NetworkError", "Lost.", "at read (main.js:4:7)"), Cause(message="No port")]
     assert texts.metadata == [("step", "write")]
 
@@ -62,7 +64,7 @@ def test_causes_are_no_metadata() -> None:
     ids=lambda causes: json.dumps(causes)[:40],
 )
 def test_causes_of_another_shape_stay_metadata(causes: Any) -> None:
-    texts = event_text.of(with_metadata(causes=causes))
+    texts = event_text.of(with_metadata(causes=causes), now_ms=0)
     assert texts.causes == []
     assert [name for name, _ in texts.metadata] == ["causes"]
 
@@ -126,7 +128,7 @@ def test_metadata_of_any_shape_can_be_compared(metadata: str) -> None:
 
 def markdown(**changes: Any) -> str:
     failure = event(**changes)
-    return event_text.as_markdown(failure, event_text.of(failure), url="https://site.example/e/")
+    return event_text.as_markdown(failure, event_text.of(failure, now_ms=0), url="https://site.example/e/")
 
 
 def test_a_failure_is_a_whole_issue() -> None:
