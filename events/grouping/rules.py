@@ -79,7 +79,7 @@ def placed(event: Any, rules: Rules) -> Fingerprint:
 def position_in(event: Any) -> str:
     """Return the position at which a failure occurred in the built script: `file:line:column`, or "".
 
-    If the file has no hash in its name, other versions have other code at this position, so the version is a part of it.
+    If the name of the file has no hash, other versions have other code there. So the version is a part of the position.
     """
     position = position_of(event.stack, event.error_name or "") if event.stack else ""
     if not position or MASK in stable_name(position.rsplit(":", 2)[0]):

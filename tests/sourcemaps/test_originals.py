@@ -159,6 +159,6 @@ export class ProtocolError extends Error {
   };
 }
 class Plain {}
-""".split("\n")
+""".splitlines()
     assert lines[line - 1] == text
     assert originals.enclosing_function(lines, line, len(text) - len(text.lstrip()) + 1) == name
