@@ -48,7 +48,7 @@ NEWEST_EVENTS = 10
 NEWEST_RELEASES = 30
 HISTORY_SHOWN = 50
 FORMER_SHOWN = 20
-SHOWN_PARTS = 8
+SHOWN_PARTS = 6
 # Nobody reviews more groups than this before deciding.
 MAX_AT_ONCE = 1_000
 SPANS = {"1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days", "all": "all"}

@@ -37,19 +37,20 @@ class CannotSplit(Exception):
     """The group cannot be split in this way; the message says why. Nothing was changed."""
 
 
-def key_of(group: str, frame: str) -> str:
+def key_of(group: str, place: str) -> str:
     """Return the key of the group that a split of this place creates. A second split of the place uses it again."""
-    return hashlib.blake2b(f"{group}\x1f{frame}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{group}\x1f{place}".encode(), digest_size=8).hexdigest()
 
 
-def split_off(key: str, positions: Collection[str], *, frame: str, user: Any, at: datetime) -> FailureGroup:
-    """Move the failures at these positions (`file:line:column`) to the group of their place; return that group.
+def split_off(key: str, positions: Collection[str], *, place: str, frame: str, user: Any, at: datetime) -> FailureGroup:
+    """Move the failures at these positions (`rules.position_in`) to the group of their place; return that group.
 
-    `frame` describes the original place. Later failures at these positions join the new group too. Raises CannotSplit.
+    `place` identifies the original place in every build, and `frame` describes it. Later failures at these positions
+    join the new group too. Raises CannotSplit.
     """
     with transaction.atomic():
         group = _locked(key, positions)
-        new_key = key_of(key, frame)
+        new_key = key_of(key, place)
         if new_key in rules.read().merged:
             raise CannotSplit("The group of this place was merged into another one. Split it off there first.")
         chosen = [

@@ -23,13 +23,23 @@ _FRAMES = 10  # of each stack: the top frame of the page's own code is among the
 
 
 class OriginalPlace(NamedTuple):
-    """An original place, its failures, and their positions in built scripts, by which the group can be split."""
+    """An original place, its failures, and their positions in built scripts, by which the group can be split.
+
+    A place is a line of a function. Other versions have it under another number, so its text identifies it; without
+    `text`, the number does. `line` is the number in the newest failure.
+    """
 
     file: str
     function: str
     line: int
+    text: str
     events: int
     positions: frozenset[str]
+
+    @property
+    def identity(self) -> str:
+        """What the place is called in every build."""
+        return "\x1f".join((self.file, self.function, self.text or str(self.line)))
 
     @property
     def frame(self) -> str:
@@ -60,20 +70,27 @@ def places(fingerprint: str, *, now_ms: int, newest: int = NEWEST_EVENTS) -> Pla
     """Return the original places of a group's newest failures."""
     columns = ("app_version", "stack", "error_name")
     events = list(Event.objects.of_group(fingerprint).newest_first().values_list(*columns, named=True)[:newest])
-    by_place: dict[tuple[str, str, int], Counter[str]] = {}
+    by_place: dict[tuple[str, str, str | int], Counter[str]] = {}
+    newest_frames: dict[tuple[str, str, str | int], Frame] = {}
     unresolved = 0
     for event, count, frame in _with_top_frames(events, now_ms):
         if frame is None or frame.unresolved is not None or frame.line is None:
             unresolved += count
             continue
-        counts = by_place.setdefault((frame.file, frame.function, frame.line), Counter())
-        counts[position_in(event)] += count
-    found = [OriginalPlace(*place, counts.total(), frozenset(counts)) for place, counts in by_place.items()]
+        identity = (frame.file, frame.function, _text_of(frame) or frame.line)
+        newest_frames.setdefault(identity, frame)
+        by_place.setdefault(identity, Counter())[position_in(event)] += count
+    found = [
+        OriginalPlace(frame.file, frame.function, frame.line or 0, _text_of(frame), counts.total(), frozenset(counts))
+        for frame, counts in zip(newest_frames.values(), by_place.values(), strict=True)
+    ]
     return Places(sorted(found, key=lambda place: (-place.events, place.frame)), len(events), unresolved)
 
 
 def suggested_merges(group: FailureGroup, own: Places, *, now_ms: int) -> list[SuggestedMerge]:
     """Return the groups whose newest failure has one of this group's places: the same file and function, a near line.
+
+    A line with the same text is the same one too, because lines move from version to version.
 
     The groups have the same type and a compatible error: the same canonical one, or one of the two has none. Of these,
     the CANDIDATES that failed last are compared. Dismissed suggestions are left out.
@@ -102,7 +119,14 @@ def suggested_merges(group: FailureGroup, own: Places, *, now_ms: int) -> list[S
 
 def _is_near(place: OriginalPlace, frame: Frame) -> bool:
     is_same = (place.file, place.function) == (frame.file, frame.function)
-    return is_same and frame.line is not None and abs(place.line - frame.line) <= LINES_APART
+    if not is_same or frame.line is None:
+        return False
+    return abs(place.line - frame.line) <= LINES_APART or _text_of(frame) == place.text != ""
+
+
+def _text_of(frame: Frame) -> str:
+    """Return the source line of a frame without its indentation, "" without sources."""
+    return next((text.strip() for number, text in frame.context or [] if number == frame.line), "")
 
 
 def _with_top_frames(

@@ -59,7 +59,7 @@ def sizes() -> dict[str, int]:
 
 
 def split_off(user: User, *positions: str, frame: str = PLACE) -> FailureGroup:
-    return splits.split_off(key_of(READ), positions, frame=frame, user=user, at=AT)
+    return splits.split_off(key_of(READ), positions, place=frame, frame=frame, user=user, at=AT)
 
 
 def two_places() -> None:
@@ -100,7 +100,7 @@ def test_a_script_without_a_hash_has_other_code_in_another_version(olga: User) -
         for position in ("app.js:1:100", "app.js:1:900"):
             fail(position, app_version=version)
     group = FailureGroup.objects.get()
-    splits.split_off(group.pk, ["app.js:1:900 of v1"], frame=PLACE, user=olga, at=AT)
+    splits.split_off(group.pk, ["app.js:1:900 of v1"], place="write", frame=PLACE, user=olga, at=AT)
     for version in ("v1", "v2"):
         fail("app.js:1:900", app_version=version)
     assert sizes() == {"app.js": 4, PLACE: 2}
@@ -143,7 +143,7 @@ def test_a_group_of_a_place_can_be_split_again(olga: User) -> None:
     for position in (READ, WRITE, WRITE, WRITE_LATER):
         fail(position)
     group = split_off(olga, WRITE, WRITE_LATER)
-    again = splits.split_off(group.pk, [WRITE_LATER], frame="elsewhere", user=olga, at=AT)
+    again = splits.split_off(group.pk, [WRITE_LATER], place="elsewhere", frame="elsewhere", user=olga, at=AT)
     fail(WRITE_LATER)
     assert sizes() == {"index-….js": 1, PLACE: 2, "elsewhere": 2}
     assert again.accepted == 1
@@ -176,7 +176,7 @@ def test_a_group_that_does_not_exist_or_is_an_overflow_group_is_not_split(olga: 
         model_count=0, version_count=0, first_seen_ms=0, last_seen_ms=0, status="open", note="",
     )  # fmt: skip
     with pytest.raises(CannotSplit, match="overflow group"):
-        splits.split_off(key, [WRITE], frame=PLACE, user=olga, at=AT)
+        splits.split_off(key, [WRITE], place="write", frame=PLACE, user=olga, at=AT)
 
 
 def test_both_groups_have_an_entry_in_the_audit_log(olga: User) -> None:
@@ -230,7 +230,7 @@ def test_failures_during_a_split_are_in_the_right_group() -> None:
     two_places()
 
     def split() -> None:
-        splits.split_off(key_of(READ), [WRITE], frame=PLACE, user=user, at=AT)
+        splits.split_off(key_of(READ), [WRITE], place="write", frame=PLACE, user=user, at=AT)
 
     def send(number: int) -> None:
         for turn in range(10):

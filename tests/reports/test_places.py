@@ -10,9 +10,14 @@ from events.models import Event, FailureGroup
 from events.reports import places
 from events.reports.places import Places
 from tests.conftest import make_event
-from tests.sourcemaps.maps import BUNDLE, store_map
+from tests.sourcemaps.maps import BUNDLE, MAPPINGS, PROTOCOL, encoded, store_map
 
 pytestmark = pytest.mark.django_db
+
+MOVED = [
+    (row, column, source, line + 9, *rest) if source == 0 else (row, column, source, line, *rest)
+    for row, column, source, line, *rest in MAPPINGS
+]
 
 
 def stack(column: int, *, name: str = "Ht", engine: str = "V8") -> str:
@@ -57,6 +62,16 @@ def test_places_with_one_position_cannot_be_split() -> None:
         event = make_event(message="No ACK", stack=f"{library}\n    at Ht ({address})")
     found = places_of(event)
     assert (len(found.places), found.can_split) == (2, False)
+
+
+def test_a_line_that_another_version_moved_is_the_same_place() -> None:
+    store_map("old")
+    store_map("new", at_ms=2_000, sourcesContent=["\n" * 9 + PROTOCOL, None, None], mappings=encoded(MOVED))
+    for number, version in enumerate(["old", "new", "new"]):
+        event = make_event(message="No ACK", stack=stack(101), app_version=version, **at_moment(number))
+    found = places_of(event)
+    assert [(place.frame, place.events) for place in found.places] == [("writeBlock (src/protocol.ts:17)", 3)]
+    assert found.places[0].identity.startswith("src/protocol.ts\x1fwriteBlock\x1fif (ack")
 
 
 def test_without_a_map_there_is_no_place() -> None:

@@ -133,7 +133,9 @@ class MergePages(PagesAdmin):
             return HttpResponseRedirect(group_url)
         if request.method == "POST":
             try:
-                new = splits.split_off(group.pk, place.positions, frame=frame, user=request.user, at=now)
+                new = splits.split_off(
+                    group.pk, place.positions, place=place.identity, frame=frame, user=request.user, at=now
+                )
             except CannotSplit as refusal:
                 messages.error(request, f"Nothing was changed. {refusal}")
                 return HttpResponseRedirect(group_url)
