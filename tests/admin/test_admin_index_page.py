@@ -92,7 +92,7 @@ def test_expected_events_have_figures_of_their_own(client: Client, days: str) ->
     ):
         assert answer.context[name] == without[name], name
     assert (answer.context["flash_rate"], answer.context["connect_rate"]) == (0.25, 0.2)
-    worst = [worst.row for _, _, rows in answer.context["worst"] for worst in rows]
+    worst = [worst.row for panel in answer.context["worst"] for worst in panel.rows]
     assert [(row.successes, row.failures, row.failure_rate) for row in worst] == [(3, 2, 0.4)] * 2
     number = answer.context["expected"]
     text = " ".join(answer.content.decode().split())

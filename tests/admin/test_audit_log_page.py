@@ -49,7 +49,7 @@ def test_every_action_is_listed_newest_first(client: Client) -> None:
         ("mode", "Switched the old routes from alias to separate.", "", "phase 1"),
         ("baseline", "Set the baseline to 412.", "", "the old counter"),
         ("token", "Revoked.", "web", ""),
-        ("token", "Issued until it is revoked.", "web", ""),
+        ("token", "Issued for ingest, until it is revoked.", "web", ""),
         ("triage", "Noted: see the wiki", title, ""),
         ("triage", "Muted for good.", title, ""),
         ("export", "Exported Events: everything", "", ""),

@@ -151,7 +151,7 @@ def test_other_pages_show_the_correction_and_mark_the_events(client: Client) -> 
     assert history.context["made_of"] == (0, 0, 2, 0)
     assert f"correction {key}: undone" in text_of(history)
     exported = client.get("/admin/events/event/export/").getvalue().decode()
-    assert exported.splitlines()[1].endswith(',"{}",""')
+    assert ',"{}","","0",' in exported.splitlines()[1]
 
 
 def test_an_export_names_the_correction_of_a_void_success(client: Client) -> None:
@@ -159,5 +159,5 @@ def test_an_export_names_the_correction_of_a_void_success(client: Client) -> Non
     store(1)
     confirm(client, 1)
     lines = client.get("/admin/events/event/export/").getvalue().decode().splitlines()
-    assert lines[0].endswith(',"metadata_json","void"')
-    assert lines[1].endswith(f',"{{}}","{Correction.objects.get().pk}"')
+    assert ',"metadata_json","void",' in lines[0]
+    assert f',"{{}}","{Correction.objects.get().pk}",' in lines[1]

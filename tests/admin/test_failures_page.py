@@ -412,7 +412,10 @@ def test_a_list_with_only_expected_events_leads_to_them(client: Client, picker: 
 def test_older_and_newer_failures_skip_expected_ones(client: Client, picker: str) -> None:
     by_session = {event.session_id: event for event in Event.objects.all()}
     between = {
-        session: tuple(event and event.session_id for event in failures.neighbours(by_session[session]))
+        session: tuple(
+            event and event.session_id
+            for event in failures.neighbours(failures.Criteria(expected=session in "13"), by_session[session])
+        )
         for session in "01234"
     }
     assert between == {"0": (None, "2"), "2": ("0", "4"), "4": ("2", None), "1": (None, "3"), "3": ("1", None)}
@@ -422,6 +425,7 @@ def test_a_search_past_many_expected_events_is_bounded(
     client: Client, picker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(failures, "SEARCH_ROWS", 1)
+    monkeypatch.setattr(failures, "NEAR_ROWS", 1)
     criteria, after, found = failures.Criteria(expected=False), None, []
     for _ in range(20):
         page = failures.page(criteria, limit=50, after=after)
@@ -430,7 +434,7 @@ def test_a_search_past_many_expected_events_is_bounded(
         if after is None:
             break
     assert found == ["a", "b", "c"]
-    assert failures.neighbours(Event.objects.get(session_id="2")) == (None, None)
+    assert failures.neighbours(criteria, Event.objects.get(session_id="2")) == (None, None)
 
 
 def test_while_no_group_is_expected_the_search_needs_no_bound(client: Client) -> None:

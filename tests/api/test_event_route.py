@@ -13,7 +13,7 @@ from events import clock
 from events.grouping import advice, triage
 from events.ingest import contract
 from events.ingest.refusals import RefusalReason
-from events.models import AdviceDay, Event, LifetimeTotal
+from events.models import Event, LifetimeTotal
 from tests.conftest import make_event, payload, success
 from tests.refusals import counted, expect_answer, expect_refusal
 from tests.storage import away_database, locked_events, read_only_database
@@ -593,13 +593,3 @@ def test_a_failure_is_answered_with_the_advice_of_its_group(post: Callable[..., 
     assert post("/event", payload()).json()["advice"] == {"text": "Wait.", "url": None}
     advice.withdraw(key, user=user, at=clock.now())
     assert "advice" not in post("/event", payload()).json()
-
-
-@pytest.mark.parametrize("path", ["/client-log", "/increment"])
-def test_the_old_routes_deliver_no_advice(post: Callable[..., Any], path: str) -> None:
-    key = make_event().fingerprint or ""
-    advice.give(key, "Wait.", None, user=User(username="olga"), at=clock.now())
-    answer = post(path, payload(sessionId="session", session_id=None))
-    assert answer.status_code in (200, 201)
-    assert "advice" not in answer.json()
-    assert not AdviceDay.objects.exists()

@@ -105,6 +105,12 @@ ROWS = {
     "admin:events_failuregroup_merge": Access(
         "/admin/events/failuregroup/{group}/merge/", MAINTAINERS, MAINTAINERS, {"into": "{other}"}
     ),
+    "admin:events_failuregroup_split_place": Access(
+        "/admin/events/failuregroup/{group}/split-place/", MAINTAINERS, MAINTAINERS, {"place": "x"}, seen=302
+    ),
+    "admin:events_failuregroup_dismiss_merge": Access(
+        "/admin/events/failuregroup/{group}/dismiss-merge/", MAINTAINERS, MAINTAINERS, {"other": "{other}"}, seen=302
+    ),
     "admin:events_failuregroup_split": Access(
         "/admin/events/failuregroup/{former}/split/", MAINTAINERS, MAINTAINERS, {"sent": "yes"}
     ),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import Sum
 
 from events import clock, process_memory
 from events.counting import buckets, corrections, facets, rollups
@@ -39,8 +40,8 @@ def counts() -> dict[tuple[str, str, str], int]:
 
 
 def shares() -> dict[tuple[str, str], int]:
-    rows = GroupShare.objects.filter(facet__startswith="f.")
-    return {(facet, name): n for facet, name, n in rows.values_list("facet", "name", "accepted")}
+    rows = GroupShare.objects.filter(facet__startswith="f.").values_list("facet", "name")
+    return {(facet, name): n for facet, name, n in rows.annotate(n=Sum("accepted"))}
 
 
 def assert_counts_are_events() -> None:
@@ -260,9 +261,10 @@ def test_wrong_shares_are_found() -> None:
     for name, n in (("Chrome 139", 2), ("Edge 139", 0)):
         rows = GroupShare.objects.filter(facet="f.browser", name=name)
         rows.update(accepted=n)
-        assert [(one.what, one.counted, one.actual) for one in regrouping.compare()] == [
-            (f"its share of f.browser {name}", n, 1)
-        ]
+        found = [(one.what, one.counted, one.actual) for one in regrouping.compare()]
+        assert (f"its share of f.browser {name}", n, 1) in found
+        # More shares on a day than failures are found in a second way.
+        assert len(found) == n or n == 0
         rows.update(accepted=1)
 
 

@@ -262,11 +262,8 @@ def in_the_list(client: Client, key: str) -> tuple[list[str], list[str]]:
 
 def on_the_page_of_the_group(client: Client, key: str) -> tuple[list[str], list[str]]:
     markup = page(client, f"{GROUPS}{key}/")
-    first = times(markup, '<dt>First seen</dt><dd>[^<]+<span class="quiet">')
-    last = times(markup, '<dt>Last seen</dt><dd>[^<]+<span class="quiet">')
-    assert last == times(markup, "last seen ")
-    assert "2099" not in markup.partition('<dl class="facts">')[2].partition("</dl>")[0]
-    return first, last
+    assert "2099" not in markup.partition('<div class="group-names">')[2].partition("</div>")[0]
+    return times(markup, "since [0-9-]+, "), times(markup, "last seen ")
 
 
 def before_a_decision(client: Client, key: str) -> tuple[None, list[str]]:
