@@ -82,8 +82,6 @@ class ResolvedFrame(models.Model):
         indexes = [
             # The rows of a map that was uploaded, replaced or deleted.
             models.Index(fields=["file", "app_version"], name="events_resolvedframe_file"),
-            # The frames of one original place, for the groups that have it too.
-            models.Index(fields=["source_file", "source_line"], name="events_resolvedframe_place"),
             # The frames that wait for the worker. Nearly always empty.
             models.Index(
                 fields=["source_map"],

@@ -4,6 +4,7 @@ A fingerprint ignores maps. So one group can have two places, and one place can 
 browsers. These reports only point that out; a maintainer decides.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -40,6 +41,11 @@ class OriginalPlace(NamedTuple):
     def identity(self) -> str:
         """What the place is called in every build."""
         return "\x1f".join((self.file, self.function, self.text or str(self.line)))
+
+    @property
+    def key(self) -> str:
+        """A short form of the identity, for addresses."""
+        return hashlib.blake2b(self.identity.encode(), digest_size=8).hexdigest()
 
     @property
     def frame(self) -> str:

@@ -68,7 +68,8 @@ def test_an_overflow_group_has_no_places_and_is_no_suggestion(client: Client, sa
 
 def test_a_split_moves_the_failures_of_one_place(client: Client, two_places: Event) -> None:
     sign_in(client, "Maintainers")
-    query = {"place": "flash (src/protocol.ts:19)"}
+    places = client.get(path_of(two_places)).context["found_places"].places
+    query = {"place": next(place.key for place in places if place.function == "flash")}
     assert "1 of the newest 4 failures" in text_of(client.get(path_of(two_places, "split-place/"), query))
     assert FailureGroup.objects.count() == 1  # the question changes nothing
     answer = client.post(path_of(two_places, "split-place/"), query, follow=True)

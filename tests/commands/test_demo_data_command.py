@@ -72,7 +72,7 @@ def test_clear_leaves_real_events_and_their_counts_alone() -> None:
     make_event(**success())
     make_event()
     out, _ = run("--clear")
-    assert out == "300 demo events were deleted; nothing else was changed.\n"
+    assert out == "300 demo events were deleted, with their counts, maps, decisions and advice.\n"
     assert Event.objects.count() == 2
     assert dict(LifetimeTotal.objects.exclude(accepted=0).values_list("event_type", "accepted")) == {
         "flash_success": 1,
@@ -82,7 +82,7 @@ def test_clear_leaves_real_events_and_their_counts_alone() -> None:
 
 
 def test_clear_of_nothing_is_said() -> None:
-    assert run("--clear") == ("0 demo events were deleted; nothing else was changed.\n", "")
+    assert run("--clear") == ("0 demo events were deleted, with their counts, maps, decisions and advice.\n", "")
 
 
 def test_a_database_with_real_events_is_refused() -> None:

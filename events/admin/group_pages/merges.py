@@ -126,15 +126,15 @@ class MergePages(PagesAdmin):
         group = self.get_object(request, unquote(object_id))
         group_url = self.url("change", quote(group.pk))
         found = places.places(group.pk, now_ms=int(now.timestamp() * 1000))
-        frame = (request.POST if request.method == "POST" else request.GET).get("place", "")
-        place = next((place for place in found.places if place.frame == frame), None)
+        key = (request.POST if request.method == "POST" else request.GET).get("place", "")
+        place = next((place for place in found.places if place.key == key), None)
         if place is None or not found.can_split:
             messages.error(request, "Nothing was changed. The group's newest failures no longer have this place.")
             return HttpResponseRedirect(group_url)
         if request.method == "POST":
             try:
                 new = splits.split_off(
-                    group.pk, place.positions, place=place.identity, frame=frame, user=request.user, at=now
+                    group.pk, place.positions, place=place.identity, frame=place.frame, user=request.user, at=now
                 )
             except CannotSplit as refusal:
                 messages.error(request, f"Nothing was changed. {refusal}")

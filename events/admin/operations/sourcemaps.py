@@ -30,7 +30,8 @@ class SourceMapAdmin(PagesAdmin):
         context = {
             "title": self.title,
             "now": clock.now(),
-            "versions": store.versions(limit=VERSIONS, files=FILES),
+            "versions": (versions := store.versions(limit=VERSIONS, files=FILES)),
+            "has_more": len(versions) == VERSIONS,
             "may_delete": self.has_delete_permission(request),
             "delete_url": self.url("delete"),
             "site_url": settings.SITE_URL,

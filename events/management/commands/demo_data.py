@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=int, default=30, help="how many UTC days, ending with today (default: 30)")
         parser.add_argument("--events", type=int, default=20_000, help="how many events (default: 20000)")
         parser.add_argument("--seed", type=int, help="the same seed generates the same data (default: random)")
-        parser.add_argument("--clear", action="store_true", help="delete all demo events with their counts")
+        parser.add_argument("--clear", action="store_true", help="delete all demo data")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -77,7 +77,7 @@ class Command(BaseCommand):
             decisions.withdraw(at=clock.now())
             for _ in retention.free_pages():
                 pass
-        self.stdout.write(f"{deleted:,} demo events were deleted; nothing else was changed.")
+        self.stdout.write(f"{deleted:,} demo events were deleted, with their counts, maps, decisions and advice.")
 
 
 def _chunks(world: demo.World, count: int) -> Iterator[list[EventRow]]:
