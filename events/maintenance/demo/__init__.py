@@ -2,7 +2,8 @@
 
 The models are real product names. A seeded random generator draws all other values, and none belongs to a real person.
 `app` has the sources of an invented app, which `bundles` minifies and maps. `stacks` writes the stacks of three
-engines, `faults` says what fails, `world` who uses what, and `visits` generates the events.
+engines, `faults` says what fails, `world` who uses what, and `visits` generates the events. `decisions` makes the
+decisions of invented maintainers, gives advice and uploads source maps.
 """
 
 from events.maintenance.demo.visits import events, happen
