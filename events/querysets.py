@@ -80,7 +80,7 @@ class EventQuerySet(models.QuerySet[Row]):
             anywhere |= models.Q(app_version=place.app_version, stack__contains=place.file) & has_position
         return self.filter(anywhere)
 
-    def telling(self, key: str, value: str) -> Self:
+    def with_facet(self, key: str, value: str) -> Self:
         """Keep the events whose metadata has this string, integer or boolean under a key of the top level.
 
         Compares JSON text, because metadata is stored in one form: compact, without needless escapes.

@@ -130,15 +130,15 @@ class OriginFilter(EventFilter):
 
     def query(self, **changes: str | None) -> str:
         """Return the query string of a link that keeps all filters. None removes one."""
-        return _question({**self.data, **changes})
+        return _query_string({**self.data, **changes})
 
     def event_query(self, **changes: str | None) -> str:
         """Return the query string of a link to a list of events: the filters that this list has."""
-        return _question({**{name: self.data[name] for name in self._event_filters()}, **changes})
+        return _query_string({**{name: self.data[name] for name in self._event_filters()}, **changes})
 
     def group_query(self) -> str:
         """Return the query string of a link to the list of groups."""
-        return _question(
+        return _query_string(
             {
                 name: value
                 for name, value in self.data.items()
@@ -175,7 +175,7 @@ class OriginFilter(EventFilter):
         return bool(self.cleaned_data["origin"] != self.GROUPS)
 
 
-def _question(parameters: dict[str, str | None]) -> str:
+def _query_string(parameters: dict[str, str | None]) -> str:
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"?{query}" if query else ""
 

@@ -28,7 +28,7 @@ from events.admin.group_forms import (
     OriginFilter,
     ResolveForm,
 )
-from events.admin.group_pages.advice import AdvicePages, given_by
+from events.admin.group_pages.advice import AdvicePages, delivery_figures
 from events.admin.group_pages.merges import MergePages
 from events.admin.pages import PAGE_ROWS, event_parts, export_response
 from events.counting import releases
@@ -319,7 +319,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             **self._shown_event(request, criteria, events, kept.query(origin=kept.from_events, span=kept_span), now_ms),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
-            "given": given_by([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
+            "deliveries": delivery_figures([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
             "note_form": NoteForm({"note": group.note}),
             "actions": {
                 name: action
@@ -355,8 +355,8 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             newer, older = failures.neighbours(criteria, event)
         url = reverse(f"{_failure_pages(request)}_change", args=[quote(event.pk)])
         return {
-            "newer_url": newer and _question(query, newer),
-            "older_url": older and _question(query, older),
+            "newer_url": newer and _event_link(query, newer),
+            "older_url": older and _event_link(query, older),
             "position": failures.position(criteria, event, is_newest=is_newest),
             **event_parts(request, event, url, now_ms),
         }
@@ -530,7 +530,7 @@ def _entries(subjects: list[str]) -> QuerySet[AuditEntry]:
     return AuditEntry.objects.filter(subject__in=subjects).order_by("-at_ms", "-id")
 
 
-def _question(query: str, event: Event) -> str:
+def _event_link(query: str, event: Event) -> str:
     return f"{query}{'&' if query else '?'}event={quote(event.pk)}#failure"
 
 

@@ -42,7 +42,7 @@ class Worst(NamedTuple):
     row: Slice
     interval: charts.Interval
     url: str
-    remark: str  # why the name tells nothing about who fails, else ""
+    remark: str  # why the name does not show who fails, else ""
 
 
 class WhoFails(NamedTuple):
@@ -257,7 +257,7 @@ def _worst(span: Span, rows: list[Slice], parameter: str) -> list[Worst]:
     ]
 
 
-# The names that tell nothing about who fails, and why.
+# The names that do not show who fails, and why.
 _REMARKS = {
     UNKNOWN: "the page did not know it",
     OTHER: "names beyond the limit of a day",

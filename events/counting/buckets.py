@@ -32,7 +32,7 @@ _RECENT_MS = 90 * DAY_MS
 OTHER = "(other)"
 # Shares and known names of a facet of the metadata have this prefix, so that `f.model` is not the model.
 FACET_PREFIX = "f."
-# The name of all events that do not tell a facet. It has no rows: it is computed from all events.
+# The name of all events without a facet. It has no rows: it is computed from all events.
 NOT_TOLD = "(not told)"
 # The name of a placeholder. It always has its own bucket, because the event moves out of it later.
 UNKNOWN = "unknown"

@@ -1,7 +1,7 @@
 """The only writer of FacetRollup: counts events by the facets of their metadata, such as browser or step.
 
-The setting FACETS names the facets: keys at the top level of the metadata. An event tells a facet if its value is a
-string of 1 to 64 characters, an integer or a boolean. Anything else is not told, and adds no row.
+The setting FACETS names the facets: keys at the top level of the metadata. An event has a facet if its value is a
+string of 1 to 64 characters, an integer or a boolean. Any other value adds no row.
 
 A change of FACETS changes no row. So a count to subtract may be missing: every subtraction stops at 0.
 """
@@ -21,20 +21,20 @@ from events.counting.upserts import Upsert, added, lower, upsert
 from events.models import Event, FacetRollup
 from events.querysets import MAX_VALUE
 
-NOTHING_TOLD = ("{}", "[]")
+EMPTY_METADATA = ("{}", "[]")
 
 # Characters that PostgreSQL refuses or UTF-8 cannot encode. The contract has replaced them, other writers may not have.
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 _decode = json.JSONDecoder().raw_decode
 
-Told = tuple[tuple[str, str], ...]
-"""The values that an event tells: pairs of a facet (`f.NAME`) and a value."""
+FacetValues = tuple[tuple[str, str], ...]
+"""The facets of an event: pairs of a facet (`f.NAME`) and a value."""
 
 _MAX_CACHED = 2_500
 _MAX_CACHED_CHARACTERS = 500
 
 
-class Difference(NamedTuple):
+class FacetDifference(NamedTuple):
     """A difference between the rollups and the events of a day. `name` is None for the sum of a facet."""
 
     event_type: str
@@ -45,7 +45,7 @@ class Difference(NamedTuple):
 
 
 class _Reader:
-    """Finds what metadata tells of these keys, and remembers it for equal texts.
+    """Finds the values of these keys in metadata, and caches them for equal texts.
 
     The paths of a commit avoid calls and generators, because each event runs through them.
     """
@@ -54,23 +54,23 @@ class _Reader:
         self.keys = [(key, FACET_PREFIX + key) for key in keys]
         self.quoted = [f'"{key}"' for key in keys]
         # Two generations: when the first one is full, it becomes the second, so the texts of the last commits stay.
-        self.recent: dict[str, Told] = {}
-        self.earlier: dict[str, Told] = {}
+        self.recent: dict[str, FacetValues] = {}
+        self.earlier: dict[str, FacetValues] = {}
 
-    def told(self, text: str) -> Told:
+    def values_in(self, text: str) -> FacetValues:
         found = self.recent.get(text)
         if found is None:
             found = self.earlier.get(text)
             if found is None:
-                found = self.told_by(self.parsed(text))
+                found = self.values_of(self.parsed(text))
             self.remember(text, found)
         return found
 
-    def remember(self, text: str, told: Told) -> None:
+    def remember(self, text: str, values: FacetValues) -> None:
         if len(text) <= _MAX_CACHED_CHARACTERS:
             if len(self.recent) >= _MAX_CACHED:
                 self.earlier, self.recent = self.recent, {}
-            self.recent[text] = told
+            self.recent[text] = values
 
     def parsed(self, text: str) -> Any:
         for quoted in self.quoted:
@@ -85,7 +85,7 @@ class _Reader:
             return None
         return value if end == len(text) else None
 
-    def told_by(self, metadata: Any) -> Told:
+    def values_of(self, metadata: Any) -> FacetValues:
         if metadata.__class__ is not dict:
             return ()
         found = []
@@ -126,16 +126,16 @@ def _reader() -> _Reader:
     return reader
 
 
-def told(metadata_json: str) -> Told:
-    """Return the facets that metadata tells. Text that is not a JSON object tells none."""
-    return () if metadata_json in NOTHING_TOLD else _reader().told(metadata_json)
+def values_in(metadata_json: str) -> FacetValues:
+    """Return the facets of metadata. Text that is not a JSON object has none."""
+    return () if metadata_json in EMPTY_METADATA else _reader().values_in(metadata_json)
 
 
-def learn(metadata_json: str, metadata: Any) -> None:
-    """Remember what metadata tells while it is parsed, so that it need not be parsed again."""
+def remember_parsed(metadata_json: str, metadata: Any) -> None:
+    """Cache the facets of metadata that the contract has just parsed, so that it is not parsed again."""
     reader = _reader()
     if metadata_json not in reader.recent:
-        reader.remember(metadata_json, reader.told_by(metadata))
+        reader.remember(metadata_json, reader.values_of(metadata))
 
 
 def names_of(events: Iterable[Counted]) -> Counter[FacetBucket]:
@@ -144,24 +144,24 @@ def names_of(events: Iterable[Counted]) -> Counter[FacetBucket]:
     if not reader.keys:
         return Counter()
     recent = reader.recent
-    alike: dict[tuple[int, str, Told], int] = {}
+    alike: dict[tuple[int, str, FacetValues], int] = {}
     for event in events:
         text = event.metadata_json
-        if text in NOTHING_TOLD:
+        if text in EMPTY_METADATA:
             continue
-        told = recent.get(text)
-        if told is None:
-            told = reader.told(text)
-        if told:
-            key = (event.received_at_ms // DAY_MS, event.event_type, told)
+        values = recent.get(text)
+        if values is None:
+            values = reader.values_in(text)
+        if values:
+            key = (event.received_at_ms // DAY_MS, event.event_type, values)
             alike[key] = alike.get(key, 0) + 1
-    return _summed((day * DAY_MS, event_type, told, count) for (day, event_type, told), count in alike.items())
+    return _summed((day * DAY_MS, event_type, values, count) for (day, event_type, values), count in alike.items())
 
 
-def _summed(rows: Iterable[tuple[int, str, Told, int]]) -> Counter[FacetBucket]:
+def _summed(rows: Iterable[tuple[int, str, FacetValues, int]]) -> Counter[FacetBucket]:
     counts: dict[tuple[int, str, str, str], int] = {}
-    for day_ms, event_type, told, count in rows:
-        for facet, name in told:
+    for day_ms, event_type, values, count in rows:
+        for facet, name in values:
             key = (day_ms, event_type, facet, name)
             counts[key] = counts.get(key, 0) + count
     return Counter({FacetBucket(*key): count for key, count in counts.items()})
@@ -210,7 +210,7 @@ def subtract_demo(events: Iterable[Counted], days: Iterable[int]) -> None:
 
 def move(old: Counted, new: Counted) -> Counter[FacetBucket]:
     """Move one event to other values when its metadata becomes known, and return the buckets of the new ones."""
-    if told(old.metadata_json) == told(new.metadata_json):
+    if values_in(old.metadata_json) == values_in(new.metadata_json):
         return Counter()
     subtract([old])
     return add([new])
@@ -219,7 +219,7 @@ def move(old: Counted, new: Counted) -> Counter[FacetBucket]:
 # --- verification ----------------------------------------------------------------------------------------------------
 
 
-def differences(day_ms: int) -> list[Difference]:
+def differences(day_ms: int) -> list[FacetDifference]:
     """Return the differences between a UTC day's rollups and events, of the facets that the day counts.
 
     Compares by value if nothing of a facet is counted under OTHER, else the sum. On the first day of a facet, events
@@ -237,7 +237,7 @@ def differences(day_ms: int) -> list[Difference]:
                 name = None if bucket.facet in capped else bucket.name
                 sums.setdefault((bucket.event_type, bucket.facet, name), [0, 0])[side] += count
     return [
-        Difference(*key, *both)
+        FacetDifference(*key, *both)
         for key, both in sorted(sums.items(), key=str)
         if both[0] > both[1] or (both[0] < both[1] and key[1] not in young)
     ]
@@ -261,13 +261,13 @@ def _stored(day_ms: int) -> Counter[FacetBucket]:
     groups = (
         Event.objects.counted()
         .between(day_ms, day_ms + DAY_MS)
-        .exclude(metadata_json__in=NOTHING_TOLD)
+        .exclude(metadata_json__in=EMPTY_METADATA)
         .values_list("event_type", "metadata_json")
         .annotate(count=Count("*"), first_ms=Min("received_at_ms"))
         .order_by("first_ms", "event_type", "metadata_json")
     )
     return _summed(
-        (day_ms, event_type, told(text), count) for event_type, text, count, _ in groups.iterator(chunk_size=2_000)
+        (day_ms, event_type, values_in(text), count) for event_type, text, count, _ in groups.iterator(chunk_size=2_000)
     )
 
 

@@ -155,6 +155,6 @@ def deliveries(keys: Collection[str], start_ms: int) -> Deliveries:
 
 
 def forget_deleted(former: QuerySet[Any, Any]) -> None:
-    """Delete the deliveries of groups that do not exist, and are not among the keys of `former` groups either."""
+    """Delete the deliveries of deleted groups. Those of merged groups stay: their keys are in `former`."""
     existing = FailureGroup.objects.values("pk")
     AdviceDay.objects.exclude(fingerprint__in=existing).exclude(fingerprint__in=former).delete()

@@ -215,7 +215,7 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
     """Count failures in the groups with these fingerprints, inside the caller's transaction.
 
     Without `reopening`, the failures are no new occurrences and cause no regressions. Returns the advice of the groups
-    that have some, by the key of the group.
+    by key, without those that have none.
     """
     fingerprints: dict[str, Fingerprint] = {}
     events: defaultdict[str, list[Failure]] = defaultdict(list)

@@ -94,17 +94,17 @@ def _json_text(max_length: int, max_items: int) -> AfterValidator:
 
 
 def _normalise_metadata(raw: str) -> str:
-    return normalise_json(raw, max_length=16_384, max_items=100, learn=facets.learn)
+    return normalise_json(raw, max_length=16_384, max_items=100, remember=facets.remember_parsed)
 
 
 def normalise_json(
-    raw: str, *, max_length: int, max_items: int, learn: Callable[[str, Any], None] | None = None
+    raw: str, *, max_length: int, max_items: int, remember: Callable[[str, Any], None] | None = None
 ) -> str:
     """Return a JSON array or object as compact JSON text that the database can store.
 
     Equal values give equal text, because the id of an event is a hash of its content. Raises ValueError with a
-    message when the text is not JSON, is not an array or object, or is too long, too wide or too deep. `learn` receives
-    the text and its value.
+    message when the text is not JSON, is not an array or object, or is too long, too wide or too deep. `remember`
+    receives the text and its value.
     """
     if raw in ("[]", "{}"):
         return raw
@@ -121,8 +121,8 @@ def normalise_json(
     if "\\u" in raw:
         value = clean(value)
     text = compact_json(value)
-    if learn is not None:
-        learn(text, value)
+    if remember is not None:
+        remember(text, value)
     return text
 
 

@@ -219,8 +219,8 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     # Lock these types too: the hours of these successes and the groups of these failures can change.
     moving = {SUCCESS for event in completing if event.event_type == SUCCESS}
     moving |= {event.event_type for event in left_out.values()}
-    # The metadata of these failures can complete the stored ones, which then tell more facets.
-    moving |= {event.event_type for event in completing if facets.told(event.metadata_json)}
+    # The metadata of these failures can complete the stored ones, which then have more facets.
+    moving |= {event.event_type for event in completing if facets.values_in(event.metadata_json)}
     news = releases.news(stored)
     if news or releases.news(completing):
         rollups.lock(EventType.values, adding={event.event_type for event in stored})
@@ -356,7 +356,7 @@ def _complete(duplicates: list[EventRow]) -> _Completed:
             event = by_id[stored.id]
             new = stored._replace(metadata_json=_with_all_of(stored.metadata_json, event.metadata_json))
             is_first = waiting.filter(id=stored.id).update(metadata_json=new.metadata_json, source=event.source)
-            if is_first and facets.told(new.metadata_json) != facets.told(stored.metadata_json):
+            if is_first and facets.values_in(new.metadata_json) != facets.values_in(stored.metadata_json):
                 completed.values.update(facets.move(stored, new))
                 if stored.fingerprint is not None:
                     completed.failures.append((stored, new))

@@ -269,7 +269,7 @@ def _compare_facets() -> list[GroupDifference]:
             count=Count("*")
         ):
             stored[str(key)] += n
-            for facet, name in facets.told(metadata_json):
+            for facet, name in facets.values_in(metadata_json):
                 events[str(key), facet, name] += n
                 if facet in since_ms and day_ms >= since_ms[facet]:
                     recent[str(key), facet, name] += n

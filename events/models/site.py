@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 class IngestToken(models.Model):
-    """A signed token of a front end or a script. Only its name is stored.
+    """A signed token of a front end or a script. The token itself is not stored.
 
     `scopes` lists what it may do: words of `tokens.Scope`, separated by spaces.
     """

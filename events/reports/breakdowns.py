@@ -2,7 +2,7 @@
 
 A flash is a `flash_success` or a `flash_error`. Both sides cover the same whole UTC days, by our clock. Versions are
 compared in fewer days: between the first and the last day, within these, on which a flash of the version or a failure
-of the group with the version was counted. Values of a facet are compared among the events that tell the facet.
+of the group with the version was counted. Values of a facet are compared among the events that have the facet.
 """
 
 import re
@@ -45,7 +45,7 @@ _IN_WORDS = {
 }
 
 
-# The words of an overflow group: from its newest failures, without words that tell nothing.
+# The words of an overflow group: from its newest failures, without the commonest words.
 WORDS_OF = 2_000
 WORDS_SHOWN = 20
 _WORD = re.compile(r"[^\W\d_]{3,40}")
@@ -145,7 +145,7 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
     """Compare a group from the UTC day of `start_ms` to that of `now_ms`. Without a start, compare all days.
 
     Failures whose day is unknown count only without a start. A facet of the metadata is left out if no failure of the
-    group tells it. Source: GroupShare, HourlyRollup, ModeRollup, FacetRollup; without a start also GroupHour.
+    group has it. Source: GroupShare, HourlyRollup, ModeRollup, FacetRollup; without a start also GroupHour.
     """
     start_ms = None if start_ms is None else start_ms - start_ms % DAY_MS
     end_ms = now_ms - now_ms % DAY_MS + DAY_MS
@@ -283,8 +283,8 @@ def _flashes(start_ms: int, end_ms: int) -> _Side:
     for mode, connected, n in _summed(daily.values_list("write_mode", "connected")):
         side.add(Facet.MODE, str(mode), n)
         side.add(Facet.CONNECTED, str(connected), n)
-    told = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, event_type__in=FLASHES)
-    for facet, name, n in _summed(told.values_list("facet", "name")):
+    facet_rows = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, event_type__in=FLASHES)
+    for facet, name, n in _summed(facet_rows.values_list("facet", "name")):
         side.add(facet, name, n)
     return side
 

@@ -55,11 +55,11 @@ def events_format() -> Format:
 
 
 def with_facets(chunks: Iterable[list[tuple[Any, ...]]]) -> Iterator[list[tuple[Any, ...]]]:
-    """Add the columns of the facets to rows of COLUMNS. A facet that an event does not tell is empty."""
+    """Add the columns of the facets to rows of COLUMNS. The column of a facet that an event does not have is empty."""
     names = facets.counted_facets()
     for chunk in chunks:
-        told = [dict(facets.told(row[_METADATA])) for row in chunk]
-        yield [(*row, *map(values.get, names)) for row, values in zip(chunk, told, strict=True)]
+        values = [dict(facets.values_in(row[_METADATA])) for row in chunk]
+        yield [(*row, *map(facet_values.get, names)) for row, facet_values in zip(chunk, values, strict=True)]
 
 
 _METADATA = COLUMNS.index("metadata_json")

@@ -74,7 +74,7 @@ class Criteria:
         if self.name is not None:
             events = events.named(self.name)
         for key, value in self.facets:
-            events = events.telling(key, value)
+            events = events.with_facet(key, value)
         return events.mentioning(self.text, self.places) if self.text else events
 
     def resolved(self) -> "Criteria":
@@ -184,7 +184,7 @@ def neighbours(criteria: Criteria, event: Event) -> tuple[Event | None, Event | 
     return newer.first(), older.first()
 
 
-class Position(NamedTuple):
+class ListPosition(NamedTuple):
     """The place of an event in a list: its number, where 1 is the newest event, and the length of the list.
 
     `number` is None if too many events are newer. `total` is a lower bound unless `is_total_exact`.
@@ -195,7 +195,7 @@ class Position(NamedTuple):
     is_total_exact: bool
 
 
-def position(criteria: Criteria, event: Event, *, is_newest: bool = False) -> Position | None:
+def position(criteria: Criteria, event: Event, *, is_newest: bool = False) -> ListPosition | None:
     """Return the position of an event among those that match the criteria, None if it does not match them.
 
     Reads at most COUNTED_ROWS rows in each direction. A search for a text has no positions: it would read long texts.
@@ -207,7 +207,7 @@ def position(criteria: Criteria, event: Event, *, is_newest: bool = False) -> Po
         return None
     newer, is_newer_exact = (0, True) if is_newest else _counted(criteria, event, is_newer=True)
     older, is_older_exact = _counted(criteria, event, is_newer=False)
-    return Position(newer + 1 if is_newer_exact else None, newer + 1 + older, is_newer_exact and is_older_exact)
+    return ListPosition(newer + 1 if is_newer_exact else None, newer + 1 + older, is_newer_exact and is_older_exact)
 
 
 def of_session(event: Event) -> list[Event]:

@@ -277,7 +277,7 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
 def facet_slices(start_ms: int, end_ms: int, cells: Iterable[Cell]) -> dict[str, list[Slice]]:
     """Return the figures per value of each facet on the days of [start_ms, end_ms), the most events first.
 
-    A facet that no success of these days tells is left out: all its rates would be 1. NOT_TOLD has the rest of `cells`,
+    A facet that no success of these days has is left out: all its rates would be 1. NOT_TOLD has the rest of `cells`,
     which are all events of these days. Source: FacetRollup, and GroupShare for the expected groups.
     """
     days = {"day_ms__gte": start_ms, "day_ms__lt": end_ms, "accepted__gt": 0, "facet__in": facets.counted_facets()}

@@ -388,11 +388,11 @@ def test_failures_are_below_the_line_in_the_order_of_types() -> None:
 
 def test_who_fails_is_ranked_by_facet_and_names_that_tell_nothing_are_last(client: Client) -> None:
     sign_in(client, "Staff")
-    told = [("Chrome 139", 1, 20), ("Edge 139", 6, 2), ("unknown", 9, 0), ("Safari 18", 0, 4), (None, 8, 0)]
-    for browser, failures, successes in told:
+    by_browser = [("Chrome 139", 1, 20), ("Edge 139", 6, 2), ("unknown", 9, 0), ("Safari 18", 0, 4), (None, 8, 0)]
+    for browser, failures, successes in by_browser:
         metadata = json.dumps({"browser": browser})
         for number in range(failures):
-            # No success tells the step, so there is no rate by step.
+            # No success has the step, so there is no rate by step.
             make_event(message=f"{browser} {number}", metadata_json=json.dumps({"browser": browser, "step": 3}))
         for _ in range(successes):
             make_event(**success(metadata_json=metadata))

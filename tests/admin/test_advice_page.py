@@ -167,8 +167,8 @@ def test_deliveries_are_shown_by_day_with_their_total(maintainer: Client, key: s
     advice.count({(key, today - 1): 5, (key, today - 29): 7, (key, today - 30): 1_000})
     for page in ("", "advice/"):
         answer = maintainer.get(path(key, page))
-        assert (answer.context["given"].recent, answer.context["given"].total) == (14, 1_014)
-        days = answer.context["given"].days
+        assert (answer.context["deliveries"].recent, answer.context["deliveries"].total) == (14, 1_014)
+        days = answer.context["deliveries"].days
         assert (len(days), [day.delivered for day in days if day.delivered]) == (30, [2, 5, 7])
         assert "1,014" in text_of(answer)
     assert Event.objects.count() == 3

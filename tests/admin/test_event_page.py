@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.models import Event
 from events.reports import failures
-from events.reports.failures import Criteria, Position
+from events.reports.failures import Criteria, ListPosition
 from tests.conftest import make_event, sign_in, success, text_of
 from tests.plans import sought_by
 from tests.sourcemaps.maps import V8, large_map, store_map
@@ -335,7 +335,7 @@ def test_the_search_of_the_list_of_groups_is_not_one_of_events(client: Client) -
     group = client.get(link(groups, "No ACK for block …"))
     assert [event.model for event in group.context["events"]] == ["UV-17R"] * 4
     failure = client.get(link(group, "Open this failure"))
-    assert failure.context["position"] == Position(1, 4, is_total_exact=True)
+    assert failure.context["position"] == ListPosition(1, 4, is_total_exact=True)
     assert "q=" not in link(failure, "‹ Recent failures")
     again = client.get(link(failure, "‹ Its group"))
     assert dict(p.split("=") for p in link(again, "‹ Failure groups").partition("?")[2].split("&")) == {
@@ -389,19 +389,19 @@ def test_an_event_that_does_not_match_has_no_position(client: Client) -> None:
 @pytest.mark.parametrize(
     ("filters", "at", "position"),
     [
-        ({}, 0, Position(1, 6, is_total_exact=False)),
-        ({}, 5, Position(6, 11, is_total_exact=False)),
-        ({}, 6, Position(None, 11, is_total_exact=False)),
-        ({}, 11, Position(None, 6, is_total_exact=False)),
-        ({"model": "UV-17R"}, 0, Position(1, 3, is_total_exact=False)),
-        ({"model": "UV-17R"}, 4, Position(3, 5, is_total_exact=False)),
-        ({"model": "UV-17R"}, 10, Position(None, 3, is_total_exact=False)),
+        ({}, 0, ListPosition(1, 6, is_total_exact=False)),
+        ({}, 5, ListPosition(6, 11, is_total_exact=False)),
+        ({}, 6, ListPosition(None, 11, is_total_exact=False)),
+        ({}, 11, ListPosition(None, 6, is_total_exact=False)),
+        ({"model": "UV-17R"}, 0, ListPosition(1, 3, is_total_exact=False)),
+        ({"model": "UV-17R"}, 4, ListPosition(3, 5, is_total_exact=False)),
+        ({"model": "UV-17R"}, 10, ListPosition(None, 3, is_total_exact=False)),
         ({"text": "No ACK"}, 0, None),
-        ({"session_id": "session 3"}, 3, Position(1, 1, is_total_exact=True)),
+        ({"session_id": "session 3"}, 3, ListPosition(1, 1, is_total_exact=True)),
     ],
 )
 def test_a_position_is_counted_as_far_as_the_bound(
-    monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any], at: int, position: Position | None
+    monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any], at: int, position: ListPosition | None
 ) -> None:
     store_failures_of_two_models()
     monkeypatch.setattr(failures, "COUNTED_ROWS", 5)

@@ -17,7 +17,7 @@ from events.grouping import groups
 from events.models import AuditEntry, ExpectedRollup, FailureGroup
 from events.reports import breakdowns
 from events.reports.breakdowns import Word
-from events.reports.failures import Position
+from events.reports.failures import ListPosition
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db
@@ -190,7 +190,7 @@ def test_a_filter_chooses_the_events_and_the_export_but_not_the_figures(maintain
     answer = maintainer.get(path(), {"model": "UV-17R", "span": "90"})
     assert [event.model for event in answer.context["events"]] == ["UV-17R"] * 3
     assert answer.context["event"].message == "No ACK for block 1 (got 1)"
-    assert answer.context["position"] == Position(1, 3, is_total_exact=True)
+    assert answer.context["position"] == ListPosition(1, 3, is_total_exact=True)
     assert answer.context["group"].accepted == 6
     text = answer.content.decode()
     assert f"/recentfailure/export/?model=UV-17R&amp;group={group().pk}" in text
@@ -211,7 +211,7 @@ def test_one_event_can_be_shown_between_its_neighbours(maintainer: Client) -> No
     other = make_event(message="another", received_at_ms=now_ms)
     context = maintainer.get(path(), {"event": events[2].pk}).context
     assert context["event"] == events[2]
-    assert context["position"] == Position(3, 5, is_total_exact=True)
+    assert context["position"] == ListPosition(3, 5, is_total_exact=True)
     assert context["newer_url"] == f"?event={events[1].pk}#failure"
     assert context["older_url"] == f"?event={events[3].pk}#failure"
     for missing in (other.pk, "gone", "a\0b", ""):

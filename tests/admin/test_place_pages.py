@@ -44,7 +44,7 @@ def test_a_group_with_two_places_lists_them_and_offers_the_split(client: Client,
     assert text.count("Split off…") == 2
 
 
-def test_one_place_is_not_worth_a_word(client: Client) -> None:
+def test_a_group_with_one_place_lists_no_places(client: Client) -> None:
     sign_in(client, "Maintainers")
     store_map()
     text = text_of(client.get(path_of(failure(101))))

@@ -133,7 +133,7 @@ def test_other_encodings_are_refused(token: str, encoding: str) -> None:
 
 
 @override_settings(SOURCEMAP_MAX_BYTES=1_024)
-def test_the_limit_is_of_the_bytes_received(token: str) -> None:
+def test_the_limit_applies_to_received_bytes(token: str) -> None:
     large = source_map(sourcesContent=["x" * 5_000, None])
     assert put(token, b" " * 1_025).status_code == 413
     assert put(token, large).json() == {"ok": False, "error": "The body is larger than 1,024 bytes"}

@@ -150,7 +150,7 @@ def test_failures_of_an_offline_page_get_their_advice_from_the_batch(browser: Br
     assert [message for _, message in found] == ["No ACK"]
 
 
-def test_a_reload_forgets_who_waits_for_advice(browser: Browser, site: Server, url: str) -> None:
+def test_after_a_reload_the_callback_is_not_called(browser: Browser, site: Server, url: str) -> None:
     browser.run(MAKE, url=url, model="advice: reload")
     browser.go_offline()
     browser.run(report(NO_ACK))

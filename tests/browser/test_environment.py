@@ -73,7 +73,7 @@ REPORT = """
 """
 
 
-def test_browsers_and_systems_are_told_by_family(browser: Browser) -> None:
+def test_browsers_and_systems_are_sent_by_family(browser: Browser) -> None:
     told = browser.run(REPORT, nowhere=NOWHERE, environments=[case[:3] for case in ENVIRONMENTS])
     assert told == [f'{{"browser":"{name}","os":"{system}"}}' for _, _, _, name, system in ENVIRONMENTS]
 

@@ -115,7 +115,7 @@ def test_nonsense_is_refused_in_words(arguments: list[str], words: str) -> None:
 
 @pytest.fixture(scope="module")
 def month() -> list[demo.EventRow]:
-    return list(demo.happen(20_000, days=30, now_ms=NOON_MS, seed=4))
+    return list(demo.generate(20_000, days=30, now_ms=NOON_MS, seed=4))
 
 
 def test_events_come_in_the_order_of_their_time(month: list[demo.EventRow]) -> None:
@@ -134,7 +134,7 @@ def test_every_event_is_one_that_the_contract_takes(month: list[demo.EventRow]) 
 
 
 def test_the_same_seed_draws_the_same_world(month: list[demo.EventRow]) -> None:
-    again = demo.happen(20_000, days=30, now_ms=NOON_MS, seed=4)
+    again = demo.generate(20_000, days=30, now_ms=NOON_MS, seed=4)
     assert all(one._replace(id="") == other._replace(id="") for one, other in zip(month, again, strict=True))
 
 
@@ -265,7 +265,7 @@ def test_one_failure_is_new_today_and_one_grows(month: list[demo.EventRow]) -> N
 
 def test_no_day_has_more_new_failures_than_a_day_may_bring(month: list[demo.EventRow]) -> None:
     # Where there is only one day it brings all of them.
-    for events in (month, list(demo.happen(20_000, days=1, now_ms=NOON_MS, seed=4))):
+    for events in (month, list(demo.generate(20_000, days=1, now_ms=NOON_MS, seed=4))):
         born: dict[tuple[str, str], int] = {}
         for event in events:
             born.setdefault((event.event_type, event.message), event.received_at_ms // buckets.DAY_MS)
@@ -304,7 +304,7 @@ def test_clear_takes_what_a_switch_copied() -> None:
 
 def test_a_day_alone_is_enough_for_a_world() -> None:
     for now_ms in (NOON_MS, NOON_MS - NOON_MS % buckets.DAY_MS + 60_000):
-        assert len(list(demo.happen(50, days=1, now_ms=now_ms, seed=1))) == 50
+        assert len(list(demo.generate(50, days=1, now_ms=now_ms, seed=1))) == 50
 
 
 # --- interrupted -----------------------------------------------------------------------------------------------------

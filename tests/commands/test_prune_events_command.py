@@ -246,7 +246,7 @@ def test_the_old_counter_and_the_public_count_stay(client: Client) -> None:
 
 
 def test_made_up_events_stay_as_they_go_with_their_counts() -> None:
-    writer.record_many(list(demo.happen(20, days=1, now_ms=days_ago(100), seed=1)))
+    writer.record_many(list(demo.generate(20, days=1, now_ms=days_ago(100), seed=1)))
     run()
     assert Event.objects.demo().count() == 20
 
@@ -367,7 +367,7 @@ def test_the_file_gives_its_free_pages_back() -> None:
     if connection.vendor != "sqlite":
         return
     writer.record_many(
-        [event._replace(source="event") for event in demo.happen(3_000, days=1, now_ms=days_ago(100), seed=1)]
+        [event._replace(source="event") for event in demo.generate(3_000, days=1, now_ms=days_ago(100), seed=1)]
     )
 
     def pages() -> int:

@@ -286,7 +286,7 @@ def test_a_deleted_void_success_changes_no_count_and_an_undo_restores_it_from_th
 def test_a_made_up_void_success_goes_with_its_record() -> None:
     store(2, name="real")
     before = counts()
-    writer.record_many(list(demo.happen(60, days=1, now_ms=NOON_MS + HOUR_MS, seed=1)))
+    writer.record_many(list(demo.generate(60, days=1, now_ms=NOON_MS + HOUR_MS, seed=1)))
     correction = void(Selection(0, NOON_MS + DAY_MS))
     list(retention.delete_demo())
     process_memory.clear()

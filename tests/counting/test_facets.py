@@ -1,4 +1,4 @@
-"""The writer of FacetRollup: what an event tells, its counts through every change, and the caps."""
+"""The writer of FacetRollup: the facets of an event, its counts through every change, and the caps."""
 
 import json
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def test_a_value_is_a_short_string_an_integer_or_a_boolean_at_the_top(metadata_j
 
 @pytest.mark.parametrize("text", ["", "{", '"browser"', "null", "[" * 10_000, '{"browser":' * 4_000, "9" * 5_000])
 def test_text_that_is_no_json_object_tells_nothing(text: str) -> None:
-    assert facets.told(text) == ()
+    assert facets.values_in(text) == ()
 
 
 def test_successes_and_failures_are_counted_by_day_type_and_value() -> None:
@@ -161,7 +161,7 @@ def test_the_facet_model_is_not_the_model(settings: Any) -> None:
     assert shares() == {("f.model", "mine"): 1}
 
 
-def test_a_placeholder_that_is_completed_tells_its_facets() -> None:
+def test_a_placeholder_that_is_completed_counts_its_facets() -> None:
     event = contract.parse(success(session_id="s", metadata_json=meta(browser="Chrome 139")), received_at_ms=NOON_MS)
     writer.record(event._replace(metadata_json="{}", model="unknown", source=Source.INCREMENT.value))
     assert counts() == {}
@@ -171,7 +171,7 @@ def test_a_placeholder_that_is_completed_tells_its_facets() -> None:
     assert_counts_are_events()
 
 
-def test_a_failure_of_the_old_log_that_is_completed_tells_its_facets() -> None:
+def test_a_failure_of_the_old_log_that_is_completed_counts_its_facets() -> None:
     event = failure(browser="Chrome 139", os="Windows")
     writer.record(event._replace(metadata_json='{"os":"Linux"}', source=Source.CLIENT_LOG.value))
     writer.record(event)
@@ -209,7 +209,7 @@ def test_a_name_added_after_a_correction_is_counted_by_its_undo(settings: Any) -
     assert counts() == {("success", "f.browser", "Chrome 139"): 1}
 
 
-def test_demo_data_goes_with_its_facets() -> None:
+def test_deleting_demo_data_deletes_its_facet_counts() -> None:
     writer.record(failure(1, browser="Chrome 139"))
     demo = [failure(2, browser="Chrome 139", os="Windows"), failure(3, browser="Made up")]
     writer.record_many([event._replace(source=Source.DEMO.value) for event in demo])

@@ -17,7 +17,7 @@ NOON_MS = 1_770_897_600_000  # 2026-02-12 12:00 UTC
 
 
 def make_up(count: int) -> None:
-    outcomes = writer.record_many(list(demo.happen(count, days=3, now_ms=NOON_MS, seed=1)))
+    outcomes = writer.record_many(list(demo.generate(count, days=3, now_ms=NOON_MS, seed=1)))
     assert all(outcome.stored for outcome in outcomes)
 
 
@@ -44,7 +44,7 @@ def test_real_events_and_their_counts_stay_as_they_are(monkeypatch: pytest.Monke
 def test_what_went_to_other_is_taken_from_other() -> None:
     make_event(**payload(model="real"), received_at_ms=NOON_MS)
     before = counts()
-    rows = list(demo.happen(260, days=1, now_ms=NOON_MS, seed=1))
+    rows = list(demo.generate(260, days=1, now_ms=NOON_MS, seed=1))
     many = [event._replace(model=f"m{number}", app_version=f"v{number}") for number, event in enumerate(rows)]
     writer.record_many(many)
     assert HourlyRollup.objects.filter(model=buckets.OTHER, app_version=buckets.OTHER).exists()
@@ -53,7 +53,7 @@ def test_what_went_to_other_is_taken_from_other() -> None:
 
 
 def test_real_ones_under_other_stay_there() -> None:
-    rows = list(demo.happen(60, days=1, now_ms=NOON_MS, seed=1))
+    rows = list(demo.generate(60, days=1, now_ms=NOON_MS, seed=1))
     writer.record_many([event._replace(model=f"m{number}") for number, event in enumerate(rows)])
     make_event(**payload(model="real"), received_at_ms=NOON_MS - 60_000)
     list(retention.delete_demo())
@@ -66,7 +66,7 @@ def test_real_ones_under_other_stay_there() -> None:
 
 def test_the_last_event_is_a_real_one_again() -> None:
     make_event(**payload(), received_at_ms=NOON_MS - 7_200_000)
-    rows = list(demo.happen(50, days=1, now_ms=NOON_MS, seed=1))
+    rows = list(demo.generate(50, days=1, now_ms=NOON_MS, seed=1))
     writer.record_many([event._replace(event_type="flash_error") for event in rows])
     assert LifetimeTotal.objects.get().last_received_at_ms == rows[-1].received_at_ms
     list(retention.delete_demo())
@@ -118,7 +118,7 @@ def test_freeing_pages_does_not_commit_what_a_caller_has_begun() -> None:
 
 def test_sources_other_than_demo_are_never_deleted() -> None:
     for source in Source:
-        row = next(iter(demo.happen(1, days=1, now_ms=NOON_MS, seed=len(source))))
+        row = next(iter(demo.generate(1, days=1, now_ms=NOON_MS, seed=len(source))))
         writer.record(row._replace(source=source.value))
     list(retention.delete_demo())
     assert set(Event.objects.values_list("source", flat=True)) == set(Source.values) - {"demo"}

@@ -94,7 +94,7 @@ def test_the_differing_words_of_the_messages_are_columns(messages: list[str], co
     ]
 
 
-def test_what_all_events_share_is_said_once() -> None:
+def test_shared_values_are_listed_once() -> None:
     found = event_text.differences([
         event(model="UV-17R", metadata_json='{"browser": "Chrome 139", "elapsed": 1, "os": "Windows"}'),
         event(model="UV-5RM", metadata_json='{"browser": "Chrome 139", "elapsed": 2}'),
@@ -131,7 +131,7 @@ def markdown(**changes: Any) -> str:
     return event_text.as_markdown(failure, event_text.of(failure, now_ms=0), url="https://site.example/e/")
 
 
-def test_a_failure_is_a_whole_issue() -> None:
+def test_markdown_contains_every_part_of_a_failure() -> None:
     text = markdown(
         error_name="ProtocolError",
         session_id="a-session",

@@ -37,7 +37,7 @@ def stored() -> dict[str, set[str]]:
     ids: dict[str, set[str]] = {}
     for number, text in enumerate([text for text, _ in TOLD] + MORE):
         event = make_event(**payload(message=f"Failure {number}", metadata_json=text))
-        for facet, value in facets.told(event.metadata_json):
+        for facet, value in facets.values_in(event.metadata_json):
             if facet == "f.browser":
                 ids.setdefault(value, set()).add(event.id)
     return ids

@@ -235,7 +235,7 @@ def test_a_large_map_is_resolved_by_the_worker_and_shown_on_the_next_view() -> N
 
 
 @pytest.mark.usefixtures("_large")
-def test_who_does_not_wait_leaves_nothing_to_the_worker() -> None:
+def test_an_export_leaves_no_waiting_frames() -> None:
     assert frames(at(5_000, "large-A1b2C3d4.js"), "large", may_wait=False)[0].unresolved == "resolving"
     assert not ResolvedFrame.objects.exists()
 

@@ -62,33 +62,33 @@ class AdviceForm(forms.Form):
         return value
 
 
-class Day(NamedTuple):
+class DeliveryDay(NamedTuple):
     at: datetime
     delivered: int
 
 
-class Given(NamedTuple):
+class DeliveryFigures(NamedTuple):
     """How often a group delivered advice: in all, in the shown days, and on each of them, newest first."""
 
     total: int
     recent: int
-    days: list[Day]
+    days: list[DeliveryDay]
     bars: StackedBars
 
 
-def given_by(keys: Collection[str], event_type: str, now_ms: int) -> Given:
+def delivery_figures(keys: Collection[str], event_type: str, now_ms: int) -> DeliveryFigures:
     """Return the deliveries of a group and its former groups, whose failures have this type."""
     today_ms = now_ms - now_ms % DAY_MS
     start_ms = today_ms - (SHOWN_DAYS - 1) * DAY_MS
     found = advice.deliveries(keys, start_ms)
     counts = [found.days.get(day_ms, 0) for day_ms in range(start_ms, today_ms + DAY_MS, DAY_MS)]
     moments = [datetime.fromtimestamp((start_ms + number * DAY_MS) / 1000, UTC) for number in range(SHOWN_DAYS)]
-    days = [Day(at, n) for at, n in zip(moments, counts, strict=True)]
+    days = [DeliveryDay(at, n) for at, n in zip(moments, counts, strict=True)]
     columns = [
         charts.Column(f"{day.at:%-d %b}", f"{day.at:%A, %-d %B %Y}: {day.delivered:,}", {event_type: day.delivered}, "")
         for day in days
     ]
-    return Given(found.total, sum(counts), days[::-1], charts.bars(columns, label_every=7))
+    return DeliveryFigures(found.total, sum(counts), days[::-1], charts.bars(columns, label_every=7))
 
 
 class AdvicePages(PagesAdmin):
@@ -137,7 +137,7 @@ class AdvicePages(PagesAdmin):
             "preview": preview,
             "has_changed": has_changed,
             "is_removing": not step and "remove" in request.GET and bool(group.advice_text),
-            "given": given_by(keys, group.event_type, int(now.timestamp() * 1000)),
+            "deliveries": delivery_figures(keys, group.event_type, int(now.timestamp() * 1000)),
         }
         status = 409 if has_changed else 400 if step and not form.is_valid() else 200
         return self.render(request, "events/group_advice.html", context, status=status)

@@ -6,8 +6,8 @@ engines, `faults` says what fails, `world` who uses what, and `visits` generates
 decisions of invented maintainers, gives advice and uploads source maps.
 """
 
-from events.maintenance.demo.visits import events, happen
+from events.maintenance.demo.visits import events, generate
 from events.maintenance.demo.world import World
 from events.rows import EventRow
 
-__all__ = ["EventRow", "World", "events", "happen"]
+__all__ = ["EventRow", "World", "events", "generate"]

@@ -63,7 +63,7 @@ class Token(NamedTuple):
     owner: str = ""  # the class of that function
 
 
-class Position(NamedTuple):
+class FilePosition(NamedTuple):
     """A place in a file; both numbers are 1-based, as stacks have them."""
 
     file: str
@@ -74,10 +74,10 @@ class Position(NamedTuple):
 class Mark(NamedTuple):
     """A marked token: where each engine reports it in the bundle, and where it is in the sources."""
 
-    v8: Position
-    gecko: Position
-    webkit: Position
-    source: Position
+    v8: FilePosition
+    gecko: FilePosition
+    webkit: FilePosition
+    source: FilePosition
     function: str  # the minified name
     original_function: str
     owner: str  # the minified name of the class
@@ -364,10 +364,10 @@ class _Writer:
                 gecko = next(placed for placed in self._placed if placed[0].line == token.line and placed[1] is module)
             function, arrow, _ = token.function.partition("/<")
             found[token.mark] = Mark(
-                v8=Position(file, v8[2] + 1, v8[3] + 1),
-                gecko=Position(file, gecko[2] + 1, gecko[3] + 1),
-                webkit=Position(file, webkit[2] + 1, webkit[3] + 1),
-                source=Position(module.path, token.line + 1, token.column + 1),
+                v8=FilePosition(file, v8[2] + 1, v8[3] + 1),
+                gecko=FilePosition(file, gecko[2] + 1, gecko[3] + 1),
+                webkit=FilePosition(file, webkit[2] + 1, webkit[3] + 1),
+                source=FilePosition(module.path, token.line + 1, token.column + 1),
                 function=self._names.get(function, function) if not token.owner else function,
                 original_function=function,
                 owner=self._names.get(token.owner, token.owner),

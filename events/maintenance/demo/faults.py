@@ -260,14 +260,14 @@ def _weight(fault: Fault, circumstances: int) -> float:
 # --- texts ---------------------------------------------------------------------------------------------------
 
 
-class Texts(NamedTuple):
+class EventTexts(NamedTuple):
     """The values and the log lines of an event."""
 
     values: dict[str, object]
     log_lines_json: str
 
 
-def texts(rng: random.Random, fault: Fault) -> Texts:
+def texts(rng: random.Random, fault: Fault) -> EventTexts:
     block = rng.randrange(2, 128)
     got = rng.choice(["15", "15", "15", "00", "ff"])
     values: dict[str, object] = {
@@ -276,7 +276,7 @@ def texts(rng: random.Random, fault: Fault) -> Texts:
     blocks = 0 if fault.step == "handshake" else block
     last_line = fault.last_line.format(**values)
     lines = _transcript(rng, blocks, last_line) if fault.connected else _prelude(rng, last_line)
-    return Texts(values, _json(lines[-rng.randrange(40, 81) :]))
+    return EventTexts(values, _json(lines[-rng.randrange(40, 81) :]))
 
 
 def success_lines(rng: random.Random) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from events.maintenance.demo.bundles import Mark, Position
+from events.maintenance.demo.bundles import FilePosition, Mark
 
 SITE = "https://flasher.example/assets/"
 DEV_SITE = "http://localhost:5173/"
@@ -66,5 +66,5 @@ def _place(mark: Mark, engine: Engine, *, is_bundled: bool) -> str:
     return f"{SITE}{_text({Engine.V8: mark.v8, Engine.GECKO: mark.gecko, Engine.WEBKIT: mark.webkit}[engine])}"
 
 
-def _text(position: Position) -> str:
+def _text(position: FilePosition) -> str:
     return f"{position.file}:{position.line}:{position.column}"

@@ -24,7 +24,7 @@ _TAIL_MOST = 4_000
 _TRIES_AGAIN = 0.45
 _TRIES_AGAIN_AFTER_PICKER = 0.6
 _TRY_SUCCEEDS = 0.75
-_MOST_MINUTES = 45  # Whoever has not tried again by then has left.
+_MOST_MINUTES = 45  # the longest time until a user tries again
 _MODEL_TOLD = 0.5  # Without a connection, half of the pages do not know the model.
 _CUT_STACK = 1_200  # The old client cuts stacks.
 _METADATA_START = '{"source":"web-v2"'
@@ -47,7 +47,7 @@ class _Retry(NamedTuple):
     failed: frozenset[str]
 
 
-def happen(count: int, *, days: int, now_ms: int, seed: int) -> Iterator[EventRow]:
+def generate(count: int, *, days: int, now_ms: int, seed: int) -> Iterator[EventRow]:
     """Yield `count` demo events, oldest first, over the `days` UTC days that end with `now_ms`."""
     return events(World(days=days, now_ms=now_ms, seed=seed), count)
 

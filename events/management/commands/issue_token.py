@@ -26,7 +26,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="the name of the token, such as web-v2; only the name is stored")
+        parser.add_argument("name", help="the name of the token, such as web-v2; the token itself is not stored")
         parser.add_argument("--expires", type=_span, required=True, help="such as 90d, 12h or 30m, or never")
         parser.add_argument(
             "--scope",

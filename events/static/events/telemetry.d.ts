@@ -55,8 +55,8 @@ export interface Options {
   debug?: boolean | undefined;
   /**
    * Called with the advice that the site has for a reported failure, at most once for each error. Failures are then sent
-   * at once. `error` is the reported value of `error`, or the whole `Failure` without one. Errors that it throws are
-   * ignored.
+   * at once. `error` is the reported value of `error`, or the whole `Failure` without one. Errors that the
+   * callback throws are ignored.
    */
   onAdvice?: ((advice: Advice, error: unknown) => void) | undefined;
   /** The timeout of one request; default 10,000. */
