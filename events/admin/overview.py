@@ -175,7 +175,6 @@ def _chart(span: Span, series: list[TimeBucket]) -> dict[str, Any]:
             for bucket, shown in ((bucket, _shown_counts(bucket)) for bucket in reversed(series))
         ],
         "releases": charts.release_ticks(span.start_ms, span.end_ms),
-        "is_empty": not any(sum(bucket.counts.values()) for bucket in series),
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 
+from events.grouping import advice
 from events.ingest.contract import MAX_BATCH_EVENTS, EventPayload
 from events.models import EventType
 from events.reports.forms import WINDOWS
@@ -59,8 +60,8 @@ WRONG_FIELDS = obj({"ok": just(False), "error": STRING}, {"fields": FIELDS})
 ADVICE = {
     **obj(
         {
-            "text": {"type": "string", "minLength": 1, "maxLength": 280},
-            "url": {"type": ["string", "null"], "pattern": "^https://", "maxLength": 2000},
+            "text": {"type": "string", "minLength": 1, "maxLength": advice.MAX_TEXT},
+            "url": {"type": ["string", "null"], "pattern": "^https://", "maxLength": advice.MAX_URL},
         }
     ),
     "description": "What the user can do about this failure: plain text, never HTML, and a link.",

@@ -24,11 +24,6 @@ TEXT = "Replace the CP210x driver, then try again."
 URL = "https://example.org/drivers?os=windows#cp210x"
 
 
-@pytest.fixture
-def olga() -> User:
-    return User.objects.create_user("olga")
-
-
 def key_of(message: str, event_type: str = "flash_error") -> str:
     return fingerprint(event_type, None, message, None).key
 

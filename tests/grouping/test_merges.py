@@ -1,7 +1,6 @@
 """Merged groups: later failures follow the rule in every process, and a split gives everything back."""
 
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +22,7 @@ from events.models import AuditEntry, Event, FailureGroup, FormerGroup, GroupHou
 from tests.conftest import make_event, payload, success
 from tests.threads import in_threads
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("compared_counts")]
 
 NOON_MS = 1_770_897_600_000  # 2026-02-12 12:00 UTC
 AT = datetime(2026, 2, 13, tzinfo=UTC)
@@ -31,17 +30,6 @@ TRIAGE = (
     "status", "fixed_in", "muted_until_ms", "decided_at_ms", "decided_by_name", "note", "regressed_at_ms",
     "regressed_by",
 )  # fmt: skip
-
-
-@pytest.fixture
-def olga() -> User:
-    return User.objects.create_user("olga")
-
-
-@pytest.fixture(autouse=True)
-def _counts_are_compared(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
-    yield
-    assert regrouping.compare() == []
 
 
 def key_of(message: str, event_type: str = "flash_error") -> str:

@@ -1,6 +1,5 @@
 """Groups that are split by place: positions of built scripts decide, also for later failures and in every process."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,24 +18,13 @@ from events.models import AuditEntry, Event, FailureGroup, PlaceRule, Source
 from tests.conftest import make_event, payload
 from tests.threads import in_threads
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("compared_counts")]
 
 AT = datetime(2026, 2, 13, tzinfo=UTC)
 MESSAGE = "boom"
 READ, WRITE = "index-BxY3_kQ2.js:1:100", "index-BxY3_kQ2.js:1:900"
 WRITE_LATER = "index-Cq81hs0A.js:1:950"
 PLACE = "writeBlock (src/protocol.ts:88)"
-
-
-@pytest.fixture
-def olga() -> User:
-    return User.objects.create_user("olga")
-
-
-@pytest.fixture(autouse=True)
-def _counts_are_compared(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
-    yield
-    assert regrouping.compare() == []
 
 
 def stack_at(position: str) -> str:

@@ -19,11 +19,6 @@ AT_MS = 1_770_897_600_000
 
 
 @pytest.fixture
-def olga() -> User:
-    return User.objects.create_user("olga")
-
-
-@pytest.fixture
 def key() -> str:
     """Return a group that has every mark of its past."""
     key = make_event(message="No ACK").fingerprint or ""
