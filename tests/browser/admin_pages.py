@@ -21,12 +21,14 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
 from events.models import Correction, Event, FailureGroup, FormerGroup, IngestToken
+from events.reports.places import OriginalPlace
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
 from tests.conftest import payload
 from tests.fixtures.d1 import EXPORT
 from tests.fixtures.uploaded_maps import source_map
 from tests.servers import PATIENCE_SECONDS, Server
+from tests.sourcemaps import maps
 
 WIDE, NARROW = 1280, 390
 
@@ -66,6 +68,8 @@ NO_PAGES = {
     "admin:events_failuregroup_decide": "asks about something; its pages stand in MORE",
     "admin:events_sourcemap_delete": "asks about a version; its page stands in MORE",
     "admin:events_failuregroup_note": "is a POST",
+    "admin:events_failuregroup_dismiss_merge": "is a POST",
+    "admin:events_failuregroup_split_place": "asks about a place; its page stands in MORE",
     "admin:events_failuregroup_change": "has a page for each status, in MORE",
     "admin:legacy_parityrun_check": "is a POST",
     "admin:login": "stands in MORE, for nobody",
@@ -138,6 +142,10 @@ def _address_of(world: World, column: str, page: str) -> str:
     return reverse(f"admin:events_failuregroup_{page}", args=[world.one(FormerGroup._meta.db_table, column)])
 
 
+# A place of the group with two places.
+PLACE = OriginalPlace("src/protocol.ts", "flash", 19, "await new Protocol(radio).write(radio.image);", 1, frozenset())
+
+
 def _at(path: str) -> Callable[[World], str]:
     return lambda _: path
 
@@ -172,6 +180,8 @@ MORE = [
         _at("/admin/events/correction/"),
         fill={"id_since": "2020-01-01", "id_until": now().isoformat(), "id_reason": "forged"},
     ),
+    Page("a group with two places in the code", lambda world: _group("two places")(world)),
+    Page("a place to split off", lambda world: f"{_group('two places')(world)}split-place/?place={PLACE.key}"),
     Page("source maps to delete", _at("/admin/events/sourcemap/delete/?version=19afc18")),
     Page("a user with faults", _at("/admin/auth/user/add/"), fill={"id_username": "a b", "id_password1": "short"}),
     Page("login", _at("/admin/login/"), person=""),
@@ -280,6 +290,7 @@ def prepare(server: Server) -> World:
     with TemporaryDirectory() as build:
         for name in ("index-DSJGr6wX", "a-chunk-with-the-long-name-of-a-route-that-nobody-shortened-Bq1T_x9z"):
             Path(build, f"{name}.js.map").write_bytes(source_map())
+        Path(build, f"{maps.BUNDLE}.map").write_text(json.dumps(maps.source_map()))
         run("upload_sourcemaps", "19afc18", build)
     event = post(
         server,
@@ -291,6 +302,9 @@ def prepare(server: Server) -> World:
         log_lines_json=json.dumps([f"18:00:{second:02} → 0x{second:04x}" for second in range(60)]),
         metadata_json=json.dumps({"os": "Linux", "cable": {"vendor": "0x1a86"}}),
     )
+    for column in (101, 205):
+        frame = f"    at Ht (https://flasher.example/assets/{maps.BUNDLE}:1:{column})"
+        two_places = post(server, message="Out of memory", session_id=f"at {column}", stack=f"Error\n{frame}")
     regressing = payload(message="The radio said nothing to this", app_version="before-the-fix")
     again = post(server, **regressing)
     world = World(server, event, {})
@@ -305,7 +319,7 @@ def prepare(server: Server) -> World:
     post(server, **regressing | {"app_version": "with-the-fix"})
     for status in ("resolved", "muted"):
         world.groups[status] = world.one(table, "fingerprint", f"status = '{status}'")
-    world.groups.update({"open": group_of(event), "regression": regressed})
+    world.groups.update({"open": group_of(event), "regression": regressed, "two places": group_of(two_places)})
     return world
 
 

@@ -16,7 +16,9 @@ const isSeen = (part) => part.checkVisibility({ contentVisibilityProperty: true,
 const seen = (selector) => [...document.querySelectorAll(selector)].filter(isSeen);
 const folded = [...document.querySelectorAll('details:not(.more, .copies details, .unfold) > :not(summary)')];
 return {
-  pressed: seen('button, a.button, nav, form, textarea, summary').map((part) => part.outerHTML.slice(0, 80)),
+  // The line of a frame stays: it is the frame itself.
+  pressed: seen('button, a.button, nav, form, textarea, summary:not(.frames summary)')
+    .map((part) => part.outerHTML.slice(0, 80)),
   hidden: folded.filter((part) => !isSeen(part)).map((part) => part.outerHTML.slice(0, 80)),
   clipped: seen('.terminal').filter((part) => part.scrollHeight > part.clientHeight + 1).map((part) => part.id),
   folded: folded.length,
