@@ -48,8 +48,9 @@ def timed(client: Client, url: str) -> Timed:
 def pages(client: Client) -> Iterator[tuple[str, str]]:
     """Yield the description and the address of each page."""
     from events.models import Event, FailureGroup
-    from events.reports import failures, ranking
+    from events.reports import failures
     from events.reports.failures import Criteria
+    from events.reports.groups import ranking
 
     for days in (1, 7, 30, 90):
         yield f"overview, {days} days", f"/admin/?days={days}"

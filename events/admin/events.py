@@ -31,9 +31,10 @@ from events.models import (
     RecentFailure,
 )
 from events.querysets import SUCCESS
-from events.reports import export, failures, metrics, ranking
+from events.reports import export, failures, metrics
 from events.reports.failures import Criteria, EventPage
 from events.reports.forms import AuditFilter, BaselineForm, EventFilter
+from events.reports.groups import ranking
 from events.templatetags.telemetry import dash, event_type, figure, time_element
 
 NAMES_OF_DAYS = 30

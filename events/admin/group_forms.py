@@ -15,7 +15,7 @@ from events.models import EventType
 from events.querysets import SUCCESS
 from events.reports.failures import Criteria
 from events.reports.forms import WINDOWS, CursorField, EventFilter, FacetFilters
-from events.reports.ranking import COLUMNS, Ranking, parse_cursor
+from events.reports.groups.ranking import COLUMNS, Ranking, parse_cursor
 
 STATUSES = [
     ("open", "open"),

@@ -37,10 +37,11 @@ from events.grouping import groups, triage
 from events.keyset import Cursor
 from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup
-from events.reports import breakdowns, event_text, export, failures, metrics, ranking
-from events.reports.breakdowns import Part
+from events.reports import event_text, export, failures, metrics
 from events.reports.failures import Criteria
 from events.reports.forms import facet_label
+from events.reports.groups import breakdowns, ranking
+from events.reports.groups.breakdowns import Part
 from events.templatetags.telemetry import dash, event_type, figure, time_element
 
 NAMES_OF_DAYS = 30

@@ -16,8 +16,9 @@ from events.ingest import refused_hosts
 from events.ingest.refusals import RefusalReason
 from events.maintenance import disk
 from events.querysets import SUCCESS
-from events.reports import metrics, trends
+from events.reports import metrics
 from events.reports.forms import facet_label
+from events.reports.groups import trends
 from events.reports.metrics import Cell, Slice, TimeBucket
 
 RANGES = {1: "Today", 7: "7 days", 30: "30 days", 90: "90 days"}

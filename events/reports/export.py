@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from events import audit, clock
 from events.counting import facets
 from events.models import AuditKind
-from events.reports import ranking
+from events.reports.groups import ranking
 from events.sourcemaps import resolve
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import groups
 from events.models import AuditEntry, ExpectedRollup, FailureGroup
-from events.reports import breakdowns
-from events.reports.breakdowns import Word
 from events.reports.failures import ListPosition
+from events.reports.groups import breakdowns
+from events.reports.groups.breakdowns import Word
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db

@@ -18,7 +18,7 @@ from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
 from events.models import AuditEntry, FailureGroup
-from events.reports import ranking
+from events.reports.groups import ranking
 from tests.conftest import make_event, sign_in, success
 
 pytestmark = pytest.mark.django_db

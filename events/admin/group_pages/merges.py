@@ -15,8 +15,8 @@ from events.grouping import groups, merges, splits, triage
 from events.grouping.merges import CannotMerge
 from events.grouping.splits import CannotSplit
 from events.models import FailureGroup, FormerGroup
-from events.reports import places, ranking
 from events.reports.forms import ListFilter
+from events.reports.groups import places, ranking
 
 CANDIDATES = 20
 SUGGESTIONS = 5

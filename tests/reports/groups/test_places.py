@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from events.models import Event, FailureGroup
-from events.reports import places
-from events.reports.places import Places
+from events.reports.groups import places
+from events.reports.groups.places import Places
 from tests.conftest import make_event
 from tests.sourcemaps.maps import BUNDLE, MAPPINGS, PROTOCOL, encoded, store_map
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.db.models import F, Q
 
 from events.models import FailureGroup, Noise
-from events.reports.ranking import failures_between, is_status, seen_until, status_of
+from events.reports.groups.ranking import failures_between, is_status, seen_until, status_of
 
 # Smaller increases do not count as growth.
 LEAST_GROWTH = 3

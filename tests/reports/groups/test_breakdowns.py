@@ -13,8 +13,8 @@ from events.grouping import groups
 from events.grouping.fingerprints import Fingerprint
 from events.maintenance import regrouping
 from events.models import FailureGroup, GroupShare
-from events.reports import breakdowns, ranking
-from events.reports.breakdowns import Comparison, Finding, Part
+from events.reports.groups import breakdowns, ranking
+from events.reports.groups.breakdowns import Comparison, Finding, Part
 from events.rows import EventRow
 from tests.plans import sought_by
 

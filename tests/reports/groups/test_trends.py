@@ -9,8 +9,8 @@ from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
 from events.models import FailureGroup
-from events.reports import trends
-from events.reports.trends import Attention
+from events.reports.groups import trends
+from events.reports.groups.trends import Attention
 from tests.conftest import make_event, success
 
 pytestmark = pytest.mark.django_db
