@@ -21,7 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
 from events.models import Correction, Event, FailureGroup, FormerGroup, IngestToken
-from events.reports.places import OriginalPlace
+from events.reports.groups.places import OriginalPlace
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
 from tests.conftest import payload
