@@ -206,6 +206,7 @@ _HOW_TO_GET = {
     "programs of PostgreSQL": "apt-get install postgresql",
     "Redis": "docker run -d -p 127.0.0.1:6379:6379 redis:7",
     "Chromium": "apt-get install chromium chromium-driver",
+    "Firefox": "apt-get install firefox-esr",
     "npm": "apt-get install nodejs npm",
     "faketime": "apt-get install faketime",
     "the right to mount a disk": "sudo make test",
@@ -244,6 +245,11 @@ def find_redis() -> str | None:
 
 
 @once
+def find_firefox() -> str | None:
+    return shutil.which("firefox-esr") or shutil.which("firefox")
+
+
+@once
 def find_npm() -> str | None:
     return shutil.which("npm")
 
@@ -269,6 +275,7 @@ _FINDERS = {
     "needs_redis": ("Redis", find_redis),
     "needs_small_disk": ("the right to mount a disk", find_small_disk),
     "needs_chromium": ("Chromium", find_chromium),
+    "needs_firefox": ("Firefox", find_firefox),
     "needs_npm": ("npm", find_npm),
     "needs_git": ("git", find_git),
     "needs_faketime": ("faketime", find_faketime),

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import npm
+from tests.browser.chromium import find_chromium
 from tests.browser.pages import FLAGS
 from tests.servers import PATIENCE_SECONDS, PROJECT_DIR, Server, free_port, served, wait_until
 
@@ -106,10 +107,12 @@ class QuietFiles(SimpleHTTPRequestHandler):
 def command_of(browser: str, profile: Path, url: str) -> list[str]:
     """Return the command that opens a page in a new profile, without a window."""
     if browser == "chromium":
-        return ["chromium", *FLAGS, f"--user-data-dir={profile}", url]
+        chromium = find_chromium()
+        assert chromium
+        return [chromium[0], *FLAGS, f"--user-data-dir={profile}", url]
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in FIREFOX_PREFERENCES.items()]
     (profile / "user.js").write_text("\n".join(lines))
-    return ["firefox-esr", "--headless", "--no-remote", "--profile", str(profile), url]
+    return [shutil.which("firefox-esr") or "firefox", "--headless", "--no-remote", "--profile", str(profile), url]
 
 
 def get(site: Server, path: str) -> Any:
@@ -135,7 +138,7 @@ def failure_from(browser: str, url: str, site: Server, version: str, profile: Pa
     before = len(get(site, path)["results"])
     process = subprocess.Popen(
         command_of(browser, profile, url), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(profile), "LANG": "C.UTF-8"},
+        env={"PATH": os.environ["PATH"], "HOME": str(profile), "LANG": "C.UTF-8"},
     )  # fmt: skip
     try:
         wait_until(lambda: len(get(site, path)["results"]) > before, f"a failure from {browser}")
@@ -162,7 +165,7 @@ def groups_of(site: Server, message: str) -> set[str]:
         return {fingerprint for (fingerprint,) in rows}
 
 
-@pytest.mark.parametrize("browser", ["chromium", "firefox"])
+@pytest.mark.parametrize("browser", ["chromium", pytest.param("firefox", marks=pytest.mark.needs_firefox)])
 def test_the_page_shows_the_line_of_the_source_in_two_builds(
     browser: str, site: Server, builds: dict[str, BuiltPage], tmp_path: Path
 ) -> None:
