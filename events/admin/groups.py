@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import TooManyFieldsSent
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
@@ -537,7 +538,10 @@ def _event_link(query: str, event: Event) -> str:
 
 def _back(parameters: QueryDict | None) -> str:
     """Return the query string of the page of a group that `back` contains: only its known filters."""
-    filters = QueryDict(parameters.get("back", "") if parameters else "")
+    try:
+        filters = QueryDict(parameters.get("back", "") if parameters else "")
+    except TooManyFieldsSent:
+        filters = QueryDict()
     return OriginFilter.of(filters, origin=OriginFilter.GROUPS).page_query()
 
 

@@ -300,8 +300,9 @@ class SourceMapViewSet(SiteViewSet):
     @schema.DELETE_SOURCE_MAPS
     def destroy(self, request: Request, app_version: str) -> Response:
         store.check_version(app_version)
+        had_frames = resolve.has_frames_of(app_version)  # they outlive pruned maps
         deleted = store.delete(app_version, who=name_of(request), at=clock.now())
-        if not deleted:
+        if not deleted and not had_frames:
             raise NotFound("No source maps are stored for this version")
         return Response({"ok": True, "version": app_version, "deleted": deleted})
 

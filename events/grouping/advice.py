@@ -79,14 +79,19 @@ def fault_of_url(url: str) -> str | None:
     return None
 
 
-def give(fingerprint: str, text: str, url: str | None, *, user: Any, at: datetime) -> None:
-    """Give a group advice in place of its earlier advice. Raises CannotAdvise."""
+def give(
+    fingerprint: str, text: str, url: str | None, *, user: Any, at: datetime, replaces: FailureGroup | None = None
+) -> None:
+    """Give a group advice in place of its earlier advice. Raises CannotAdvise.
+
+    With `replaces`, the advice that this row of the group has must still be the current one.
+    """
     if fault := fault_of_text(text) or (fault_of_url(url) if url else None):
         raise CannotAdvise(fault)
     if groups.is_overflow(fingerprint):
         raise CannotAdvise("The overflow group of a type contains different failures, so no advice fits them all.")
     words = f"Advised users: “{text}”{f' {url}' if url else ''}"
-    _write(fingerprint, text, url or None, words, user, at)
+    _write(fingerprint, text, url or None, words, user, at, replaces)
 
 
 def withdraw(fingerprint: str, *, user: Any, at: datetime) -> None:
@@ -94,12 +99,25 @@ def withdraw(fingerprint: str, *, user: Any, at: datetime) -> None:
     _write(fingerprint, "", None, "Removed the advice to users.", user, at)
 
 
-def _write(fingerprint: str, text: str, url: str | None, words: str, user: Any, at: datetime) -> None:
+def _write(
+    fingerprint: str,
+    text: str,
+    url: str | None,
+    words: str,
+    user: Any,
+    at: datetime,
+    replaces: FailureGroup | None = None,
+) -> None:
     """Store advice, or none, with its entry in the audit log. Nothing happens if the group has exactly this advice."""
     with transaction.atomic():
         for group in groups.lock([fingerprint]):
             if (group.advice_text, group.advice_url) == (text, url):
                 continue
+            if replaces is not None and (group.advice_text, group.advice_url) != (
+                replaces.advice_text,
+                replaces.advice_url,
+            ):
+                raise CannotAdvise("Somebody else has changed the advice meanwhile. Look at it first.")
             FailureGroup.objects.filter(pk=group.pk).update(
                 advice_text=text,
                 advice_url=url,

@@ -40,7 +40,11 @@ _TRUNCATED = "The map is cut off: the JSON ends too early."
 # What browsers run or show when it is the address of a link. They ignore control characters in it.
 _ACTIVE = re.compile(r"(?:javascript|vbscript|data|blob|filesystem):", re.IGNORECASE)
 _IGNORED = re.compile(r"^[\x00-\x20]+|[\t\r\n]")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\\]*")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://[^/\\]*")
+
+
+# Folders of an operating system, which contain no source of a page.
+_SYSTEM = re.compile(r"(?:etc|proc)(?:/|$)")
 
 
 class InvalidMap(ValueError):
@@ -116,14 +120,16 @@ def check_source(source: str) -> None:
     """Raise InvalidMap for the name of a source that no bundler writes: an active address, or a path that escapes.
 
     Bundlers write paths relative to the map, so a name may begin with `../`, at most MAX_PARENTS times. Behind a
-    folder, `..` may only leave folders that the name itself entered.
+    folder, `..` may only leave folders that the name itself entered. No source is in a folder of the system.
     """
     name = _IGNORED.sub("", source)
     if _ACTIVE.match(name):
         raise InvalidMap(f"A source has an address that browsers would run: {_quoted(source)}.")
     parents = depth = 0
     has_entered = False
-    for part in re.split(r"[/\\]", _SCHEME.sub("", name, count=1).partition("?")[0]):
+    scheme = _SCHEME.match(name)
+    path = (name[scheme.end() :] if scheme else name).partition("?")[0]
+    for part in re.split(r"[/\\]", path):
         if part == "..":
             if depth:
                 depth -= 1
@@ -134,6 +140,8 @@ def check_source(source: str) -> None:
         elif part not in ("", "."):
             depth += 1
             has_entered = True
+    if (parents or path.startswith("/")) and _SYSTEM.match(path.lstrip("./\\")):
+        raise InvalidMap(f"A source names a folder of the operating system: {_quoted(source)}.")
     if parents > MAX_PARENTS:
         raise InvalidMap(f"A source is more than {MAX_PARENTS} folders above the map: {_quoted(source)}.")
 

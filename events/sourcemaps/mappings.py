@@ -98,7 +98,9 @@ def read(text: str | bytes) -> SourceMap:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
         guard = _GUARD.match(text[:200])
-        parsed = json.loads(text[guard.end() :] if guard else text)
+        parsed = json.loads(text[guard.end() :] if guard else text, parse_constant=_refuse_constant)
+    except BadMap:
+        raise
     except UnicodeDecodeError:
         raise BadMap("It is not UTF-8 text.") from None
     except RecursionError:
@@ -106,6 +108,10 @@ def read(text: str | bytes) -> SourceMap:
     except ValueError as error:
         raise BadMap(f"It is not valid JSON: {error}.") from None
     return SourceMap(list(_sections(parsed)))
+
+
+def _refuse_constant(name: str) -> None:
+    raise BadMap(f"It is not valid JSON: it contains {name}.")
 
 
 def check(text: str | bytes) -> SourceMap:
@@ -126,6 +132,8 @@ def _sections(parsed: Any) -> Iterator[Section]:
         yield _section(parsed, 0, 0)
         return
     parts = parsed["sections"]
+    if "mappings" in parsed:
+        raise BadMap("It has both `sections` and `mappings`.")
     if not isinstance(parts, list):
         raise BadMap("`sections` is not a list.")
     if len(parts) > MAX_SECTIONS:
@@ -138,6 +146,8 @@ def _sections(parsed: Any) -> Iterator[Section]:
             raise BadMap(f"Section {number} has no `offset` with a line and a column.")
         if start <= last:
             raise BadMap(f"Section {number} does not begin after the section before it.")
+        if "url" in part:
+            raise BadMap(f"Section {number} has a `url`. Only maps within the map are read.")
         if not isinstance(part.get("map"), dict):
             raise BadMap(f"Section {number} has no `map`.")
         if "sections" in part["map"]:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 LINES_AROUND = 3
 LINE_CHARACTERS = 200
-_LINES_SEARCHED = 2_000
-_CODE_CHARACTERS = 300  # of a line that people wrote; a longer one is generated
+_LINES_SEARCHED = 1_000
+_CODE_CHARACTERS = 200  # of a line that people wrote; a longer one is generated
 _NAME_CHARACTERS = 200
 _SCHEME = re.compile(r"^(?:webpack(?:-internal)?|file|ng|turbopack|app|rollup|parcel|vite):/{0,3}(?!:)", re.IGNORECASE)
 _ORIGIN = re.compile(r"^https?://[^/]*/", re.IGNORECASE)
@@ -17,10 +17,10 @@ _VIRTUAL = re.compile(
 
 _NAME = r"(#?[A-Za-z_$][\w$]{0,79})"
 _PARAMETERS = r"\([^()]*(?:\([^()]*\)[^()]*)*\)"
-_ARROW = rf"(?:{_PARAMETERS}\s*(?::[^=]{{1,120}})?=>|[A-Za-z_$][\w$]*\s*=>)"
+_ARROW = rf"(?:{_PARAMETERS}\s*(?::[^=]{{1,60}})?=>|[A-Za-z_$][\w$]*\s*=>)"
 # What opens a function with a name: a declaration; a constant or a property with a function as its value; a method.
 _DECLARATION = re.compile(rf"\bfunction(?:\s*\*\s*|\s+){_NAME}\s*[(<]")
-_CONSTANT = re.compile(rf"\b(?:const|let|var)\s+{_NAME}\s*(?::[^=]{{1,120}})?=\s*(?:async\s*)?(?:function\b|{_ARROW})")
+_CONSTANT = re.compile(rf"\b(?:const|let|var)\s+{_NAME}\s*(?::[^=]{{1,60}})?=\s*(?:async\s*)?(?:function\b|{_ARROW})")
 _PROPERTY = re.compile(rf"(?:^|[\s.,{{]){_NAME}\s*[:=]\s*(?:async\s*)?(?:function\b|{_ARROW})")
 _MODIFIERS = (
     r"^\s*(?:(?:public|private|protected|static|override|async|get|set|readonly|abstract|export|default)\s+|\*\s*)*"

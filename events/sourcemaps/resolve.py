@@ -7,6 +7,9 @@ for large ones the page says "resolving", and a process of its own (`background`
 import hashlib
 import json
 import logging
+import math
+import time
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +33,10 @@ _MOST_DISTINCT = 2_000  # of one request; the others wait for the next view
 _KEYS_AT_ONCE = 900
 # A request reads maps of this size in all; it takes about 100 ms. Larger ones are read in the background.
 _BYTES_WITHIN_REQUEST = 1_000_000
+_SECONDS_WITHIN_REQUEST = 0.1  # of processor time; what is not resolved by then waits for the background
+# The rows are a cache, and a pruned map keeps them. Beyond this number, the oldest are deleted.
+_MOST_ROWS = 200_000
+_DELETED_AT_ONCE = 2_000
 _MOST_BYTES = 64 * 1024 * 1024  # of an unpacked map
 _MOST_ATTEMPTS = 3
 _CUT = 300  # longest name that is stored
@@ -144,6 +151,16 @@ def mentioning(text: str, *, newest: int, limit: int) -> list[FramePosition]:
     return [FramePosition(*values) for values in rows.filter(named).order_by("-pk").values_list(*columns)[:limit]]
 
 
+def has_frames_of(app_version: str) -> bool:
+    """Return whether results of the maps of a version are stored. Its maps may be pruned."""
+    return ResolvedFrame.objects.filter(map_version=app_version).exists()
+
+
+def forget_version(app_version: str) -> None:
+    """Delete all results of the maps of a version, also those of pruned maps."""
+    ResolvedFrame.objects.filter(map_version=app_version).delete()
+
+
 def forget(app_version: str, file: str) -> None:
     """Delete the results that a new, replaced or deleted map of a version's file makes wrong.
 
@@ -225,20 +242,26 @@ def _resolve_missing(
         by_map.setdefault(maps[place.app_version, place.file], []).append(place)
     rows: dict[str, ResolvedFrame] = {}
     remaining = _BYTES_WITHIN_REQUEST
+    deadline = time.thread_time() + _SECONDS_WITHIN_REQUEST
     for source_map, of_map in sorted(by_map.items(), key=lambda item: item[0].bytes):
         remaining -= source_map.bytes
-        if remaining >= 0:
-            resolved = _resolve_map(source_map, of_map, now_ms=now_ms)
+        if remaining >= 0 and time.thread_time() < deadline:
+            resolved = _resolve_map(source_map, of_map, now_ms=now_ms, deadline=deadline)
         else:
             resolved = [_row(source_map, place, unresolved=RESOLVING) for place in of_map]
-            if may_wait:
-                _store(source_map, resolved, now_ms=None)
+        if may_wait:
+            _store(source_map, [row for row in resolved if row.unresolved == RESOLVING], now_ms=None)
         rows.update({row.key: row for row in resolved})
     return rows
 
 
-def _resolve_map(source_map: _Map, places: list[FramePosition], *, now_ms: int) -> list[ResolvedFrame]:
-    """Resolve places with one map, read once, and store the results."""
+def _resolve_map(
+    source_map: _Map, places: list[FramePosition], *, now_ms: int, deadline: float = math.inf
+) -> list[ResolvedFrame]:
+    """Resolve places with one map, read once, and store the results. After the deadline, the others wait.
+
+    `deadline` is a value of `time.thread_time`.
+    """
     content = SourceMap.objects.filter(pk=source_map.id, digest=source_map.digest).values_list("content", flat=True)
     packed = content.first()
     if packed is None:  # replaced or deleted since it was chosen
@@ -246,11 +269,11 @@ def _resolve_map(source_map: _Map, places: list[FramePosition], *, now_ms: int) 
     try:
         read = mappings.read(_unpacked(bytes(packed)))
         found = read.look_up({(place.line, place.column) for place in places})
-        rows = list(_rows(source_map, places, read, found))
+        rows = list(_rows(source_map, places, read, found, deadline))
     except mappings.BadMap as error:
         logger.warning("The map of %s of %s is damaged: %s", source_map.file, source_map.app_version, error)
         rows = [_row(source_map, place, unresolved=f"the map is damaged: {error}"[:_CUT]) for place in places]
-    _store(source_map, rows, now_ms=now_ms)
+    _store(source_map, [row for row in rows if row.unresolved != RESOLVING], now_ms=now_ms)
     return rows
 
 
@@ -266,7 +289,11 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _rows(
-    source_map: _Map, places: list[FramePosition], read: mappings.SourceMap, found: dict[Any, mappings.Position | None]
+    source_map: _Map,
+    places: list[FramePosition],
+    read: mappings.SourceMap,
+    found: dict[Any, mappings.Position | None],
+    deadline: float,
 ) -> Iterator[ResolvedFrame]:
     lines_of: tuple[tuple[int, int] | None, list[str]] = (None, [])
     order = {place: position for place in places if (position := found[place.line, place.column]) is not None}
@@ -276,6 +303,9 @@ def _rows(
             yield _row(source_map, place, unresolved=f"the map has no position for {at}")
     # The frames of one source follow each other, so that the lines of only one source are in memory.
     for place, position in sorted(order.items(), key=lambda item: item[1][:2]):
+        if time.thread_time() >= deadline:
+            yield _row(source_map, place, unresolved=RESOLVING)
+            continue
         source, content = read.source_of(position)
         if lines_of[0] != position[:2]:
             lines_of = (position[:2], originals.split(content or ""))
@@ -304,10 +334,11 @@ def _row(source_map: _Map, place: FramePosition, *, unresolved: str | None = Non
 
 
 def _storable(text: str | None, longest: int | None = _CUT) -> str | None:
-    """Return a text that both engines store: without NUL, and without half of a character."""
+    """Return a text that both engines store and that people can read: without control and format characters."""
     if text is None:
         return None
-    return text[:longest].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    text = text[:longest].encode("utf-8", "replace").decode()
+    return text if text.isprintable() else "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in text)
 
 
 def _store(source_map: _Map, rows: list[ResolvedFrame], *, now_ms: int | None) -> None:
@@ -316,6 +347,8 @@ def _store(source_map: _Map, rows: list[ResolvedFrame], *, now_ms: int | None) -
     `now_ms` is the time of the map's use, None for rows that wait. The lock on the map keeps its replacement, which
     deletes the results of the old map, before or after this transaction.
     """
+    if not rows:
+        return
     try:
         with transaction.atomic():
             current = SourceMap.objects.select_for_update(no_key=True).filter(pk=source_map.id)
@@ -329,8 +362,16 @@ def _store(source_map: _Map, rows: list[ResolvedFrame], *, now_ms: int | None) -
                 ordered, update_conflicts=True, unique_fields=["key"], update_fields=_WRITTEN, batch_size=50
             )
             SourceMap.objects.filter(pk=source_map.id).update(last_used_at_ms=now_ms)
+            _delete_oldest()
     except DatabaseError as error:
         logger.warning("Cannot store resolved frames: %s", error)
+
+
+def _delete_oldest() -> None:
+    last = ResolvedFrame.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    oldest = ResolvedFrame.objects.filter(pk__lte=last - _MOST_ROWS).order_by("pk").values_list("pk", flat=True)
+    if keys := list(oldest[:_DELETED_AT_ONCE]):
+        ResolvedFrame.objects.filter(pk__in=keys).delete()
 
 
 def _composed(

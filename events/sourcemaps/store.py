@@ -99,12 +99,13 @@ def put(key: Key, checked: CheckedMap, *, replace: bool, who: str, at: datetime)
 
 @upserts.retried
 def delete(app_version: str, *, who: str, at: datetime) -> int:
-    """Delete all maps of a version, and the frames resolved with them. Return their number."""
+    """Delete all maps of a version. Return their number.
+
+    Also deletes the frames that were resolved with them, or with maps of this version that were pruned.
+    """
     with transaction.atomic():
-        files = list(SourceMap.objects.filter(app_version=app_version).order_by("file").values_list("file", flat=True))
         deleted = _delete(app_version, "Deleted", who=who, at=at)
-        for file in files:
-            resolve.forget(app_version, file)
+        resolve.forget_version(app_version)
         return deleted
 
 

@@ -145,6 +145,14 @@ def test_refused_advice_changes_nothing(olga: User) -> None:
     assert (given("one"), AuditEntry.objects.count()) == ("", 0)
 
 
+def test_of_two_maintainers_who_saw_the_same_advice_one_saves(olga: User) -> None:
+    group = FailureGroup.objects.get(pk=make_event().fingerprint)
+    advice.give(group.pk, "Use another cable.", None, user=olga, at=AT, replaces=group)
+    with pytest.raises(CannotAdvise, match="Somebody else"):
+        advice.give(group.pk, "Restart.", None, user=olga, at=AT, replaces=group)
+    assert FailureGroup.objects.get().advice_text == "Use another cable."
+
+
 def test_an_overflow_group_gets_no_advice(olga: User) -> None:
     key = groups.overflow_of("flash_error").key
     with pytest.raises(CannotAdvise):

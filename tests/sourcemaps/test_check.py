@@ -107,6 +107,11 @@ def test_a_source_that_no_bundler_writes_is_refused(source: str) -> None:
         sources_of(index_map(map_object(), map_object(sources=[source])))
 
 
+def test_a_long_name_is_checked_in_one_pass() -> None:
+    # With a search from each character, this would take hours.
+    assert sources_of(source_map(sources=["x" * 5_000_000, "a+." * 1_000_000])) == 2
+
+
 def test_a_refusal_repeats_little_of_a_source_and_nothing_that_acts() -> None:
     with pytest.raises(check.InvalidMap) as refused:
         sources_of(source_map(sources=["javascript:\x1b[31m\u202e" + "x" * 100_000]))

@@ -186,7 +186,12 @@ FAULTS: list[tuple[Any, str]] = [
     (indexed((1, 0, source_map()), (1, 0, source_map())), "Section 1 does not begin after the section before it."),
     (indexed((1, 0, source_map()), (0, 5, source_map())), "Section 1 does not begin after the section before it."),
     (indexed((0, 0, indexed((0, 0, source_map())))), "Section 0 is an index map again."),
-    ({"version": 3, "sections": [{"offset": {"line": 0, "column": 0}, "url": "a.map"}]}, "Section 0 has no `map`."),
+    (
+        {"version": 3, "sections": [{"offset": {"line": 0, "column": 0}, "url": "a.map"}]},
+        "Section 0 has a `url`. Only maps within the map are read.",
+    ),
+    ({"version": 3, "sections": [], "mappings": ""}, "It has both `sections` and `mappings`."),
+    (source_map(file=float("nan")), "It is not valid JSON: it contains NaN."),
     (
         indexed(*[(line, 0, source_map(mappings=";" * 999_999)) for line in range(6)]),
         "It has more than 5,000,000 mappings or 50,000 sources.",

@@ -284,3 +284,31 @@ def test_the_constructor_of_an_own_error_class_is_not_the_top_frame() -> None:
     stack = f"Ht@https://flash.example.org/assets/{BUNDLE}:1:11\nZt@https://flash.example.org/assets/{BUNDLE}:1:101"
     tops = {name: resolve.top_in_app(frames(stack), name) for name in ("ProtocolError", "TypeError", None)}
     assert {name: top and top.line for name, top in tops.items()} == {"ProtocolError": 8, "TypeError": 6, None: 6}
+
+
+# --- limits of a request ------------------------------------------------------------------------------------------
+
+
+def test_a_request_leaves_frames_to_the_background_when_its_time_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    store_map()
+    monkeypatch.setattr(resolve, "_SECONDS_WITHIN_REQUEST", 0)
+    frames = resolve.of_stacks([("19afc18", V8)], now_ms=1)[0]
+    assert frames[0].unresolved == resolve.RESOLVING
+    assert resolve.resolve_waiting(now_ms=2) == ResolvedFrame.objects.count() > 0
+    monkeypatch.undo()
+    assert resolve.of_stacks([("19afc18", V8)], now_ms=3)[0][0].place == "src/protocol.ts:8:32"
+
+
+def test_the_oldest_results_are_deleted_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    store_map()
+    monkeypatch.setattr(resolve, "_MOST_ROWS", 3)
+    for column in range(101, 111):
+        stack = f"Error\n    at a (https://a.example/{BUNDLE}:1:{column})"
+        assert resolve.of_stacks([("19afc18", stack)], now_ms=1)[0][0].unresolved is None
+    assert sorted(ResolvedFrame.objects.values_list("column", flat=True)) == [108, 109, 110]
+
+
+def test_names_of_a_map_have_no_control_characters() -> None:
+    store_map(names=["a\u202eb\ac\n", "writeBlock", "Protocol", "flash"], sourcesContent=[None, None, None])
+    frames = resolve.of_stacks([("19afc18", V8)], now_ms=1)[0]
+    assert all(frame.function.isprintable() for frame in frames)

@@ -214,3 +214,13 @@ def test_deleted_maps_leave_their_frames_raw_and_pruned_maps_do_not(settings: An
     put("newer", "other.js", at=NOON + timedelta(days=1))
     assert versions() == ["newer"]
     assert top_frame() == "src/protocol.ts:8:32"
+
+
+def test_frames_of_a_pruned_map_can_be_deleted(settings: Any) -> None:
+    put_map()
+    top_frame()
+    settings.SOURCEMAP_VERSIONS = 1
+    put("newer", "other.js", at=NOON + timedelta(days=1))
+    assert resolve.has_frames_of("19afc18")
+    assert store.delete("19afc18", who="olga", at=NOON) == 0
+    assert not resolve.has_frames_of("19afc18")

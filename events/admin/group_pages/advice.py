@@ -146,7 +146,7 @@ class AdvicePages(PagesAdmin):
         self, request: HttpRequest, group: FailureGroup, text: str, url: str | None, now: datetime, group_url: str
     ) -> HttpResponse:
         try:
-            advice.give(group.pk, text, url, user=request.user, at=now)
+            advice.give(group.pk, text, url, user=request.user, at=now, replaces=group)
         except CannotAdvise as refusal:
             messages.error(request, f"Nothing was changed. {refusal}")
         else:
