@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from events import process_memory
@@ -434,7 +434,8 @@ def test_merges_and_failures_at_once_lose_nothing() -> None:
         for _ in range(30):
             one, other = chance.sample(["one", "two", "three"], 2)
             for act in (partial(merge, one, other, olga), partial(split, one, olga)):
-                with suppress(CannotMerge):
+                # SQLite's lock is not fair: on a loaded machine a merge can wait too long, and then changes nothing.
+                with suppress(CannotMerge, OperationalError):
                     act()
                     done += 1
         return done
