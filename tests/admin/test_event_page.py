@@ -412,8 +412,11 @@ def test_a_position_is_counted_as_far_as_the_bound(
 def test_a_position_in_a_group_is_counted_by_an_index_alone() -> None:
     types = ("flash_error", "connect_error", "window_error")
     now_ms = clock.now_ms()
-    for number in range(150):
-        event = make_event(message=f"No ACK {number}", event_type=types[number % 3], received_at_ms=now_ms - number)
+    events = [
+        make_event(message=f"No ACK {number}", event_type=types[number % 3], received_at_ms=now_ms - number)
+        for number in range(200)
+    ]
+    event = events[100]  # many events are newer, and many are older
     with CaptureQueriesContext(connection) as captured:
         failures.position(Criteria(fingerprint=event.fingerprint), event)
     assert len(captured) == 2
