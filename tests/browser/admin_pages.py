@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from django.urls import URLPattern, URLResolver, get_resolver, reverse, reverse_lazy
 from django.utils.http import urlencode
 from rest_framework.viewsets import ViewSetMixin
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
@@ -389,7 +390,9 @@ class Visitor:
         """
         old = self.driver.find_element(By.TAG_NAME, "html")
         yield
-        WebDriverWait(self.driver, PATIENCE_SECONDS).until(staleness_of(old))
+        # The driver has two errors for a part of the page before, and `staleness_of` knows one.
+        waiting = WebDriverWait(self.driver, PATIENCE_SECONDS, ignored_exceptions=[WebDriverException])
+        waiting.until(staleness_of(old))
 
     def source(self, server: Server, path: str, person: str = "admin") -> str:
         """Return a page's markup as it comes, before any script."""
