@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -302,4 +303,9 @@ def _bucket_url(span: Span, bucket: TimeBucket) -> str:
 
 def _list_url(page: str, released: bool, **filters: str) -> str:
     query = filters | ({"released": "1"} if released else {})
-    return f"{reverse(f'admin:events_{page}_changelist')}?{urlencode(query)}"
+    return f"{_list_path(page)}?{urlencode(query)}"
+
+
+@cache  # the overview has hundreds of links to two lists
+def _list_path(page: str) -> str:
+    return reverse(f"admin:events_{page}_changelist")
