@@ -410,13 +410,17 @@ def test_a_position_is_counted_as_far_as_the_bound(
 
 
 def test_a_position_in_a_group_is_counted_by_an_index_alone() -> None:
-    types = ("flash_error", "connect_error", "window_error")
     now_ms = clock.now_ms()
+    # One of 40 events is in the group, so that PostgreSQL does not find another index as cheap.
     events = [
-        make_event(message=f"No ACK {number}", event_type=types[number % 3], received_at_ms=now_ms - number)
-        for number in range(200)
+        make_event(
+            message=f"No ACK {number}",
+            event_type="window_error" if number % 40 else "flash_error",
+            received_at_ms=now_ms - number,
+        )
+        for number in range(400)
     ]
-    event = events[100]  # many events are newer, and many are older
+    event = events[200]  # many events are newer, and many are older
     with CaptureQueriesContext(connection) as captured:
         failures.position(Criteria(fingerprint=event.fingerprint), event)
     assert len(captured) == 2
