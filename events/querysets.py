@@ -60,7 +60,7 @@ class EventQuerySet(models.QuerySet[Row]):
         return self.filter(fingerprint__in=keys)
 
     def of_no_group(self, keys: Any) -> Self:
-        """Keep the events of other groups than these, and of none."""
+        """Keep the events of all other groups, and those without a group."""
         return self.exclude(fingerprint__in=keys)
 
     def mentioning(self, text: str, places: Iterable[FramePosition] = ()) -> Self:

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 BODY_SECONDS = 15.0
 # An upload may take this long, and each of its chunks BODY_SECONDS.
 UPLOAD_SECONDS = 300.0
-# Read this much of an upload that the view refused, so that the client can read the response.
+# After the view refuses an upload, read up to this many bytes of its rest: many clients read the response only then.
 MAX_DISCARDED = 1_048_576
 DISCARD_SECONDS = 1.0
 # Threads send most responses themselves. Completions are batched, to save event-loop wake-ups.

@@ -188,7 +188,7 @@ def test_a_correction_takes_the_facets_and_its_undo_gives_them_back(settings: An
     list(corrections.carry_out(correction))
     assert counts() == {}
     assert_counts_are_events()
-    # One success is gone, and FACETS has changed, when the correction is undone.
+    # Before the undo, one success is deleted and FACETS changes.
     erased = Event.objects.values_list("session_id", flat=True).first()
     retention.erase(erased, who="m", at=clock.now(), why="asked")
     settings.FACETS = ("browser", "os", "usb")

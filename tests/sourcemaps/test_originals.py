@@ -11,7 +11,7 @@ NAMES = [
     ("file:///home/me/src/a.ts", "home/me/src/a.ts", True),
     ("https://example.org/src/a.ts", "src/a.ts", True),
     ("src/App.vue?vue&type=script", "src/App.vue", True),
-    (r"C:\work\src\a.ts", "C:/work/src/a.ts", True),
+    (r"C:\code\src\a.ts", "C:/code/src/a.ts", True),
     ("../../node_modules/.pnpm/lit@3/node_modules/lit/index.js", "node_modules/lit/index.js", False),
     ("webpack:///~/lit/index.js", "~/lit/index.js", False),
     ("\0vite/preload-helper.js", "vite/preload-helper.js", False),
