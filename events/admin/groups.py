@@ -171,9 +171,6 @@ class FailureGroupAdmin(AdvicePages, MergePages):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("events.view_event")
 
-    def has_triage_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and request.user.has_perm("events.triage_event")
-
     def get_urls(self) -> list[URLPattern]:
         return [
             *super().get_urls(),

@@ -53,6 +53,9 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return "delete" in self.opts.default_permissions and super().has_delete_permission(request, obj)
 
+    def has_triage_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("events.triage_event")
+
     def has_export_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request) and request.user.has_perm("events.export_event")
 

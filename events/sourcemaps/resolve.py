@@ -24,6 +24,7 @@ from events.grouping.reading.names import MASK, is_minified, stable_name
 from events.models import ResolvedFrame, SourceMap
 from events.querysets import FramePosition
 from events.sourcemaps import background, mappings, originals
+from events.sourcemaps.check import MAX_UNPACKED_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ _SECONDS_WITHIN_REQUEST = 0.1  # of processor time; what is not resolved by then
 # The rows are a cache, and a pruned map keeps them. Beyond this number, the oldest are deleted.
 _MOST_ROWS = 200_000
 _DELETED_AT_ONCE = 2_000
-_MOST_BYTES = 64 * 1024 * 1024  # of an unpacked map
 _MOST_ATTEMPTS = 3
 _CUT = 300  # longest name that is stored
 _WRITTEN = (
@@ -280,7 +280,7 @@ def _resolve_map(
 def _unpacked(packed: bytes) -> bytes:
     unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(packed, _MOST_BYTES)
+        text = unpacker.decompress(packed, MAX_UNPACKED_BYTES)
     except zlib.error:
         raise mappings.BadMap("It cannot be unpacked.") from None
     if unpacker.unconsumed_tail or not unpacker.eof:

@@ -20,7 +20,7 @@ _SCRIPT, _MAP = ".js", ".js.map"
 
 
 class InvalidName(ValueError):
-    """The version or the file of a map has an impossible name. The message says what is wrong."""
+    """The version or the file name of a map is invalid. The message says what is wrong."""
 
 
 class Key(NamedTuple):
@@ -123,9 +123,12 @@ def _prune(newest: str, *, who: str, at: datetime) -> None:
 def _delete(app_version: str, what: str, *, who: str, at: datetime) -> int:
     deleted, _ = SourceMap.objects.filter(app_version=app_version).delete()
     if deleted:
-        words = "1 source map" if deleted == 1 else f"{deleted:,} source maps"
-        audit.note(AuditKind.SOURCE_MAP, f"{what}: {words}.", who=who, at=at, about=app_version)
+        audit.note(AuditKind.SOURCE_MAP, f"{what}: {in_words(deleted)}.", who=who, at=at, about=app_version)
     return deleted
+
+
+def in_words(maps: int) -> str:
+    return "1 source map" if maps == 1 else f"{maps:,} source maps"
 
 
 def of_version(app_version: str) -> QuerySet[SourceMap]:

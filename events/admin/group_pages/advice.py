@@ -97,9 +97,6 @@ class AdvicePages(PagesAdmin):
     def get_urls(self) -> list[URLPattern]:
         return [self.route("<path:object_id>/advice/", self.advice, "advice"), *super().get_urls()]
 
-    def has_triage_permission(self, request: HttpRequest) -> bool:
-        raise NotImplementedError
-
     def advice(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the advice (GET), preview it, save it or remove it (POST).
 

@@ -45,9 +45,6 @@ class MergePages(PagesAdmin):
             self.route("<path:object_id>/dismiss-merge/", self.dismiss_merge, "dismiss_merge"),
         ]
 
-    def has_triage_permission(self, request: HttpRequest) -> bool:
-        raise NotImplementedError
-
     def merge(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Search for the other group (GET), confirm it (GET with `into`), or merge (POST)."""
         self.demand(self.has_triage_permission(request))

@@ -48,8 +48,7 @@ class SourceMapAdmin(PagesAdmin):
             raise Http404
         if is_confirmed:
             deleted = store.delete(version, who=request.user.get_username(), at=clock.now())
-            words = "1 source map" if deleted == 1 else f"{deleted:,} source maps"
-            messages.success(request, f"Deleted {words} of {version}.")
+            messages.success(request, f"Deleted {store.in_words(deleted)} of {version}.")
             return HttpResponseRedirect(self.url("changelist"))
         context = {"title": f"Delete the source maps of {version}?", "version": version, "maps": maps}
         return self.render(request, "events/sourcemaps_delete.html", context)

@@ -60,8 +60,6 @@ _FOLDERS_OF_HASHES = {"chunks", "nodes", "entry", "immutable", "_nuxt", "_astro"
 _SUFFIX = re.compile(r"\$\d+$")  # a bundler's second function of one name
 _RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
 _DIGITS = re.compile(r"\d+")
-# The last segment of an address without its query, and the line and column behind it.
-_FILE_AND_POSITION = re.compile(r"([^/\\@(\s?#]+)(?:[?#][^\s)]*)?:(\d+):(\d+)\)?$")
 
 
 class Frame(NamedTuple):
@@ -162,8 +160,8 @@ def place_of(stack: str, error_name: str) -> Place:
 def position_of(stack: str, error_name: str) -> str:
     """Return the position of the same frame in the built script, as `file:line:column`, or "" if it has none."""
     found = _top_frame(stack, error_name)
-    position = _FILE_AND_POSITION.search(found.line) if found else None
-    return f"{position[1]}:{position[2]}:{position[3]}" if position else ""
+    frame = _stack_frame(found.line) if found else None
+    return f"{frame.file}:{frame.line}:{frame.column}" if frame and frame.fault is None else ""
 
 
 class _TopFrame(NamedTuple):
