@@ -80,9 +80,9 @@ class ResolvedFrame(models.Model):
             ),
         ]
         indexes = [
-            # The rows of a map that was uploaded, replaced or deleted.
+            # Finds the rows of a map after its upload, replacement or deletion.
             models.Index(fields=["file", "app_version"], name="events_resolvedframe_file"),
-            # The frames that wait for the worker. Nearly always empty.
+            # Finds the frames that wait for the worker. Nearly always empty.
             models.Index(
                 fields=["source_map"],
                 condition=Q(unresolved="resolving"),

@@ -18,7 +18,7 @@ _process: subprocess.Popen[bytes] | None = None
 
 
 def start() -> None:
-    """Start the process, unless it runs already or SOURCEMAP_WORKER is off."""
+    """Start the process. Do nothing if it is running, or if the setting SOURCEMAP_WORKER is off."""
     global _process
     if not settings.SOURCEMAP_WORKER:
         return

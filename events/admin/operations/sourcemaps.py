@@ -39,7 +39,7 @@ class SourceMapAdmin(PagesAdmin):
         return self.render(request, "events/sourcemaps.html", context)
 
     def delete_version_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the confirmation page (GET), or delete all maps of a version (POST)."""
+        """GET shows the confirmation page; POST deletes all maps of the version."""
         self.demand(self.has_delete_permission(request))
         is_confirmed = request.method == "POST"
         version = (request.POST if is_confirmed else request.GET).get("version", "")

@@ -59,7 +59,7 @@ class Canonical(NamedTuple):
 
 
 class _Wording(NamedTuple):
-    """A wording: the texts around its arguments, the names of the arguments ("*" for any text), and the kind."""
+    """One wording of an error: its fixed texts, the names of the values between them ("*": any text), its kind."""
 
     texts: list[str]
     names: list[str]

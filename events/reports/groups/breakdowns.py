@@ -63,7 +63,7 @@ class Word(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One value of a facet: its failures in the group, and its share of these and of the other flashes (0 to 1).
+    """One value of a facet: its failures in the group, its share of those, its share of the other flashes (0 to 1).
 
     `of_others` is None without any flash to compare with. The intervals are 95 % intervals of the shares. `distance` is
     the gap between them: 0 if they overlap, negative if the value is rarer in the group.
