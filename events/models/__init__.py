@@ -15,6 +15,7 @@ from events.models.groups import (
     Noise,
     PlaceRule,
 )
+from events.models.jobs import Backup, JobOutcome, JobRun, JobState
 from events.models.names import Arrival, KnownName, Release
 from events.models.rollups import (
     CounterBaseline,
@@ -33,6 +34,7 @@ __all__ = [
     "Arrival",
     "AuditEntry",
     "AuditKind",
+    "Backup",
     "Correction",
     "CorrectionFacet",
     "CorrectionShare",
@@ -51,6 +53,9 @@ __all__ = [
     "HourlyRollup",
     "IngestTally",
     "IngestToken",
+    "JobOutcome",
+    "JobRun",
+    "JobState",
     "KnownName",
     "LifetimeTotal",
     "ModeRollup",
