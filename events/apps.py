@@ -10,4 +10,14 @@ class Events(AppConfig):
 
     def jobs(self) -> tuple[Any, ...]:
         """Return the jobs of this app: `events.maintenance.jobs.registry.Job`."""
-        return ()
+        from events.maintenance.jobs.registry import Job  # Models cannot be imported while app configs load.
+        from events.maintenance.jobs.schedules import Daily
+
+        return (Job("daily-counts", "Sum the counts of past days", Daily(1, 10), _sum_past_days),)
+
+
+def _sum_past_days() -> str:
+    from events import clock
+    from events.counting import rollups
+
+    return f"Summed {rollups.sum_past_days(clock.now_ms()):,} days."

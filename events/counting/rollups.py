@@ -1,4 +1,4 @@
-"""The only writer of rollups: lifetime totals, hourly buckets, the tallies of a day, the baseline.
+"""The only writer of rollups: lifetime totals, hourly buckets, sums of past days, the tallies of a day, the baseline.
 
 `facets` has the counts by facet. Every function here that moves or subtracts events does the same with them. Callers of
 `add` also call `facets.add`, because they need its result.
@@ -18,12 +18,21 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.db.models import Count, F, Min, Sum
 
-from events import audit
+from events import audit, clock, process_memory
 from events.counting import facets
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, FacetBucket, bucket_of, forget_names, rollups_of_day
 from events.counting.buckets import Counted as Counted  # for the packages that count events
 from events.counting.upserts import Upsert, added, latest, lower, upsert
-from events.models import AuditKind, CounterBaseline, Event, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.models import (
+    AuditKind,
+    CounterBaseline,
+    DailyRollup,
+    Event,
+    HourlyRollup,
+    IngestTally,
+    LifetimeTotal,
+    ModeRollup,
+)
 from events.querysets import SUCCESS
 
 _FIELDS = ("received_at_ms", "event_type", "model", "app_version", "write_mode", "connected")
@@ -40,6 +49,15 @@ class ModeBucket(NamedTuple):
     connected: int
 
 
+class DayBucket(NamedTuple):
+    """The key of a DailyRollup row."""
+
+    day_ms: int
+    event_type: str
+    model: str
+    app_version: str
+
+
 class Difference(NamedTuple):
     """A difference between rollups and events. Empty model and version: the sum of that hour and type."""
 
@@ -52,6 +70,11 @@ class Difference(NamedTuple):
 
 
 _MAX_DIFFERENCES = 1_000
+# A commit can still add to the day before for a moment after midnight.
+_SETTLED_MS = HOUR_MS
+# The newest past days are summed again at each run. This repairs a sum that another server made while its clock was
+# ahead.
+_RENEWED_DAYS = 3
 
 
 class EventsAreGone(Exception):
@@ -79,7 +102,7 @@ def add(events: Iterable[Counted]) -> dict[str, int]:
         buckets[bucket_of(*fields)] += count
     lifetime = _LIFETIME if types.keys() <= {SUCCESS} else _LIFETIME_OF_FAILURES
     merges = dict(upsert(lifetime, [(name, count, 0, latest[name]) for name, count in types.items()]))
-    upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
+    _add_to_hours(buckets)
     upsert(_MODES, [(*bucket, count) for bucket, count in modes.items()])
     return merges
 
@@ -118,8 +141,8 @@ def move(old: Counted, new: Counted) -> Counter[FacetBucket]:
         bucket_of(event.received_at_ms, event.event_type, event.model, event.app_version) for event in (old, new)
     )
     if before != after:
-        lower(_HOURLY, [(*before, 1)])
-        upsert(_HOURLY, [(*after, 1)])
+        _take_from_hours({before: 1})
+        _add_to_hours({after: 1})
     mode_before, mode_after = mode_bucket_of(old), mode_bucket_of(new)
     if mode_before != mode_after:
         lower(_MODES, [(*mode_before, 1)])
@@ -175,9 +198,19 @@ def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
             part = min(count, stored.get(place, 0) - taken[place])
             taken[place] += part
             count -= part
-    lower(_HOURLY, [(*bucket, count) for bucket, count in taken.items() if count])
+    _take_from_hours({bucket: count for bucket, count in taken.items() if count})
     lower(_MODES, [(*bucket, count) for bucket, count in modes.items()])
     return hours, {bucket.day_ms for bucket in modes}
+
+
+def _add_to_hours(buckets: Mapping[Bucket, int]) -> None:
+    upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
+    _drop_sums(buckets)
+
+
+def _take_from_hours(buckets: Mapping[Bucket, int]) -> None:
+    lower(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
+    _drop_sums(buckets)
 
 
 def _places(bucket: Bucket) -> list[Bucket]:
@@ -193,6 +226,55 @@ def _places(bucket: Bucket) -> list[Bucket]:
 def _last_received_at_ms(event_type: str) -> int:
     newest = Event.objects.of_type(event_type).newest_first().values_list("received_at_ms", flat=True).first()
     return newest or 0
+
+
+# --- sums of past days -----------------------------------------------------------------------------------------------
+
+_today_ms = 0  # the UTC day to which this process adds events, and whose sums it has dropped
+
+
+@process_memory.register
+def _forget_today() -> None:
+    global _today_ms
+    _today_ms = 0
+
+
+def _drop_sums(buckets: Iterable[Bucket]) -> None:
+    """Delete the sums of these days, because their hours change. Ingest adds to the current day, which has none."""
+    global _today_ms
+    days = {bucket.hour_ms - bucket.hour_ms % DAY_MS for bucket in buckets}
+    if days <= {_today_ms}:
+        return
+    DailyRollup.objects.filter(day_ms__in=days).delete()
+    now_ms = clock.now_ms()
+    if now_ms - now_ms % DAY_MS in days:
+        _today_ms = now_ms - now_ms % DAY_MS
+
+
+def sum_past_days(now_ms: int) -> int:
+    """Sum the hours of each past UTC day that has no sums, and of the newest days again. Return the number of days.
+
+    Each day is one transaction, which blocks the writers for a few milliseconds.
+    """
+    summed = set(DailyRollup.objects.values_list("day_ms", flat=True).distinct())
+    newest_ms = now_ms - _SETTLED_MS - (now_ms - _SETTLED_MS) % DAY_MS
+    count = 0
+    for day_ms in days_in_use(0, newest_ms):
+        if day_ms not in summed or day_ms >= newest_ms - _RENEWED_DAYS * DAY_MS:
+            with writers_blocked():
+                DailyRollup.objects.filter(day_ms=day_ms).delete()
+                rows = _sums_of_hours(day_ms).items()
+                DailyRollup.objects.bulk_create(DailyRollup(**key._asdict(), accepted=total) for key, total in rows)
+            count += 1
+    return count
+
+
+def _sums_of_hours(day_ms: int) -> dict[DayBucket, int]:
+    rows = rollups_of_day(day_ms).filter(accepted__gt=0).values_list("event_type", "model", "app_version")
+    return {DayBucket(day_ms, *key): total for *key, total in rows.annotate(total=Sum("accepted"))}
+
+
+# --- verification ----------------------------------------------------------------------------------------------------
 
 
 def days_in_use(start_ms: int, end_ms: int | None) -> Iterator[int]:
@@ -246,7 +328,7 @@ def rebuild(day_ms: int) -> None:
             buckets: Counter[Bucket] = Counter()
             for group, count in _groups(day_ms):
                 buckets[bucket_of(*group)] += count
-            upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
+            _add_to_hours(buckets)
             ModeRollup.objects.filter(day_ms=day_ms).delete()
             upsert(_MODES, [(*bucket, count) for bucket, count in _modes(day_ms).items()])
             facets.rebuild(day_ms)
@@ -307,7 +389,20 @@ def _differences(day_ms: int) -> list[Difference]:
         Difference(day_ms, event_type, facet, name or "all values", counted, events)
         for event_type, facet, name, counted, events in facets.differences(day_ms)
     ]
-    return (by_type + (by_name if has_all_names else []) + _mode_differences(day_ms) + by_facet)[:_MAX_DIFFERENCES]
+    by_name = by_name if has_all_names else []
+    return (by_type + by_name + _mode_differences(day_ms) + by_facet + _sum_differences(day_ms))[:_MAX_DIFFERENCES]
+
+
+def _sum_differences(day_ms: int) -> list[Difference]:
+    """Return the differences between the sums of a day and its hours. Here `events` is the sum of the hours."""
+    rows = DailyRollup.objects.filter(day_ms=day_ms)
+    stored = {DayBucket(*key): count for *key, count in rows.values_list(*DayBucket._fields, "accepted")}
+    hours = _sums_of_hours(day_ms) if stored else {}
+    return [
+        Difference(*bucket, stored.get(bucket, 0), hours.get(bucket, 0))
+        for bucket in sorted(stored | hours)
+        if stored.get(bucket, 0) != hours.get(bucket, 0)
+    ]
 
 
 def _mode_differences(day_ms: int) -> list[Difference]:

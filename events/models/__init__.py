@@ -19,6 +19,7 @@ from events.models.jobs import Backup, JobOutcome, JobRun, JobState
 from events.models.names import Arrival, KnownName, Release
 from events.models.rollups import (
     CounterBaseline,
+    DailyRollup,
     ExpectedRollup,
     FacetRollup,
     HourlyRollup,
@@ -39,6 +40,7 @@ __all__ = [
     "CorrectionFacet",
     "CorrectionShare",
     "CounterBaseline",
+    "DailyRollup",
     "DismissedMerge",
     "Event",
     "EventType",

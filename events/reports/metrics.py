@@ -20,6 +20,7 @@ from events.counting.buckets import DAY_MS, HOUR_MS, NOT_TOLD, OTHER
 from events.counting.releases import NO_RELEASES
 from events.models import (
     CounterBaseline,
+    DailyRollup,
     Event,
     EventType,
     ExpectedRollup,
@@ -248,19 +249,39 @@ def expected_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> d
 
 
 def cells(start_ms: int, end_ms: int) -> list[Cell]:
-    """Return the number of events per type, model and version in [start_ms, end_ms).
+    """Return the number of events per type, model and version on the UTC days of [start_ms, end_ms).
 
-    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: HourlyRollup,
-    ExpectedRollup.
+    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: DailyRollup,
+    HourlyRollup, ExpectedRollup. Raises ValueError when a bound is not the start of a day, or no day is between them.
     """
+    if start_ms % DAY_MS or end_ms % DAY_MS or start_ms >= end_ms:
+        raise ValueError("the bounds are not the starts of two days")
     columns = ("event_type", "model", "app_version")
     expected = _expected(start_ms, end_ms).values_list(*columns).annotate(total=Sum("accepted"))
     of_cell = {tuple(cell): total for *cell, total in expected}
-    rows = _rollups(start_ms, end_ms).values_list(*columns).annotate(total=Sum("accepted"))
+    with connection.cursor() as cursor:
+        cursor.execute(_CELLS, [start_ms, end_ms, start_ms, end_ms])
+        rows = cursor.fetchall()
     return [
-        Cell(event_type, model, version, total, min(of_cell.get((event_type, model, version), 0), total))
+        Cell(event_type, model, version, int(total), min(of_cell.get((event_type, model, version), 0), int(total)))
         for event_type, model, version, total in rows
     ]
+
+
+# One statement, so that a day whose sums are written or dropped meanwhile is read either by day or by hour.
+_CELLS = f"""
+WITH RECURSIVE days (start_ms) AS (
+    SELECT CAST(%s AS bigint) UNION ALL SELECT start_ms + {DAY_MS} FROM days WHERE start_ms + {DAY_MS} < %s
+)
+SELECT event_type, model, app_version, SUM(accepted) FROM (
+    SELECT event_type, model, app_version, accepted
+    FROM {DailyRollup._meta.db_table} WHERE day_ms >= %s AND day_ms < %s
+    UNION ALL
+    SELECT event_type, model, app_version, accepted
+    FROM days JOIN {HourlyRollup._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
+    WHERE accepted > 0 AND NOT EXISTS (SELECT 1 FROM {DailyRollup._meta.db_table} WHERE day_ms = start_ms)
+) AS counted GROUP BY event_type, model, app_version
+"""  # noqa: S608 (our own names)
 
 
 def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:

@@ -6,11 +6,22 @@ from datetime import UTC, date, datetime
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
+from events import clock
 from events.counting import buckets, rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, UNKNOWN, Bucket
 from events.ingest import contract
-from events.models import CounterBaseline, Event, EventType, HourlyRollup, IngestTally, LifetimeTotal, ModeRollup
+from events.models import (
+    CounterBaseline,
+    DailyRollup,
+    Event,
+    EventType,
+    HourlyRollup,
+    IngestTally,
+    LifetimeTotal,
+    ModeRollup,
+)
 from events.reports import metrics
 from tests.conftest import make_event, payload, success
 from tests.servers import PATIENCE_SECONDS, wait_until
@@ -205,3 +216,121 @@ def test_an_event_after_the_baseline_leaves_it_in_force() -> None:
     rollups.set_baseline(412, note="the old counter", user=None, user_name="command", at=datetime.now(UTC))
     make_event(**success())
     assert metrics.flash_count() == metrics.FlashCount(baseline=412, accepted=1)
+
+
+# --- sums of past days -----------------------------------------------------------------------------------------------
+
+AN_HOUR_AFTER_MS = MIDNIGHT_MS + DAY_MS + HOUR_MS
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, at_ms: int) -> None:
+    monkeypatch.setattr(clock, "now", lambda: datetime.fromtimestamp(at_ms / 1000, UTC))
+
+
+def sums() -> dict[tuple[int, str, str, str], int]:
+    rows = DailyRollup.objects.values_list(*rollups.DayBucket._fields, "accepted")
+    return {tuple(key): count for *key, count in rows}
+
+
+def cells(days: int = 1) -> set[tuple[str, str, str, int]]:
+    return {cell[:4] for cell in metrics.cells(MIDNIGHT_MS, MIDNIGHT_MS + days * DAY_MS)}
+
+
+def test_a_past_day_is_summed_once_it_is_over_for_an_hour() -> None:
+    failures_of(at_ms=NOON_MS)
+    failures_of(at_ms=NOON_MS + HOUR_MS)
+    assert rollups.sum_past_days(AN_HOUR_AFTER_MS - 1) == 0
+    assert sums() == {}
+    assert rollups.sum_past_days(AN_HOUR_AFTER_MS) == 1
+    assert sums() == {(MIDNIGHT_MS, "flash_error", "UV-5RM", "19afc18"): 2}
+
+
+def test_only_days_without_sums_and_the_newest_three_are_summed() -> None:
+    for day in range(6):
+        failures_of(at_ms=NOON_MS + day * DAY_MS)
+    now_ms = AN_HOUR_AFTER_MS + 5 * DAY_MS
+    assert rollups.sum_past_days(now_ms) == 6
+    assert rollups.sum_past_days(now_ms) == 3
+    assert len(sums()) == 6
+
+
+def test_figures_are_the_same_from_sums_and_from_hours() -> None:
+    for day in range(3):
+        failures_of(models=["a", "b"], versions=["1", "2"], at_ms=NOON_MS + day * DAY_MS)
+    by_hour = cells(days=3)
+    rollups.sum_past_days(AN_HOUR_AFTER_MS + DAY_MS)  # two of the three days
+    assert len(sums()) == 8
+    assert cells(days=3) == by_hour == {("flash_error", model, version, 3) for model in "ab" for version in "12"}
+
+
+def test_the_sums_are_what_the_figures_of_a_past_day_are_read_from() -> None:
+    failures_of()
+    rollups.sum_past_days(AN_HOUR_AFTER_MS)
+    HourlyRollup.objects.update(accepted=7)
+    assert cells() == {("flash_error", "UV-5RM", "19afc18", 1)}
+
+
+def test_every_change_of_a_past_day_drops_its_sums() -> None:
+    """Whatever changes the hours of a day, the figures of that day are right at once."""
+
+    def add() -> None:
+        rollups.add([contract.parse(success(session_id="late"), received_at_ms=NOON_MS + 1)])
+
+    def move() -> None:
+        placeholder = Event.objects.get(session_id="known")
+        known = contract.parse(success(session_id="known", model="UV-17R"), received_at_ms=NOON_MS)
+        rollups.move(placeholder, known)
+
+    def void() -> None:
+        rollups.void(list(Event.objects.filter(session_id="known")))
+
+    def subtract() -> None:
+        rollups.subtract_demo(list(Event.objects.filter(session_id="known")), [])
+
+    for change in (add, move, void, subtract):
+        Event.objects.all().delete()
+        HourlyRollup.objects.all().delete()
+        make_event(**success(session_id="known"), received_at_ms=NOON_MS)
+        rollups.sum_past_days(AN_HOUR_AFTER_MS)
+        assert len(sums()) == 1
+        with transaction.atomic():
+            change()
+        by_hour = HourlyRollup.objects.filter(accepted__gt=0)
+        assert sums() == {}, change.__name__
+        assert cells() == set(by_hour.values_list("event_type", "model", "app_version", "accepted")), change.__name__
+
+
+def test_a_day_that_a_clock_set_back_opens_again_loses_its_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sum of the current day exists only if the clock was ahead before."""
+    failures_of()
+    rollups.sum_past_days(AN_HOUR_AFTER_MS)
+    set_clock(monkeypatch, NOON_MS + HOUR_MS)
+    failures_of(at_ms=NOON_MS + HOUR_MS)
+    failures_of(at_ms=NOON_MS + HOUR_MS + 1)
+    assert sums() == {}
+    assert cells() == {("flash_error", "UV-5RM", "19afc18", 3)}
+
+
+def test_ingest_of_the_current_day_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch, NOON_MS)
+    failures_of()
+    event = Event.objects.get()
+    with CaptureQueriesContext(connection) as captured, transaction.atomic():
+        rollups.add([event])
+    assert [query["sql"] for query in captured if "DELETE" in query["sql"]] == []
+
+
+def test_a_check_finds_a_wrong_sum_and_a_rebuild_mends_it() -> None:
+    failures_of()
+    rollups.sum_past_days(AN_HOUR_AFTER_MS)
+    DailyRollup.objects.update(accepted=4)
+    assert rollups.compare(MIDNIGHT_MS) == [(MIDNIGHT_MS, "flash_error", "UV-5RM", "19afc18", 4, 1)]
+    rollups.rebuild(MIDNIGHT_MS)
+    assert rollups.compare(MIDNIGHT_MS) == []
+    assert cells() == {("flash_error", "UV-5RM", "19afc18", 1)}
+
+
+@pytest.mark.parametrize("span", [(MIDNIGHT_MS + 1, AN_HOUR_AFTER_MS), (MIDNIGHT_MS, NOON_MS), (MIDNIGHT_MS,) * 2])
+def test_cells_of_a_span_that_is_not_whole_days_are_refused(span: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="starts of two days"):
+        metrics.cells(*span)

@@ -8,6 +8,7 @@ from django.test import Client
 
 from events import clock
 from events.counting import rollups
+from events.counting.buckets import DAY_MS
 from events.ingest.refusals import RefusalReason
 from events.models import Event
 from events.reports import metrics
@@ -59,9 +60,8 @@ def test_its_event_fills_the_placeholder_and_the_total_stays(client: Client, pos
         '{"source":"web"}',
         '["ok"]',
     )
-    hour = event.received_at_ms, event.received_at_ms + 1
-    hour = hour[0] - hour[0] % 3_600_000, hour[1]
-    assert metrics.sliced(metrics.cells(*hour), "model") == [("UV-5RM", 1, 0, 0)]
+    day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
+    assert metrics.sliced(metrics.cells(day_ms, day_ms + DAY_MS), "model") == [("UV-5RM", 1, 0, 0)]
     assert client.get("/count").json()["total"] == 1
 
 

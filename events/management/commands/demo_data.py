@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from events import clock
+from events.counting import rollups
 from events.ingest import writer
 from events.maintenance import demo, retention
 from events.maintenance.demo import decisions
@@ -62,6 +63,7 @@ class Command(BaseCommand):
             for chunk in _chunks(world, count):
                 stored += sum(outcome.stored for outcome in writer.record_many(chunk))
                 progress.add(len(chunk))
+        rollups.sum_past_days(clock.now_ms())
         self.stdout.write(f"{stored:,} demo events of {days} days were stored (--seed {seed}).")
         if stored < count:
             self.stdout.write(f"{count - stored:,} existed already.")
