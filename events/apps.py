@@ -15,6 +15,10 @@ class Events(AppConfig):
 
         return (Job("daily-counts", "Sum the counts of past days", Daily(1, 10), _sum_past_days),)
 
+    def banners(self) -> tuple[Any, ...]:
+        """Return the functions that find problems of the site: `events.maintenance.banners.BannerSource`."""
+        return ()
+
 
 def _sum_past_days() -> str:
     from events import clock

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from events import clock
+from events.maintenance import banners
 from telemetry_site import expired_sessions, sign_in
 
 FIRST_PAGES = [
@@ -33,6 +34,10 @@ class TelemetryAdminSite(admin.AdminSite):
             sign_in.remember(request, response)
             expired_sessions.delete_daily()
         return response
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        # A function, so that only pages that show the banners query them.
+        return super().each_context(request) | {"banners": lambda: banners.current(clock.now())}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         # The pages of `events.admin` register with this site, so it must exist before they are imported.

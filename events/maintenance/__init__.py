@@ -2,5 +2,6 @@
 
 `retention` alone deletes events, and writes the mark before which data may be incomplete. `regrouping` gives stored
 failures new fingerprints. `disk` reports the free disk space. `demo` generates demo data for a new site: an invented
-app with source maps, its users and its failures. `jobs` runs all scheduled work.
+app with source maps, its users and its failures. `jobs` runs all scheduled work. `banners` collects the problems that
+every admin page shows.
 """
