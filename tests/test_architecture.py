@@ -33,6 +33,8 @@ WRITERS = {
     "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves")},
     "PlaceRule": {"events/grouping/splits.py"},
     "AuditEntry": {"events/audit.py"},
+    "JobState": {"events/maintenance/jobs/leases.py"},
+    "JobRun": {"events/maintenance/jobs/runs.py"},
     "Correction": {"events/counting/corrections.py"},
     "CorrectionShare": {"events/counting/corrections.py"},
     "CorrectionFacet": {"events/counting/corrections.py"},

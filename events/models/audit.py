@@ -16,6 +16,7 @@ class AuditKind(models.TextChoices):
     ERASURE = "erasure"
     CORRECTION = "correction"
     SOURCE_MAP = "sourcemap", "Source map"
+    JOB = "job"
 
 
 class AuditEntry(models.Model):

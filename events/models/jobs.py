@@ -30,6 +30,7 @@ class JobState(models.Model):
     class Meta:
         default_permissions = ("view", "change")
         ordering = ["name"]
+        verbose_name = "job"
 
     def __str__(self) -> str:
         return self.name

@@ -13,12 +13,16 @@ class AlreadyServed(Exception):
         super().__init__(f"process {holder or 'unknown'} serves it already")
 
 
-def take(data_dir: Path, *, shared: bool = False) -> IO[str]:
+SERVER, JOBS = "server.lock", "jobs.lock"
+
+
+def take(data_dir: Path, *, shared: bool = False, name: str = SERVER) -> IO[str]:
     """Lock the folder until the returned file is closed. Raises AlreadyServed.
 
-    Workers of one server take a shared lock. It still prevents a second server from taking its exclusive lock.
+    Workers of one server take a shared lock. It still prevents a second server from taking its exclusive lock. The
+    worker with the lock JOBS runs the jobs; it is separate, because it must not prevent a start of the server.
     """
-    file = open(data_dir / "server.lock", "a+", encoding="ascii")  # noqa: SIM115 (stays open while it serves)
+    file = open(data_dir / name, "a+", encoding="ascii")  # noqa: SIM115 (stays open while it serves)
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.cache import close_caches
@@ -23,6 +23,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from events import clock
 from events.ingest.refusals import RefusalReason
+from events.maintenance.jobs.background import JobsProcess
 from telemetry_site.server import environ, listener, lock, request_head, streaming
 from telemetry_site.server.lanes import POOLS, Lane, lane_of
 from telemetry_site.server.request_head import JSON_HEADERS, Headers, Refusal
@@ -81,6 +82,7 @@ class Application:
         if settings.CONNECTIONS_PER_CLIENT:
             share = listener.limit_share(settings.PORT, settings.CONNECTIONS_PER_CLIENT)
             self._shares = loop.create_task(share)
+        self._jobs = JobsProcess(_take_jobs_lock)
         _disconnect_request_signals()
         for urls in (settings.PUBLIC_URLCONF, settings.ROOT_URLCONF):
             import_module(urls)  # imports all views, so that the first request does not wait for them
@@ -91,6 +93,7 @@ class Application:
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._parent_watch.cancel()
+        self._jobs.stop()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         if scope.proto != "http":
@@ -157,6 +160,13 @@ class Application:
                 async with asyncio.timeout(DISCARD_SECONDS):
                     await body.discard(MAX_DISCARDED)
         protocol.response_bytes(status, answer_headers, response)
+
+
+def _take_jobs_lock() -> IO[str] | None:
+    try:
+        return lock.take(settings.DATA_DIR, name=lock.JOBS)
+    except lock.AlreadyServed:
+        return None
 
 
 class _OverBudgetError(Exception):

@@ -81,7 +81,12 @@ class Command(BaseCommand):
 
     def _keep_private(self) -> None:
         """Restrict the mode of files from earlier releases, which followed the user's umask."""
-        names = ("secret_key", "server.lock", *(f"{settings.SQLITE_FILE.name}{end}" for end in ("", "-wal", "-shm")))
+        names = (
+            "secret_key",
+            lock.SERVER,
+            lock.JOBS,
+            *(f"{settings.SQLITE_FILE.name}{end}" for end in ("", "-wal", "-shm")),
+        )
         for file in (settings.DATA_DIR / name for name in names):
             try:
                 mode = stat.S_IMODE(file.stat().st_mode)
