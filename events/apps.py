@@ -10,14 +10,24 @@ class Events(AppConfig):
 
     def jobs(self) -> tuple[Any, ...]:
         """Return the jobs of this app: `events.maintenance.jobs.registry.Job`."""
-        from events.maintenance.jobs.registry import Job  # Models cannot be imported while app configs load.
+        from events.ingest import tokens  # models cannot be imported while app configs load
+        from events.maintenance import integrity
+        from events.maintenance.jobs.registry import Job
         from events.maintenance.jobs.schedules import Daily
+        from events.sourcemaps import store
 
-        return (Job("daily-counts", "Sum the counts of past days", Daily(1, 10), _sum_past_days),)
+        return (
+            Job("daily-sums", "Sum the counts of past days", Daily(1, 10), _sum_past_days),
+            Job("counts", "Check the counts", Daily(3, 40), integrity.check_yesterday),
+            Job("source-maps", "Delete source maps over the limit", Daily(3, 20), store.prune_all, 10),
+            Job("expired-tokens", "Revoke expired tokens", Daily(3, 10), tokens.revoke_expired, 10),
+        )
 
     def banners(self) -> tuple[Any, ...]:
         """Return the functions that find problems of the site: `events.maintenance.banners.BannerSource`."""
-        return ()
+        from events.maintenance.jobs import problems
+
+        return (problems.find,)
 
 
 def _sum_past_days() -> str:

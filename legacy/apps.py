@@ -14,6 +14,17 @@ class OldSystem(AppConfig):
     def ready(self) -> None:
         from legacy import checks  # noqa: F401  (registers the checks)
 
+    def jobs(self) -> tuple[Any, ...]:
+        """Return the nightly comparison, while an old route still accepts events."""
+        from events.maintenance.jobs.registry import Job
+        from events.maintenance.jobs.schedules import Daily
+        from legacy.cutover import modes, parity
+        from legacy.models import Mode
+
+        if modes.current() == Mode.GONE:
+            return ()
+        return (Job("parity", "Compare the old routes with /event", Daily(2, 30), parity.check_nightly),)
+
     def retention(self) -> Any:
         """Return the module that applies a prune or an erasure: `events.maintenance.retention.RetentionHooks`."""
         from legacy.cutover import retention

@@ -10,10 +10,11 @@ from django.template.response import TemplateResponse
 
 from events import clock
 from events.maintenance import banners
-from telemetry_site import expired_sessions, sign_in
+from telemetry_site import sign_in
 
 FIRST_PAGES = [
-    "FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap", "IngestToken", "AuditEntry",
+    "FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap", "JobState", "IngestToken",
+    "AuditEntry",
 ]  # fmt: skip
 
 
@@ -32,7 +33,6 @@ class TelemetryAdminSite(admin.AdminSite):
             response.headers["Retry-After"] = str(form.retry_after)
         elif request.method == "POST" and response.status_code == 302:
             sign_in.remember(request, response)
-            expired_sessions.delete_daily()
         return response
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """App configurations of the site and of its admin."""
 
 import sys
+from typing import Any
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
@@ -13,6 +14,15 @@ class TelemetrySite(AppConfig):
 
     def ready(self) -> None:
         from telemetry_site import checks  # noqa: F401  (registers them)
+
+    def jobs(self) -> tuple[Any, ...]:
+        """Return the jobs of the site: `events.maintenance.jobs.registry.Job`."""
+        from events.maintenance.jobs.registry import Job
+        from events.maintenance.jobs.schedules import Every
+        from telemetry_site import expired_sessions
+
+        # Hourly, so that the site soon notices when no process runs the jobs.
+        return (Job("expired-sessions", "Delete expired sign-ins", Every(60), expired_sessions.delete_all, 10),)
 
 
 class TelemetryAdmin(AdminConfig):

@@ -1,7 +1,8 @@
-"""The admin pages of events, failure groups, corrections, source maps, tokens and the audit log.
+"""The admin pages of events, failure groups, corrections, jobs, source maps, tokens and audit log.
 
 Django's autodiscovery imports this package, which registers the pages. They read through `events.reports`, and write
-only through `triage`, `advice`, `merges`, `splits`, `corrections`, `rollups`, `tokens` and `sourcemaps.store`.
+only through `triage`, `advice`, `merges`, `splits`, `corrections`, `rollups`, `jobs.leases`, `tokens` and
+`sourcemaps.store`.
 """
 
 from events.admin import events, groups, operations  # noqa: F401  (imported to register their pages)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Count, F, QuerySet, Sum
 
+from events import clock
 from events.counting import rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Counted, bucket_of, rollups_of_day
 from events.counting.rollups import EventsAreGone
@@ -42,6 +43,9 @@ class ExpectedDifference(NamedTuple):
     what: str
     counted: int
     events: int
+
+    def __str__(self) -> str:
+        return f"{clock.iso(self.hour_ms)} expected, {self.what}: {self.counted:,} counted, {self.events:,} events"
 
 
 _ROWS = Upsert(
@@ -113,8 +117,7 @@ def compare(day_ms: int) -> list[ExpectedDifference]:
     Compares by group, hour, mode and connection, and also by model and version if nothing of the day is counted under
     `(other)`. Also compares with the rollups, which count these events too.
     """
-    with transaction.atomic():
-        rollups.lock(EventType.values)
+    with rollups.snapshot():
         return _differences(day_ms)[:_MAX_DIFFERENCES]
 
 

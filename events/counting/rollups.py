@@ -68,6 +68,10 @@ class Difference(NamedTuple):
     counted: int
     events: int
 
+    def __str__(self) -> str:
+        where = " ".join(filter(None, (self.event_type, self.model, self.app_version)))
+        return f"{clock.iso(self.hour_ms)} {where}: {self.counted:,} counted, {self.events:,} events"
+
 
 _MAX_DIFFERENCES = 1_000
 # A commit can still add to the day before for a moment after midnight.
@@ -296,13 +300,13 @@ def compare(day_ms: int) -> list[Difference]:
 
     Compares by hour and type, and also by model and version if nothing of the day is counted under `(other)`.
     """
-    with writers_blocked():
+    with snapshot():
         return _differences(day_ms)
 
 
 def compare_totals() -> list[tuple[str, int, int]]:
     """Return each type whose lifetime total differs from the sum of its hours: the type, the total, the sum."""
-    with writers_blocked():
+    with snapshot():
         totals = dict(LifetimeTotal.objects.values_list("event_type", "accepted"))
         sums = _sums_by_type()
     return [
@@ -364,6 +368,31 @@ def writers_blocked() -> Iterator[None]:
             with connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
         yield
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Let all queries see one state of the database, without blocking a writer. For reads only.
+
+    Writers change events and counts in one transaction, so both agree in each state. In a transaction of the caller,
+    that transaction decides.
+    """
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+    else:
+        database: Any = connection  # the setting is read when it connects, then the attribute counts
+        database.ensure_connection()
+        usual, database.transaction_mode = database.transaction_mode, "DEFERRED"
+        try:
+            with transaction.atomic():
+                yield
+        finally:
+            database.transaction_mode = usual
 
 
 def _differences(day_ms: int) -> list[Difference]:

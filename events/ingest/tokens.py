@@ -9,10 +9,13 @@ from django.db import transaction
 from django.db.models import Q
 
 from events import audit, clock
+from events.counting import site_days
 from events.models import AuditKind, IngestToken
 
 # The resolution of `last_used_at`.
 USE_STEP = timedelta(minutes=10)
+# Expired tokens stay in the list for this long, so that a maintainer can see why a client is refused.
+EXPIRED_FOR = timedelta(days=30)
 _signer = Signer(salt="events.ingest-token")
 
 
@@ -86,3 +89,18 @@ def revoke(token: IngestToken, *, who: str, now: datetime) -> None:
     with transaction.atomic():
         if IngestToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=now):
             audit.note(AuditKind.TOKEN, "Revoked.", who=who, at=now, about=token.name)
+
+
+def revoke_expired() -> str:
+    """Revoke the tokens that expired EXPIRED_FOR ago. Return the outcome in words.
+
+    A token is a signed name, so its row stays: a new token of the same name would make the old one valid again. A
+    revoked token is refused whatever the clock says. For the same reason, a doubtful clock revokes nothing.
+    """
+    now = clock.now()
+    expired = list(IngestToken.objects.filter(expires_at__lt=now - EXPIRED_FOR, revoked_at__isnull=True))
+    if expired and (doubt := site_days.doubt_of(now)):
+        return f"Revoked no expired token: {doubt}."
+    for token in expired:
+        revoke(token, who="the site", now=now)
+    return f"Revoked {len(expired):,} expired token{'' if len(expired) == 1 else 's'}."

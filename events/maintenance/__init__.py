@@ -1,7 +1,7 @@
 """Operations on stored events that no request waits for.
 
 `retention` alone deletes events, and writes the mark before which data may be incomplete. `regrouping` gives stored
-failures new fingerprints. `disk` reports the free disk space. `demo` generates demo data for a new site: an invented
-app with source maps, its users and its failures. `jobs` runs all scheduled work. `banners` collects the problems that
-every admin page shows.
+failures new fingerprints. `integrity` checks the counts. `disk` reports the free disk space. `demo` generates demo data
+for a new site: an invented app with source maps, its users and its failures. `jobs` runs all scheduled work. `banners`
+collects the problems that every admin page shows.
 """

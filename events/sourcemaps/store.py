@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Max, QuerySet, Sum
 
-from events import audit
+from events import audit, clock
 from events.counting import upserts
 from events.models import AuditKind, SourceMap
 from events.sourcemaps import resolve
@@ -118,6 +118,22 @@ def _prune(newest: str, *, who: str, at: datetime) -> None:
     names = others.order_by("-newest", "-app_version").values_list("app_version", flat=True)
     for app_version in list(names[settings.SOURCEMAP_VERSIONS - 1 :]):
         _delete(app_version, f"Pruned, as newer maps of {newest} arrived", who=who, at=at)
+
+
+@upserts.retried
+def prune_all() -> str:
+    """Delete the maps of all versions but the newest SOURCEMAP_VERSIONS. Return the outcome in words.
+
+    Uploads prune too. This finds what they left when the setting was lowered.
+    """
+    uploads = SourceMap.objects.values("app_version").annotate(newest=Max("uploaded_at_ms"))
+    names = uploads.order_by("-newest", "-app_version").values_list("app_version", flat=True)
+    with transaction.atomic():
+        over = list(names[settings.SOURCEMAP_VERSIONS :])
+        deleted = sum(_delete(name, "Pruned", who="the site", at=clock.now()) for name in over)
+    if not over:
+        return f"No version is over the limit of {settings.SOURCEMAP_VERSIONS:,}."
+    return f"Deleted {in_words(deleted)} of {len(over):,} version{'' if len(over) == 1 else 's'}."
 
 
 def _delete(app_version: str, what: str, *, who: str, at: datetime) -> int:

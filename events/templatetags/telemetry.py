@@ -99,6 +99,18 @@ def gap(at_ms: int, other_ms: int) -> str:
 
 
 @register.filter
+def duration(start_ms: int, end_ms: int) -> str:
+    """Return the time from a start to an end, in two units. A clock that went back in between gives 0."""
+    seconds = max(0, end_ms - start_ms) / 1_000
+    if seconds < MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), MINUTE)
+    if minutes < MINUTE:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
 def dash(text: Any) -> Any:
     """Return a dash for None and for text without a visible character."""
     return "–" if text is None or (isinstance(text, str) and not is_visible(text)) else text

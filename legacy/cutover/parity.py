@@ -27,6 +27,7 @@ from events.counting.buckets import DAY_MS
 from events.ingest import refusals
 from events.keyset import in_batches
 from events.maintenance import retention
+from events.maintenance.jobs.registry import JobFailed
 from events.models import Event, Source
 from events.querysets import SUCCESS
 from events.reports import failures, metrics
@@ -201,6 +202,28 @@ def proven_in_a_row(finding: Finding, today: date) -> int:
             break
         proven += 1
     return proven
+
+
+def check_nightly() -> str:
+    """Compare and store the result, as `check_parity` does. Return it in words; raises JobFailed for drift.
+
+    A comparison of days without any arrival by an old route is not stored: it would only fill the history.
+    """
+    now = clock.now()
+    finding = check(days_to_compare(), now.date())
+    total = finding.total
+    if not any(side.arrived for side in total.sides):
+        return "No event arrived by an old route, so there is nothing to compare."
+    run = keep(finding, at=now)
+    if finding.verdict == Verdict.DRIFT:
+        days = finding.count(Verdict.DRIFT)
+        missing = sum(side.missing for side in total.sides)
+        raise JobFailed(
+            f"Drift on {days} of the last {len(finding.days)} days: /event did not receive {missing:,} of the events"
+            " that arrived by an old route. Open “Parity” in the admin for the days and examples."
+        )
+    verdict = "Parity is proven" if finding.verdict == Verdict.PROVEN else "No arrival is expected at /event"
+    return f"{verdict}. Window: {run.days_held} of {settings.PARITY_DAYS} proven days in a row."
 
 
 def check_window(today: date) -> Finding:

@@ -24,7 +24,7 @@ collect_ignore = (
         "test_killed_regrouping.py",  # test_regroup_failures_command
         "test_little_room.py",  # test_disk
         "test_signals.py",  # test_serve_command
-        "test_starts.py",  # test_serve_command, test_private_files, test_expired_sessions
+        "test_starts.py",  # test_serve_command, test_private_files
     ]
 )
 

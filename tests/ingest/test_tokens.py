@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import IntegrityError, transaction
 
+from events.counting import site_days
 from events.ingest import tokens
 from events.ingest.tokens import Scope
 from events.models import AuditEntry, IngestToken
@@ -85,3 +87,25 @@ def test_a_token_without_the_scope_was_not_used() -> None:
     token = tokens.issue("web", who="someone", now=NOON, expires_at=None, scopes=[Scope.SOURCE_MAPS])
     assert not tokens.admit(token, Scope.INGEST)
     assert last_used() is None
+
+
+def test_a_token_that_expired_a_month_ago_is_revoked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    expired = {
+        name: tokens.issue(name, who="ada", now=NOON, expires_at=NOON + timedelta(days=days))
+        for name, days in (("old", -31), ("recent", -29), ("good", 1))
+    }
+    assert tokens.revoke_expired() == (
+        "Revoked no expired token: no event and no start of the server in the last day confirms that it is 2026-02-12."
+    )
+    site_days.note_start(NOON)
+    assert tokens.revoke_expired() == "Revoked 1 expired token."
+    assert tokens.revoke_expired() == "Revoked 0 expired tokens."
+    entry = AuditEntry.objects.latest("id")
+    assert (entry.who, entry.what, entry.about) == ("the site", "Revoked.", "old")
+    turn_clock_to(monkeypatch, NOON - timedelta(days=32))  # a wrong clock
+    assert {name: tokens.admit(token) for name, token in expired.items()} == {
+        "old": False, "recent": True, "good": True,
+    }  # fmt: skip
+    # The name stays taken: a new token of this name would be the same text.
+    with pytest.raises(IntegrityError), transaction.atomic():
+        tokens.issue("old", who="ada", now=NOON, expires_at=None)

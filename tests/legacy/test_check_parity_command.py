@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
@@ -16,10 +17,11 @@ from events import clock
 from events.counting import rollups, site_days
 from events.counting.buckets import DAY_MS
 from events.ingest import writer
+from events.maintenance.jobs.registry import JobFailed
 from events.models import Event
 from legacy import old_tables, translate
 from legacy.cutover import modes, parity
-from legacy.models import ParityRun
+from legacy.models import Mode, ModeInForce, ParityRun
 from tests.conftest import make_event, payload, success
 from tests.fixtures.arrivals import failure_arrived, success_arrived
 from tests.fixtures.d1 import export, success_row
@@ -411,3 +413,34 @@ def test_410_responses_are_printed_by_route_and_are_no_refused_events(post: Call
     assert "Responses with 410 in the last 7 days: 1 /client-log, 3 /count, 1204 /recent." in lines
     assert "Refused at ingest: 0.0% (none)." in lines
     assert json.loads(check("--json")[1][0])["gone"] == {"/client-log": 1, "/count": 3, "/recent": 1204}
+
+
+def nightly() -> tuple[bool, str]:
+    """Return whether the job succeeds, and its words."""
+    try:
+        return True, parity.check_nightly()
+    except JobFailed as failed:
+        return False, str(failed)
+
+
+def test_the_nightly_job_fails_on_drift_and_stores_what_it_compared() -> None:
+    assert nightly() == (True, "No event arrived by an old route, so there is nothing to compare.")
+    assert not ParityRun.objects.exists()
+    success_arrived(1, by_event=True)
+    assert nightly() == (True, "Parity is proven. Window: 1 of 7 proven days in a row.")
+    for _ in range(2):
+        success_arrived(2, sent_to_event=True)
+    assert nightly() == (
+        False,
+        "Drift on 1 of the last 14 days: /event did not receive 2 of the events that arrived by an old route."
+        " Open “Parity” in the admin for the days and examples.",
+    )
+    assert ParityRun.objects.count() == 2
+
+
+def test_the_job_ends_with_the_old_routes() -> None:
+    [job] = apps.get_app_config("legacy").jobs()
+    assert job.name == "parity"
+    ModeInForce.objects.update_or_create(id=1, defaults={"mode": Mode.GONE})
+    modes.forget()
+    assert apps.get_app_config("legacy").jobs() == ()

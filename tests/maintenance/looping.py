@@ -64,7 +64,7 @@ def main(folder: Path, *, once: bool) -> None:
     def report(ended: Ended) -> None:
         print(ended.job.name, ended.outcome.value, ended.is_recorded, flush=True)  # noqa: T201
 
-    loop = JobLoop(jobs, report, poll_seconds=0.1, beat_seconds=0.2, stale_seconds=2, patience_seconds=0.5)
+    loop = JobLoop(lambda: jobs, report, poll_seconds=0.1, beat_seconds=0.2, stale_seconds=2, patience_seconds=0.5)
     if once:
         loop.run_once()
     else:

@@ -224,3 +224,18 @@ def test_frames_of_a_pruned_map_can_be_deleted(settings: Any) -> None:
     assert resolve.has_frames_of("19afc18")
     assert store.delete("19afc18", who="olga", at=NOON) == 0
     assert not resolve.has_frames_of("19afc18")
+
+
+def test_the_job_prunes_after_the_setting_was_lowered(settings: Any) -> None:
+    for number in range(4):
+        put(f"v{number}", at=NOON + timedelta(minutes=number))
+    put("v0", "other.js")
+    assert store.prune_all() == "No version is over the limit of 20."
+    settings.SOURCEMAP_VERSIONS = 2
+    assert store.prune_all() == "Deleted 3 source maps of 2 versions."
+    assert versions() == ["v2", "v3"]
+    assert audited()[-2:] == [
+        ("sourcemap", "the site", "Pruned: 1 source map.", "v1"),
+        ("sourcemap", "the site", "Pruned: 2 source maps.", "v0"),
+    ]
+    assert store.prune_all() == "No version is over the limit of 2."

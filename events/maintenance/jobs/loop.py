@@ -72,11 +72,11 @@ class _Finished(NamedTuple):
 
 
 class JobLoop:
-    """Runs jobs, and reports each end of a run. The times are parameters for tests."""
+    """Runs the offered jobs, and reports each end of a run. The times are parameters for tests."""
 
     def __init__(
         self,
-        jobs: Mapping[str, Job],
+        offered: Callable[[], Mapping[str, Job]],
         report: Callable[[Ended], None],
         *,
         poll_seconds: float = POLL_SECONDS,
@@ -84,7 +84,8 @@ class JobLoop:
         stale_seconds: float = leases.STALE_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._jobs = jobs
+        self._offered = offered
+        self._jobs: Mapping[str, Job] = {}
         self._report = report
         self._poll_seconds = poll_seconds
         self._beat_seconds = beat_seconds
@@ -101,7 +102,7 @@ class JobLoop:
         """Run jobs until SIGTERM or SIGINT, or until the other end of `parent_pipe` is closed."""
         wakeup = self._catch_signals()
         while not self._is_stopping:
-            self._tick(self._jobs)
+            self._tick()
             self._wait(wakeup, parent_pipe)
         self._stop()
 
@@ -119,7 +120,7 @@ class JobLoop:
                 due = {name for name, state in states.items() if state.due_ms <= now_ms}
                 continue
             else:
-                due = {name for name in due if self._may_become_free(states[name])}
+                due = {name for name in due if name in states and self._may_become_free(states[name])}
                 if not due and not self._running and not self._finished:
                     return
             self._wait(wakeup, None)
@@ -154,13 +155,14 @@ class JobLoop:
         if parent_pipe in readable and not os.read(parent_pipe, 1):
             self._is_stopping = True
 
-    def _tick(self, may_start: Collection[str]) -> dict[str, JobState] | None:
+    def _tick(self, may_start: Collection[str] | None = None) -> dict[str, JobState] | None:
         """Collect what ended, renew the leases, and start a job. Return the rows as they were, None without them."""
         self._collect()
         try:
             self._record()
             self._beat()
             now = clock.now()
+            self._jobs = self._offered()  # an app may stop offering a job
             states = leases.states(self._jobs)
             if len(states) < len(self._jobs):
                 leases.add_missing(self._jobs, now)
@@ -170,7 +172,7 @@ class JobLoop:
                     self._observe(state, now)
                 elif leases.correct_due(self._jobs[name], state, now):
                     logger.warning("The next run of %s was too far ahead: the clock has gone back", name)
-            self._start_one([states[name] for name in self._jobs if name in states and name in may_start], now)
+            self._start_one([state for name, state in states.items() if may_start is None or name in may_start], now)
         except (DatabaseError, InterfaceError) as error:
             self._note_failure(error)
             return None
@@ -229,7 +231,7 @@ class JobLoop:
         if any(running.child.seconds < self._patience_seconds for running in self._running.values()):
             return
         now_ms = int(now.timestamp() * 1000)
-        for state in states:
+        for state in sorted(states, key=lambda state: state.due_ms):
             if state.holder or state.due_ms > now_ms:
                 continue
             job = self._jobs[state.name]

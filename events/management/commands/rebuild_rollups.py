@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from events import clock
 from events.counting import expected, rollups
 from events.grouping import triage
-from events.maintenance import retention
+from events.maintenance import integrity, retention
 from events.reports import metrics
 
 _SHOWN_A_DAY = 10
@@ -41,16 +41,17 @@ class Command(BaseCommand):
             metrics.day_start_ms(end) if end else None,
         ):
             days += 1
-            differences = [*map(_in_words, rollups.compare(day_ms)), *map(_expected_in_words, expected.compare(day_ms))]
+            with rollups.snapshot():
+                differences = [*map(str, rollups.compare(day_ms)), *map(str, expected.compare(day_ms))]
             if not differences:
                 continue
             differing += 1
             self._print(day_ms, differences)
             if not options["check"]:
                 rewritten += self._rebuild(day_ms)
-        totals = rollups.compare_totals()
-        for event_type, total, in_hours in totals:
-            self.stdout.write(f"lifetime total of {event_type}: {total:,}, but the sum of its hours is {in_hours:,}")
+        totals = integrity.total_differences()
+        for words in totals:
+            self.stdout.write(words)
         self.stdout.write(
             f"{days} days: {days - differing} agree, {differing} differ"
             + ("." if options["check"] else f", {rewritten} rebuilt.")
@@ -86,18 +87,6 @@ class Command(BaseCommand):
         self.stdout.write(f"{datetime.fromtimestamp(day_ms / 1000, UTC):%Y-%m-%d}: {len(differences)} differences")
         for words in differences[:_SHOWN_A_DAY]:
             self.stdout.write(f"  {words}")
-
-
-def _in_words(difference: rollups.Difference) -> str:
-    where = " ".join(filter(None, (difference.event_type, difference.model, difference.app_version)))
-    return f"{clock.iso(difference.hour_ms)} {where}: {difference.counted:,} counted, {difference.events:,} events"
-
-
-def _expected_in_words(difference: expected.ExpectedDifference) -> str:
-    return (
-        f"{clock.iso(difference.hour_ms)} expected, {difference.what}:"
-        f" {difference.counted:,} counted, {difference.events:,} events"
-    )
 
 
 def _day(raw: str) -> date:

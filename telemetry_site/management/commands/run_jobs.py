@@ -45,7 +45,7 @@ class Command(BaseCommand):
                 self.stdout.write(str(ended))
                 self.stdout.flush()
 
-        loop = JobLoop(registry.registered(), report)
+        loop = JobLoop(registry.registered, report)
         if not options["once"]:
             loop.run(sys.stdin.fileno() if options["stop_with_parent"] else None)
             return

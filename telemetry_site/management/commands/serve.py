@@ -24,7 +24,7 @@ from events.counting import site_days
 from events.grouping import triage
 from events.maintenance import regrouping
 from events.models import Event
-from telemetry_site import env, expired_sessions
+from telemetry_site import env
 from telemetry_site.server import lock
 
 STOP_SECONDS = 9  # Granian then kills a stalled worker, so that a stop takes at most 10 s
@@ -62,7 +62,6 @@ class Command(BaseCommand):
             raise CommandError(f"The database cannot be used: {error}") from None
         try:
             site_days.note_start(clock.now())
-            expired_sessions.delete()
             triage.count_expected()  # an earlier process may have been killed in between
         except DatabaseError as error:  # pages still work, and ingest answers 503 until the database recovers
             self.stderr.write(f"The database cannot be written: {error}")

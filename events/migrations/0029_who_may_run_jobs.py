@@ -31,7 +31,7 @@ def revoke(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0027_jobs_and_backups")]
+    dependencies = [("events", "0028_daily_rollup")]
 
     operations = [
         migrations.AlterModelOptions(
