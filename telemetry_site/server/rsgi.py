@@ -165,7 +165,7 @@ class Application:
 def _take_jobs_lock() -> IO[str] | None:
     try:
         return lock.take(settings.DATA_DIR, name=lock.JOBS)
-    except lock.AlreadyServed:
+    except (OSError, lock.AlreadyServed):  # also a full disk; the caller asks again
         return None
 
 

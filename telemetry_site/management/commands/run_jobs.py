@@ -5,14 +5,14 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import connections
 
 from events.maintenance.jobs import registry
 from events.maintenance.jobs.loop import DatabaseUnusable, Ended, JobLoop
 from events.models import JobOutcome
 from telemetry_site.sqlite.base import DatabaseWrapper
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("events.maintenance.jobs")
 
 
 class Command(BaseCommand):
@@ -33,14 +33,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         DatabaseWrapper.may_create = False
         # One connection is enough. A pool has threads, and a process with threads must not fork.
-        connection.settings_dict.get("OPTIONS", {}).pop("pool", None)
+        for connection in connections.all():
+            connection.settings_dict.get("OPTIONS", {}).pop("pool", None)
         is_failed = False
 
         def report(ended: Ended) -> None:
             nonlocal is_failed
             is_failed |= ended.outcome != JobOutcome.SUCCEEDED
             if options["stop_with_parent"]:
-                logger.log(logging.INFO if ended.outcome == JobOutcome.SUCCEEDED else logging.ERROR, "%s", ended)
+                logger.log(logging.DEBUG if ended.outcome == JobOutcome.SUCCEEDED else logging.ERROR, "%s", ended)
             else:
                 self.stdout.write(str(ended))
                 self.stdout.flush()
