@@ -14,10 +14,13 @@ class Events(AppConfig):
         from events.maintenance import integrity
         from events.maintenance.jobs.registry import Job
         from events.maintenance.jobs.schedules import Daily
+        from events.maintenance.retention_policy import pruning
         from events.sourcemaps import store
 
         return (
             Job("daily-sums", "Sum the counts of past days", Daily(1, 10), _sum_past_days),
+            Job("retention", "Delete old events", Daily(3, 17), pruning.delete_old_events, pruning.LIMIT_MINUTES),
+            Job("reclaim-space", "Reclaim disk space", Daily(4, 47), pruning.reclaim_space),
             Job("counts", "Check the counts", Daily(3, 40), integrity.check_yesterday),
             Job("source-maps", "Delete source maps over the limit", Daily(3, 20), store.prune_all, 10),
             Job("expired-tokens", "Revoke expired tokens", Daily(3, 10), tokens.revoke_expired, 10),
@@ -25,9 +28,10 @@ class Events(AppConfig):
 
     def banners(self) -> tuple[Any, ...]:
         """Return the functions that find problems of the site: `events.maintenance.banners.BannerSource`."""
+        from events.maintenance import disk
         from events.maintenance.jobs import problems
 
-        return (problems.find,)
+        return (problems.find, disk.banners)
 
 
 def _sum_past_days() -> str:

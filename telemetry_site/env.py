@@ -6,11 +6,11 @@ An invalid value is never replaced by a guess. Each read collects its fault, and
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import environ
@@ -23,11 +23,19 @@ class UnusableValue(ValueError):
     """A refused value. The message follows the variable's name and ends without a full stop."""
 
 
+class Periods(NamedTuple):
+    """Storage periods in days; None keeps for ever. `of_kind` replaces `general` for the kinds that it names."""
+
+    general: int | None
+    of_kind: dict[str, int | None]
+
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 _env = environ.Env()
 _faults: list[str] = []
 _LARGEST = 10**15
+_MAX_DAYS = 36_500
 
 # A developer's .env must not change the settings of the tests.
 if "PYTEST_VERSION" not in os.environ:
@@ -166,6 +174,33 @@ def size(name: str, default: int | None) -> int | None:
         return value
 
     return _read(name, default, parse, f"a number of bytes from 1 to {_LARGEST}, or off")
+
+
+def periods(name: str, *, kinds: Sequence[str]) -> Periods | None:
+    """Read periods such as `90,flash_success=365`: days or `off`, then those of single kinds. None when not set."""
+
+    def parse(raw: str) -> Periods:
+        general, *parts = (part.strip() for part in raw.split(","))
+        of_kind: dict[str, int | None] = {}
+        for part in parts:
+            kind, _, days = (word.strip() for word in part.partition("="))
+            if kind not in kinds:
+                raise UnusableValue(f"has a period for {kind!r}, which is none of {', '.join(kinds)}")
+            if kind in of_kind:
+                raise UnusableValue(f"has two periods for {kind}")
+            of_kind[kind] = _parse_days(days)
+        return Periods(_parse_days(general), of_kind)
+
+    expected = f"a number of days from 1 to {_MAX_DAYS}, or off, such as 90 or 90,{kinds[0]}=365"
+    return _read(name, None, parse, expected)
+
+
+def _parse_days(raw: str) -> int | None:
+    if raw.lower() == "off":
+        return None
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= _MAX_DAYS:
+        raise ValueError
+    return int(raw)
 
 
 def database(name: str, default: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,14 @@ ADMIN_TOKEN = env.secret("ADMIN_TOKEN", "", least=24)
 SOURCEMAP_WORKER = env.flag("SOURCEMAP_WORKER", True)
 ADMIN_PASSWORD = env.text("ADMIN_PASSWORD", "")
 
+# --- retention -------------------------------------------------------------------------------------------
+# None: the default of the database, which depends on whether the site is older than this setting.
+RETENTION_DAYS = env.periods(
+    "RETENTION_DAYS",
+    kinds=("flash_success", "flash_error", "connect_error", "window_error", "unhandled_rejection", "imported"),
+)
+RETENTION_BYTES = env.size("RETENTION_BYTES", None)
+
 # --- the old routes ----------------------------------------------------------------------------------------
 PARITY_DAYS = env.integer("PARITY_DAYS", 7, least=7, most=14)
 SUNSET = env.day("SUNSET")

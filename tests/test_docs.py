@@ -51,6 +51,8 @@ def as_written(default: Any) -> str:
     """Return a default as one would write it into the environment."""
     if isinstance(default, bool):
         return str(int(default))
+    if default is None:  # of a number of bytes
+        return "off"
     return ",".join(default) if isinstance(default, list) else str(default)
 
 

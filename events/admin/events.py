@@ -26,6 +26,7 @@ from events.models import (
     Correction,
     CounterBaseline,
     Event,
+    EventType,
     FailureGroup,
     IngestToken,
     RecentFailure,
@@ -134,7 +135,7 @@ class EventAdmin(PagesAdmin):
             "groups": groups,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.lifetime_figures(changelist.now_ms).last_received_at_ms is None,
-            "pruned_before_ms": retention.whole_since_ms() if page and not page.older else None,
+            "pruned_before_ms": retention.whole_since_ms(_types_in(criteria)) if page and not page.older else None,
             "has_expected": bool(page and not page.events and FailureGroup.objects.expected().exists()),
             "has_void": bool(page and any(event.correction for event in page.events)),
             "is_short": bool(page and total and not page.older and not changelist.after and len(page.events) < total),
@@ -409,3 +410,10 @@ class AuditEntryAdmin(PagesAdmin):
 
     def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
         return {"is_narrowed": any(request.GET.get(name) for name in ("kind", "who"))}
+
+
+def _types_in(criteria: failures.Criteria) -> list[str]:
+    """Return the types of the events that a list can contain."""
+    if criteria.event_type:
+        return [criteria.event_type]
+    return [name for name in EventType.values if not (criteria.failures_only and name == SUCCESS)]

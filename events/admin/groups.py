@@ -333,7 +333,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "history": list(_entries([group.pk, *(part.pk for part in former)])[:HISTORY_SHOWN]),
             "history_shown": HISTORY_SHOWN,
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
-            "pruned_before_ms": _pruned_before_ms(group.first_ms),
+            "pruned_before_ms": _pruned_before_ms(group.event_type, group.first_ms),
         }
 
     def _shown_event(
@@ -601,7 +601,7 @@ def _part_label(facet: str, part: Part) -> str:
     return BITS.get(facet, {}).get(part.name, part.name)
 
 
-def _pruned_before_ms(first_ms: int) -> int | None:
-    """Return the time before which events may be pruned, None if the group is younger."""
-    whole_since_ms = retention.whole_since_ms()
+def _pruned_before_ms(event_type: str, first_ms: int) -> int | None:
+    """Return the time before which events of this type may be pruned, None if the group is younger."""
+    whole_since_ms = retention.whole_since_ms([event_type])
     return whole_since_ms if first_ms < whole_since_ms else None

@@ -16,6 +16,8 @@ from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS, NOT_TOLD, OTH
 from events.ingest import refused_hosts
 from events.ingest.refusals import RefusalReason
 from events.maintenance import disk
+from events.maintenance.retention_policy import rules
+from events.maintenance.retention_policy.rules import Origin
 from events.querysets import SUCCESS
 from events.reports import metrics
 from events.reports.forms import facet_label
@@ -220,6 +222,8 @@ def _storage(today: date) -> dict[str, Any]:
         "free_bytes": free,
         "days_until_full": max(int(usable // growth), 0) if has_own_disk and growth and growth > 0 else None,
         "room": disk.room(),
+        "retention": (rule := rules.in_force()),
+        "keeps_all_by_age": rule.origin is Origin.OLDER_SITE,
     }
 
 

@@ -6,6 +6,9 @@ that was made under the same wrong clock does not count:
 
 - events count if the clocks of most of their clients agree with ours to a year;
 - a start counts if no gap of more than a year comes before it.
+
+Nobody watches the scheduled retention, so it requires more (`confirm_clock`): the limits are days instead of a year. A
+quiet site has neither events nor starts, so an earlier confirmation of the last two days counts as well.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,6 +23,8 @@ DAYS_KEPT = 400
 GROWTH_DAYS = 7
 SIGN_IS_FRESH = timedelta(days=1)
 CLOCKS_AGREE = timedelta(days=366)
+CLOCKS_AGREE_CLOSELY = timedelta(days=7)
+CONFIRMATION_IS_FRESH = timedelta(days=2)
 # Check this many of the newest events. Most must agree, because one client with a wrong clock proves nothing.
 EVENTS_ASKED = 100
 
@@ -65,12 +70,42 @@ def growth_per_day(today: date, bytes_now: int) -> float | None:
 
 def doubt_of(now: datetime) -> str | None:
     """Return why the clock may be ahead, or None if an event or a start of the last day confirms it."""
-    if _events_confirm(now) or _start_confirms(now):
+    if _events_confirm(now, CLOCKS_AGREE) or _start_confirms(now, CLOCKS_AGREE):
         return None
     return f"no event and no start of the server in the last day confirms that it is {now:%Y-%m-%d}"
 
 
-def _events_confirm(now: datetime) -> bool:
+def close_doubt_of(now: datetime) -> str | None:
+    """Return why the clock may be ahead, or None if an event, a start or an earlier confirmation shows it is not.
+
+    A clock that jumps ahead by more than CONFIRMATION_IS_FRESH breaks the chain of confirmations. Then only events
+    whose clients agree with our clock, or a start after a short gap, begin a new one.
+    """
+    fresh = (_ms(now - CONFIRMATION_IS_FRESH), _ms(now))
+    if (
+        SiteDay.objects.filter(clock_confirmed_ms__range=fresh).exists()
+        or _events_confirm(now, CLOCKS_AGREE_CLOSELY)
+        or _start_confirms(now, CLOCKS_AGREE_CLOSELY, since=_last_confirmed_day(now))
+    ):
+        return None
+    return f"no event, no start of the server and no earlier check of the last days confirms that it is {now:%Y-%m-%d}"
+
+
+def confirm_clock(now: datetime) -> str | None:
+    """Return `close_doubt_of(now)`, and record it if there is no doubt. So daily calls confirm a quiet site."""
+    doubt = close_doubt_of(now)
+    if doubt is None:
+        note_size(now.date())
+        SiteDay.objects.filter(seen_on=now.date()).update(clock_confirmed_ms=_ms(now))
+    return doubt
+
+
+def _last_confirmed_day(now: datetime) -> date:
+    confirmed = SiteDay.objects.filter(clock_confirmed_ms__lte=_ms(now), seen_on__lte=now.date())
+    return confirmed.order_by("-seen_on").values_list("seen_on", flat=True).first() or date.min
+
+
+def _events_confirm(now: datetime, tolerance: timedelta) -> bool:
     """Return whether the clients' clocks of most of the newest events confirm our time."""
     fresh = (
         Event.objects.between(_ms(now - SIGN_IS_FRESH), _ms(now) + 1)
@@ -79,24 +114,29 @@ def _events_confirm(now: datetime) -> bool:
         .values_list("received_at_ms", "occurred_at")[:EVENTS_ASKED]
     )
     agreeing = [
-        abs(datetime.fromtimestamp(received_at_ms / 1000, UTC) - datetime.fromisoformat(occurred_at)) <= CLOCKS_AGREE
+        abs(datetime.fromtimestamp(received_at_ms / 1000, UTC) - datetime.fromisoformat(occurred_at)) <= tolerance
         for received_at_ms, occurred_at in fresh
     ]
     return 2 * sum(agreeing) > len(agreeing)
 
 
-def _start_confirms(now: datetime) -> bool:
-    """Return whether the server started in the last day, and no large gap shows that the clock jumped before."""
-    earlier_than_now = SiteDay.objects.filter(seen_on__lte=now.date())
+def _start_confirms(now: datetime, tolerance: timedelta, *, since: date = date.min) -> bool:
+    """Return whether the server started in the last day, and no large gap shows that the clock jumped before.
+
+    The clock was right on the day `since`, so gaps before it do not matter.
+    """
+    earlier_than_now = SiteDay.objects.filter(seen_on__range=(since, now.date()))
     if not earlier_than_now.filter(started_at_ms__range=(_ms(now - SIGN_IS_FRESH), _ms(now))).exists():
         return False
     days = list(earlier_than_now.order_by("seen_on").values_list("seen_on", flat=True))
+    if since in days:
+        return all(later - earlier <= tolerance for earlier, later in pairwise(days))
     first = datetime.combine(days[0], time(), UTC)
     before = Event.objects.filter(received_at_ms__lt=_ms(first)).exclude(source__in=(Source.IMPORT, Source.DEMO))
     newest_ms = before.order_by("-received_at_ms").values_list("received_at_ms", flat=True).first()
     if newest_ms is not None:
         days.insert(0, datetime.fromtimestamp(newest_ms / 1000, UTC).date())
-    return all(later - earlier <= CLOCKS_AGREE for earlier, later in pairwise(days))
+    return all(later - earlier <= tolerance for earlier, later in pairwise(days))
 
 
 def _ms(moment: datetime) -> int:

@@ -8,11 +8,14 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from datetime import datetime
 from enum import Enum
 
 from django.conf import settings
 
 from events import process_memory
+from events.maintenance.banners import Banner
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +59,34 @@ def room() -> Room:
         _lock.release()
 
 
+def banners(now: datetime) -> Iterator[Banner]:
+    """Warn while the disk has less than MIN_FREE_BYTES."""
+    state = room()
+    if state is Room.ENOUGH or settings.MIN_FREE_BYTES is None:
+        return
+    free, least = in_words(free_bytes()), in_words(settings.MIN_FREE_BYTES)
+    is_full = state is Room.NONE
+    effect = "Nothing is stored, and clients get 503." if is_full else "Failures lose their stack and log lines."
+    yield Banner(
+        f"The disk is {'nearly full' if is_full else 'filling up'}: {free} are free, less than {least}.",
+        f"{effect} Free some space on it, or keep fewer events.",
+        "events_retentionmark_changelist",
+        "Retention",
+    )
+
+
 def free_bytes() -> int:
     return shutil.disk_usage(settings.DATA_DIR).free
+
+
+def in_words(number: float) -> str:
+    """Return a number of bytes with three digits and a binary unit, such as `61.0 MiB`."""
+    size, units = abs(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    digits = f"{size:.0f}" if units[0] == "B" or size >= 99.95 else f"{size:.1f}"
+    return f"{'−' if number < 0 and float(digits) else ''}{digits} {units[0]}"
 
 
 def _room_in(free: int, least: int) -> Room:

@@ -6,7 +6,7 @@ deletions: `retention()` of its AppConfig returns `RetentionHooks`. So an app ca
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import reduce
@@ -15,23 +15,23 @@ from typing import Any, NamedTuple, Protocol
 
 from django.apps import apps
 from django.db import connection, transaction
-from django.db.models import CharField, JSONField, Q, TextField, Value
+from django.db.models import CharField, JSONField, Q, Sum, TextField, Value
 from django.db.models.functions import Cast, StrIndex
 from django.db.models.lookups import GreaterThan
 
 from events import audit, clock
 from events.counting import buckets, corrections, releases, rollups
 from events.grouping import groups, merges, splits, triage
-from events.models import AuditKind, Event, EventType, RetentionMark, Source
+from events.models import AuditKind, Event, EventType, ModeRollup, RetentionMark, Source
 from events.querysets import SUCCESS, EventQuerySet, batches
 from events.rows import EventRow, content_id
 
 BATCH_EVENTS = 5_000
+IMPORTED = "imported"
 # The shares of groups are kept by day for this many days: somewhat longer than the longest span of a group's page.
 SHARE_DAYS = 100
 GROUPS_AT_ONCE = 50
-PRUNED_AT_ONCE = 500  # Ingest waits while one batch runs.
-_PAGES_A_STEP = 5_000
+PRUNED_AT_ONCE = 100  # Ingest waits while one batch runs.
 KEYS_SHOWN = 5
 EVENTS = "events"
 
@@ -39,9 +39,9 @@ EVENTS = "events"
 class RetentionHooks(Protocol):
     """The interface of another app's `retention` module. The keys of the counters are names for people."""
 
-    def count_old(self, before_ms: int, *, imported_too: bool) -> Counter[str]: ...
+    def count_old(self, cutoffs: "Cutoffs", *, at_most: int | None = None) -> Counter[str]: ...
     def count_kept(self, before_ms: int, *, imported_too: bool) -> Counter[str]: ...
-    def prune(self, before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple[str, int]]: ...
+    def prune(self, cutoffs: "Cutoffs", *, at_once: int) -> Iterator[tuple[str, int]]: ...
     def ids_of(self, session_id: str) -> list[str]: ...
     def trace(self, session_id: str, ids: Collection[str]) -> Counter[str]: ...
     def erase(self, session_id: str, ids: Collection[str]) -> None: ...
@@ -86,13 +86,112 @@ def delete_demo() -> Iterator[int]:
 # --- old events ------------------------------------------------------------------------------------------------
 
 
-def whole_since_ms() -> int:
-    """Return the time from which all counted events are stored; earlier ones may be pruned. 0 before any prune.
+class Cutoffs(NamedTuple):
+    """The times before which events are deleted, by type and for imported events of any type.
 
-    Never later than the start of today, because a mark from a wrong clock would hide all events until then.
+    Each is the start of a UTC day in epoch milliseconds, or 0 to keep all.
     """
-    mark_ms = RetentionMark.objects.values_list("whole_since_ms", flat=True).first() or 0
+
+    of_types: Mapping[str, int]
+    of_imported: int = 0
+
+    @classmethod
+    def at(cls, before_ms: int, *, imported_too: bool) -> "Cutoffs":
+        return cls(dict.fromkeys(EventType.values, before_ms), before_ms if imported_too else 0)
+
+    @property
+    def of_copies(self) -> int:
+        """Return the time before which copies of failures in other tables are deleted.
+
+        A copy may need its event, so it is deleted as early as any event that it can belong to.
+        """
+        failures = (before_ms for name, before_ms in self.of_types.items() if name != SUCCESS)
+        return max(self.of_imported, *failures)
+
+
+class Estimate(NamedTuple):
+    """A number of rows, which may be approximate."""
+
+    rows: int
+    is_exact: bool
+
+
+class _Slice(NamedTuple):
+    """The events of one type before a time: either the imported ones, or all others except demo events.
+
+    Counts read only indexes, so they are fast for millions of events.
+    """
+
+    event_type: str
+    is_imported: bool
+    before_ms: int
+
+    def events(self, start_ms: int, end_ms: int) -> EventQuerySet[Event]:
+        rows = Event.objects.of_type(self.event_type).between(start_ms, min(end_ms, self.before_ms))
+        return rows.filter(source=Source.IMPORT) if self.is_imported else rows.exclude(source__in=_KEPT)
+
+    def number(self, start_ms: int, end_ms: int) -> int:
+        rows = Event.objects.of_type(self.event_type).between(start_ms, min(end_ms, self.before_ms))
+        if self.is_imported:
+            return rows.filter(source=Source.IMPORT).count()
+        return (rows.count() - sum(rows.filter(source=source).count() for source in _KEPT)) if rows.exists() else 0
+
+    def estimate(self, at_most: int) -> "Estimate":
+        """Count up to `at_most` rows. Beyond that, take the number from the counts by day."""
+        rows = Event.objects.of_type(self.event_type).between(0, self.before_ms)
+        if self.is_imported:
+            count = rows.filter(source=Source.IMPORT)[:at_most].count()
+            return Estimate(count, count < at_most)
+        kept = sum(rows.filter(source=source)[:at_most].count() for source in _KEPT)
+        count = rows[:at_most].count()
+        if count < at_most:
+            return Estimate(count - kept, True)
+        first_ms = _first_ms(rows.order_by("received_at_ms")) or 0
+        days = ModeRollup.objects.filter(day_ms__gte=first_ms - first_ms % buckets.DAY_MS, day_ms__lt=self.before_ms)
+        accepted = days.filter(event_type=self.event_type).aggregate(sum=Sum("accepted"))["sum"] or 0
+        return Estimate(max(accepted - kept, 0), False)
+
+    def days(self) -> Iterator[tuple[int, int]]:
+        """Yield the start and the end of each UTC day with events, oldest first. Days with only others are skipped."""
+        start_ms = 0
+        rows = Event.objects.of_type(self.event_type).order_by("received_at_ms")
+        if self.is_imported:
+            rows = rows.filter(source=Source.IMPORT)
+        while (first_ms := _first_ms(rows.between(start_ms, self.before_ms))) is not None:
+            end_ms = first_ms - first_ms % buckets.DAY_MS + buckets.DAY_MS
+            if self.number(first_ms, end_ms):
+                yield first_ms, end_ms
+            start_ms = end_ms
+
+
+_KEPT = (Source.DEMO, Source.IMPORT)
+
+
+def _slices(cutoffs: Cutoffs) -> list[_Slice]:
+    slices = [_Slice(name, False, before_ms) for name, before_ms in cutoffs.of_types.items()]
+    slices += [_Slice(name, True, cutoffs.of_imported) for name in EventType.values]
+    return [part for part in slices if part.before_ms > 0]
+
+
+def _first_ms(rows: EventQuerySet[Event]) -> int | None:
+    return rows.values_list("received_at_ms", flat=True).first()
+
+
+def whole_since_ms(event_types: Collection[str] = ()) -> int:
+    """Return the time from which all counted events of these types are stored; earlier ones may be pruned.
+
+    0 before any prune. Without types: that of all events and their copies. Never later than the start of today, because
+    a mark from a wrong clock would hide all events until then.
+    """
+    mark = RetentionMark.objects.first()
+    if mark is None:
+        return 0
+    mark_ms = max(_mark_of(mark, name) for name in event_types) if event_types else mark.whole_since_ms
     return min(mark_ms, _start_of_today_ms())
+
+
+def _mark_of(mark: RetentionMark, event_type: str) -> int:
+    return int((mark.of_types or {}).get(event_type, mark.whole_since_ms))
 
 
 def _start_of_today_ms() -> int:
@@ -102,14 +201,49 @@ def _start_of_today_ms() -> int:
 
 def mend_mark() -> None:
     """Set a mark in the future to the start of today."""
+    with transaction.atomic():
+        mark = RetentionMark.objects.select_for_update().first()
+        if mark is not None:
+            _raise_mark(mark, {}, 0)
+
+
+def _raise_mark(mark: RetentionMark, of_types: Mapping[str, int], of_copies: int) -> None:
+    """Raise the mark to the times before which events and copies will be deleted, today at the latest."""
     today_ms = _start_of_today_ms()
-    RetentionMark.objects.filter(whole_since_ms__gt=today_ms).update(whole_since_ms=today_ms)
+    whole_ms = max(mark.whole_since_ms, of_copies, *of_types.values(), 0)
+    marks = {name: max(_mark_of(mark, name), of_types.get(name, 0)) for name in EventType.values}
+    RetentionMark.objects.filter(id=mark.id).update(
+        whole_since_ms=min(whole_ms, today_ms), of_types={name: min(ms, today_ms) for name, ms in marks.items()}
+    )
 
 
 def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
     """Return the number of rows that a prune would delete, by kind."""
-    counts = Counter({EVENTS: _old(before_ms, imported_too=imported_too).count()})
-    return sum((hooks.count_old(before_ms, imported_too=imported_too) for hooks in _hooks()), counts)
+    cutoffs = Cutoffs.at(before_ms, imported_too=imported_too)
+    return Counter({EVENTS: count_by_type(cutoffs).total()}) + count_copies(cutoffs)
+
+
+def count_by_type(cutoffs: Cutoffs) -> Counter[str]:
+    """Return the number of events that a prune would delete, by type; imported events count as IMPORTED."""
+    counts = Counter[str]()
+    for part in _slices(cutoffs):
+        counts[IMPORTED if part.is_imported else part.event_type] += part.number(0, part.before_ms)
+    return +counts
+
+
+def estimate_by_type(cutoffs: Cutoffs, *, at_most: int) -> dict[str, Estimate]:
+    """Return the same numbers as `count_by_type`, approximate beyond `at_most`: it is fast for any number of events."""
+    estimates: dict[str, Estimate] = {}
+    for part in _slices(cutoffs):
+        kind = IMPORTED if part.is_imported else part.event_type
+        before, its = estimates.get(kind, Estimate(0, True)), part.estimate(at_most)
+        estimates[kind] = Estimate(before.rows + its.rows, before.is_exact and its.is_exact)
+    return estimates
+
+
+def count_copies(cutoffs: Cutoffs, *, at_most: int | None = None) -> Counter[str]:
+    """Return the number of rows of other apps that a prune would delete, by kind; each is counted up to `at_most`."""
+    return sum((hooks.count_old(cutoffs, at_most=at_most) for hooks in _hooks()), Counter())
 
 
 def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
@@ -122,32 +256,45 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
 
 
 def prune(before_ms: int, *, imported_too: bool, who: str, at: datetime, why: str) -> Iterator[tuple[str, int]]:
-    """Delete events received before a time (the start of a UTC day), oldest first; every count stays.
+    """Delete all events received before a time (the start of a UTC day); see `prune_by_type`."""
+    day = f"{datetime.fromtimestamp(before_ms / 1000, UTC):%Y-%m-%d}"
+    words = f"Pruned events received before {day}, {'including' if imported_too else 'except'} imported ones"
+    yield from prune_by_type(Cutoffs.at(before_ms, imported_too=imported_too), words, who=who, at=at, why=why)
+
+
+def prune_by_type(cutoffs: Cutoffs, words: str, *, who: str, at: datetime, why: str) -> Iterator[tuple[str, int]]:
+    """Delete the events before the cutoffs, each type oldest first; every count stays. `words` begin the audit entry.
 
     Yields the kind and the number of deleted rows of each batch. Each batch is a short transaction, so a prune can be
     stopped at any time and repeated. Demo events stay, because `delete_demo` deletes them with their counts.
     """
     mend_mark()
     triage.count_expected()  # an interrupted decision could not count the deleted events later
-    counts = count_old(before_ms, imported_too=imported_too)
-    if not counts.total():
+    slices = _slices(cutoffs)
+    counts = [part.number(0, part.before_ms) for part in slices]
+    copies = count_copies(cutoffs)
+    if not sum(counts) + copies.total():
         return
-    day = f"{datetime.fromtimestamp(before_ms / 1000, UTC):%Y-%m-%d}"
-    words = f"Pruned events received before {day}, {'including' if imported_too else 'except'} imported ones"
+    of_types: dict[str, int] = {}
+    for part in [part for part, count in zip(slices, counts, strict=True) if count]:
+        of_types[part.event_type] = max(of_types.get(part.event_type, 0), part.before_ms)
     with transaction.atomic():
         # Set the mark before the first deletion, so that it is correct if the prune is interrupted.
         RetentionMark.objects.get_or_create(id=1, defaults={"whole_since_ms": 0})
-        before_ms = min(before_ms, _start_of_today_ms())
-        RetentionMark.objects.filter(whole_since_ms__lt=before_ms).update(whole_since_ms=before_ms)
-        audit.note(AuditKind.PRUNE, f"{words}: {in_words(counts)}.", who=who, at=at, why=why)
+        mark = RetentionMark.objects.select_for_update().get(id=1)
+        _raise_mark(mark, of_types, cutoffs.of_copies if copies.total() else 0)
+        all_counts = Counter({EVENTS: sum(counts)}) + copies
+        audit.note(AuditKind.PRUNE, f"{words}: {in_words(all_counts)}.", who=who, at=at, why=why)
     for hooks in _hooks():
-        yield from hooks.prune(before_ms, imported_too=imported_too, at_once=PRUNED_AT_ONCE)
-    for ids in batches(_old(before_ms, imported_too=imported_too), PRUNED_AT_ONCE):
-        with transaction.atomic():
-            rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
-            merges.set_aside(ids)
-            deleted, _ = Event.objects.filter(id__in=ids).delete()
-        yield EVENTS, deleted
+        yield from hooks.prune(cutoffs, at_once=PRUNED_AT_ONCE)
+    for part, count in zip(slices, counts, strict=True):
+        for start_ms, end_ms in part.days() if count else ():
+            for ids in batches(part.events(start_ms, end_ms), PRUNED_AT_ONCE):
+                with transaction.atomic():
+                    rollups.lock(EventType.values)  # before the events, in the lock order of regrouping
+                    merges.set_aside(ids)
+                    deleted, _ = Event.objects.filter(id__in=ids).delete()
+                yield EVENTS, deleted
 
 
 def forget_days_of_shares(now_ms: int) -> None:
@@ -167,11 +314,6 @@ def forget_days_of_shares(now_ms: int) -> None:
 def in_words(counts: Counter[str]) -> str:
     """Return counts as `events 1,200, imported events 3`, or "nothing"."""
     return ", ".join(f"{what} {count:,}" for what, count in counts.items() if count) or "nothing"
-
-
-def _old(before_ms: int, *, imported_too: bool) -> EventQuerySet[Event]:
-    kept = [Source.DEMO] if imported_too else [Source.DEMO, Source.IMPORT]
-    return Event.objects.filter(received_at_ms__lt=before_ms).exclude(source__in=kept)
 
 
 # --- one session -----------------------------------------------------------------------------------------------
@@ -277,46 +419,3 @@ def _overwriting() -> Iterator[None]:
             yield
         finally:
             cursor.execute(f"PRAGMA secure_delete={usual}")
-
-
-# --- the database file -------------------------------------------------------------------------------------------
-
-
-def empty_log() -> bool:
-    """Checkpoint SQLite's write-ahead log and truncate it; returns False if a reader prevented that."""
-    if connection.vendor != "sqlite" or connection.in_atomic_block:
-        return True
-    with connection.cursor() as cursor:
-        is_busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return not is_busy
-
-
-def vacuum() -> None:
-    """Run VACUUM on SQLite, so that free pages contain no old data. It blocks all other writers."""
-    if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM")
-
-
-def free_pages() -> Iterator[int]:
-    """Return the free pages of SQLite's file to the file system in steps; yields the number of remaining pages.
-
-    This needs a file created with `auto_vacuum=INCREMENTAL`. PostgreSQL's autovacuum does the same on its own. Does
-    nothing inside a transaction, because the pragma would commit it.
-    """
-    if connection.vendor != "sqlite" or connection.in_atomic_block:
-        return
-    left = _free_page_count()
-    while left:
-        # `execute` would run one step and free one page; `executescript` runs the statement to its end.
-        connection.connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_STEP})")
-        before, left = left, _free_page_count()
-        if left >= before:  # Another connection frees pages as fast, or the file does not support it.
-            return
-        yield left
-
-
-def _free_page_count() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA freelist_count")
-        return int(cursor.fetchone()[0])

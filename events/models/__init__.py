@@ -27,7 +27,7 @@ from events.models.rollups import (
     LifetimeTotal,
     ModeRollup,
 )
-from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionMark, SiteDay
+from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionDefault, RetentionMark, SiteDay
 from events.models.sourcemaps import ResolvedFrame, SourceMap
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "RefusedHost",
     "Release",
     "ResolvedFrame",
+    "RetentionDefault",
     "RetentionMark",
     "SiteDay",
     "Source",

@@ -124,6 +124,12 @@ class Event(models.Model):
                 condition=Q(fingerprint__isnull=True) & ~Q(event_type=SUCCESS),
                 name="telemetry_events_ungrouped",
             ),
+            # Counts of the events that retention keeps by default. An ordinary event is not in this index.
+            models.Index(
+                fields=["source", "event_type", "received_at_ms"],
+                condition=Q(source="import") | Q(source="demo"),
+                name="telemetry_events_kept",
+            ),
             # The successes that a correction made void. Counted events are not in this index.
             models.Index(
                 fields=["correction", "received_at_ms", "id"],

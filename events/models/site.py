@@ -43,10 +43,14 @@ class RefusedHost(models.Model):
 
 
 class RetentionMark(models.Model):
-    """The only row contains the start of complete data: events received before it may have been pruned."""
+    """The only row contains the start of complete data: events received before it may have been pruned.
+
+    `of_types` maps event types to their own start, where it is earlier.
+    """
 
     id = models.SmallIntegerField(primary_key=True)
     whole_since_ms = models.BigIntegerField()
+    of_types = models.JSONField(null=True)  # null also in rows of the previous release
 
     class Meta:
         default_permissions = ()
@@ -56,12 +60,33 @@ class RetentionMark(models.Model):
         return str(self.whole_since_ms)
 
 
+class RetentionDefault(models.Model):
+    """The only row contains the days for which events are kept while RETENTION_DAYS is not set; NULL means for ever.
+
+    A migration writes it, and nothing changes it: so it outlives every event, and a backup contains it.
+    """
+
+    id = models.SmallIntegerField(primary_key=True)
+    days = models.SmallIntegerField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="events_retentiondefault_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.days} days" if self.days else "off"
+
+
 class SiteDay(models.Model):
-    """The record of one UTC day, by our clock: the last start of the server, and the size of the database."""
+    """The record of one UTC day, by our clock: the last start of the server, and the size of the database.
+
+    `clock_confirmed_ms` is the last time at which `site_days.confirm_clock` found the clock to be right.
+    """
 
     seen_on = models.DateField(primary_key=True)
     started_at_ms = models.BigIntegerField(null=True)
     database_bytes = models.BigIntegerField()
+    clock_confirmed_ms = models.BigIntegerField(null=True)
 
     class Meta:
         default_permissions = ()

@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from events import clock
+from events.maintenance import disk
 from events.models import EventType
 from events.visible_text import is_visible
 
@@ -64,14 +65,7 @@ def figure(number: int | None) -> str:
 @register.filter
 def in_bytes(number: float | None) -> str:
     """Format a number of bytes with three digits and a binary unit."""
-    if number is None:
-        return "–"
-    size, units = abs(number), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 999.5 and len(units) > 1:
-        size /= 1024
-        del units[0]
-    digits = f"{size:.0f}" if units[0] == "B" or size >= 99.95 else f"{size:.1f}"
-    return f"{'−' if number < 0 and float(digits) else ''}{digits} {units[0]}"
+    return "–" if number is None else disk.in_words(number)
 
 
 @register.filter

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from events.maintenance.retention import Cutoffs
 from events.querysets import batches
 from legacy import old_tables, translate
 from legacy.cutover import modes
@@ -23,8 +24,8 @@ EXAMPLES = "examples of a comparison"
 EXAMPLE_KEYS = ("examples_missing", "examples_event_only", "examples_only_old", "examples_only_new")
 
 
-def count_old(before_ms: int, *, imported_too: bool) -> Counter[str]:
-    return Counter({LOG_ROWS: 0 if _are_tables_dropped() else _prunable(before_ms, imported_too=imported_too).count()})
+def count_old(cutoffs: Cutoffs, *, at_most: int | None = None) -> Counter[str]:
+    return Counter({LOG_ROWS: 0 if _are_tables_dropped() else _prunable(cutoffs)[:at_most].count()})
 
 
 def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
@@ -37,12 +38,12 @@ def count_kept(before_ms: int, *, imported_too: bool) -> Counter[str]:
     return kept
 
 
-def prune(before_ms: int, *, imported_too: bool, at_once: int) -> Iterator[tuple[str, int]]:
-    """Delete rows received before a time, except rows that the stream lacks, because no total counts them yet."""
+def prune(cutoffs: Cutoffs, *, at_once: int) -> Iterator[tuple[str, int]]:
+    """Delete rows received before their time, except rows that the stream lacks, because no total counts them yet."""
     if _are_tables_dropped():
         return
     old_tables.mark_rows_in_stream(at_once=at_once)
-    for ids in batches(_prunable(before_ms, imported_too=imported_too), at_once):
+    for ids in batches(_prunable(cutoffs), at_once):
         with transaction.atomic():
             deleted, _ = ClientLog.objects.filter(pk__in=ids).delete()
         yield LOG_ROWS, deleted
@@ -83,9 +84,10 @@ def _are_tables_dropped() -> bool:
     return modes.in_force().tables_dropped
 
 
-def _prunable(before_ms: int, *, imported_too: bool) -> QuerySet[ClientLog]:
-    rows = ClientLog.objects.filter(received_at_ms__lt=before_ms, in_stream=True)
-    return rows if imported_too else rows.filter(imported=False)
+def _prunable(cutoffs: Cutoffs) -> QuerySet[ClientLog]:
+    """Return the old rows. `of_copies` is the later time of the two."""
+    rows = ClientLog.objects.filter(received_at_ms__lt=cutoffs.of_copies, in_stream=True)
+    return rows.filter(Q(imported=False) | Q(received_at_ms__lt=cutoffs.of_imported))
 
 
 def _rows_of(ids: Collection[str]) -> QuerySet[ClientLog]:

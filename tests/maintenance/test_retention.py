@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from events.counting import buckets, rollups
 from events.ingest import writer
-from events.maintenance import demo, retention
+from events.maintenance import database_file, demo, retention
 from events.models import Event, HourlyRollup, LifetimeTotal, Source
 from tests.conftest import make_event, payload, success
 
@@ -95,13 +95,13 @@ def pragma(name: str) -> int:
 @pytest.mark.django_db(transaction=True)
 def test_a_file_shrinks_again() -> None:
     if connection.vendor != "sqlite":  # PostgreSQL looks after its own
-        assert list(retention.free_pages()) == []
+        assert list(database_file.free_pages()) == []
         return
     make_up(3_000)
     full = pragma("page_count")
     list(retention.delete_demo())
     assert pragma("freelist_count") > full / 2
-    assert list(retention.free_pages()) == [0]  # in one step, not page by page
+    assert list(database_file.free_pages()) == [0]  # in one step, not page by page
     assert pragma("page_count") < full / 2
 
 
@@ -111,7 +111,7 @@ def test_freeing_pages_does_not_commit_what_a_caller_has_begun() -> None:
     list(retention.delete_demo())
     with transaction.atomic():
         LifetimeTotal.objects.update(baseline=7)
-        assert list(retention.free_pages()) == []
+        assert list(database_file.free_pages()) == []
         transaction.set_rollback(True)
     assert not LifetimeTotal.objects.filter(baseline=7).exists()
 

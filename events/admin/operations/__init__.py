@@ -1,3 +1,8 @@
-"""Admin pages with which maintainers operate the site: corrections of the count, jobs, and source maps."""
+"""Admin pages with which maintainers operate the site: corrections of the count, jobs, retention, and source maps."""
 
-from events.admin.operations import corrections, jobs, sourcemaps  # noqa: F401  (imported to register their pages)
+from events.admin.operations import (  # noqa: F401  (imported to register their pages)
+    corrections,
+    jobs,
+    retention,
+    sourcemaps,
+)

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from events import clock
 from events.counting import rollups
 from events.ingest import writer
-from events.maintenance import demo, retention
+from events.maintenance import database_file, demo, retention
 from events.maintenance.demo import decisions
 from events.management.progress import Progress
 from events.models import Event, Source
@@ -77,7 +77,7 @@ class Command(BaseCommand):
                 deleted += count
                 progress.add(count)
             decisions.withdraw(at=clock.now())
-            for _ in retention.free_pages():
+            for _ in database_file.free_pages():
                 pass
         self.stdout.write(f"{deleted:,} demo events were deleted, with their counts, maps, decisions and advice.")
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
 from events import clock
-from events.maintenance import retention
+from events.maintenance import database_file, retention
 from events.management.account import login
 from events.management.file_search import holding
 
@@ -66,12 +66,12 @@ class Command(BaseCommand):
             )
 
     def _clean_file(self, *, vacuum: bool) -> None:
-        for _ in retention.free_pages():
+        for _ in database_file.free_pages():
             pass
         if vacuum:
-            retention.vacuum()
+            database_file.vacuum()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not retention.empty_log():
+        while not database_file.empty_log():
             if time.monotonic() > deadline:
                 raise CommandError("A reader blocks SQLite's log. Run the command again when it has ended.")
             time.sleep(0.1)

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 
 from events import clock
 from events.counting import site_days
-from events.maintenance import retention
+from events.maintenance import database_file, retention
 from events.management.account import login
 from events.management.progress import Progress
 from events.models import Event
@@ -83,7 +83,7 @@ class Command(BaseCommand):
                 progress.add(count)
                 time.sleep(time.monotonic() - began)  # Give half of the time to ingest.
                 began = time.monotonic()
-            for _ in retention.free_pages():
+            for _ in database_file.free_pages():
                 pass
         return deleted
 

@@ -26,7 +26,9 @@ ROWS_A_STEP = 1_000  # of the progress
 # Never copied: each database records its own migrations.
 MIGRATIONS = "django_migrations"
 # `migrate` fills these tables. The rows of the file replace its rows.
-FILLED_BY_MIGRATE = {"auth_group", "auth_group_permissions", "auth_permission", "django_content_type"}
+FILLED_BY_MIGRATE = {
+    "auth_group", "auth_group_permissions", "auth_permission", "django_content_type", "events_retentiondefault",
+}  # fmt: skip
 # Tables that `drop_legacy` drops. The app `legacy` may be uninstalled, so their names are repeated here.
 DROPPED_BY_DROP_LEGACY = ("client_logs", "legacy_legacycount")
 _Migrations = set[tuple[str, str]]
