@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -705,3 +707,39 @@ def test_a_new_sqlite_file_can_shrink_and_keeps_what_it_said_it_kept(tmp_path: P
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     finally:
         file.close()
+
+
+# One row that a start or an event leaves, and whether a site with it keeps every event by default.
+TRACES = {
+    "none, as on a new database": (None, 90),
+    "a day of the site": ("INSERT INTO events_siteday (seen_on, database_bytes) VALUES ('2026-02-12', 1)", None),
+    "the total of deleted events": (
+        "INSERT INTO events_lifetimetotal (event_type, accepted, baseline, last_received_at_ms)"
+        " VALUES ('flash_success', 1, 0, 0)",
+        None,
+    ),
+    "a user": (
+        "INSERT INTO auth_user (password, is_superuser, username, last_name, email, is_staff, is_active, date_joined,"
+        " first_name) VALUES ('', true, 'admin', '', '', true, true, '2026-02-12', '')",
+        None,
+    ),
+    "none again": (None, 90),
+}
+
+
+def test_only_a_new_site_deletes_events_by_default(migrated: BaseDatabaseWrapper) -> None:
+    migration = import_module("events.migrations.0029_default_of_retention")
+    editor = SimpleNamespace(connection=migrated)
+    recorded = {}
+    with migrated.cursor() as cursor:
+        cursor.execute("SELECT id, days FROM events_retentiondefault")
+        assert cursor.fetchall() == [(1, 90)]
+        for trace, (statement, _) in TRACES.items():
+            for table in ("events_retentiondefault", "events_siteday", "events_lifetimetotal", "auth_user"):
+                cursor.execute(f"DELETE FROM {table}")
+            if statement:
+                cursor.execute(statement)
+            migration.record_default(apps, editor)
+            cursor.execute("SELECT days FROM events_retentiondefault")
+            recorded[trace] = cursor.fetchall()
+    assert recorded == {trace: [(days,)] for trace, (_, days) in TRACES.items()}

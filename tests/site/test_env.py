@@ -29,6 +29,14 @@ def flag(name: str) -> Any:
     return env.flag(name, False)
 
 
+PERIODS = "is not a number of days from 1 to 36500, or off, such as 90 or 90,a=365"
+
+
+def periods(name: str) -> Any:
+    read = env.periods(name, kinds=("a", "b"))
+    return read and tuple(read)
+
+
 @pytest.mark.parametrize(
     ("read", "raw", "value"),
     [
@@ -43,6 +51,11 @@ def flag(name: str) -> Any:
         (names, "", []),
         (names, " b ,a,, a", ["a", "b"]),
         (names, "12345", ["12345"]),
+        (periods, "", None),
+        (periods, "90", (90, {})),
+        (periods, "OFF", (None, {})),
+        (periods, " 90 , a = 365,b=off", (90, {"a": 365, "b": None})),
+        (periods, "off,b=36500", (None, {"b": 36_500})),
         (flag, "yes", True),
         (flag, "Off", False),
         (env.cache_url, "", ""),
@@ -67,6 +80,12 @@ def test_a_value_is_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], 
         (names, "a,b,c", NAMES),
         (names, "123456", NAMES),
         (names, "a\x07", NAMES),
+        (periods, "0", PERIODS),
+        (periods, "36501", PERIODS),
+        (periods, "a=365", PERIODS),
+        (periods, "90,a", PERIODS),
+        (periods, "90,a=", PERIODS),
+        (periods, "90,a=-1", PERIODS),
         (flag, "maybe", "is not 0 or 1"),
         (env.cache_url, "http://cache.example", "is not a redis:// address"),
     ],
@@ -80,3 +99,19 @@ def test_a_wrong_value_is_refused_in_words(
         env.refuse_faults()
     assert f"A_VARIABLE={raw!r} {words}." in str(raised.value)
     env.refuse_faults()  # which has forgotten it
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("90,c=1", "has a period for 'c', which is none of a, b"),
+        ("90,", "has a period for '', which is none of a, b"),
+        ("90,a=1,a=2", "has two periods for a"),
+    ],
+)
+def test_a_period_of_an_unknown_type_is_refused(monkeypatch: pytest.MonkeyPatch, raw: str, words: str) -> None:
+    """A misspelt type would lose its events after the general period."""
+    monkeypatch.setenv("A_VARIABLE", raw)
+    periods("A_VARIABLE")
+    with pytest.raises(ImproperlyConfigured, match=f"  A_VARIABLE {words}."):
+        env.refuse_faults()

@@ -1,6 +1,5 @@
 """What the next run of the retention would delete. It reads only indexes and counts, so a page can show it."""
 
-from collections import Counter
 from datetime import datetime
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ class Preview(NamedTuple):
 
     rule: Rule
     lines: list[Line]
-    copies: Counter[str]
+    copies: dict[str, int]
     held_bytes: int
     bytes_per_event: float
     excess: size.Excess | None
@@ -60,7 +59,7 @@ def of(rule: Rule, now: datetime) -> Preview:
     return Preview(
         rule,
         [Line(kind, days, before[kind], estimates.get(kind, Estimate(0, True))) for kind, days in rule.periods],
-        +retention.count_copies(cutoffs, at_most=COUNTED),
+        dict(+retention.count_copies(cutoffs, at_most=COUNTED)),
         database_file.held_bytes(),
         database_file.bytes_per_event(),
         None if rule.limit_bytes is None else size.excess(rule.limit_bytes, today_ms),
