@@ -23,8 +23,8 @@ def test_due_jobs_run_once_and_a_failed_one_sets_the_exit_status(tmp_path: Path)
     output, errors = first.communicate(timeout=60)
     assert (first.returncode, errors) == (1, "CommandError: A job failed.\n")
     assert re.sub(r"[0-9.]+ s\.", "1.0 s.", output).splitlines() == [
-        "counts: failed in 1.0 s. Counts differ from the stored events: lifetime total of flash_error: 5, but the sum of"
-        f" its hours is 1. {output.partition(' is 1. ')[2].splitlines()[0]}",
+        "counts: failed in 1.0 s. Counts differ from the stored events: lifetime total of flash_error: 5, but the sum"
+        f" of its hours is 1. {output.partition(' is 1. ')[2].splitlines()[0]}",
         "expired-tokens: succeeded in 1.0 s. Revoked 0 expired tokens.",
     ]
     assert set(registry.registered()) == set(JobState.objects.values_list("name", flat=True))
