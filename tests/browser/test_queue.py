@@ -46,6 +46,29 @@ def test_a_network_that_is_back_before_the_browser_says_so_gets_all_in_order(bro
         ]
 
 
+def test_a_report_in_the_moment_that_the_network_is_back_overtakes_no_failure(browser: Browser, site: Server) -> None:
+    """The event `online` makes every event due, also for a request that starts before the flush that it plans."""
+    with gate_before(site.port) as gate:
+        browser.run(
+            MAKE
+            + """
+            telemetry.reportError({ eventType: 'flash_error', message: 'event 0' });
+            const random = Math.random;
+            Math.random = () => 0;  // the flush starts in the next task
+            dispatchEvent(new Event('online'));
+            Math.random = random;
+            await telemetry.reportFlashSuccess({ message: 'event 1' });
+            """,
+            url=gate.url,
+            model="queue: online",
+        )
+        wait_until(lambda: browser.waiting() == [], "what is stored was kept")
+        assert [[event["message"] for event in sent["events"]] for sent in gate.bodies("/event/batch")] == [
+            ["event 0", "event 1"]
+        ]
+        assert gate.bodies("/event") == []
+
+
 def test_ten_events_of_an_offline_page_are_stored_once_in_their_order(browser: Browser, site: Server) -> None:
     ten = [f"event {n}" for n in range(10)]
     with gate_before(site.port) as gate:

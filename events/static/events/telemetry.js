@@ -158,6 +158,9 @@ export function createTelemetry(options) {
   let timer;
   let draining;
   let failedTries = 0;
+  // Whether failures need not wait for equal ones. It stays set until the queue is empty: until then, any request sends
+  // the queue in order, and no success overtakes an earlier failure.
+  let isAllDue = false;
   // Use the monotonic clock: the system clock may be set back.
   const tick = () => performance.now();
   let retryAt = 0; // exponential backoff; the event 'online' resets it
@@ -264,12 +267,11 @@ export function createTelemetry(options) {
     await onAdvice({ text: `${advice.text}`, url: url.startsWith('https://') ? url : null }, error);
   };
 
-  const drain = async (isForced) => {
+  const drain = async () => {
     let most = MAX_WAITING;
     while (patienceMs() <= 0) {
       const keys = waiting().filter(urlOf);
-      // After a failed try, send the whole queue in order: the network may be back before the event 'online'.
-      const isAll = isForced || failedTries > 0 || isFull(keys);
+      const isAll = isAllDue || isFull(keys);
       const due = keys.filter((key) => isAll || dueAt(key) <= Date.now());
       const { keys: taken, url, body, isBatch } = take(due, most, MAX_BATCH_BYTES);
       if (!body) break;
@@ -294,6 +296,7 @@ export function createTelemetry(options) {
           }
         });
       } else {
+        isAllDue = true; // the network may be back before the event 'online'
         const isOffline = navigator.onLine === false; // then the event 'online' follows
         const pause = isOffline ? LONGEST_PAUSE_MS : Math.min(FIRST_PAUSE_MS * 2 ** failedTries++, LONGEST_PAUSE_MS);
         retryAt = tick() + pause * (0.5 + Math.random() / 2);
@@ -313,20 +316,22 @@ export function createTelemetry(options) {
       }
     }
     const keys = waiting().filter(urlOf);
+    isAllDue &&= keys.length > 0;
     if (!keys.length) return;
-    const dueMs = isFull(keys) ? 0 : Math.min(...keys.map(dueAt)) - Date.now();
+    const dueMs = isAllDue || isFull(keys) ? 0 : Math.min(...keys.map(dueAt)) - Date.now();
     timer = setTimeout(send, Math.max(0, dueMs, patienceMs()));
   };
 
   /** Send the events that are due. Calls run one after another, because they share the queue. */
-  const send = (isForced = false) => {
-    draining = (draining ?? Promise.resolve()).then(() => drain(isForced)).catch(say).then(plan);
+  const send = () => {
+    draining = (draining ?? Promise.resolve()).then(drain).catch(say).then(plan);
     return draining;
   };
 
   const flush = () => {
+    isAllDue = true;
     retryAt = 0;
-    return send(true);
+    return send();
   };
 
   // --- hidden pages ------------------------------------------------------------------------------------------------
@@ -495,10 +500,10 @@ export function createTelemetry(options) {
       addEventListener('pagehide', sendBeacons);
       addEventListener('online', () => {
         // Flush the queue in order. The random delay spreads the requests of several pages.
-        const pause = Math.random() * FIRST_PAUSE_MS;
         failedTries = 0;
-        retryAt = tick() + pause;
-        setTimeout(flush, pause);
+        isAllDue = true;
+        retryAt = tick() + Math.random() * FIRST_PAUSE_MS;
+        plan();
       });
       setTimeout(plan, Math.random() * FIRST_PAUSE_MS); // events from an earlier visit
     });
