@@ -223,17 +223,6 @@ def test_a_group_that_was_resolved_comes_back(seed: str) -> None:
         assert group.regressed_at_ms > group.decided_at_ms
 
 
-def test_clear_withdraws_the_decisions_of_the_demo() -> None:
-    run("--events", "3000", "--days", "30", "--seed", "7")
-    decided = FailureGroup.objects.filter(decided_by_name=decisions.AUTHOR)[0]
-    last = Event.objects.of_group(decided.pk).newest_first()[0]
-    real = make_event(event_type=last.event_type, error_name=last.error_name, message=last.message, stack=last.stack)
-    assert real.fingerprint == decided.pk
-    run("--clear")
-    group = FailureGroup.objects.get()
-    assert (group.status, group.fixed_in, group.regressed_at_ms, group.accepted) == ("open", None, None, 1)
-
-
 def test_one_model_fails_with_one_release_until_the_next(month: list[demo.EventRow]) -> None:
     asked = Counter((event.model, event.app_version) for event in month)
     failed = Counter((event.model, event.app_version) for event in month if event.event_type != SUCCESS)
@@ -331,31 +320,26 @@ def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) ->
     assert " 0 differ." in proof.stdout
 
 
-def test_most_versions_have_their_maps_until_they_are_cleared() -> None:
-    run("--events", "500", "--days", "30", "--seed", "7")
+def test_maps_decisions_and_advice_stay_until_they_are_cleared() -> None:
+    run("--events", "6000", "--days", "30", "--seed", "7")
+    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     released = set(Release.objects.exclude(app_version__in=["dev", "unknown"]).values_list("app_version", flat=True))
     mapped = set(SourceMap.objects.values_list("app_version", flat=True))
     assert 0.5 * len(released) < len(mapped & released) < len(released)
-    run("--clear")
-    assert not SourceMap.objects.exists()
-
-
-def test_closed_port_pickers_are_expected() -> None:
-    run("--events", "1000", "--days", "30", "--seed", "7")
-    [group] = FailureGroup.objects.filter(status="expected")
-    assert group.title.endswith("No port selected by the user.")
-    assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
-    run("--clear")
-    assert not FailureGroup.objects.exists()
-
-
-def test_one_fault_has_advice_that_is_withdrawn_again() -> None:
-    run("--events", "6000", "--days", "30", "--seed", "7")
+    [pickers] = FailureGroup.objects.filter(status="expected")
+    assert pickers.title.endswith("No port selected by the user.")
     advised = FailureGroup.objects.exclude(advice_text="")
     assert {group.error_name for group in advised} == {"WrongBootloaderError"}
     assert AdviceDay.objects.exists()
-    last = Event.objects.of_group(advised[0].pk).newest_first()[0]
-    make_event(event_type=last.event_type, error_name=last.error_name, message=last.message, stack=last.stack)
+    resolved = FailureGroup.objects.filter(fixed_in__isnull=False)
+    assert {group.decided_by_name for group in (pickers, *resolved)} == {decisions.AUTHOR}
+    for group in (pickers, advised[0], resolved[0]):
+        last = Event.objects.of_group(group.pk).newest_first()[0]
+        real = make_event(
+            event_type=last.event_type, error_name=last.error_name, message=last.message, stack=last.stack
+        )
+        assert real.fingerprint == group.pk
     run("--clear")
-    group = FailureGroup.objects.get()
-    assert (group.advice_text, group.advice_url) == ("", None)
+    assert not SourceMap.objects.exists()
+    columns = ("status", "fixed_in", "regressed_at_ms", "advice_text", "advice_url", "accepted")
+    assert list(FailureGroup.objects.values_list(*columns)) == [("open", None, None, "", None, 1)] * 3
