@@ -1,6 +1,7 @@
 """What every test may use: a clean process, payloads, stored events."""
 
 import fcntl
+import gc
 import itertools
 import json
 import os
@@ -37,6 +38,8 @@ from tests.servers import inherited, served
 
 _sessions = itertools.count(1)
 
+gc.disable()  # collecting the tests makes many objects and no garbage
+
 # A shell that runs the tests in the background lets them ignore these, and so would every server that a test starts.
 for _signal, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(_signal) is signal.SIG_IGN:
@@ -63,6 +66,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if not uses_database(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if uses_database(item)]
+
+
+def pytest_collection_finish() -> None:
+    """Exclude all items and modules from garbage collection: they live as long as the process."""
+    gc.freeze()
+    gc.enable()
 
 
 def uses_database(item: pytest.Item) -> bool:
