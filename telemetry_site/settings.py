@@ -72,6 +72,7 @@ SOURCEMAP_MAX_BYTES = env.integer("SOURCEMAP_MAX_BYTES", 16_777_216, least=1_024
 SOURCEMAP_VERSIONS = env.integer("SOURCEMAP_VERSIONS", 20, least=1, most=10_000)
 INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)
 ADMIN_TOKEN = env.secret("ADMIN_TOKEN", "", least=24)
+METRICS_TOKEN = env.secret("METRICS_TOKEN", "", least=24)
 SOURCEMAP_WORKER = env.flag("SOURCEMAP_WORKER", True)
 ADMIN_PASSWORD = env.text("ADMIN_PASSWORD", "")
 
@@ -302,6 +303,7 @@ SPECTACULAR_SETTINGS = {
     "APPEND_COMPONENTS": {
         "securitySchemes": {
             "adminToken": {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN"},
+            "metricsToken": {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN"},
             "scopedToken": {
                 "type": "http",
                 "scheme": "bearer",

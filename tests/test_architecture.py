@@ -41,6 +41,7 @@ WRITERS = {
     "DismissedMerge": {"events/grouping/triage.py"},
     "ResolvedFrame": {"events/sourcemaps/resolve.py"},
     "SourceMap": {"events/sourcemaps/resolve.py", "events/sourcemaps/store.py"},
+    "CommitBucket": {"events/monitoring/commits.py"},
     "SiteDay": {"events/counting/site_days.py"},
     "RetentionMark": {"events/maintenance/retention.py"},
     "GroupHour": {"events/grouping/groups.py"},

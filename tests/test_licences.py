@@ -42,7 +42,7 @@ def test_everything_that_the_site_runs_on_is_listed_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", sorted(pins("requirements.txt")))
 def test_the_list_says_what_the_package_says(name: str) -> None:
-    listed = set(rows()[name].split(" or "))
+    listed = set(re.split(" or | and ", rows()[name]))
     assert listed <= set(FAMILIES)
     try:
         assert listed == families_of(name)

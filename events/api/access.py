@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from events import clock
 from events.api import attempts
-from events.api.answers import TooManyRequests
+from events.api.answers import NotFound, TooManyRequests
 from events.ingest import guards, tokens, writer
 from events.ingest.refusals import RefusalReason
 from events.ingest.tokens import Scope
@@ -76,6 +76,17 @@ class MayUseSourceMaps(BasePermission):
         raise NotAuthenticated("Unauthorized")
 
 
+class MayScrape(BasePermission):
+    """Requires METRICS_TOKEN or ADMIN_TOKEN; others get 401. Without either setting the route does not exist."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not settings.METRICS_TOKEN and not settings.ADMIN_TOKEN:
+            raise NotFound
+        if view.action == "metadata" or has_metrics_token(request._request):
+            return True
+        raise NotAuthenticated("Unauthorized")
+
+
 def is_staff(request: Request) -> bool:
     user = request.user
     is_reader = user and user.is_active and user.is_staff and user.has_perm("events.view_event")
@@ -100,6 +111,15 @@ def has_admin_token(request: HttpRequest) -> bool:
     if not settings.ADMIN_TOKEN or not guards.bearer(request):
         return False
     is_right = guards.is_admin_token(request)
+    count_attempt(request, is_right=is_right)
+    return is_right
+
+
+def has_metrics_token(request: HttpRequest) -> bool:
+    """Return whether a request may read the metrics. Raises TooManyRequests as `has_admin_token` does."""
+    if not guards.bearer(request):
+        return False
+    is_right = guards.is_metrics_token(request) or guards.is_admin_token(request)
     count_attempt(request, is_right=is_right)
     return is_right
 

@@ -82,6 +82,7 @@ INGEST_REFUSALS = refusals(400, 401, 403, 405, 408, 413, 415, 429, 503)
 # OpenAPI security requirements: any one of a list suffices; the empty one admits everybody.
 STAFF: list[Any] = [{"adminToken": []}, {"scopedToken": []}, {"staffSession": []}]
 SCRIPTS: list[Any] = [{"adminToken": []}, {"scopedToken": []}]
+SCRAPERS: list[Any] = [{"metricsToken": []}, {"adminToken": []}]
 SENDERS: list[Any] = [{"ingestToken": []}, {}]
 ANYONE: list[Any] = [{}]
 
@@ -176,6 +177,14 @@ TIMESERIES = extend_schema(
         **refusals(400, 401, 405, 429),
     },
     auth=STAFF,
+)
+PROMETHEUS = extend_schema(
+    operation_id="get_metrics_prometheus",
+    tags=["reads"],
+    summary="Figures for a monitoring system",
+    description="The text format of Prometheus. Requires METRICS_TOKEN or ADMIN_TOKEN; 404 if neither is configured.",
+    responses={(200, "text/plain"): STRING, **refusals(401, 404, 405, 429, 503)},
+    auth=SCRAPERS,
 )
 ANY_JSON = {"oneOf": [array({}), {"type": "object"}]}
 BIT = {"type": "integer", "enum": [0, 1]}

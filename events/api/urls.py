@@ -8,6 +8,7 @@ from events.api.views import (
     FailureViewSet,
     HealthViewSet,
     MetricsViewSet,
+    PrometheusViewSet,
     PublicMetricsViewSet,
     SourceMapViewSet,
 )
@@ -33,6 +34,7 @@ public.register("health", HealthViewSet, "health")
 
 staff = SiteRouter()
 staff.register("metrics", MetricsViewSet, "metrics")
+staff.register("metrics", PrometheusViewSet, "monitoring")
 staff.register("failures", FailureViewSet, "failures")
 
 # Of a version, and of a file of a version. Each name is one segment of the path.

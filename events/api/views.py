@@ -19,6 +19,7 @@ from events.api import health, schema
 from events.api.access import (
     HasIngestToken,
     MayRead,
+    MayScrape,
     MayUseSourceMaps,
     OriginAllowed,
     TokenAuthentication,
@@ -44,6 +45,7 @@ from events.keyset import Cursor
 from events.maintenance import disk
 from events.maintenance.disk import Room
 from events.models import Event
+from events.monitoring import exposition
 from events.reports import failures, metrics
 from events.reports.forms import EventFilter, SummaryQuery, TimeseriesQuery
 from events.rows import EventRow
@@ -232,6 +234,24 @@ class MetricsViewSet(StaffViewSet):
             for at in series
         ]
         return Response({"ok": True, "days": days, "bucket": bucket, "buckets": buckets})
+
+
+class PrometheusViewSet(SiteViewSet):
+    """The figures for a monitoring system. It sends a token of its own, never a session."""
+
+    permission_classes = [MayScrape]
+
+    @schema.PROMETHEUS
+    @action(detail=False)
+    def prometheus(self, request: Request) -> HttpResponse:
+        return HttpResponse(exposition.text(clock.now_ms(), _OUTCOMES), content_type=exposition.CONTENT_TYPE)
+
+
+_OUTCOMES = exposition.Outcomes(
+    refusals=[reason.value for reason in RefusalReason if reason not in refusals.STORED],
+    duplicate=RefusalReason.DUPLICATE.value,
+    shortened=RefusalReason.LEFT_OUT.value,
+)
 
 
 class FailureViewSet(StaffViewSet):

@@ -41,7 +41,15 @@ def bearer(request: HttpRequest) -> str:
 
 def is_admin_token(request: HttpRequest) -> bool:
     """Return whether the request carries ADMIN_TOKEN; always False when none is configured."""
-    expected = settings.ADMIN_TOKEN
+    return _is_token(request, settings.ADMIN_TOKEN)
+
+
+def is_metrics_token(request: HttpRequest) -> bool:
+    """Return whether the request carries METRICS_TOKEN; always False when none is configured."""
+    return _is_token(request, settings.METRICS_TOKEN)
+
+
+def _is_token(request: HttpRequest, expected: str) -> bool:
     return bool(expected) and hmac.compare_digest(bearer(request).encode(), expected.encode())
 
 

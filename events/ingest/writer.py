@@ -8,6 +8,7 @@ background thread exists, so commands and tests run the same code as requests. N
 import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from events.grouping.groups import Advice
 from events.grouping.rules import Membership
 from events.ingest import refusals, refused_hosts
 from events.models import Event, EventType, Source
+from events.monitoring import commits
 from events.querysets import SUCCESS
 from events.rows import EventRow, content_id, has_long_texts, is_left_out, left_out_content
 
@@ -126,12 +128,22 @@ def flush_refusals() -> None:
     record_many([])
 
 
+def flush_if_due() -> None:
+    """Write the counts of refused requests and the measured commits that have waited long enough.
+
+    The server calls it regularly: the last of them would otherwise wait for the next request.
+    """
+    if refusals.are_due() or commits.are_due():
+        record_many([])
+
+
 def _lead(own: _Submission) -> None:
     global _has_leader
     with _line_lock:
         batch = _take_batch(own)
+        queued = len(_line)
     try:
-        _commit(batch)
+        _commit(batch, queued)
     except BaseException as error:  # The process is shutting down: the waiting threads must not report success.
         _refuse(batch, error)
         raise
@@ -160,7 +172,8 @@ def _take_batch(own: _Submission) -> list[_Submission]:
     return batch
 
 
-def _commit(batch: list[_Submission]) -> None:
+def _commit(batch: list[_Submission], queued: int) -> None:
+    begun_at = time.perf_counter()
     try:
         _commit_together(batch)
     except UNAVAILABLE as error:
@@ -172,7 +185,10 @@ def _commit(batch: list[_Submission]) -> None:
         # One invalid row must not fail the other submissions.
         logger.warning("A commit of %d submissions failed and is replayed one by one: %s", len(batch), error)
         for submission in batch:
-            _commit([submission])
+            _commit([submission], queued)
+    else:
+        if events := sum(len(submission.events) for submission in batch):
+            commits.note(seconds=time.perf_counter() - begun_at, events=events, queued=queued)
 
 
 def _refuse(batch: list[_Submission], cause: BaseException) -> None:
@@ -186,10 +202,12 @@ def _commit_together(batch: list[_Submission]) -> None:
     with (
         refusals.taken() as tallies,
         refused_hosts.taken() as hosts,
+        commits.taken() as measured,
         transaction.atomic(durable=True),
     ):
         _write(batch, tallies)
         refused_hosts.write(hosts)
+        commits.write(measured)
 
 
 def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
@@ -210,7 +228,8 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
             submission.alongside()
     # All processes take their locks in this order, each kind sorted, so that no deadlock can occur: events, the
     # lifetime totals of their types, hours, modes and facets of these types, completed events, known names, releases,
-    # arrivals, groups with their hours, shares and expected counts, deliveries of advice, tallies, refused hosts.
+    # arrivals, groups with their hours, shares and expected counts, deliveries of advice, tallies, refused hosts,
+    # measurements of commits.
     # Hours, modes, facets and groups belong to a type, so a writer locks the total of the type first. A version that
     # becomes a release can reopen groups of every type, so its transaction locks the totals of all types first. Only
     # `alongside` can break this order. PostgreSQL then aborts one transaction, and it is retried.

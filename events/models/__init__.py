@@ -27,7 +27,15 @@ from events.models.rollups import (
     LifetimeTotal,
     ModeRollup,
 )
-from events.models.site import IngestToken, ReadinessProbe, RefusedHost, RetentionDefault, RetentionMark, SiteDay
+from events.models.site import (
+    CommitBucket,
+    IngestToken,
+    ReadinessProbe,
+    RefusedHost,
+    RetentionDefault,
+    RetentionMark,
+    SiteDay,
+)
 from events.models.sourcemaps import ResolvedFrame, SourceMap
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "AuditEntry",
     "AuditKind",
     "Backup",
+    "CommitBucket",
     "Correction",
     "CorrectionFacet",
     "CorrectionShare",

@@ -1,4 +1,4 @@
-"""Data about the site itself: tokens, refused hosts, retention, its days, and the readiness probe."""
+"""Data about the site itself: tokens, refused hosts, retention, its days, its commits, and the readiness probe."""
 
 from django.db import models
 from django.db.models import Q
@@ -93,6 +93,29 @@ class SiteDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seen_on}: {self.database_bytes}"
+
+
+class CommitBucket(models.Model):
+    """One bucket of a histogram of the commits of events, over all processes and all time.
+
+    `count` is the number of commits with a value over the next lower bound and up to this one; `total` is the sum of
+    these values. No row is ever deleted, so the counters of the monitoring never go down.
+    """
+
+    measure = models.TextField()  # one of `monitoring.commits.BOUNDS`
+    bound = models.TextField()  # a decimal number, or "+Inf"
+    count = models.BigIntegerField()
+    total = models.FloatField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["measure", "bound"], name="events_commitbucket_measure_bound"),
+            models.CheckConstraint(condition=Q(count__gte=0, total__gte=0), name="events_commitbucket_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.measure} up to {self.bound}: {self.count}"
 
 
 class ReadinessProbe(models.Model):

@@ -45,6 +45,7 @@ LATE_SECONDS = 0.05
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 DAY_POLL_SECONDS = 300.0
+COUNTS_POLL_SECONDS = 5.0
 STREAM_THREADS = 2
 # Load shedding: with this many requests queued, answer 503. The short delay slows down clients that retry at once.
 MAX_WAITING = 256
@@ -78,6 +79,7 @@ class Application:
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._parent_watch = loop.create_task(_end_with_parent(os.getppid()))
         self._days = loop.create_task(note_days(self._pools["health"]))
+        self._counts = loop.create_task(write_counts(self._pools["health"], self._pools["events"]))
         self._stalls = loop.create_task(listener.limit_stalls(settings.PORT, STALL_SECONDS))
         if settings.CONNECTIONS_PER_CLIENT:
             share = listener.limit_share(settings.PORT, settings.CONNECTIONS_PER_CLIENT)
@@ -318,6 +320,18 @@ async def note_days(pool: ThreadPool) -> None:
                 recorded_on = today
             except (DatabaseError, InterfaceError) as error:
                 logger.error("The size of the database was not recorded: %s", error)
+
+
+async def write_counts(pool: ThreadPool, events: ThreadPool) -> None:
+    """Write the counts of the last requests, which would otherwise wait in memory for the next one."""
+    from events.ingest import writer  # models are not ready when this module is imported
+    from events.monitoring import commits
+
+    commits.watch(lambda: events.waiting)
+    while True:
+        await asyncio.sleep(COUNTS_POLL_SECONDS)
+        with suppress(writer.StorageUnavailable):  # logged; the counts stay in memory until the next try
+            await pool.run(writer.flush_if_due)
 
 
 async def _end_with_parent(parent: int) -> None:

@@ -17,7 +17,7 @@ from events.models import EventType
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from tests.conftest import payload
 
-STAFF_READS = {"/metrics/summary", "/metrics/timeseries", "/failures", "/recent"}
+STAFF_READS = {"/metrics/summary", "/metrics/timeseries", "/failures", "/recent", "/metrics/prometheus"}
 MAPS, MAP = "/sourcemaps/{app_version}", "/sourcemaps/{app_version}/{file}"
 PARAMETERS = {"source-maps": ["{app_version}"], "source-map": ["{app_version}", "{file}"]}
 METHODS = {
@@ -70,7 +70,7 @@ def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
 
 def test_each_operation_names_defined_security_schemes(schema: dict[str, Any]) -> None:
     used = {name for operation in operations(schema) for choice in operation["security"] for name in choice}
-    assert used == {"ingestToken", "adminToken", "scopedToken", "staffSession"}
+    assert used == {"ingestToken", "adminToken", "metricsToken", "scopedToken", "staffSession"}
     assert set(schema["components"]["securitySchemes"]) == used
 
 
@@ -112,6 +112,7 @@ def test_every_operation_has_one_of_five_tags(schema: dict[str, Any]) -> None:
         "/event/batch": ["events"],
         "/failures": ["reads"],
         "/metrics/flash-count": ["reads"],
+        "/metrics/prometheus": ["reads"],
         "/metrics/summary": ["reads"],
         "/metrics/timeseries": ["reads"],
         MAPS: ["source maps"],

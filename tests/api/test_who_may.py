@@ -65,6 +65,7 @@ ROWS = {
     "home": Access("/", ANYONE, seen=302),
     "metrics-summary": Access("/metrics/summary", STAFF),
     "metrics-timeseries": Access("/metrics/timeseries", STAFF),
+    "monitoring-prometheus": Access("/metrics/prometheus", NOBODY),  # for tokens alone
     "failures": Access("/failures", STAFF),
     "source-maps": Access("/sourcemaps/19afc18", STAFF),
     "source-map": Access("/sourcemaps/19afc18/index.js", NOBODY),  # for tokens alone
