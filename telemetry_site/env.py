@@ -64,6 +64,15 @@ def flag(name: str, default: bool) -> bool:
     return _read(name, default, _parse_flag, "0 or 1")
 
 
+def choice(name: str, default: str, *, among: tuple[str, ...]) -> str:
+    def parse(raw: str) -> str:
+        if raw.lower() not in among:
+            raise ValueError
+        return raw.lower()
+
+    return _read(name, default, parse, " or ".join(among))
+
+
 def integer(name: str, default: int, *, least: int, most: int) -> int:
     def parse(raw: str) -> int:
         value = int(raw)

@@ -9,7 +9,7 @@ from events import clock
 from events.api.answers import refusal
 from events.ingest import refused_hosts, writer
 from events.ingest.refusals import RefusalReason
-from telemetry_site import refused_forms
+from telemetry_site import logs, refused_forms
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -39,7 +39,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return defaults.server_error(request) if _is_page(request) else refusal(500, "Internal error")
+    """Answer 500. The id of the request is in the log line of the error, so a report can name it."""
+    response = defaults.server_error(request) if _is_page(request) else refusal(500, "Internal error")
+    response.headers["X-Request-ID"] = logs.request_id(request.META)
+    return response
 
 
 def _is_page(request: HttpRequest) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.utils.crypto import salted_hmac
 
 from telemetry_site import env
+from telemetry_site.logs import FORMATTERS
 
 # Only the owner may open the files that the site creates. Child processes and exec inherit the umask. SQLite gives
 # -wal and -shm the mode of the database file.
@@ -332,13 +333,18 @@ STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # for forms; the JSON routes have their own limits
 
+LOG_FORMAT = env.choice("LOG_FORMAT", "line", among=("line", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"ours": {"()": FORMATTERS[LOG_FORMAT]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
+        # Without Django's own handlers: with DEBUG they would write each line a second time, in another form.
+        "django": {"handlers": [], "level": "INFO"},
+        # At DEBUG these lines would contain the parameters of statements.
+        "django.db.backends": {"level": "INFO"},
         # Django logs the path of every refused request. The site counts refusals instead.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},

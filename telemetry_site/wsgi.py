@@ -7,6 +7,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 from events.ingest.refusals import RefusalReason
+from telemetry_site import logs
 from telemetry_site.server import request_head
 from telemetry_site.server.static_files import with_static_files
 
@@ -25,7 +26,8 @@ def with_limited_heads(site: Callable[..., Iterable[bytes]]) -> Callable[..., It
         ]
         refusal = request_head.refusal_of(method, path, environ.get("QUERY_STRING", ""), headers)
         if refusal is None:
-            return site(environ, start_response)
+            with logs.during(environ):
+                return site(environ, start_response)
         if refusal is request_head.MEDIA_TYPE:
             request_head.note_refusal(method, path, RefusalReason.MEDIA_TYPE)
         cors = request_head.cors_headers(path, environ.get("HTTP_ORIGIN"))

@@ -32,6 +32,8 @@ class CheckedMap(NamedTuple):
 class CheckFailed(Exception):
     """The site could not check the map, for a reason that is not in the map."""
 
+    is_loggable = True  # log lines contain the message
+
 
 @contextmanager
 def spooled(chunks: Iterable[bytes]) -> Iterator[BinaryIO]:

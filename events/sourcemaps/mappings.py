@@ -31,6 +31,8 @@ Wanted = tuple[int, int]
 class BadMap(ValueError):
     """The text is not a valid source map. The message says in words what is wrong."""
 
+    is_loggable = True  # log lines contain the message
+
 
 class Position(NamedTuple):
     """A position in an original source; `line` and `column` count from 1. `section` and `source` are indexes."""

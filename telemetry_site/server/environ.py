@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 class _Errors:
     def write(self, text: str) -> None:
-        logger.error(text.rstrip())
+        # A library may write anything, a part of the request included.
+        logger.error("A library wrote %d characters to wsgi.errors", len(text))
 
     def flush(self) -> None: ...
 

@@ -24,6 +24,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 from events import clock
 from events.ingest.refusals import RefusalReason
 from events.maintenance.jobs.background import JobsProcess
+from telemetry_site import logs
 from telemetry_site.server import environ, listener, lock, request_head, streaming
 from telemetry_site.server.lanes import POOLS, Lane, lane_of
 from telemetry_site.server.request_head import JSON_HEADERS, Headers, Refusal
@@ -56,6 +57,7 @@ RETRY_SECONDS = 2
 _COLLECT_AFTER = 10_000  # new objects; Python's default of 700 is reached every two requests
 _TOO_SLOW = b'{"ok":false,"error":"Request not received in time"}'
 _CUT_OFF = b'{"ok":false,"error":"Request not received whole"}'
+_FAILED = b'{"ok":false,"error":"Internal error"}'
 _BUSY = b'{"ok":false,"error":"Too busy"}'
 _CLOSE = ("connection", "close")  # unread bytes of the body would precede the next request
 _BODILESS = ("GET", "HEAD", "OPTIONS")
@@ -72,6 +74,8 @@ class Application:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock.take(settings.DATA_DIR, shared=settings.WORKERS > 1)
         DatabaseWrapper.may_create = False
+        logs.take_over()
+        loop.set_exception_handler(logs.log_error_of_loop)
         self._pools = {
             name: ThreadPool(threads, loop, late_seconds=LATE_SECONDS if name in ("events", "reads") else 0)
             for name, threads in POOLS.items()
@@ -100,6 +104,15 @@ class Application:
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         if scope.proto != "http":
             return
+        try:
+            await self._handle(scope, protocol)
+        except ProtocolClosed:
+            pass  # the client disconnected
+        except Exception:  # Granian would print it, with its values
+            logger.exception("A request failed outside Django")
+            protocol.response_bytes(500, [*JSON_HEADERS, _CLOSE, *_cors(scope)], _FAILED)
+
+    async def _handle(self, scope: Scope, protocol: HTTPProtocol) -> None:
         lane = lane_of(scope.path)
         headers = environ.headers_of(scope)
         refusal = request_head.refusal_of(scope.method, scope.path, scope.query_string, headers)
@@ -272,9 +285,12 @@ def _answer(
     loop can send the first and read on for the second.
     """
     connection.close_if_unusable_or_obsolete()
+    request = environ.of(scope, headers, body, length)
+    logs.begin(request)
     try:
-        status, answer_headers, response = _call_django(environ.of(scope, headers, body, length))
+        status, answer_headers, response = _call_django(request)
     finally:
+        logs.end()
         connection.close_if_unusable_or_obsolete()
     if not (body.is_at_end if isinstance(body, Upload) else length == len(body)):
         answer_headers.append(_CLOSE)

@@ -54,7 +54,7 @@ async def send(protocol: HTTPProtocol, status: int, headers: Any, chunks: Chunks
     except BrokenPipeError:
         pass  # the client disconnected
     except Exception as error:
-        logger.warning("A streamed answer ended early: %s", str(error) or type(error).__name__)
+        logger.warning("A streamed answer ended early: %s", error)
     finally:
         if pipe >= 0:
             os.close(pipe)

@@ -70,6 +70,7 @@ class Command(BaseCommand):
         sys.stdout.flush()
         prepare_process()
         command = granian_command(address, settings.PORT, settings.WORKERS)
+        os.chdir(settings.BASE_DIR)  # Granian's main process imports our formatter of log lines
         os.execv(sys.executable, command)  # noqa: S606 (fixed arguments, no shell)
 
     def _refuse_second_server(self) -> None:
@@ -195,6 +196,7 @@ def granian_command(address: str, port: int, workers: int) -> list[str]:
         f"--backlog={CONNECTIONS}",
         f"--backpressure={CONNECTIONS}",
         "--log-level=warning",
+        f"--log-config={settings.BASE_DIR / 'telemetry_site' / 'server' / f'granian_{settings.LOG_FORMAT}.json'}",
     ]
 
 
