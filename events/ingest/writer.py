@@ -202,12 +202,14 @@ def _commit_together(batch: list[_Submission]) -> None:
     with (
         refusals.taken() as tallies,
         refused_hosts.taken() as hosts,
-        commits.taken() as measured,
         transaction.atomic(durable=True),
     ):
         _write(batch, tallies)
         refused_hosts.write(hosts)
-        commits.write(measured)
+        if measured := commits.due():
+            commits.write(measured)
+    if measured:
+        commits.forget()
 
 
 def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:

@@ -6,11 +6,9 @@ commit writes those of its predecessors, with one more statement in its own tran
 no event arrives. A killed process loses at most the measurements since the last write.
 """
 
-import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from events import process_memory
 from events.counting.upserts import Upsert, added, upsert
@@ -29,9 +27,9 @@ WRITE_AFTER_SECONDS = 1.0
 Key = tuple[str, int]  # the measure, and the place of the bucket among its bounds
 Measured = dict[Key, tuple[int, float]]  # the count and the sum of each bucket
 
-_lock = threading.Lock()
-_waiting: Measured = {}
-_last_taken = time.monotonic()
+# Only the leader of a group commit uses these, and there is one at a time. So they need no lock.
+_waiting: dict[Key, list[float]] = {}
+_last_written = time.monotonic()
 _requests_without_thread: Callable[[], int] = lambda: 0  # noqa: E731 (replaced by `watch`)
 process_memory.register(_waiting.clear)
 
@@ -44,38 +42,38 @@ def watch(requests_without_thread: Callable[[], int]) -> None:
 
 def note(*, seconds: float, events: int, queued: int) -> None:
     """Measure a successful commit. `queued` is the number of requests that wait for the next one."""
-    values = (SECONDS, seconds), (EVENTS, float(events)), (QUEUED, float(queued + _requests_without_thread()))
-    with _lock:
-        for measure, value in values:
-            key = measure, bisect_left(BOUNDS[measure], value)
-            count, total = _waiting.get(key, (0, 0.0))
-            _waiting[key] = count + 1, total + value
+    _add(SECONDS, seconds)
+    _add(EVENTS, events)
+    _add(QUEUED, queued + _requests_without_thread())
+
+
+def _add(measure: str, value: float) -> None:
+    key = measure, bisect_left(BOUNDS[measure], value)
+    sums = _waiting.get(key)
+    if sums is None:
+        _waiting[key] = [1, value]
+    else:
+        sums[0] += 1
+        sums[1] += value
 
 
 def are_due() -> bool:
     """Return whether measurements have waited long enough to be written."""
-    return bool(_waiting) and time.monotonic() - _last_taken >= WRITE_AFTER_SECONDS
+    return bool(_waiting) and time.monotonic() - _last_written >= WRITE_AFTER_SECONDS
 
 
-@contextmanager
-def taken() -> Iterator[Measured]:
-    """Yield the measurements that are due. If the block raises, they are put back."""
-    global _last_taken
+def due() -> Measured:
+    """Return the measurements that the current commit writes: none most of the time. They stay until `forget`."""
     if not are_due():
-        yield {}
-        return
-    with _lock:
-        _last_taken = time.monotonic()
-        measured = dict(_waiting)
-        _waiting.clear()
-    try:
-        yield measured
-    except BaseException:
-        with _lock:
-            for key, (count, total) in measured.items():
-                later = _waiting.get(key, (0, 0.0))
-                _waiting[key] = count + later[0], total + later[1]
-        raise
+        return {}
+    return {key: (int(count), float(total)) for key, (count, total) in _waiting.items()}
+
+
+def forget() -> None:
+    """Forget the measurements that `due` returned, after the commit that wrote them."""
+    global _last_written
+    _last_written = time.monotonic()
+    _waiting.clear()
 
 
 def write(measured: Measured) -> None:

@@ -2,7 +2,7 @@
 
 Every value comes from a row at the time of the scrape, so all processes answer the same, and a restart resets nothing.
 No label has a value that a client can choose: there is no model, version or host. The number of queries is fixed, and
-none of them counts events.
+none of them counts events. The label of a job is `job_name`, because Prometheus adds a label `job` of its own.
 
 A counter never goes down. So the events of a type include the successes that a correction made void: the total of
 their type does not contain them.
@@ -173,13 +173,13 @@ def _groups(now_ms: int) -> Iterator[Metric]:
 def _jobs() -> Iterator[Metric]:
     jobs = list(JobState.objects.order_by("name"))
     outcomes = GaugeMetricFamily(
-        "telemetry_job_last_outcome", "1 for the outcome of the last run of a job.", labels=["job", "outcome"]
+        "telemetry_job_last_outcome", "1 for the outcome of the last run of a job.", labels=["job_name", "outcome"]
     )
     for job in jobs:
         for outcome in JobOutcome.values:
             outcomes.add_metric([job.name, outcome], float(job.outcome == outcome))
     yield outcomes
-    running = GaugeMetricFamily("telemetry_job_running", "1 while a process runs the job.", labels=["job"])
+    running = GaugeMetricFamily("telemetry_job_running", "1 while a process runs the job.", labels=["job_name"])
     for job in jobs:
         running.add_metric([job.name], float(bool(job.holder)))
     yield running
@@ -189,12 +189,12 @@ def _jobs() -> Iterator[Metric]:
         ("success", "The last end of a job with success.", "succeeded_ms"),
         ("heartbeat", "The last sign of life of a running job.", "heartbeat_ms"),
     ):
-        times = GaugeMetricFamily(f"telemetry_job_last_{name}_timestamp_seconds", help_text, labels=["job"])
+        times = GaugeMetricFamily(f"telemetry_job_last_{name}_timestamp_seconds", help_text, labels=["job_name"])
         for job in jobs:
             if (moment_ms := getattr(job, column)) is not None:
                 times.add_metric([job.name], moment_ms / 1000)
         yield times
-    due = GaugeMetricFamily("telemetry_job_next_run_timestamp_seconds", "The next run of a job.", labels=["job"])
+    due = GaugeMetricFamily("telemetry_job_next_run_timestamp_seconds", "The next run of a job.", labels=["job_name"])
     for job in jobs:
         due.add_metric([job.name], job.due_ms / 1000)
     yield due

@@ -63,7 +63,13 @@ def checked(body: BinaryIO, *, is_gzip: bool) -> CheckedMap:
         with tempfile.TemporaryFile(dir=settings.DATA_DIR) as result:
             # The child's own descriptor shares the position of `body`, which is at its beginning.
             status = subprocess.run(  # noqa: S603 (our own program)
-                command, stdin=body, stdout=result, cwd=settings.BASE_DIR, timeout=WAIT_SECONDS, check=False
+                command,
+                stdin=body,
+                stdout=result,
+                stderr=subprocess.DEVNULL,  # not a log line: it has another form, and may quote the map
+                cwd=settings.BASE_DIR,
+                timeout=WAIT_SECONDS,
+                check=False,
             ).returncode
             result.seek(0)
             return _read(result, status)

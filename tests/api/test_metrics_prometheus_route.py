@@ -195,18 +195,18 @@ def test_jobs_show_their_last_outcome_and_their_times() -> None:
         name="retention", due_ms=8_000, started_ms=5_000, ended_ms=6_500, succeeded_ms=4_000,
         outcome=JobOutcome.FAILED, holder="a", heartbeat_ms=6_000,
     )  # fmt: skip
-    outcomes = {f"telemetry_job_last_outcome job={job} outcome={outcome}": 0.0
+    outcomes = {f"telemetry_job_last_outcome job_name={job} outcome={outcome}": 0.0
                 for job in ("backup", "retention") for outcome in JobOutcome.values}  # fmt: skip
     assert {name: value for name, value in samples().items() if "_job_" in name} == outcomes | {
-        "telemetry_job_last_outcome job=retention outcome=failed": 1,
-        "telemetry_job_running job=backup": 0,
-        "telemetry_job_running job=retention": 1,
-        "telemetry_job_last_start_timestamp_seconds job=retention": 5,
-        "telemetry_job_last_end_timestamp_seconds job=retention": 6.5,
-        "telemetry_job_last_success_timestamp_seconds job=retention": 4,
-        "telemetry_job_last_heartbeat_timestamp_seconds job=retention": 6,
-        "telemetry_job_next_run_timestamp_seconds job=backup": 9,
-        "telemetry_job_next_run_timestamp_seconds job=retention": 8,
+        "telemetry_job_last_outcome job_name=retention outcome=failed": 1,
+        "telemetry_job_running job_name=backup": 0,
+        "telemetry_job_running job_name=retention": 1,
+        "telemetry_job_last_start_timestamp_seconds job_name=retention": 5,
+        "telemetry_job_last_end_timestamp_seconds job_name=retention": 6.5,
+        "telemetry_job_last_success_timestamp_seconds job_name=retention": 4,
+        "telemetry_job_last_heartbeat_timestamp_seconds job_name=retention": 6,
+        "telemetry_job_next_run_timestamp_seconds job_name=backup": 9,
+        "telemetry_job_next_run_timestamp_seconds job_name=retention": 8,
     }
 
 

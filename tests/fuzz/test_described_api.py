@@ -28,7 +28,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 OPERATIONS = [
     ("POST", "/event"), ("POST", "/event/batch"), ("GET", "/metrics/flash-count"), ("GET", "/health"),
     ("GET", "/health/ready"), ("POST", "/client-log"), ("GET", "/count"), ("POST", "/increment"), ("GET", "/recent"),
-    ("GET", "/metrics/summary"), ("GET", "/metrics/timeseries"), ("GET", "/failures"),
+    ("GET", "/metrics/summary"), ("GET", "/metrics/timeseries"), ("GET", "/metrics/prometheus"), ("GET", "/failures"),
     ("PUT", "/sourcemaps/{app_version}/{file}"), ("GET", "/sourcemaps/{app_version}"),
     ("DELETE", "/sourcemaps/{app_version}"),
 ]  # fmt: skip

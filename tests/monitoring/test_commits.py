@@ -23,11 +23,11 @@ def stored() -> dict[str, dict[str, tuple[int, float]]]:
 
 
 def a_second_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "_last_taken", commits._last_taken - commits.WRITE_AFTER_SECONDS)
+    monkeypatch.setattr(commits, "_last_written", commits._last_written - commits.WRITE_AFTER_SECONDS)
 
 
 def test_the_next_commit_writes_the_measurements_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "_last_taken", time.monotonic())
+    monkeypatch.setattr(commits, "_last_written", time.monotonic())
     make_event(**success())
     make_event(**success())
     assert stored() == {}  # within the second

@@ -229,7 +229,7 @@ def violate(**changes: Any) -> BaseException:
             "django.db.utils.IntegrityError: UNIQUE constraint failed:"
             " telemetry_events.event_type, telemetry_events.session_id",
             "django.db.utils.IntegrityError: 23505, duplicate key value violates unique constraint"
-            ' "telemetry_events_one_per_session"',
+            ' "telemetry_events_type_session"',
         ),
     ],
 )

@@ -1,13 +1,17 @@
 """Resolve the frames that wait for a large source map."""
 
 import contextlib
+import logging
 import os
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from events import clock
 from events.sourcemaps import resolve
+
+logger = logging.getLogger(__name__)
 
 _CPU_SECONDS = 120
 
@@ -26,8 +30,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["limited"]:
-            limit_this_process()
+        if not options["limited"]:
+            self._resolve()
+            return
+        limit_this_process()
+        try:
+            self._resolve()
+        except Exception:  # Python's own output would have another form than the log of the site
+            logger.exception("Waiting frames were not resolved")
+            sys.exit(1)
+
+    def _resolve(self) -> None:
         resolved = resolve.resolve_waiting(now_ms=clock.now_ms())
         self.stdout.write(f"{resolved:,} frames resolved.")
 
