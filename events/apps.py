@@ -12,6 +12,7 @@ class Events(AppConfig):
         """Return the jobs of this app: `events.maintenance.jobs.registry.Job`."""
         from events.ingest import tokens  # models cannot be imported while app configs load
         from events.maintenance import integrity
+        from events.maintenance.backups import schedule
         from events.maintenance.jobs.registry import Job
         from events.maintenance.jobs.schedules import Daily
         from events.maintenance.retention_policy import pruning
@@ -19,6 +20,7 @@ class Events(AppConfig):
 
         return (
             Job("daily-sums", "Sum the counts of past days", Daily(1, 10), _sum_past_days),
+            *schedule.JOBS,
             Job("retention", "Delete old events", Daily(3, 17), pruning.delete_old_events, pruning.LIMIT_MINUTES),
             Job("reclaim-space", "Reclaim disk space", Daily(4, 47), pruning.reclaim_space),
             Job("counts", "Check the counts", Daily(3, 40), integrity.check_yesterday),

@@ -17,6 +17,11 @@ def today() -> date:
     return now().date()
 
 
+def day_of(epoch_ms: int) -> date:
+    """Return the UTC day of epoch milliseconds."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).date()
+
+
 def iso(epoch_ms: int) -> str:
     """Return epoch milliseconds as `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
     moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)

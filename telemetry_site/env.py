@@ -125,6 +125,34 @@ def secret(name: str, default: str, *, least: int) -> str:
     return _read(name, default, parse, "a secret")
 
 
+def passphrase(name: str, default: str, *, least: int) -> str:
+    """Read a passphrase. The error message never contains it."""
+
+    def parse(raw: str) -> str:
+        if len(raw) < least:
+            raise UnusableValue(
+                f"has {len(raw)} characters, which can be guessed; it needs {least} or more: use several random words"
+            )
+        if not raw.isprintable():
+            raise UnusableValue("has a control character, which nobody can type")
+        return raw
+
+    return _read(name, default, parse, "a passphrase")
+
+
+def rotation(name: str, default: str) -> dict[str, int] | None:
+    """Read how many days (d), weeks (w) and months (m) have a backup, such as `7d4w`. Return None for `off`."""
+
+    def parse(raw: str) -> dict[str, int] | None:
+        if raw.lower() == "off":
+            return None
+        if not re.fullmatch(r"([1-9]\d{0,3}d)?([1-9]\d{0,3}w)?([1-9]\d{0,3}m)?", raw):
+            raise ValueError
+        return {part[-1]: int(part[:-1]) for part in re.findall(r"\d+[dwm]", raw)}
+
+    return _read(name, parse(default), parse, "a rotation such as 7d4w (days, weeks, months), or off")
+
+
 def origins(name: str, default: list[str]) -> list[str]:
     """Read comma-separated origins. Return each one once, as a browser sends it. The error lists every fault."""
 

@@ -37,6 +37,11 @@ def _secret_key() -> str:
 
 SECRET_KEY = env.text("SECRET_KEY", "") or _secret_key()
 
+# --- backups -----------------------------------------------------------------------------------------------
+BACKUP_DIR = env.path("BACKUP_DIR", DATA_DIR / "backups")
+BACKUP_KEEP = env.rotation("BACKUP_KEEP", "7d4w")
+BACKUP_PASSPHRASE = env.passphrase("BACKUP_PASSPHRASE", "", least=12)
+
 # --- addresses and processes ----------------------------------------------------------------------------
 HOST = env.text("HOST", "127.0.0.1").strip("[]")
 PORT = env.integer("PORT", 8000, least=1, most=65535)

@@ -41,7 +41,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Backup",
             fields=[
-                ("name", models.TextField(primary_key=True, serialize=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.TextField()),
+                ("folder", models.TextField(default="")),
+                ("host", models.TextField(default="")),
                 ("made_ms", models.BigIntegerField(verbose_name="made")),
                 ("file_bytes", models.BigIntegerField(verbose_name="size")),
                 ("sha256", models.TextField()),
@@ -54,7 +57,8 @@ class Migration(migrations.Migration):
                 "ordering": ["-made_ms"],
                 "default_permissions": ("view",),
                 "constraints": [
-                    models.CheckConstraint(condition=models.Q(("file_bytes__gt", 0)), name="events_backup_not_empty")
+                    models.UniqueConstraint(fields=("folder", "name"), name="events_backup_file"),
+                    models.CheckConstraint(condition=models.Q(("file_bytes__gt", 0)), name="events_backup_not_empty"),
                 ],
             },
         ),

@@ -17,6 +17,7 @@ class AuditKind(models.TextChoices):
     CORRECTION = "correction"
     SOURCE_MAP = "sourcemap", "Source map"
     JOB = "job"
+    RESTORE = "restore"
 
 
 class AuditEntry(models.Model):

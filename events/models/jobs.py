@@ -55,13 +55,16 @@ class JobRun(models.Model):
 
 
 class Backup(models.Model):
-    """One verified backup that exists under `BACKUP_DIR`.
+    """One verified backup that exists in a BACKUP_DIR.
 
     `proven_ms` is the time at which a restore drill restored it and found equal counts. `problem` says in words why
-    the last check of the file failed.
+    the last check of the file failed. The manifest beside the file has the same values.
     """
 
-    name = models.TextField(primary_key=True)  # the file's name in BACKUP_DIR
+    name = models.TextField()  # the file's name in its folder
+    # The random name of the folder: machines with one PostgreSQL database may have separate folders.
+    folder = models.TextField(default="")
+    host = models.TextField(default="")
     made_ms = models.BigIntegerField("made")
     file_bytes = models.BigIntegerField("size")
     sha256 = models.TextField()
@@ -73,7 +76,10 @@ class Backup(models.Model):
     class Meta:
         default_permissions = ("view",)
         ordering = ["-made_ms"]
-        constraints = [models.CheckConstraint(condition=Q(file_bytes__gt=0), name="events_backup_not_empty")]
+        constraints = [
+            models.UniqueConstraint(fields=["folder", "name"], name="events_backup_file"),
+            models.CheckConstraint(condition=Q(file_bytes__gt=0), name="events_backup_not_empty"),
+        ]
 
     def __str__(self) -> str:
         return self.name

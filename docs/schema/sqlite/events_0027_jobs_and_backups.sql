@@ -6,7 +6,7 @@ CREATE TABLE "events_jobstate" ("name" text NOT NULL PRIMARY KEY, "due_ms" bigin
 --
 -- Create model Backup
 --
-CREATE TABLE "events_backup" ("name" text NOT NULL PRIMARY KEY, "made_ms" bigint NOT NULL, "file_bytes" bigint NOT NULL, "sha256" text NOT NULL, "is_encrypted" bool NOT NULL, "events" bigint NOT NULL, "proven_ms" bigint NULL, "problem" text NOT NULL, CONSTRAINT "events_backup_not_empty" CHECK ("file_bytes" > 0));
+CREATE TABLE "events_backup" ("id" integer NOT NULL PRIMARY KEY AUTOINCREMENT, "name" text NOT NULL, "folder" text NOT NULL, "host" text NOT NULL, "made_ms" bigint NOT NULL, "file_bytes" bigint NOT NULL, "sha256" text NOT NULL, "is_encrypted" bool NOT NULL, "events" bigint NOT NULL, "proven_ms" bigint NULL, "problem" text NOT NULL, CONSTRAINT "events_backup_file" UNIQUE ("folder", "name"), CONSTRAINT "events_backup_not_empty" CHECK ("file_bytes" > 0));
 --
 -- Create model JobRun
 --

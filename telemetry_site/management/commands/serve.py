@@ -23,6 +23,7 @@ from events import clock
 from events.counting import site_days
 from events.grouping import triage
 from events.maintenance import regrouping
+from events.maintenance.backups import replacement
 from events.models import Event
 from telemetry_site import env
 from telemetry_site.server import lock
@@ -53,6 +54,7 @@ class Command(BaseCommand):
         if options["stop_with_parent"]:
             stop_with_parent()
         self._refuse_second_server()
+        self._refuse_interrupted_restore()
         self._keep_private()
         address = _resolve(settings.HOST, settings.PORT)
         try:
@@ -78,6 +80,13 @@ class Command(BaseCommand):
             lock.take(settings.DATA_DIR).close()
         except lock.AlreadyServed as error:
             raise CommandError(f"{settings.DATA_DIR}: {error}. Stop it, or set DATA_DIR to another folder.") from None
+
+    def _refuse_interrupted_restore(self) -> None:
+        if replacement.is_interrupted():
+            raise CommandError(
+                "A restore was interrupted, so the data is incomplete. Run `manage.py restore FILE` again: it first"
+                " puts the former data back."
+            )
 
     def _keep_private(self) -> None:
         """Restrict the mode of files from earlier releases, which followed the user's umask."""

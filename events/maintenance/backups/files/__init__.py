@@ -1,0 +1,1 @@
+"""Backups as files: their folder, the manifest beside each, and the encrypted container."""
