@@ -31,9 +31,10 @@ class Events(AppConfig):
     def banners(self) -> tuple[Any, ...]:
         """Return the functions that find problems of the site: `events.maintenance.banners.BannerSource`."""
         from events.maintenance import disk
+        from events.maintenance.backups import warnings
         from events.maintenance.jobs import problems
 
-        return (problems.find, disk.banners)
+        return (problems.find, disk.banners, warnings.find)
 
 
 def _sum_past_days() -> str:

@@ -13,8 +13,8 @@ from events.maintenance import banners
 from telemetry_site import sign_in
 
 FIRST_PAGES = [
-    "FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap", "JobState", "RetentionMark",
-    "IngestToken", "AuditEntry",
+    "FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap", "JobState", "Backup",
+    "RetentionMark", "IngestToken", "AuditEntry",
 ]  # fmt: skip
 
 

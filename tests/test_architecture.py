@@ -42,6 +42,7 @@ WRITERS = {
     "ResolvedFrame": {"events/sourcemaps/resolve.py"},
     "SourceMap": {"events/sourcemaps/resolve.py", "events/sourcemaps/store.py"},
     "CommitBucket": {"events/monitoring/commits.py"},
+    "Backup": {"events/maintenance/backups/records.py"},
     "SiteDay": {"events/counting/site_days.py"},
     "RetentionMark": {"events/maintenance/retention.py"},
     "GroupHour": {"events/grouping/groups.py"},

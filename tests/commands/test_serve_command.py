@@ -1,5 +1,6 @@
 """`manage.py serve`: starting, stopping, being killed, and keeping a second one away."""
 
+import gzip
 import json
 import os
 import pty
@@ -313,3 +314,45 @@ def test_no_process_outlives_a_killed_main_process(data_dir: Path) -> None:
         finally:
             for orphan in filter(is_alive, workers):
                 os.kill(orphan, signal.SIGKILL)
+
+
+# --- an upgrade ------------------------------------------------------------------------------------------------------
+
+RELEASES = PROJECT_DIR / "tests" / "fixtures" / "releases"
+COUNTED = ("telemetry_events", "events_failuregroup", "events_sourcemap", "events_correction", "events_auditentry")
+
+
+def released_site(data_dir: Path, release: str) -> dict[str, int]:
+    """Make the folder of a site that a release has left; return the number of rows by table."""
+    data_dir.mkdir(mode=0o700)
+    with closing(sqlite3.connect(data_dir / "telemetry.sqlite3")) as database:
+        database.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        database.executescript(gzip.decompress((RELEASES / f"{release}.sql.gz").read_bytes()).decode())
+    return rows_of(data_dir / "telemetry.sqlite3")
+
+
+def rows_of(file: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(file)) as database:
+        return {name: database.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in COUNTED}
+
+
+@pytest.mark.parametrize(("release", "count"), [("0.1.0", 528)])
+def test_an_earlier_release_is_backed_up_and_migrated(new_dir: Path, release: str, count: int) -> None:
+    rows = released_site(new_dir, release)
+    full = Server(new_dir, MIN_FREE_BYTES=str(10**15)).command("serve")
+    assert full.returncode == 1
+    assert full.stderr.startswith(
+        "CommandError: The database needs a migration, and the backup before it failed: The disk of "
+    )
+    assert "To migrate without a backup, run `manage.py migrate`" in full.stderr
+    with served(new_dir) as server:
+        greeting = server.log.read_text()
+        assert server.get("/metrics/flash-count") == (
+            200,
+            json.dumps({"ok": True, "total": count}, separators=(",", ":")).encode(),
+        )
+    (backup,) = (new_dir / "backups").glob("telemetry-*.sqlite3")
+    assert f"Backup            made before the migration: {backup.name}: 160 events" in greeting
+    assert rows_of(new_dir / "telemetry.sqlite3") == rows_of(backup) == rows
+    with closing(sqlite3.connect(new_dir / "telemetry.sqlite3")) as database:
+        assert database.execute("SELECT name FROM events_backup").fetchall() == [(backup.name,)]

@@ -10,6 +10,7 @@ from telemetry_site import env
 
 NUMBER = "is not a whole number from 2 to 10"
 SIZE = "is not a number of bytes from 1 to 1000000000000000, or off"
+ROTATION = "is not a rotation such as 7d4w (days, weeks, months), or off"
 NAMES = "is not a comma-separated list of at most 2 names of at most 5 characters"
 
 
@@ -23,6 +24,14 @@ def size(name: str) -> Any:
 
 def names(name: str) -> Any:
     return sorted(env.names(name, most=2, max_length=5))
+
+
+def rotation(name: str) -> Any:
+    return env.rotation(name, "7d4w")
+
+
+def passphrase(name: str) -> Any:
+    return env.passphrase(name, "", least=12)
 
 
 def flag(name: str) -> Any:
@@ -58,6 +67,12 @@ def periods(name: str) -> Any:
         (periods, "off,b=36500", (None, {"b": 36_500})),
         (flag, "yes", True),
         (flag, "Off", False),
+        (rotation, "", {"d": 7, "w": 4}),
+        (rotation, "OFF", None),
+        (rotation, "12m", {"m": 12}),
+        (rotation, "1d2w3m", {"d": 1, "w": 2, "m": 3}),
+        (passphrase, "", ""),
+        (passphrase, "correct horse", "correct horse"),
         (env.cache_url, "", ""),
         (env.cache_url, "rediss://cache.example/1", "rediss://cache.example/1"),
     ],
@@ -86,6 +101,9 @@ def test_a_value_is_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], 
         (periods, "90,a", PERIODS),
         (periods, "90,a=", PERIODS),
         (periods, "90,a=-1", PERIODS),
+        (rotation, "7", ROTATION),
+        (rotation, "0d", ROTATION),
+        (rotation, "4w7d", ROTATION),
         (flag, "maybe", "is not 0 or 1"),
         (env.cache_url, "http://cache.example", "is not a redis:// address"),
     ],

@@ -1,6 +1,7 @@
-"""Admin pages with which maintainers operate the site: corrections of the count, jobs, retention, and source maps."""
+"""Admin pages with which maintainers operate the site: backups, corrections of the count, jobs, retention, source maps."""
 
 from events.admin.operations import (  # noqa: F401  (imported to register their pages)
+    backups,
     corrections,
     jobs,
     retention,

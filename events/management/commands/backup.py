@@ -1,5 +1,6 @@
 """Write a verified backup into BACKUP_DIR, or to a file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.db import DatabaseError
 from events import clock
 from events.maintenance.backups import making
 from events.maintenance.backups.files.folder import BackupFailed
+from events.maintenance.backups.schedule import NICENESS
 
 
 class Command(BaseCommand):
@@ -21,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a new file outside the rotation")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        os.nice(NICENESS)
         try:
             made = making.make(
                 clock.now(),

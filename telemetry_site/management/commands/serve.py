@@ -18,12 +18,14 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 
 from events import clock
 from events.counting import site_days
 from events.grouping import triage
 from events.maintenance import regrouping
-from events.maintenance.backups import replacement
+from events.maintenance.backups import making, records, replacement
+from events.maintenance.backups.files.folder import BackupFailed
 from events.models import Event
 from telemetry_site import env
 from telemetry_site.server import lock
@@ -58,7 +60,7 @@ class Command(BaseCommand):
         self._keep_private()
         address = _resolve(settings.HOST, settings.PORT)
         try:
-            self._migrate()
+            backup = self._migrate()
             maintainer = self._first_maintainer()
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
@@ -67,7 +69,7 @@ class Command(BaseCommand):
             triage.count_expected()  # an earlier process may have been killed in between
         except DatabaseError as error:  # pages still work, and ingest answers 503 until the database recovers
             self.stderr.write(f"The database cannot be written: {error}")
-        self._greet(maintainer)
+        self._greet(maintainer, backup)
         connections.close_all()  # an open SQLite connection must not be inherited by another process
         sys.stdout.flush()
         prepare_process()
@@ -109,10 +111,26 @@ class Command(BaseCommand):
             except OSError as error:
                 self.stderr.write(f"Other users can open {file}, and its mode cannot be changed: {error}")
 
-    def _migrate(self) -> None:
+    def _migrate(self) -> str | None:
+        """Run the migrations. If the database has data, make a backup before; return its outcome in words."""
         executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            call_command("migrate", interactive=False, verbosity=0)
+        if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return None
+        made = self._back_up() if _has_data() else None
+        call_command("migrate", interactive=False, verbosity=0)
+        if made is None:
+            return None
+        records.mirror()
+        return made.in_words()
+
+    def _back_up(self) -> making.Made:
+        try:
+            return making.make(clock.now(), is_recorded=False)  # the table of backups may not exist yet
+        except BackupFailed as problem:
+            raise CommandError(
+                f"The database needs a migration, and the backup before it failed: {problem}\n"
+                "Nothing was changed. To migrate without a backup, run `manage.py migrate`, then start the site again."
+            ) from None
 
     def _first_maintainer(self) -> str | None:
         """Create the user `admin` when no user exists. Return how to sign in, with the password if it was generated."""
@@ -132,7 +150,7 @@ class Command(BaseCommand):
             return "admin, with the password in ADMIN_PASSWORD"
         return f"admin / {password}    (shown only once; keep it)"
 
-    def _greet(self, maintainer: str | None) -> None:
+    def _greet(self, maintainer: str | None, backup: str | None) -> None:
         lines = [
             "",
             f"  Telemetry site    {settings.SITE_URL}/admin/",
@@ -140,6 +158,8 @@ class Command(BaseCommand):
         ]
         if maintainer:
             lines += [f"  First maintainer  {maintainer}"]
+        if backup:
+            lines += [f"  Backup            made before the migration: {backup}"]
         if settings.DEMO:
             lines += [f"  Demo              a simulated flasher: {settings.SITE_URL}/demo/"]
         lines += [f"  Next              sign in, or try the API at {settings.SITE_URL}/api/"]
@@ -152,6 +172,11 @@ class Command(BaseCommand):
             "",
         ]
         self.stdout.write("\n".join(lines))
+
+
+def _has_data() -> bool:
+    """Return whether an earlier start has migrated the database. Its users and settings are data, too."""
+    return MigrationRecorder(connection).has_table() and MigrationRecorder.Migration.objects.exists()
 
 
 def _resolve(host: str, port: int) -> str:

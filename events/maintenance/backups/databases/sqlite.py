@@ -1,8 +1,10 @@
 """Dumps of the SQLite file, made by `VACUUM INTO`. Readers and writers go on meanwhile."""
 
+import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +17,8 @@ from events.maintenance.backups.files import folder
 from events.maintenance.backups.files.folder import BackupFailed, Damaged
 
 _MOST_PROBLEMS = 3
+_FLUSHED_AT_ONCE = 8 << 20
+_STEPS = 20_000  # of SQLite's virtual machine
 
 
 def needed_bytes() -> int:
@@ -30,11 +34,11 @@ def dump(target: Path, made_at_ms: int) -> Contents:
     with connection.cursor() as cursor:
         try:
             before = _schema(cursor.execute(_SCHEMA).fetchall())
-            cursor.execute("VACUUM INTO %s", [str(target)])
+            with _flushed_often(target):
+                cursor.execute("VACUUM INTO %s", [str(target)])
             after = _schema(cursor.execute(_SCHEMA).fetchall())
         except DatabaseError as error:
             raise BackupFailed(f"SQLite cannot copy the database: {error}.") from None
-    target.chmod(0o600)
     folder.sync(target)
     check(target)
     with closing(_open(target)) as copy:
@@ -42,6 +46,27 @@ def dump(target: Path, made_at_ms: int) -> Contents:
     if copied not in (before, after):
         raise BackupFailed("The copy does not have the tables of the database.")
     return read(target, made_at_ms)
+
+
+@contextmanager
+def _flushed_often(target: Path) -> Iterator[None]:
+    """Write the copy to the disk in steps. A commit of an event would otherwise wait for hundreds of megabytes."""
+    flushed = 0
+    with open(target, "xb", opener=folder.private) as file:  # SQLite accepts an empty file
+
+        def flush() -> int:
+            nonlocal flushed
+            size = os.fstat(file.fileno()).st_size
+            if size - flushed >= _FLUSHED_AT_ONCE:
+                os.fsync(file.fileno())
+                flushed = size
+            return 0  # go on
+
+        connection.connection.set_progress_handler(flush, _STEPS)
+        try:
+            yield
+        finally:
+            connection.connection.set_progress_handler(None, 0)
 
 
 def check(file: Path) -> None:

@@ -1,0 +1,44 @@
+"""The banners about backups: none is made, none is proven, one is damaged."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from events.counting.buckets import DAY_MS
+from events.maintenance.banners import Banner
+from events.models import Backup, SiteDay
+
+# A backup is due every day, a drill every week. One may be missed.
+MADE_DAYS = 2
+PROVEN_DAYS = 14
+_PAGE, _LINK = "events_backup_changelist", "Backups"
+
+
+def find(now: datetime) -> Iterator[Banner]:
+    now_ms = int(now.timestamp() * 1000)
+    backups = list(Backup.objects.order_by("-made_ms").only("name", "made_ms", "proven_ms", "problem"))
+    sound = [backup for backup in backups if not backup.problem]
+    if not sound:
+        if backups or _is_older_than(now, MADE_DAYS):
+            yield Banner(
+                "There is no backup.", "Make one: manage.py backup. Then see why the job failed.", _PAGE, _LINK
+            )
+    elif days := _days(now_ms - sound[0].made_ms, MADE_DAYS):
+        yield Banner(f"No backup was made for {days} days.", "See why the job failed.", _PAGE, _LINK)
+    proven_ms = max((backup.proven_ms for backup in sound if backup.proven_ms is not None), default=None)
+    since_ms = min((backup.made_ms for backup in sound), default=now_ms) if proven_ms is None else proven_ms
+    if days := _days(now_ms - since_ms, PROVEN_DAYS):
+        yield Banner(f"No backup was proven for {days} days.", "See why the restore drill failed.", _PAGE, _LINK)
+    if damaged := [backup.name for backup in backups if backup.problem]:
+        names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
+        yield Banner(
+            f"A backup is damaged: {names}.", "Check the disk. Delete the file when you do not need it.", _PAGE, _LINK
+        )
+
+
+def _days(age_ms: int, most: int) -> int:
+    """Return the age in days if it is more than `most`, else 0."""
+    return age_ms // DAY_MS if age_ms > most * DAY_MS else 0
+
+
+def _is_older_than(now: datetime, days: int) -> bool:
+    return SiteDay.objects.filter(seen_on__lt=(now - timedelta(days=days)).date()).exists()

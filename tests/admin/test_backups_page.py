@@ -1,0 +1,89 @@
+"""The page of the backups, and the banners about them."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from events import clock
+from events.maintenance.backups import warnings
+from events.models import Backup, SiteDay
+from tests.conftest import sign_in, text_of
+
+pytestmark = pytest.mark.django_db
+PATH = "/admin/events/backup/"
+DAY_MS = 86_400_000
+
+
+def keep(name: str, *, days_ago: float, proven_days_ago: float | None = None, problem: str = "") -> None:
+    now_ms = clock.now_ms()
+    Backup.objects.create(
+        name=name,
+        folder="0123",
+        made_ms=now_ms - int(days_ago * DAY_MS),
+        proven_ms=None if proven_days_ago is None else now_ms - int(proven_days_ago * DAY_MS),
+        problem=problem,
+        file_bytes=1_048_576,
+        sha256="",
+        is_encrypted=name.endswith(".age"),
+        events=1_234,
+    )
+
+
+def test_backups_are_listed_the_newest_first(client: Client) -> None:
+    sign_in(client, "Staff")
+    keep("old.sqlite3", days_ago=2, proven_days_ago=1)
+    keep("new <b>.age", days_ago=1)
+    keep("bad.sqlite3", days_ago=3, problem="bad.sqlite3 is damaged <i>")
+    text = text_of(client.get(PATH))
+    positions = [text.index(f"<bdi>{name}</bdi>") for name in ("new &lt;b&gt;.age", "old.sqlite3", "bad.sqlite3")]
+    assert positions == sorted(positions)
+    assert "3 backups" in text
+    assert "3.0 MiB in" in text
+    assert text.count('<span class="quiet">not proven yet</span>') == 1
+    assert "bad.sqlite3 is damaged &lt;i&gt;" in text
+    assert text.count("included, encrypted") == 1
+    assert text.count("1,234") == 3
+    assert "manage.py restore " in text
+
+
+def test_the_empty_page_says_what_to_do(client: Client) -> None:
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert "No backup yet" in text
+    assert "manage.py backup" in text
+    assert "Back up the database" in text
+
+
+def test_only_staff_with_the_permission_sees_the_page(client: Client) -> None:
+    sign_in(client)
+    assert client.get(PATH).status_code == 403
+
+
+NONE, FEW, PROVEN = "There is no backup.", "No backup was made for", "No backup was proven for"
+
+
+@pytest.mark.parametrize(
+    ("backups", "site_days", "banners"),
+    [
+        pytest.param([], 1, [], id="a new site"),
+        pytest.param([], 3, [NONE], id="an older site"),
+        pytest.param([{"days_ago": 1}], 9, [], id="a backup that no drill has reached"),
+        pytest.param([{"days_ago": 1}, {"days_ago": 15}], 99, [f"{PROVEN} 15 days."], id="never proven"),
+        pytest.param([{"days_ago": 3, "proven_days_ago": 1}], 9, [f"{FEW} 3 days."], id="an old backup"),
+        pytest.param([{"days_ago": 1}, {"days_ago": 20, "proven_days_ago": 16}], 99, [f"{PROVEN} 16 days."], id="old"),
+        pytest.param(
+            [{"days_ago": 1, "proven_days_ago": 1}, {"days_ago": 2, "problem": "x"}],
+            9,
+            ["A backup is damaged: 1."],
+            id="a damaged one",
+        ),
+        pytest.param([{"days_ago": 1, "problem": "x"}], 9, [NONE, "A backup is damaged: 0."], id="only a damaged one"),
+    ],
+)
+def test_banners_name_the_problem(backups: list[dict], site_days: int, banners: list[str]) -> None:
+    now = clock.now()
+    SiteDay.objects.create(seen_on=(now - timedelta(days=site_days)).date(), database_bytes=1)
+    for number, values in enumerate(backups):
+        keep(f"{number}", **values)
+    assert [banner.problem for banner in warnings.find(now)] == banners
