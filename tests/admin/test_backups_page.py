@@ -69,9 +69,11 @@ NONE, FEW, PROVEN = "There is no backup.", "No backup was made for", "No backup 
         pytest.param([], 1, [], id="a new site"),
         pytest.param([], 3, [NONE], id="an older site"),
         pytest.param([{"days_ago": 1}], 9, [], id="a backup that no drill has reached"),
-        pytest.param([{"days_ago": 1}, {"days_ago": 15}], 99, [f"{PROVEN} 15 days."], id="never proven"),
-        pytest.param([{"days_ago": 3, "proven_days_ago": 1}], 9, [f"{FEW} 3 days."], id="an old backup"),
-        pytest.param([{"days_ago": 1}, {"days_ago": 20, "proven_days_ago": 16}], 99, [f"{PROVEN} 16 days."], id="old"),
+        pytest.param([{"days_ago": 1}, {"days_ago": 15.5}], 99, [f"{PROVEN} 15 days."], id="never proven"),
+        pytest.param([{"days_ago": 3.5, "proven_days_ago": 1}], 9, [f"{FEW} 3 days."], id="an old backup"),
+        pytest.param(
+            [{"days_ago": 1}, {"days_ago": 20, "proven_days_ago": 16.5}], 99, [f"{PROVEN} 16 days."], id="old"
+        ),
         pytest.param(
             [{"days_ago": 1, "proven_days_ago": 1}, {"days_ago": 2, "problem": "x"}],
             9,

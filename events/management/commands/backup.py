@@ -10,7 +10,8 @@ from django.db import DatabaseError
 from events import clock
 from events.maintenance.backups import making
 from events.maintenance.backups.files.folder import BackupFailed
-from events.maintenance.backups.schedule import NICENESS
+
+NICENESS = 10  # requests run first
 
 
 class Command(BaseCommand):

@@ -16,6 +16,7 @@ from events.management.file_search import holding
 # A shorter name would match by chance.
 LEAST_TO_LOOK_FOR = 8
 PATIENCE_SECONDS = 5
+PACKED = {".gz", ".age", ".dump"}
 
 
 class Command(BaseCommand):
@@ -90,23 +91,29 @@ class Command(BaseCommand):
     def _look_for(self, session_id: str, *, is_mentioned: bool) -> None:
         """List the files that still contain the session id. Raises CommandError if only free pages can explain it."""
         database = Path(connection.settings_dict["NAME"])
-        files = [file for file in sorted(settings.DATA_DIR.rglob("*")) if file.is_file()]
+        folders = {settings.DATA_DIR, settings.BACKUP_DIR}
+        files = sorted({file for folder in folders for file in folder.rglob("*") if file.is_file()})
         if len(session_id) < LEAST_TO_LOOK_FOR:
             self.stdout.write("Its id is too short to search files for it. --vacuum clears it from the database file.")
             for file in files:
-                if file.suffix == ".gz" or file.parent.name == "backups":
+                if file.suffix in PACKED or file.parent.name == "backups" or settings.BACKUP_DIR in file.parents:
                     self.stdout.write(f"{file} is a copy, and was not searched.")
             return
         matches = holding(files, session_id.encode())
         for file in matches:
-            if not file.name.startswith(database.name):
+            if not _is_of(database, file):
                 self.stdout.write(f"{file} still contains its id. It is a copy: delete it, or wait for its rotation.")
         for file in files:
-            if file.suffix == ".gz":
-                self.stdout.write(f"{file} is compressed, and was not searched.")
+            if file.suffix in PACKED:
+                self.stdout.write(f"{file} is compressed or encrypted, and was not searched.")
         if is_mentioned:
             self.stdout.write("The rows above contain its id. Free space may contain it too: --vacuum clears that.")
-        elif any(file.name.startswith(database.name) for file in matches):
+        elif any(_is_of(database, file) for file in matches):
             raise CommandError("The database file still contains its id in free space, which --vacuum clears.")
         else:
             self.stdout.write("The database file no longer contains its id.")
+
+
+def _is_of(database: Path, file: Path) -> bool:
+    """Return whether a file is the database or its log, and not a copy in another folder."""
+    return file.parent == database.parent and file.name.startswith(database.name)
