@@ -246,5 +246,5 @@ def test_a_scrape_asks_few_questions_and_never_for_events() -> None:
     with CaptureQueriesContext(connection) as queries:
         scrape()
     statements = [query["sql"] for query in queries.captured_queries]
-    assert len(statements) <= 8
+    assert len(statements) == 7
     assert [sql for sql in statements if "telemetry_events" in sql] == []

@@ -176,7 +176,14 @@ ROWS = {
     "admin:auth_user_change": Access("/admin/auth/user/{user}/change/", SUPERUSER, SUPERUSER, CHANGED_USER),
     "admin:auth_user_password_change": Access("/admin/auth/user/{user}/password/", SUPERUSER, SUPERUSER, USER),
 }  # fmt: skip
-OTHER_REFUSALS = {"demo": 404, "admin:app_list": 404, "admin:view_on_site": 404, "admin:logout": 405, "source-map": 405}
+OTHER_REFUSALS = {
+    "demo": 404,
+    "monitoring-prometheus": 404,
+    "admin:app_list": 404,
+    "admin:view_on_site": 404,
+    "admin:logout": 405,
+    "source-map": 405,
+}
 READS = [name for name in ROWS if not name.startswith("admin:") and ROWS[name].see == STAFF]
 OTHER_REFUSALS |= dict.fromkeys(READS, 401)
 

@@ -162,7 +162,8 @@ def test_who_exported_what_is_kept(client: Client, caplog: pytest.LogCaptureFixt
     kept = AuditEntry.objects.get()
     assert (kept.kind, kept.who) == ("export", user.username)
     assert kept.what == "Exported Recent failures: model=UV-17R"
-    assert f"{user.username} exported Recent failures: model=UV-17R" in caplog.text
+    assert f"{user.username} made an export" in caplog.text
+    assert "UV-17R" not in caplog.text  # a filter may quote an event
 
 
 def test_what_is_kept_of_an_export_names_no_session(client: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -204,7 +205,7 @@ def test_of_a_query_only_valid_filters_are_kept(
     entry = AuditEntry.objects.get()
     assert (entry.what, entry.why, entry.about, entry.subject) == (f"Exported {EVENT_PATHS[path]}: {kept}", "", "", "")
     assert [one.getMessage() for one in caplog.records if one.name == "events.reports.export"] == [
-        f"someone-Staff exported {EVENT_PATHS[path]}: {kept}"
+        "someone-Staff made an export; the audit log says of what"
     ]
 
 
