@@ -9,16 +9,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import growth, rates, servers
+from benchmarks import growth, rates, retention, servers
 
-SECTIONS = ("rates", "postgres", "growth", "pages")
+SECTIONS = ("rates", "postgres", "growth", "pages", "retention")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="the benchmarks to run (default: all)")
     parser.add_argument("--rounds", type=int, default=rates.ROUNDS, help="the number of measurements of each rate")
-    parser.add_argument("--events", type=int, default=1_000_000, help="the number of events for `growth` and `pages`")
+    parser.add_argument(
+        "--events", type=int, default=1_000_000, help="the number of events, except for `rates`"
+    )
     parser.add_argument(
         "--python", metavar="PATH", action="append", default=[], help="another Python that `rates` measures too"
     )
@@ -34,7 +36,7 @@ def main() -> None:
     sections = options.sections or [name for name in SECTIONS if name != "postgres" or options.postgres]
     if "postgres" in sections and not options.postgres:
         parser.error("`postgres` requires --postgres")
-    if {"rates", "postgres", "growth"} & set(sections) and shutil.which("wrk") is None:
+    if {"rates", "postgres", "growth", "retention"} & set(sections) and shutil.which("wrk") is None:
         sys.exit("wrk is missing. On Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         folder = Path(name)
@@ -73,6 +75,10 @@ def main() -> None:
         if "pages" in sections:
             print("\n## Pages of the admin\n", flush=True)
             _run(folder / "pages", "-m", "benchmarks.pages")
+        if "retention" in sections:
+            print("\n## Ingest beside the retention\n", flush=True)
+            for line in retention.beside_ingest(folder / "retention", options.events, options.rounds):
+                print(line, flush=True)
 
 
 def _create_demo_events(folder: Path, events: int) -> None:

@@ -41,10 +41,9 @@ def beside_ingest(folder: Path, events: int, rounds: int, **changes: str) -> Ite
     """Yield lines of a table: rate and latency of ingest in each round, without and with a running retention."""
     folder.mkdir(exist_ok=True)
     changes |= {"RETENTION_DAYS": "30"}
-    if not (folder / "telemetry.sqlite3").exists() or "DATABASE_URL" in changes:
-        _manage(folder, changes, "migrate", "--verbosity=0")
-        _manage(folder, changes, "demo_data", f"--events={events}", "--days=80", "--seed=7")
-        _python(folder, changes, _SETUP)
+    _manage(folder, changes, "migrate", "--verbosity=0")
+    _manage(folder, changes, "demo_data", f"--events={events}", "--days=80", "--seed=7")
+    _python(folder, changes, _SETUP)
     figures: dict[tuple[Work, bool], list[Measured]] = {}
     deleted = 0.0
     with servers.site(folder, sys.executable, servers.PROJECT_DIR, **changes) as site:
@@ -112,10 +111,3 @@ def _run(folder: Path, changes: dict[str, str], *command: str) -> str:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     return done.stdout
-
-
-if __name__ == "__main__":
-    where, events, rounds, *variables = sys.argv[1:]
-    changes = dict(variable.split("=", 1) for variable in variables)
-    for line in beside_ingest(Path(where), int(events), int(rounds), **changes):
-        print(line, flush=True)
