@@ -10,8 +10,8 @@ pip_install := $(python) -m pip install --quiet --disable-pip-version-check --re
 POSTGRES_URL ?= postgres://postgres@127.0.0.1:5432/postgres
 REDIS_URL ?= redis://127.0.0.1:6379/8
 
-# `make check` must not depend on `.env`. An empty value selects the default.
-defaults := DATABASE_URL= CACHE_URL= DEBUG= DEMO= WORKERS= ALLOWED_HOSTS=
+# `make check` must not depend on `.env`. An empty value selects the default. It may run in a container.
+defaults := DATABASE_URL= CACHE_URL= DEBUG= DEMO= WORKERS= ALLOWED_HOSTS= EPHEMERAL_DATA=1
 
 # Without cached bytecode, each process of a test run would compile every test again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -59,7 +59,8 @@ class Running:
 
 def environment(data_dir: Path, **changes: str) -> dict[str, str]:
     """Return the environment of a site, without the other variables of this process."""
-    return {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ADMIN_PASSWORD": PASSWORD} | changes
+    known = {"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "ADMIN_PASSWORD": PASSWORD, "EPHEMERAL_DATA": "1"}
+    return known | changes
 
 
 @contextmanager

@@ -8,16 +8,21 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 (Django's own names)
 
+from telemetry_site import container
+
 MAX_FACETS = 8
+_MOUNT_VOLUME = f"Mount a volume at DATA_DIR, such as: docker run --volume telemetry-data:{settings.DATA_DIR} …"
 
 
 @register()
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     has_workers = settings.WORKERS > 1
+    is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite")
+    lost_in = None if settings.EPHEMERAL_DATA else container.ephemeral_place(settings.DATA_DIR)
     mode = stat.S_IMODE(settings.DATA_DIR.stat().st_mode)
     checks: list[tuple[bool, CheckMessage]] = [
         (
-            has_workers and settings.DATABASES["default"]["ENGINE"].endswith("sqlite"),
+            has_workers and is_sqlite,
             Error(
                 f"WORKERS={settings.WORKERS} on SQLite: several processes would compete for the lock of one file.",
                 hint="Leave WORKERS at 1, or set DATABASE_URL to PostgreSQL.",
@@ -54,6 +59,22 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 f"FACETS {fault}.",
                 hint="Name at most 8 keys of the metadata, such as browser,os. An empty value switches facets off.",
                 id="telemetry_site.E002",
+            ),
+        ),
+        (
+            lost_in is not None and is_sqlite,
+            Error(
+                f"The database would be lost: DATA_DIR={settings.DATA_DIR} is in {lost_in}.",
+                hint=f"{_MOUNT_VOLUME} For a try whose data may be lost, set EPHEMERAL_DATA=1.",
+                id="telemetry_site.E003",
+            ),
+        ),
+        (
+            lost_in is not None and not is_sqlite,
+            Warning(
+                f"The secret key and the backups would be lost: DATA_DIR={settings.DATA_DIR} is in {lost_in}.",
+                hint=_MOUNT_VOLUME,
+                id="telemetry_site.W004",
             ),
         ),
     ]

@@ -18,6 +18,7 @@ os.umask(0o077)
 BASE_DIR = env.PROJECT_DIR
 DATA_DIR = env.path("DATA_DIR", BASE_DIR / "var")
 env.make_folder("DATA_DIR", DATA_DIR)
+EPHEMERAL_DATA = env.flag("EPHEMERAL_DATA", False)
 DEBUG = env.flag("DEBUG", False)
 DEMO = env.flag("DEMO", False)
 

@@ -231,8 +231,12 @@ def served_prepared(data_dir: Path, **env: str) -> Iterator[Server]:
 
 
 def inherited() -> dict[str, str]:
-    """Return what another process needs of our environment: where programs are, and how coverage is measured."""
-    return {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    """Return what another process needs of our environment: where programs are, and how coverage is measured.
+
+    The data of a test may be lost with the container that runs the tests.
+    """
+    known = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return known | {"EPHEMERAL_DATA": "1"}
 
 
 def free_port() -> int:

@@ -13,6 +13,7 @@ for _name in re.findall(r'env\.\w+\(\s*"(\w+)"', _SETTINGS.read_text(encoding="u
     if _name not in ("DATABASE_URL", "CACHE_URL"):
         os.environ.pop(_name, None)
 os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="telemetry-tests-")
+os.environ["EPHEMERAL_DATA"] = "1"  # the tests may run in a container
 os.environ["SECRET_KEY"] = "for-tests-alone-" + "x" * 50
 if os.environ.get("CACHE_URL"):
     os.environ["CACHE_URL"] = own_redis_database(os.environ["CACHE_URL"])
