@@ -218,6 +218,7 @@ _HOW_TO_GET = {
     "Firefox": "apt-get install firefox-esr",
     "npm": "apt-get install nodejs npm",
     "faketime": "apt-get install faketime",
+    "systemd": "apt-get install systemd",
     "the right to mount a disk": "sudo make test",
 }
 
@@ -269,6 +270,11 @@ def find_faketime() -> str | None:
 
 
 @once
+def find_systemd() -> str | None:
+    return shutil.which("systemd-analyze")
+
+
+@once
 def find_git() -> str | None:
     return shutil.which("git")
 
@@ -288,6 +294,7 @@ _FINDERS = {
     "needs_npm": ("npm", find_npm),
     "needs_git": ("git", find_git),
     "needs_faketime": ("faketime", find_faketime),
+    "needs_systemd": ("systemd", find_systemd),
 }
 
 
