@@ -18,9 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="the benchmarks to run (default: all)")
     parser.add_argument("--rounds", type=int, default=rates.ROUNDS, help="the number of measurements of each rate")
-    parser.add_argument(
-        "--events", type=int, default=1_000_000, help="the number of events, except for `rates`"
-    )
+    parser.add_argument("--events", type=int, default=1_000_000, help="the number of events, except for `rates`")
     parser.add_argument(
         "--python", metavar="PATH", action="append", default=[], help="another Python that `rates` measures too"
     )

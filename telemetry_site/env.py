@@ -32,7 +32,6 @@ class Periods(NamedTuple):
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
-_env = environ.Env()
 _faults: list[str] = []
 _LARGEST = 10**15
 _MAX_DAYS = 36_500
@@ -240,9 +239,12 @@ def _parse_days(raw: str) -> int | None:
     return int(raw)
 
 
-def database(name: str, default: dict[str, Any]) -> dict[str, Any]:
-    raw = _read(name, "", _parse_scheme("postgres", "postgresql"), "a postgres:// address")
-    return dict(_env.db_url_config(raw)) if raw else default
+def database(name: str, *, writes: bool = True) -> dict[str, Any] | None:
+    """Read the address of a PostgreSQL database, with one host or several. Return Django's form of it.
+
+    The error never contains the address: it has a password in it. `writes`: only the primary of several hosts is used.
+    """
+    return _read(name, None, lambda raw: _parse_database(raw, writes), "a postgres:// address")
 
 
 def cache_url(name: str) -> str:
@@ -321,6 +323,58 @@ def _parse_host(host: str) -> str:
     if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rstrip(".").rpartition(".")[2]):  # browsers parse it as IPv4
         return str(IPv4Address(host))
     return host
+
+
+# A host that does not answer is skipped after this time. A lost connection is noticed within ten seconds: otherwise a
+# commit would wait for a dead host for as long as the kernel repeats its packets.
+_CONNECTION_OPTIONS = {
+    "connect_timeout": "3",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "10000",
+}
+_WRITABLE = ("read-write", "primary")
+
+
+def _parse_database(raw: str, writes: bool) -> dict[str, Any]:
+    """Parse an address with libpq's own rules: several hosts, IPv6, sockets, percent-encoding, its parameters."""
+    from psycopg import Error  # a site on SQLite does not need the driver
+    from psycopg.conninfo import conninfo_to_dict
+
+    if not raw.startswith(("postgres://", "postgresql://")):
+        raise UnusableValue("is not a postgres:// address, such as postgres://user:password@host:5432/name")
+    try:
+        parts: dict[str, str] = {key: str(value) for key, value in conninfo_to_dict(raw).items()}
+    except (Error, UnicodeDecodeError):
+        raise UnusableValue(
+            "is not a postgres:// address that PostgreSQL's client library accepts: encode special characters of the"
+            " password as %XX, and use only its parameters"
+        ) from None
+    hosts, ports = parts.pop("host", ""), parts.pop("port", "")
+    database, user, password = (parts.pop(key, "") for key in ("dbname", "user", "password"))
+    if not database:
+        raise UnusableValue("names no database: it ends with /name")
+    port_list = [port or "5432" for port in ports.split(",")] if ports else []
+    if "," in hosts:
+        count = hosts.count(",") + 1
+        if not all(hosts.split(",")) or len(port_list) not in (0, 1, count):
+            raise UnusableValue("has an empty host, or not one port for each of its hosts")
+        wanted = parts.setdefault("target_session_attrs", "read-write" if writes else "any")
+        if writes and wanted not in _WRITABLE:
+            raise UnusableValue(
+                f"has several hosts and target_session_attrs={wanted}, so the site could reach a standby:"
+                " use read-write, or leave the parameter out"
+            )
+    return {
+        "ENGINE": "telemetry_site.postgresql",
+        "NAME": database,
+        "USER": user,
+        "PASSWORD": password,
+        "HOST": hosts,
+        "PORT": ",".join(port_list),
+        "OPTIONS": _CONNECTION_OPTIONS | parts,
+    }
 
 
 def _parse_rate(raw: str) -> str | None:

@@ -4,6 +4,7 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils.crypto import salted_hmac
@@ -165,24 +166,23 @@ def _first_statement() -> str:
     return "PRAGMA auto_vacuum=INCREMENTAL;" if is_new else ""
 
 
-DATABASES = {
-    "default": env.database(
-        "DATABASE_URL",
-        {
-            "ENGINE": "telemetry_site.sqlite",
-            "NAME": SQLITE_FILE,
-            "CONN_MAX_AGE": None,
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 5,
-                # WAL: readers do not wait for the writer. FULL: 201 means that the event is on disk.
-                "init_command": f"{_first_statement()} PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-            },
-        },
-    )
+_ON_SQLITE = {
+    "ENGINE": "telemetry_site.sqlite",
+    "NAME": SQLITE_FILE,
+    "CONN_MAX_AGE": None,
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 5,
+        # WAL: readers do not wait for the writer. FULL: 201 means that the event is on disk.
+        "init_command": f"{_first_statement()} PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    },
 }
-if "postgresql" in DATABASES["default"]["ENGINE"]:
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 2, "max_size": THREADS + 14, "timeout": 5}
+_PRIMARY = env.database("DATABASE_URL")
+if _PRIMARY is not None:
+    # The pool doubles the pause between two attempts to connect until `reconnect_timeout`. With 1 s the pause stays at
+    # 1 s, so the site finds a new primary soon.
+    _PRIMARY["OPTIONS"]["pool"] = {"min_size": 2, "max_size": THREADS + 14, "timeout": 5, "reconnect_timeout": 1}
+DATABASES: dict[str, dict[str, Any]] = {"default": _PRIMARY or _ON_SQLITE}
 
 # --- the rate limiter's cache: this process, or Redis -----------------------------------------------------------
 CACHE_URL = env.cache_url("CACHE_URL")

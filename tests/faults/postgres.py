@@ -1,4 +1,4 @@
-"""A PostgreSQL server for one test, which the test can kill."""
+"""PostgreSQL servers for one test, which the test can kill: one alone, or a primary with a synchronous standby."""
 
 import os
 import shutil
@@ -6,12 +6,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 import psycopg
 
-from tests.servers import PATIENCE_SECONDS, free_port
+from tests.servers import PATIENCE_SECONDS, free_port, wait_until
 
 # The server stops when the test process is killed.
 _TIED = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
@@ -27,22 +29,31 @@ def find_programs() -> Path | None:
 
 
 class Postgres:
-    def __init__(self, folder: Path, programs: Path) -> None:
+    """A server with a new database, or a standby with a copy of the database of `primary`."""
+
+    def __init__(self, folder: Path, programs: Path, *options: str, primary: "Postgres | None" = None) -> None:
+        self.options = options
         self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
-        self._folder = folder / "postgres"
-        self._programs = programs
-        self._log = folder / "postgres.log"
+        name = "standby" if primary else "postgres"
+        self._folder = folder / name
+        self.programs = programs
+        self._log = folder / f"{name}.log"
         self._owner = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
-        self._folder.mkdir()
+        self._folder.mkdir(mode=0o700)
         if self._owner:
             shutil.chown(self._folder, self._owner)
-        self._run("initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync").wait()
+        if primary is None:
+            made = self._run("initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
+        else:
+            address = f"{primary.url}?application_name={name}"
+            made = self._run("pg_basebackup", "-d", address, "-R", "-c", "fast", "--no-sync")
+        assert made.wait() == 0, self._log.read_text()
 
     def _run(self, program: str, *args: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [*prefix, self._programs / program, "-D", self._folder, *args],
+                [*prefix, self.programs / program, "-D", self._folder, *args],
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -62,7 +73,9 @@ class Postgres:
             time.sleep(0.1)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return self._run("postgres", "-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1", prefix=_TIED)
+        options = ["listen_addresses=127.0.0.1", *self.options]
+        arguments = [argument for option in options for argument in ("-c", option)]
+        return self._run("postgres", "-p", str(self.port), "-k", "", *arguments, prefix=_TIED)
 
     def _answers(self) -> bool:
         try:
@@ -76,18 +89,65 @@ class Postgres:
         self.process.send_signal(how)
         self.process.wait()
 
+    def kill_all(self) -> None:
+        """Kill all processes of the server at one moment, as a power cut would."""
+        processes = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+        psutil.wait_procs(processes, PATIENCE_SECONDS)
+
+    def run(self, sql: str) -> list[tuple[object, ...]]:
+        """Run one statement; return its rows."""
+        with psycopg.connect(self.url, autocommit=True, options="-c default_transaction_read_only=off") as database:
+            cursor = database.execute(sql)  # type: ignore[arg-type]
+            return list(cursor.fetchall()) if cursor.description else []
+
     def stop(self) -> None:
-        if self.process.poll() is None:
+        if hasattr(self, "process") and self.process.poll() is None:
             self.kill(signal.SIGQUIT)
 
 
 @contextmanager
-def own_postgres(folder: Path) -> Iterator[Postgres]:
+def own_postgres(folder: Path, *options: str) -> Iterator[Postgres]:
     programs = find_programs()
     assert programs
-    postgres = Postgres(folder, programs)
+    postgres = Postgres(folder, programs, *options)
     try:
         postgres.start()
         yield postgres
     finally:
         postgres.stop()
+
+
+class Pair(NamedTuple):
+    """A primary and its synchronous standby. `url` names both."""
+
+    primary: Postgres
+    standby: Postgres
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self)
+        return f"postgres://postgres@{hosts}/postgres?target_session_attrs=read-write"
+
+
+@contextmanager
+def own_pair(folder: Path) -> Iterator[Pair]:
+    """Start a primary and a standby. Each commit on the primary waits until the standby has it on disk."""
+    # Without fsync the set-up takes a fifth of the time. A killed process loses nothing by it, only a power cut would.
+    with own_postgres(folder, "fsync=off") as primary:
+        standby = Postgres(folder, primary.programs, *primary.options, primary=primary)
+        try:
+            standby.start()
+            # After the copy: a promoted standby must not wait for a standby of its own.
+            primary.run("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+            primary.run("SELECT pg_reload_conf()")
+            wait_until(
+                lambda: primary.run("SELECT sync_state FROM pg_stat_replication") == [("sync",)],
+                "the standby never became synchronous",
+            )
+            yield Pair(primary, standby)
+        finally:
+            standby.stop()

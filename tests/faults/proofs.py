@@ -10,7 +10,7 @@ import psycopg
 from tests.faults.writers import Writers
 from tests.servers import Server
 
-_NAMES = "SELECT COALESCE(session_id, message), COUNT(*) FROM telemetry_events GROUP BY 1"
+NAMES = "SELECT COALESCE(session_id, message), COUNT(*) FROM telemetry_events GROUP BY 1"
 _AGREE = {
     "lifetime totals": (
         "SELECT event_type, COUNT(*) FROM telemetry_events WHERE correction IS NULL GROUP BY 1",
@@ -53,7 +53,7 @@ def expect_nothing_lost(server: Server, *crowds: Writers) -> dict[str, int]:
     acknowledged = {name for writers in crowds for name in writers.acknowledged}
     sent = {name for writers in crowds for name in writers.sent}
     statuses = sum((writers.statuses for writers in crowds), Counter[int]())
-    stored = Counter(dict(query(server, _NAMES)))
+    stored = Counter(dict(query(server, NAMES)))
     lost = acknowledged - stored.keys()
     doubled = {name for name, count in stored.items() if count > 1}
     assert (lost, doubled, stored.keys() - sent) == (set(), set(), set())

@@ -13,6 +13,16 @@ SIZE = "is not a number of bytes from 1 to 1000000000000000, or off"
 ROTATION = "is not a rotation such as 7d4w (days, weeks, months), or off"
 NAMES = "is not a comma-separated list of at most 2 names of at most 5 characters"
 
+WRITABLE = {"target_session_attrs": "read-write"}
+PRIMARY = {"target_session_attrs": "primary"}
+DEFAULTS = {
+    "connect_timeout": "3",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "10000",
+}
+
 
 def number(name: str) -> Any:
     return env.integer(name, 7, least=2, most=10)
@@ -46,6 +56,21 @@ def periods(name: str) -> Any:
     return read and tuple(read)
 
 
+def address(name: str, **options: bool) -> Any:
+    """Return the parts of a database's address, and the options that are not the default ones."""
+    read = env.database(name, **options)
+    if read is None:
+        return None
+    assert read["ENGINE"] == "telemetry_site.postgresql"
+    added = {key: value for key, value in read["OPTIONS"].items() if DEFAULTS.get(key) != value}
+    assert read["OPTIONS"].keys() >= DEFAULTS.keys()
+    return (*(read[part] for part in ("USER", "PASSWORD", "HOST", "PORT", "NAME")), added)
+
+
+def replica(name: str) -> Any:
+    return address(name, writes=False)
+
+
 @pytest.mark.parametrize(
     ("read", "raw", "value"),
     [
@@ -75,6 +100,20 @@ def periods(name: str) -> Any:
         (passphrase, "correct horse", "correct horse"),
         (env.cache_url, "", ""),
         (env.cache_url, "rediss://cache.example/1", "rediss://cache.example/1"),
+        (address, "", None),
+        (address, "postgres://u:p%40w@db/name", ("u", "p@w", "db", "", "name", {})),
+        (
+            address,
+            "postgresql://[::1]:5433/name?sslmode=require",
+            ("", "", "::1", "5433", "name", {"sslmode": "require"}),
+        ),
+        (address, "postgres://u@%2Frun%2Fpostgresql/n", ("u", "", "/run/postgresql", "", "n", {})),
+        (address, "postgres:///name", ("", "", "", "", "name", {})),
+        (address, "postgres://u@a:5433,b/n", ("u", "", "a,b", "5433,5432", "n", WRITABLE)),
+        (address, "postgres://a,b/n?target_session_attrs=primary", ("", "", "a,b", "5432,5432", "n", PRIMARY)),
+        (address, "postgres:///n?host=a,b&port=5433", ("", "", "a,b", "5433", "n", WRITABLE)),
+        (address, "postgres://a/n?connect_timeout=9", ("", "", "a", "", "n", {"connect_timeout": "9"})),
+        (replica, "postgres://a,b/n", ("", "", "a,b", "5432,5432", "n", {"target_session_attrs": "any"})),
     ],
 )
 def test_a_value_is_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], Any], raw: str, value: Any) -> None:
@@ -133,3 +172,19 @@ def test_a_period_of_an_unknown_type_is_refused(monkeypatch: pytest.MonkeyPatch,
     periods("A_VARIABLE")
     with pytest.raises(ImproperlyConfigured, match=f"  A_VARIABLE {words}."):
         env.refuse_faults()
+        ("mysql://u:hidden@db/name", "is not a postgres:// address, such as postgres://user:password@host:5432/name."),
+        ("postgres://u:hidden%@db/name", "is not a postgres:// address that PostgreSQL's client library accepts"),
+        ("postgres://u:hidden@db/name?pool=3", "is not a postgres:// address that PostgreSQL's client library accepts"),
+        ("postgres://u:hidden@db:5432", "names no database"),
+        ("postgres://u:hidden@a,,b/name", "has an empty host, or not one port for each of its hosts."),
+        ("postgres:///name?host=a,b,c&port=1,2&password=hidden", "has an empty host, or not one port"),
+        ("postgres://u:hidden@a,b/n?target_session_attrs=any", "has several hosts and target_session_attrs=any"),
+    ],
+)
+def test_a_wrong_address_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch, raw: str, words: str) -> None:
+    monkeypatch.setenv("A_VARIABLE", raw)
+    assert env.database("A_VARIABLE") is None
+    with pytest.raises(ImproperlyConfigured) as raised:
+        env.refuse_faults()
+    assert f"A_VARIABLE {words}" in str(raised.value)
+    assert "hidden" not in str(raised.value)

@@ -1,0 +1,101 @@
+"""A site on a primary with a synchronous standby: what it acknowledges, and what happens when the primary is lost."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import success
+from tests.faults.conftest import FULL, NO_LIMITS, made_open_folder, show
+from tests.faults.postgres import Pair, own_pair
+from tests.faults.proofs import NAMES, expect_nothing_lost
+from tests.faults.writers import WRITERS, Writers
+from tests.servers import Server, served, wait_until
+
+SEED = 53
+pytestmark = pytest.mark.needs_postgres_programs
+
+
+class Site(NamedTuple):
+    pair: Pair
+    server: Server
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with (
+        made_open_folder() as folder,
+        own_pair(folder) as pair,
+        served(folder / "site", DATABASE_URL=pair.url, THREADS="8", **NO_LIMITS) as server,
+    ):
+        yield Site(pair, server)
+
+
+def post(site: Site, event: dict[str, object]) -> tuple[int, bool | None]:
+    """Post an event; return the status and `deduped`."""
+    status, body = site.server.post("/event", json.dumps(event).encode())
+    return status, json.loads(body).get("deduped")
+
+
+@pytest.mark.fault("a commit that is not replicated")
+def test_a_commit_that_only_the_primary_has_is_not_acknowledged(site: Site) -> None:
+    """An administrator cancels a commit that waits for the standby. PostgreSQL reports success, with a warning."""
+    primary, standby = site.pair
+    event = success()
+    standby.stop()
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(post, site, event)
+        waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        wait_until(lambda: primary.run(f"SELECT pid {waiting}") != [], "no commit waits for the standby")
+        primary.run(f"SELECT pg_cancel_backend(pid) {waiting}")
+        assert answer.result() == (503, None)
+    standby.start()
+    assert post(site, event) == (200, True)
+
+
+@pytest.mark.fault("a primary that becomes read-only")
+def test_connections_to_a_demoted_primary_are_closed(site: Site) -> None:
+    primary = site.pair.primary
+    assert post(site, success())[0] == 201
+    ours = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    before = primary.run(ours)
+    event = success()
+    primary.run("ALTER SYSTEM SET default_transaction_read_only = on")
+    primary.run("SELECT pg_reload_conf()")
+    wait_until(lambda: post(site, success())[0] == 503, "the site still writes")
+    assert post(site, event) == (503, None)
+    primary.run("ALTER SYSTEM RESET default_transaction_read_only")
+    primary.run("SELECT pg_reload_conf()")
+    wait_until(lambda: post(site, event) == (201, False), "the site did not connect again")
+    assert set(before) & set(primary.run(ours)) == set()
+
+
+@pytest.mark.fault("a primary that dies")
+def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(site: Site, request: pytest.FixtureRequest) -> None:
+    primary, standby = site.pair
+    writers = Writers(site.server.port, seed=SEED)
+    writers.sent.update(str(name) for name, _ in primary.run(NAMES))  # the events of the other tests
+    writers.start()
+    writers.wait_for(20_000 if FULL else 300)
+    primary.kill_all()
+    killed_at = time.monotonic()
+    wait_until(lambda: writers.statuses[503] > 0, "no request was refused")
+    if FULL:
+        time.sleep(30)
+    before = len(writers.acknowledged)
+    standby.run("SELECT pg_promote()")
+    promoted_at = time.monotonic()
+    wait_until(lambda: len(writers.acknowledged) > before, "the site never found the new primary")
+    found_at = time.monotonic()
+    writers.wait_for(before + (20_000 if FULL else 300))
+    writers.finish()
+    figures: dict[str, object] = dict(expect_nothing_lost(site.server, writers))
+    assert writers.unanswered == figures["other answers from 400 on"] == 0
+    figures["seconds from the kill to the promotion"] = round(promoted_at - killed_at, 1)
+    figures["seconds from the promotion to the first 201"] = round(found_at - promoted_at, 1)
+    print(figures)  # noqa: T201 (pytest shows it with -s, and when the test fails)
+    result = ("lost", "doubled", "answers of 503", "seconds from the promotion to the first 201")
+    show(request, figures, f"{WRITERS} writers, {len(writers.sent):,} events", result)
