@@ -54,6 +54,14 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             ),
         ),
         (
+            settings.HAS_REPLICA and settings.DATABASES["default"]["ENGINE"].endswith("sqlite"),
+            Error(
+                "REPLICA_URL is set, but the site stores its data in SQLite, which has no replica.",
+                hint="Set DATABASE_URL to the primary of the replica, or remove REPLICA_URL.",
+                id="telemetry_site.E004",
+            ),
+        ),
+        (
             bool(fault := _fault_of_facets()),
             Error(
                 f"FACETS {fault}.",

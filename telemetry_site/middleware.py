@@ -12,12 +12,14 @@ from django.contrib.admin.options import TO_FIELD_VAR
 from django.core.exceptions import DisallowedHost, FieldDoesNotExist, MiddlewareNotUsed
 from django.core.handlers.exception import convert_exception_to_response
 from django.db import DatabaseError
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
 from django.urls import Resolver404, ResolverMatch, get_resolver
 from rest_framework.response import Response
 
+from events import replica
 from events.api.answers import HEADERS, refusal
 from telemetry_site.errors import host_refusal
 
@@ -163,6 +165,69 @@ class PageHeaders:
         response = self.get_response(request)
         add_missing(response, settings.SECURITY_HEADERS)
         return response
+
+
+class StaffReads:
+    """Let pages and reads of staff use the replica of REPLICA_URL, and repeat a failed one on the primary.
+
+    The header `X-Reads-From` names the database. A page that fell back to the primary says so: `request.replica_fault`.
+    A browser that changed something reads from the primary for a while, because the replica can be behind.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        if not settings.HAS_REPLICA:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method not in ("GET", "HEAD"):
+            response = self.get_response(request)
+            if settings.SESSION_COOKIE_NAME in request.COOKIES and response.status_code < 400:
+                _read_own_writes(response)
+            return response
+        if settings.READS_PRIMARY_COOKIE_NAME in request.COOKIES:
+            return self.get_response(request)
+        with replica.reading() as fault:
+            vars(request)["replica_fault"] = fault
+            response = self.get_response(request)
+        fault = vars(request)["replica_fault"]
+        response.headers["X-Reads-From"] = "primary" if fault else "replica"
+        if isinstance(response, StreamingHttpResponse) and not fault:
+            response.streaming_content = _reading_each(iter(response))
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Repeat a view that failed while it read from the replica. Django calls this for a failed template too."""
+        match = request.resolver_match
+        if match is None or not replica.can_have_failed(exception):
+            return None
+        with replica.given_up(exception) as fault:
+            vars(request)["replica_fault"] = fault
+            response = cast(HttpResponseBase, match.func(request, *match.args, **match.kwargs))
+            return (
+                cast(HttpResponseBase, response.render()) if isinstance(response, SimpleTemplateResponse) else response
+            )
+
+
+def _reading_each(chunks: Iterator[Any]) -> Iterator[Any]:
+    """Yield the chunks of a streamed export. Each is made after the view returned, often in another thread."""
+    while True:
+        with replica.reading():
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
+
+
+def _read_own_writes(response: HttpResponseBase) -> None:
+    response.set_cookie(
+        settings.READS_PRIMARY_COOKIE_NAME,
+        "1",
+        max_age=int(replica.MAX_LAG_SECONDS) + 5,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 def add_missing(response: HttpResponseBase, headers: Mapping[str, str]) -> None:

@@ -128,6 +128,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "telemetry_site.middleware.StaffReads",
 ]
 
 ROOT_URLCONF = "telemetry_site.urls"
@@ -183,6 +184,13 @@ if _PRIMARY is not None:
     # 1 s, so the site finds a new primary soon.
     _PRIMARY["OPTIONS"]["pool"] = {"min_size": 2, "max_size": THREADS + 14, "timeout": 5, "reconnect_timeout": 1}
 DATABASES: dict[str, dict[str, Any]] = {"default": _PRIMARY or _ON_SQLITE}
+_REPLICA = env.database("REPLICA_URL", writes=False)
+HAS_REPLICA = _REPLICA is not None
+if _REPLICA is not None and _PRIMARY is not None:
+    # One connection for each thread that answers staff. A read soon falls back to the primary.
+    _REPLICA["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 10, "timeout": 1, "reconnect_timeout": 1}
+    DATABASES["replica"] = _REPLICA
+    DATABASE_ROUTERS = ["events.replica.Router"]
 
 # --- the rate limiter's cache: this process, or Redis -----------------------------------------------------------
 CACHE_URL = env.cache_url("CACHE_URL")
@@ -217,6 +225,7 @@ RATELIMIT_FAIL_OPEN = True
 _SITE_HASH = salted_hmac("telemetry_site.cookie-names", "", secret=SECRET_KEY, algorithm="sha256").hexdigest()[:8]
 SESSION_COOKIE_NAME = f"sessionid_{_SITE_HASH}"
 CSRF_COOKIE_NAME = f"csrftoken_{_SITE_HASH}"
+READS_PRIMARY_COOKIE_NAME = f"reads_primary_{_SITE_HASH}"
 KNOWN_BROWSER_COOKIE_NAME = f"known_browser_{_SITE_HASH}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True

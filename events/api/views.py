@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from events import clock, rows
+from events import clock, replica, rows
 from events.api import health, schema
 from events.api.access import (
     HasIngestToken,
@@ -202,6 +202,11 @@ class StaffViewSet(SiteViewSet):
 
     authentication_classes = [TokenAuthentication, SessionAuthentication]
     permission_classes = [MayRead]
+
+    def handle_exception(self, error: Exception) -> Response:
+        if replica.can_have_failed(error):
+            raise error  # the middleware repeats the read on the primary
+        return super().handle_exception(error)
 
 
 class MetricsViewSet(StaffViewSet):

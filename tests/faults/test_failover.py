@@ -10,12 +10,13 @@ import pytest
 
 from tests.conftest import success
 from tests.faults.conftest import FULL, NO_LIMITS, made_open_folder, show
-from tests.faults.postgres import Pair, own_pair
+from tests.faults.postgres import Pair, Postgres, own_pair
 from tests.faults.proofs import NAMES, expect_nothing_lost
 from tests.faults.writers import WRITERS, Writers
 from tests.servers import Server, served, wait_until
 
 SEED = 53
+TOKEN = "a-token-for-tests-" * 2
 pytestmark = pytest.mark.needs_postgres_programs
 
 
@@ -29,7 +30,14 @@ def site() -> Iterator[Site]:
     with (
         made_open_folder() as folder,
         own_pair(folder) as pair,
-        served(folder / "site", DATABASE_URL=pair.url, THREADS="8", **NO_LIMITS) as server,
+        served(
+            folder / "site",
+            DATABASE_URL=pair.url,
+            REPLICA_URL=pair.standby.url,
+            ADMIN_TOKEN=TOKEN,
+            THREADS="8",
+            **NO_LIMITS,
+        ) as server,
     ):
         yield Site(pair, server)
 
@@ -38,6 +46,48 @@ def post(site: Site, event: dict[str, object]) -> tuple[int, bool | None]:
     """Post an event; return the status and `deduped`."""
     status, body = site.server.post("/event", json.dumps(event).encode())
     return status, json.loads(body).get("deduped")
+
+
+def read_of_staff(site: Site) -> str:
+    """Return the database that a read of staff used."""
+    with site.server.connect() as connection:
+        connection.request("GET", "/metrics/summary", headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["ok"]) == (200, True)
+        return str(answer.headers["X-Reads-From"])
+
+
+def queries_of_pages(standby: Postgres) -> list[tuple[object, ...]]:
+    """Return the last queries of the site on the standby that read a table."""
+    return standby.run("SELECT query FROM pg_stat_activity WHERE query LIKE '%FROM \"events\\_%'")
+
+
+@pytest.mark.fault("a replica that is away or behind")
+def test_staff_read_from_the_standby_and_fall_back_to_the_primary(site: Site) -> None:
+    standby = site.pair.standby
+    assert read_of_staff(site) == "replica"
+    assert queries_of_pages(standby) != []
+    cookies = site.server.sign_in()
+    status, page = site.server.get("/admin/", Cookie=cookies)
+    assert (status, b"from the primary database" in page) == (200, False)
+    status, export = site.server.get("/admin/events/event/export/?format=csv", Cookie=cookies)
+    assert (status, b"telemetry_export" in export) == (200, True)
+    standby.stop()
+    try:
+        assert read_of_staff(site) == "primary"  # at once: the failed read is repeated
+        status, page = site.server.get("/admin/", Cookie=cookies)
+        assert status == 200
+        assert b"The replica does not answer. This page reads from the primary database." in page
+    finally:
+        standby.start()
+    wait_until(lambda: read_of_staff(site) == "replica", "the replica is not used again")
+    if FULL:
+        standby.run("SELECT pg_wal_replay_pause()")
+        assert post(site, success())[0] == 201  # the standby has it on disk, but does not apply it
+        wait_until(lambda: read_of_staff(site) == "primary", "a replica that is far behind is used")
+        assert b"The replica is too far behind." in site.server.get("/admin/", Cookie=cookies)[1]
+        standby.run("SELECT pg_wal_replay_resume()")
+        wait_until(lambda: read_of_staff(site) == "replica", "the replica is not used again")
 
 
 @pytest.mark.fault("a commit that is not replicated")

@@ -172,6 +172,11 @@ def test_a_period_of_an_unknown_type_is_refused(monkeypatch: pytest.MonkeyPatch,
     periods("A_VARIABLE")
     with pytest.raises(ImproperlyConfigured, match=f"  A_VARIABLE {words}."):
         env.refuse_faults()
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
         ("mysql://u:hidden@db/name", "is not a postgres:// address, such as postgres://user:password@host:5432/name."),
         ("postgres://u:hidden%@db/name", "is not a postgres:// address that PostgreSQL's client library accepts"),
         ("postgres://u:hidden@db/name?pool=3", "is not a postgres:// address that PostgreSQL's client library accepts"),
