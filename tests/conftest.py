@@ -31,7 +31,7 @@ from events.ingest import contract, writer
 from events.models import Event
 from tests.browser.chromium import find_chromium
 from tests.faults.disks import can_mount
-from tests.faults.postgres import find_programs
+from tests.faults.postgres import find_pgbouncer, find_programs
 from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
 from tests.servers import inherited, served
@@ -217,6 +217,7 @@ _HOW_TO_GET = {
     "Chromium": "apt-get install chromium chromium-driver",
     "Firefox": "apt-get install firefox-esr",
     "npm": "apt-get install nodejs npm",
+    "PgBouncer": "apt-get install pgbouncer",
     "faketime": "apt-get install faketime",
     "systemd": "apt-get install systemd",
     "the right to mount a disk": "sudo make test",
@@ -293,6 +294,7 @@ _FINDERS = {
     "needs_firefox": ("Firefox", find_firefox),
     "needs_npm": ("npm", find_npm),
     "needs_git": ("git", find_git),
+    "needs_pgbouncer": ("PgBouncer", find_pgbouncer),
     "needs_faketime": ("faketime", find_faketime),
     "needs_systemd": ("systemd", find_systemd),
 }

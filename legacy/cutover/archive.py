@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from django.db import connection, transaction
 
+from events.keyset import in_batches
 from legacy import old_tables
 from legacy.models import ClientLog, LegacyCount, Mode, ModeInForce
 
@@ -85,7 +87,10 @@ def drop(archived: Archived) -> None:
 def _lines() -> Iterator[str]:
     for table in TABLES:
         columns = [field.attname for field in table._meta.concrete_fields]
-        rows = old_tables.whole(table._default_manager.order_by("pk"), columns)
-        for row in rows.iterator(CHUNK):
-            line = {"table": table._meta.db_table} | dict(zip(columns, row, strict=True))
+        key = table._meta.pk.attname
+        rows = old_tables.whole(
+            table._default_manager.order_by(key, key), (key, key, *columns)
+        )  # a cursor has two values
+        for row in chain.from_iterable(in_batches(rows, CHUNK)):
+            line = {"table": table._meta.db_table} | dict(zip(columns, row[2:], strict=True))
             yield json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"

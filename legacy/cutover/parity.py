@@ -252,10 +252,11 @@ class _Comparison:
         self._compare_successes()
         # Failures with a session: their id is no content id, so it is computed here.
         contents, session_keys = set(), set()
-        of_sessions = around.failures().filter(session_id__isnull=False).values_list(*EventRow._fields)
-        for event in map(EventRow._make, of_sessions.iterator(CHUNK)):
-            contents.add(content_id(event))
-            session_keys.add(translate.session_key(event.event_type, event.session_id))
+        of_sessions = around.failures().filter(session_id__isnull=False).order_by("-received_at_ms", "-id")
+        for rows in in_batches(of_sessions.values_list(*EventRow._fields, named=True), CHUNK):
+            for event in map(EventRow._make, rows):
+                contents.add(content_id(event))
+                session_keys.add(translate.session_key(event.event_type, event.session_id))
         known_versions = set(around.values_list("app_version", flat=True).distinct())
         self._compare_failures(known_versions, contents, session_keys)
 

@@ -58,6 +58,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.is_read_only = False
         return connection
 
+    def chunked_cursor(self) -> Any:
+        """Return a server-side cursor within a transaction, otherwise one that reads all rows at once.
+
+        Outside a transaction, PgBouncer in transaction mode may send each FETCH to another connection.
+        """
+        return self.cursor() if self.get_autocommit() else super().chunked_cursor()
+
     def close_if_unusable_or_obsolete(self) -> None:
         if self.is_read_only and not self.in_atomic_block:
             self.close()

@@ -28,6 +28,10 @@ def find_programs() -> Path | None:
     return programs[-1].parent if programs and (programs[-1].parent / "postgres").exists() else None
 
 
+def find_pgbouncer() -> str | None:
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 class Postgres:
     """A server with a new database, or a standby with a copy of the database of `primary`."""
 
@@ -66,7 +70,7 @@ class Postgres:
     def start(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         self.process = self._start()
-        while not self._answers():
+        while not _answers(self.url):
             assert time.monotonic() < deadline, self._log.read_text()
             if self.process.poll() is not None:  # processes of the previous server still have its memory
                 self.process = self._start()
@@ -76,13 +80,6 @@ class Postgres:
         options = ["listen_addresses=127.0.0.1", *self.options]
         arguments = [argument for option in options for argument in ("-c", option)]
         return self._run("postgres", "-p", str(self.port), "-k", "", *arguments, prefix=_TIED)
-
-    def _answers(self) -> bool:
-        try:
-            psycopg.connect(self.url, connect_timeout=3).close()
-        except psycopg.OperationalError:
-            return False
-        return True
 
     def kill(self, how: signal.Signals) -> None:
         """End the server at once. SIGKILL kills only the postmaster, SIGQUIT stops all its processes."""
@@ -107,6 +104,14 @@ class Postgres:
     def stop(self) -> None:
         if hasattr(self, "process") and self.process.poll() is None:
             self.kill(signal.SIGQUIT)
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=3).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @contextmanager
@@ -151,3 +156,46 @@ def own_pair(folder: Path) -> Iterator[Pair]:
             yield Pair(primary, standby)
         finally:
             standby.stop()
+
+
+# Two connections to the server, far fewer than the site opens. So the statements of one connection of the site go to
+# different ones, unless they are in one transaction.
+_BOUNCER = """
+[databases]
+postgres = host=127.0.0.1 port={server} dbname=postgres user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+"""
+
+
+@contextmanager
+def own_pgbouncer(folder: Path, postgres: Postgres) -> Iterator[str]:
+    """Start PgBouncer in transaction mode in front of a server; yield its URL."""
+    program, port = find_pgbouncer(), free_port()
+    assert program
+    settings, log = folder / "pgbouncer.ini", folder / "pgbouncer.log"
+    settings.write_text(_BOUNCER.format(server=postgres.port, port=port))
+    settings.chmod(0o644)
+    owner = "postgres" if os.getuid() == 0 else None  # PgBouncer refuses to run as root
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*_TIED, program, settings],
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            user=owner,
+            group=owner,
+            extra_groups=[] if owner else None,
+        )
+    try:
+        url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+        wait_until(lambda: _answers(url), "PgBouncer never answered")
+        yield url
+    finally:
+        process.kill()
+        process.wait()

@@ -4,18 +4,21 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import success
 from tests.faults.conftest import FULL, NO_LIMITS, made_open_folder, show
-from tests.faults.postgres import Pair, Postgres, own_pair
+from tests.faults.postgres import Pair, Postgres, own_pair, own_pgbouncer
 from tests.faults.proofs import NAMES, expect_nothing_lost
 from tests.faults.writers import WRITERS, Writers
-from tests.servers import Server, served, wait_until
+from tests.servers import Server, served, served_prepared, wait_until
 
 SEED = 53
+# Forms of users list their choices, and an export reads all events.
+PAGES = ["/admin/", "/admin/auth/user/1/change/", "/admin/events/event/", "/admin/events/event/export/?format=csv"]
 TOKEN = "a-token-for-tests-" * 2
 pytestmark = pytest.mark.needs_postgres_programs
 
@@ -123,10 +126,42 @@ def test_connections_to_a_demoted_primary_are_closed(site: Site) -> None:
     assert set(before) & set(primary.run(ours)) == set()
 
 
+@pytest.mark.needs_pgbouncer
+@pytest.mark.fault("connections of PgBouncer")
+def test_a_site_behind_pgbouncer_in_transaction_mode_stores_and_reads(
+    site: Site, open_folder: Path, request: pytest.FixtureRequest
+) -> None:
+    """Events, pages, exports and commands at once, while each statement can reach another connection."""
+    events = 10_000 if FULL else 300
+    rates = {}
+    with (
+        own_pgbouncer(open_folder, site.pair.primary) as url,
+        served_prepared(open_folder / "site", DATABASE_URL=url, THREADS="8", **NO_LIMITS) as behind,
+    ):
+        for name, server, series in [("directly", site.server, "a"), ("PgBouncer", behind, "b")]:
+            writers = Writers(server.port, seed=SEED, series=series)
+            writers.sent.update(str(name) for name, _ in site.pair.primary.run(NAMES))  # the events of the other tests
+            cookies = server.sign_in()
+            writers.start()
+            began_at = time.monotonic()
+            for path in PAGES * 2:
+                assert server.get(path, Cookie=cookies)[0] == 200, path
+            writers.wait_for(events)
+            rates[name] = len(writers.acknowledged) / (time.monotonic() - began_at)
+            writers.finish()
+        figures: dict[str, object] = dict(expect_nothing_lost(behind, writers))
+        assert figures["answers of 503"] == figures["other answers from 400 on"] == 0
+        log = behind.log.read_text()
+        assert "Error" not in log, log
+    figures["rate behind PgBouncer, of the direct one"] = f"{rates['PgBouncer'] / rates['directly']:.0%}"
+    print(figures)  # noqa: T201
+    show(request, figures, f"{len(writers.sent):,} events", ("lost", "rate behind PgBouncer, of the direct one"))
+
+
 @pytest.mark.fault("a primary that dies")
 def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(site: Site, request: pytest.FixtureRequest) -> None:
     primary, standby = site.pair
-    writers = Writers(site.server.port, seed=SEED)
+    writers = Writers(site.server.port, seed=SEED, series="c")
     writers.sent.update(str(name) for name, _ in primary.run(NAMES))  # the events of the other tests
     writers.start()
     writers.wait_for(20_000 if FULL else 300)

@@ -28,10 +28,14 @@ class Post(NamedTuple):
 
 
 class Writers:
-    """Threads that post until `finish`. Each repeats a request until it is acknowledged."""
+    """Threads that post until `finish`. Each repeats a request until it is acknowledged.
 
-    def __init__(self, port: int, *, seed: int, again: bool = True) -> None:
+    `series` is a hexadecimal beginning of all names, so that several crowds can send different events to one site.
+    """
+
+    def __init__(self, port: int, *, seed: int, again: bool = True, series: str = "") -> None:
         self.port = port
+        self._series = series
         self.sent: set[str] = set()
         self.acknowledged: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
@@ -63,7 +67,7 @@ class Writers:
 
     def _work(self, number: int, chance: random.Random) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
-        for request in _requests(number, chance):
+        for request in _requests(f"{self._series}{number:02x}", chance):
             if self._stop.is_set():
                 break
             self.sent.update(request.names)
@@ -119,14 +123,14 @@ def _has_headers(answer: http.client.HTTPResponse) -> bool:
     )
 
 
-def _requests(writer: int, chance: random.Random) -> Iterator[Post]:
+def _requests(writer: str, chance: random.Random) -> Iterator[Post]:
     """Yield an endless mix of requests to all routes; some are repeated."""
     earlier: list[Post] = []
     for number in itertools.count():
         if earlier and chance.random() < 0.1:
             yield chance.choice(earlier)
             continue
-        name = f"{writer:02x}{number:06x}"
+        name = f"{writer}{number:06x}"
         match chance.choices(["success", "failure", "alone", "batch", "client-log", "increment"], [8, 4, 4, 2, 1, 1])[
             0
         ]:
