@@ -4,21 +4,31 @@ The manifests are the source, so that a restored database learns of backups that
 """
 
 import socket
+from collections.abc import Iterable
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
+from events.counting.buckets import DAY_MS
 from events.maintenance.backups import rotation
 from events.maintenance.backups.files import folder, manifests
 from events.maintenance.backups.files.manifests import Manifest
 from events.models import Backup
 
+# Another machine's folder without a newer backup is taken for gone.
+FORGOTTEN_DAYS = 14
+
 
 def mirror() -> None:
-    """Make the rows of this folder equal to its manifests. The rows of other machines' folders stay."""
+    """Make the rows of this folder equal to its manifests. The rows of other machines' folders stay.
+
+    Rows of a folder that is gone must not stay: they would look like backups.
+    """
     stored = {manifest.name: manifest for manifest in manifests.stored()}
     identity, host = folder.identity(), socket.gethostname()
     with transaction.atomic():
         Backup.objects.filter(folder=identity).exclude(name__in=stored).delete()
+        _other_folders_that_are_gone(identity, host, stored.values()).delete()
         for manifest in stored.values():
             values = {
                 "made_ms": manifest.made_at_ms,
@@ -31,6 +41,15 @@ def mirror() -> None:
                 "host": host,
             }
             Backup.objects.update_or_create(folder=identity, name=manifest.name, defaults=values)
+
+
+def _other_folders_that_are_gone(identity: str, host: str, stored: Iterable[Manifest]) -> QuerySet[Backup]:
+    others = Backup.objects.exclude(folder=identity)
+    newest_ms = max((manifest.made_at_ms for manifest in stored), default=0)
+    if connection.vendor == "sqlite":
+        return others  # one machine has the database
+    live = others.exclude(host=host).filter(made_ms__gt=newest_ms - FORGOTTEN_DAYS * DAY_MS)
+    return others.exclude(folder__in=list(live.values_list("folder", flat=True).distinct()))
 
 
 def delete_old(keep: dict[str, int] | None) -> list[str]:

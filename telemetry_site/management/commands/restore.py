@@ -94,7 +94,7 @@ class Command(BaseCommand):
         replaced = self._replace(opened, scratch, now)
         self._note(file, opened.contents, now)
         kept = str(replaced.aside) if replaced.moved else ""
-        if connection.vendor == "postgresql" and postgresql.has_tables(replaced.schema_aside):
+        if connection.vendor == "postgresql" and postgresql.has_objects(replaced.schema_aside):
             kept = " and ".join(filter(None, (f"the schema {replaced.schema_aside}", kept)))
         self.stdout.write(f"Restored, and every count is that of the backup. {_after(kept)}")
 
@@ -113,7 +113,7 @@ class Command(BaseCommand):
                 _refuse_differences(contents.read(opened.contents.made_at_ms), opened.contents)
             except BackupFailed:
                 if connection.vendor == "postgresql":
-                    has_former = postgresql.has_tables(replaced.schema_aside)
+                    has_former = postgresql.has_objects(replaced.schema_aside)
                     postgresql.put_back(
                         opened.contents.schema,
                         replaced.schema_aside if has_former else None,
@@ -136,10 +136,10 @@ class Command(BaseCommand):
         words = f"Restored {file.name}, made at {clock.iso(backup.made_at_ms)}, with {backup.events:,} events."
         try:
             audit.note(AuditKind.RESTORE, words, who=login(), at=now)
-            if folder.path().is_dir():
-                records.mirror()
-        except DatabaseError as error:
-            self.stderr.write(f"The restore could not be recorded in the audit log: {error}")
+            folder.make()
+            records.mirror()
+        except (BackupFailed, DatabaseError) as error:
+            self.stderr.write(f"The restore or the list of backups could not be recorded: {error}")
 
 
 def _passphrase(file: Path) -> str:

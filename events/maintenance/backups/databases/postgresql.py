@@ -75,7 +75,7 @@ def check(dump_file: Path, expected: Contents) -> None:
 def restore(dump_file: Path, backup: Contents, *, aside: str | None) -> None:
     """Load a dump into the current database, in one transaction. Raises BackupFailed.
 
-    The schema is renamed to `aside` if it has tables, and dropped if it is empty.
+    The schema is renamed to `aside` if it contains anything, and dropped if it is empty.
     """
     schema = backup.schema
     with connection.cursor() as cursor:
@@ -83,9 +83,9 @@ def restore(dump_file: Path, backup: Contents, *, aside: str | None) -> None:
         cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %s)", [schema])
         first = ""
         if cursor.fetchone()[0]:
-            if has_tables(schema):
+            if has_objects(schema):
                 if aside is None:
-                    raise BackupFailed(f"The schema {schema} of this database has tables already.")
+                    raise BackupFailed(f"The schema {schema} of this database is not empty.")
                 first = f"ALTER SCHEMA {name} RENAME TO {connection.ops.quote_name(aside)};"
             else:
                 first = f"DROP SCHEMA {name};"
@@ -124,12 +124,12 @@ def _load(dump_file: Path, conninfo: str, first: str) -> None:
             raise BackupFailed(f"The dump cannot be loaded. {_last_lines(errors.read())}")
 
 
-def has_tables(schema: str) -> bool:
-    """Return whether a schema has any table, view, sequence or type."""
+def has_objects(schema: str) -> bool:
+    """Return whether a schema exists and contains anything, such as a table or an extension."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
-            " WHERE nspname = %s)",
+            "SELECT EXISTS (SELECT 1 FROM pg_depend JOIN pg_namespace ON pg_namespace.oid = refobjid"
+            " WHERE refclassid = 'pg_namespace'::regclass AND nspname = %s)",
             [schema],
         )
         return bool(cursor.fetchone()[0])

@@ -17,7 +17,6 @@ from events.maintenance.backups.files import folder
 from events.maintenance.backups.files.folder import BackupFailed, Damaged
 
 _MOST_PROBLEMS = 3
-_FLUSHED_AT_ONCE = 8 << 20
 _STEPS = 20_000  # of SQLite's virtual machine
 
 
@@ -50,14 +49,14 @@ def dump(target: Path, made_at_ms: int) -> Contents:
 
 @contextmanager
 def _flushed_often(target: Path) -> Iterator[None]:
-    """Write the copy to the disk in steps. A commit of an event would otherwise wait for hundreds of megabytes."""
+    """Write the copy to the disk in steps, as folder.SteadyWriter does."""
     flushed = 0
     with open(target, "xb", opener=folder.private) as file:  # SQLite accepts an empty file
 
         def flush() -> int:
             nonlocal flushed
             size = os.fstat(file.fileno()).st_size
-            if size - flushed >= _FLUSHED_AT_ONCE:
+            if size - flushed >= folder.FLUSHED_AT_ONCE:
                 os.fsync(file.fileno())
                 flushed = size
             return 0  # go on
@@ -93,7 +92,7 @@ def restore(dump_file: Path, target: Path) -> None:
     """Write the database of a dump to `target`, and check it. Raises BackupFailed."""
     try:
         with open(target, "xb", opener=folder.private) as copy, dump_file.open("rb") as dumped:
-            shutil.copyfileobj(dumped, copy, 1 << 20)
+            shutil.copyfileobj(dumped, folder.SteadyWriter(copy), 1 << 20)
         folder.sync(target)
     except OSError as error:
         raise BackupFailed(f"{target} cannot be written: {folder.in_words(error)}.") from None

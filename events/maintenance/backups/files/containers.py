@@ -6,6 +6,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ class Unpacked(NamedTuple):
 def pack(target: Path, database: Path, description: dict[str, Any], secret_key: str, passphrase: str) -> None:
     """Write a container to a new file, and read it back. Raises BackupFailed."""
     with open(target, "wb", opener=folder.private) as file:
-        encrypting = encryption.Writer(file, passphrase)
+        encrypting = encryption.Writer(folder.SteadyWriter(file), passphrase)
         with tarfile.open(fileobj=encrypting, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for name, text in ((_DESCRIPTION, json.dumps(description, indent=1)), (_KEY, secret_key)):
                 content = text.encode()
@@ -60,8 +61,7 @@ def unpack(file: Path, scratch: Path, passphrase: str) -> Unpacked:
                     elif member.name in _names_of_databases():
                         database = scratch / member.name
                         with open(database, "xb", opener=folder.private) as copy:
-                            while chunk := content.read(_CHUNK):
-                                copy.write(chunk)
+                            shutil.copyfileobj(content, folder.SteadyWriter(copy), _CHUNK)
             while decrypting.read(_CHUNK):
                 pass  # the end of the file proves that it is complete
         description = json.loads(texts[_DESCRIPTION])

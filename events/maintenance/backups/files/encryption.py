@@ -8,7 +8,7 @@ import binascii
 import re
 import secrets
 from base64 import b64decode, b64encode
-from typing import IO
+from typing import IO, Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -30,6 +30,10 @@ _HEADER = re.compile(
 _LONGEST_HEADER = 200
 
 
+class SupportsWrite(Protocol):
+    def write(self, data: bytes, /) -> int: ...
+
+
 class NotDecrypted(Exception):
     """The file cannot be decrypted. The message says in words why."""
 
@@ -37,7 +41,7 @@ class NotDecrypted(Exception):
 class Writer:
     """A file object that encrypts what is written to it. `close` writes the last chunk."""
 
-    def __init__(self, file: IO[bytes], passphrase: str) -> None:
+    def __init__(self, file: SupportsWrite, passphrase: str) -> None:
         file_key, salt, nonce = secrets.token_bytes(16), secrets.token_bytes(16), secrets.token_bytes(16)
         body = ChaCha20Poly1305(_wrap_key(passphrase, salt, LOG_N)).encrypt(bytes(12), file_key, None)
         header = b"%b\n-> scrypt %b %d\n%b\n---" % (_VERSION, _as_base64(salt), LOG_N, _as_base64(body))

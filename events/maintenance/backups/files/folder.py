@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
@@ -24,6 +25,7 @@ PARTIAL = ".partial-"
 ENCRYPTED = ".tar.age"
 SUFFIXES = {"sqlite": ".sqlite3", "postgresql": ".dump"}
 _NAME = re.compile(r"telemetry-\d{8}T\d{6}Z(-\d+)?(\.sqlite3|\.dump|\.tar\.age)")
+FLUSHED_AT_ONCE = 8 << 20
 _CHUNK = 1 << 20
 
 
@@ -86,7 +88,8 @@ def working(folder: Path | None, on_wait: Callable[[], object] = lambda: None) -
     Calls `on_wait` before it waits for another process. First deletes what a killed process left.
     """
     with ExitStack() as locks:
-        for locked in filter(None, (Path(settings.DATA_DIR), folder)):
+        # Not twice the same folder: a second lock would wait for the first one.
+        for locked in dict.fromkeys(each.resolve() for each in (Path(settings.DATA_DIR), folder) if each):
             locks.enter_context(_locked(locked / ".backup.lock", on_wait))
         for leftover in folder.glob(f"{PARTIAL}*") if folder else ():
             leftover.unlink(missing_ok=True)
@@ -154,6 +157,25 @@ def sync(file: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class SteadyWriter:
+    """Writes to a file, and to the disk every few megabytes.
+
+    Otherwise the commit of an event, which waits for the disk, would wait for hundreds of megabytes.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._waiting = file, 0
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self._waiting += len(data)
+        if self._waiting >= FLUSHED_AT_ONCE:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._waiting = 0
+        return len(data)
 
 
 def private(name: str, flags: int) -> int:
