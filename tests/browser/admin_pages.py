@@ -293,6 +293,7 @@ def prepare(server: Server) -> World:
             Path(build, f"{name}.js.map").write_bytes(source_map())
         Path(build, f"{maps.BUNDLE}.map").write_text(json.dumps(maps.source_map()))
         run("upload_sourcemaps", "19afc18", build)
+    run("backup")
     event = post(
         server,
         message="The radio went silent while the second bank of its memory was written, which takes the longest of all",

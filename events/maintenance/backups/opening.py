@@ -83,7 +83,7 @@ def refuse_unusable(opened: Opened) -> None:
 
 
 def _of_removed_apps(backup: Contents) -> set[str]:
-    """Return the migrations of apps that this site does not have, such as `legacy` after its removal."""
+    """Return the migrations of apps that this site does not have, because an app was removed."""
     apps = {name.split(".")[0] for name in contents.known_migrations()}
     return {name for name in backup.migrations if name.split(".")[0] not in apps}
 
