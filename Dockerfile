@@ -45,10 +45,12 @@ RUN pg_dump --version && pg_restore --version \
     && python -m compileall -q events legacy telemetry_site \
     && chmod -R u=rwX,go=rX /opt
 # Remove what only builds and upgrades need: package managers, Perl, character sets other than UTF-8, setuid bits.
-RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip /usr/local/bin/pip* \
-        /usr/lib/*-linux-gnu*/gconv /usr/share/doc/* /usr/share/info/* /usr/share/locale/* /usr/share/man/* \
+# dpkg only warns about a package that the base does not have.
+RUN find /usr/lib /usr/local/lib -depth -path '*/python3*' \( -name ensurepip -o -name idlelib -o -name lib2to3 \
+        -o -name pip -o -name 'pip-*' -o -name pydoc_data -o -name tkinter \) -exec rm -rf {} + \
+    && rm -rf /usr/lib/*-linux-gnu*/gconv /usr/share/doc/* /usr/share/info/* /usr/share/locale/* /usr/share/man/* \
     && dpkg --purge --force-depends --force-remove-essential --force-remove-protected \
-        apt perl-base python3-pip-whl python3-setuptools-whl \
+        apt gpgv libapt-pkg6.0 libapt-pkg7.0 perl-base python3-pip-whl python3-setuptools-whl sqv \
     && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \
     && rm -rf /tmp/* /var/cache/* /var/lib/apt /var/log/*
 
