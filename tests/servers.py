@@ -197,6 +197,14 @@ class Server:
     def workers(self) -> list[int]:
         return [child.pid for child in psutil.Process(self.process.pid).children()]
 
+    @property
+    def jobs_processes(self) -> list[int]:
+        """Return the processes that run the jobs: children of the workers."""
+        with suppress(psutil.NoSuchProcess):
+            children = [child for worker in self.workers for child in psutil.Process(worker).children()]
+            return [child.pid for child in children if "run_jobs" in child.cmdline()]
+        return []
+
     def stop(self) -> int:
         """Stop as a service manager would; return the exit code."""
         self.process.send_signal(signal.SIGTERM)

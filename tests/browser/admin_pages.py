@@ -73,6 +73,7 @@ NO_PAGES = {
     "admin:events_failuregroup_split_place": "asks about a place; its page stands in MORE",
     "admin:events_failuregroup_change": "has a page for each status, in MORE",
     "admin:legacy_parityrun_check": "is a POST",
+    "admin:events_jobstate_run": "is a POST",
     "admin:login": "stands in MORE, for nobody",
 }
 

@@ -11,7 +11,7 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -233,17 +233,9 @@ def test_a_killed_worker_is_replaced(new_server: Server) -> None:
     wait_until(lambda: new_server.workers not in ([], first) and new_server.answers(), "no new worker came")
 
 
-def jobs_processes(server: Server) -> list[int]:
-    """Return the processes that run the jobs: children of the workers."""
-    with suppress(psutil.NoSuchProcess):
-        children = [child for worker in server.workers for child in psutil.Process(worker).children()]
-        return [child.pid for child in children if "run_jobs" in child.cmdline()]
-    return []
-
-
 def test_the_process_of_the_jobs_is_small_and_replaced(new_server: Server) -> None:
-    wait_until(lambda: jobs_processes(new_server), "no process runs the jobs")
-    [first] = jobs_processes(new_server)
+    wait_until(lambda: new_server.jobs_processes, "no process runs the jobs")
+    [first] = new_server.jobs_processes
     with closing(sqlite3.connect(new_server.data_dir / "telemetry.sqlite3", timeout=60)) as database:
         wait_until(lambda: database.execute("SELECT * FROM events_jobstate").fetchone(), "no job is planned")
     process = psutil.Process(first)
@@ -251,7 +243,7 @@ def test_the_process_of_the_jobs_is_small_and_replaced(new_server: Server) -> No
     assert process.num_threads() == 1
     assert process.net_connections() == []  # not even the listening socket
     process.kill()
-    wait_until(lambda: jobs_processes(new_server) not in ([], [first]), "no new process came")
+    wait_until(lambda: new_server.jobs_processes not in ([], [first]), "no new process came")
 
 
 SIGNALS_THAT_DO_NOTHING = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGWINCH"]
@@ -306,8 +298,8 @@ def has_answered(server: Server) -> bool:
 
 def test_no_process_outlives_a_killed_main_process(data_dir: Path) -> None:
     with served(data_dir) as server:
-        wait_until(lambda: jobs_processes(server), "no process runs the jobs")
-        workers = server.workers + jobs_processes(server)
+        wait_until(lambda: server.jobs_processes, "no process runs the jobs")
+        workers = server.workers + server.jobs_processes
         server.kill()
         try:
             wait_until(lambda: not any(map(is_alive, workers)), "an orphan is left")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import psycopg
 import pytest
 import redis
 
@@ -15,7 +16,7 @@ from tests.faults.conftest import FULL, NO_LIMITS, made_open_folder, show
 from tests.faults.postgres import own_postgres
 from tests.faults.proofs import expect_nothing_lost
 from tests.faults.writers import Writers
-from tests.servers import Server, served
+from tests.servers import Server, served, wait_until
 
 SEED = 31
 READS_AN_HOUR = 30
@@ -83,3 +84,24 @@ def test_a_client_has_one_rate_at_both(site: Site, request: pytest.FixtureReques
     assert statuses == {200: READS_AN_HOUR, 429: 80 - READS_AN_HOUR}
     figures = {"answered": statuses[200], "refused": statuses[429]}
     show(request, figures, f"80 requests, limit {READS_AN_HOUR}", tuple(figures))
+
+
+@pytest.mark.fault("due jobs at two servers")
+def test_each_due_job_runs_once(site: Site, request: pytest.FixtureRequest) -> None:
+    """Each server has two workers, and one process for the jobs."""
+    wait_until(lambda: [len(server.jobs_processes) for server in site.servers] == [1, 1], "no process runs the jobs")
+    with psycopg.connect(site.servers[0].env["DATABASE_URL"], autocommit=True) as database:
+
+        def count(sql: str) -> int:
+            row = database.execute(sql).fetchone()  # type: ignore[arg-type]
+            return int(row[0]) if row else 0
+
+        wait_until(lambda: count("SELECT COUNT(*) FROM events_jobstate") > 4, "no job is planned")
+        due = ["expired-sessions", "counts", "source-maps", "expired-tokens"]
+        database.execute("UPDATE events_jobstate SET due_ms = 0 WHERE name = ANY(%s)", [due])
+        wait_until(lambda: count("SELECT COUNT(*) FROM events_jobstate WHERE due_ms = 0") == 0, "a job did not run")
+        runs = Counter(dict(database.execute("SELECT job, COUNT(*) FROM events_jobrun GROUP BY job").fetchall()))
+        outcomes = {row[0] for row in database.execute("SELECT outcome FROM events_jobrun")}
+    assert runs == dict.fromkeys(due, 1)
+    assert outcomes == {"succeeded"}
+    show(request, {"jobs": len(due), "runs": runs.total()}, f"{len(due)} jobs", ("runs",))

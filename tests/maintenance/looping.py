@@ -38,7 +38,7 @@ def main(folder: Path, *, once: bool) -> None:
 
     def crash() -> str:
         start("crash")
-        raise ValueError("not\0stored" + "x" * 5_000)
+        raise ValueError("not\0stored\ud800" + "x" * 5_000)
 
     def die() -> str:
         start("die")

@@ -124,7 +124,8 @@ def _run(job: Job) -> Result:
 
 def _write(pipe: int, result: Result) -> None:
     message = result.message if len(result.message) <= MAX_MESSAGE else f"{result.message[: MAX_MESSAGE - 1]}…"
-    # PostgreSQL stores no NUL.
-    rest = json.dumps({"outcome": result.outcome.value, "message": message.replace("\0", "\ufffd")}).encode()
+    # PostgreSQL stores neither NUL nor lone surrogates.
+    message = message.replace("\0", "\ufffd").encode(errors="replace").decode()
+    rest = json.dumps({"outcome": result.outcome.value, "message": message}).encode()
     while rest:
         rest = rest[os.write(pipe, rest) :]
