@@ -2,10 +2,14 @@
 
 An invalid value is never replaced by a guess. Each read collects its fault, and `settings.py` ends with
 `refuse_faults()`, which raises one error for all of them.
+
+A secret can be in a file that `NAME_FILE` names. No error message contains a secret, the text of such a file, or its
+path: somebody may have put the secret itself there.
 """
 
 import os
 import re
+import stat
 from collections.abc import Callable, Sequence
 from datetime import date
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -30,7 +34,19 @@ class Periods(NamedTuple):
     of_kind: dict[str, int | None]
 
 
+class Variable(NamedTuple):
+    """A variable that was read. `raw` is its text, "" for the default; `source` is the variable that contains it."""
+
+    raw: str
+    source: str
+    is_secret: bool
+
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+MAX_FILE_BYTES = 65_536
+
+variables: dict[str, Variable] = {}  # by name, in the order of their reads
+only_reads = False  # True for a command that must not write: nothing is created
 
 _faults: list[str] = []
 _LARGEST = 10**15
@@ -41,22 +57,79 @@ if "PYTEST_VERSION" not in os.environ:
     environ.Env.read_env(PROJECT_DIR / ".env")
 
 
-def _read(name: str, default: T, parse: Callable[[str], T], expected: str) -> T:
-    raw = os.environ.get(name, "").strip()
+def _read(name: str, default: T, parse: Callable[[str], T], expected: str, *, is_secret: bool = False) -> T:
+    source, raw = _raw_secret(name) if is_secret else (name, os.environ.get(name, "").strip())
+    variables[name] = Variable(raw, source, is_secret)
     if not raw:
         return default
     try:
         return parse(raw)
     except UnusableValue as error:
-        _faults.append(f"  {name} {error}.")
+        _faults.append(f"  {source} {error}.")
         return default
     except ValueError:
-        _faults.append(f"  {name}={raw!r} is not {expected}.")
+        _faults.append(f"  {source}{'' if is_secret else f'={raw!r}'} is not {expected}.")
         return default
+
+
+def _raw_secret(name: str) -> tuple[str, str]:
+    """Return the variable that contains a secret or names its file, and the secret; "" if there is none."""
+    raw, source = os.environ.get(name, "").strip(), f"{name}_FILE"
+    file = os.environ.get(source, "").strip()
+    if not file:
+        return name, raw
+    if raw:
+        _faults.append(f"  {name} and {source} are both set: remove one of them.")
+        return name, ""
+    try:
+        return source, _read_file(file)
+    except UnusableValue as error:
+        _faults.append(f"  {source} {error}.")
+        return source, ""
+
+
+def _read_file(file: str) -> str:
+    """Return the only line of a small file; raises UnusableValue."""
+    if not os.path.isabs(file):
+        raise UnusableValue("has no absolute path: begin it with /")
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for a process that writes to it.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a path"
+        raise UnusableValue(f"names a file that cannot be read: {reason}") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise UnusableValue(f"names {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}, not a file")
+        content = os.read(descriptor, MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MAX_FILE_BYTES:
+        raise UnusableValue(f"names a file of more than {MAX_FILE_BYTES:,} bytes")
+    try:
+        line = content.decode("utf-8-sig").strip()  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError:
+        raise UnusableValue("names a file that is not UTF-8") from None
+    if not line:
+        raise UnusableValue("names an empty file")
+    if len(line.splitlines()) > 1 or "\0" in line:
+        raise UnusableValue("names a file with more than one line of text")
+    return line
+
+
+def ignored_files() -> list[str]:
+    """Return the variables `NAME_FILE` without effect, because NAME is no secret."""
+    return [f"{name}_FILE" for name, read in variables.items() if not read.is_secret and f"{name}_FILE" in os.environ]
 
 
 def text(name: str, default: str) -> str:
     return _read(name, default, str, "text")
+
+
+def secret_text(name: str, default: str) -> str:
+    """Read a secret of any characters, such as a password."""
+    return _read(name, default, str, "text", is_secret=True)
 
 
 def flag(name: str, default: bool) -> bool:
@@ -106,6 +179,7 @@ def names(name: str, *, most: int, max_length: int) -> frozenset[str]:
 def keys(name: str, default: list[str]) -> tuple[str, ...]:
     """Read a comma-separated list of keys. Unlike in other lists, an empty value is one: no key."""
     raw = os.environ.get(name)
+    variables[name] = Variable("(none)" if raw == "" else raw or "", name, is_secret=False)
     words = default if raw is None else [word.strip() for word in raw.split(",")]
     return tuple(word for word in words if word)
 
@@ -121,7 +195,7 @@ def secret(name: str, default: str, *, least: int) -> str:
             raise UnusableValue(f"has a space or a letter outside ASCII, which no header carries: {advice}")
         return raw
 
-    return _read(name, default, parse, "a secret")
+    return _read(name, default, parse, "a secret", is_secret=True)
 
 
 def passphrase(name: str, default: str, *, least: int) -> str:
@@ -136,7 +210,7 @@ def passphrase(name: str, default: str, *, least: int) -> str:
             raise UnusableValue("has a control character, which nobody can type")
         return raw
 
-    return _read(name, default, parse, "a passphrase")
+    return _read(name, default, parse, "a passphrase", is_secret=True)
 
 
 def rotation(name: str, default: str) -> dict[str, int] | None:
@@ -244,15 +318,17 @@ def database(name: str, *, writes: bool = True) -> dict[str, Any] | None:
 
     The error never contains the address: it has a password in it. `writes`: only the primary of several hosts is used.
     """
-    return _read(name, None, lambda raw: _parse_database(raw, writes), "a postgres:// address")
+    return _read(name, None, lambda raw: _parse_database(raw, writes), "a postgres:// address", is_secret=True)
 
 
 def cache_url(name: str) -> str:
-    return _read(name, "", _parse_scheme("redis", "rediss"), "a redis:// address")
+    return _read(name, "", _parse_scheme("redis", "rediss"), "a redis:// address", is_secret=True)
 
 
 def make_folder(name: str, folder: Path) -> None:
     """Create a folder that only its owner may open. Raises ImproperlyConfigured when that fails."""
+    if only_reads:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
 from telemetry_site import env
@@ -26,18 +27,24 @@ DEMO = env.flag("DEMO", False)
 
 def _secret_key() -> str:
     """Return the site's key. The first start generates it into a file in DATA_DIR that only the owner can read."""
+    if env.only_reads:
+        return secrets.token_urlsafe(64)  # nothing is signed
     key_file = DATA_DIR / "secret_key"
-    if not key_file.exists():
-        # Write a temporary file, then link it: of two simultaneous first starts, the second reads a complete key.
-        with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(64))
-            file.flush()
-            with suppress(FileExistsError):
-                os.link(file.name, key_file)
-    return key_file.read_text(encoding="ascii").strip()
+    try:
+        if not key_file.exists():
+            # Write a temporary file, then link it: of two simultaneous first starts, the second reads a complete key.
+            with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(64))
+                file.flush()
+                with suppress(FileExistsError):
+                    os.link(file.name, key_file)
+        return key_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
+        raise ImproperlyConfigured(f"  {str(key_file)!r} cannot be used: {reason}.") from None
 
 
-SECRET_KEY = env.text("SECRET_KEY", "") or _secret_key()
+SECRET_KEY = env.secret_text("SECRET_KEY", "") or _secret_key()
 
 # --- backups -----------------------------------------------------------------------------------------------
 BACKUP_DIR = env.path("BACKUP_DIR", DATA_DIR / "backups")
@@ -82,7 +89,7 @@ INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)
 ADMIN_TOKEN = env.secret("ADMIN_TOKEN", "", least=24)
 METRICS_TOKEN = env.secret("METRICS_TOKEN", "", least=24)
 SOURCEMAP_WORKER = env.flag("SOURCEMAP_WORKER", True)
-ADMIN_PASSWORD = env.text("ADMIN_PASSWORD", "")
+ADMIN_PASSWORD = env.secret_text("ADMIN_PASSWORD", "")
 
 # --- retention -------------------------------------------------------------------------------------------
 # None: the default of the database, which depends on whether the site is older than this setting.

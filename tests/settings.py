@@ -12,6 +12,7 @@ _SETTINGS = Path(__file__).parent.parent / "telemetry_site" / "settings.py"
 for _name in re.findall(r'env\.\w+\(\s*"(\w+)"', _SETTINGS.read_text(encoding="utf-8")):
     if _name not in ("DATABASE_URL", "CACHE_URL"):
         os.environ.pop(_name, None)
+        os.environ.pop(f"{_name}_FILE", None)
 os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="telemetry-tests-")
 os.environ["EPHEMERAL_DATA"] = "1"  # the tests may run in a container
 os.environ["SECRET_KEY"] = "for-tests-alone-" + "x" * 50

@@ -1,12 +1,15 @@
 """`telemetry_site/env.py`: what each kind of variable takes, and what it refuses in words."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from telemetry_site import env
+from tests.conftest import run_apart
 
 NUMBER = "is not a whole number from 2 to 10"
 SIZE = "is not a number of bytes from 1 to 1000000000000000, or off"
@@ -144,7 +147,6 @@ def test_a_value_is_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], 
         (rotation, "0d", ROTATION),
         (rotation, "4w7d", ROTATION),
         (flag, "maybe", "is not 0 or 1"),
-        (env.cache_url, "http://cache.example", "is not a redis:// address"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(
@@ -193,3 +195,151 @@ def test_a_wrong_address_is_refused_without_its_password(monkeypatch: pytest.Mon
         env.refuse_faults()
     assert f"A_VARIABLE {words}" in str(raised.value)
     assert "hidden" not in str(raised.value)
+
+
+# --- secrets -------------------------------------------------------------------------------------------------------
+
+
+def token(name: str) -> Any:
+    return env.secret(name, "", least=24)
+
+
+def password(name: str) -> Any:
+    return env.secret_text(name, "the default")
+
+
+def database(name: str) -> Any:
+    return (env.database(name) or {"ENGINE": "the default"})["ENGINE"]
+
+
+def faults() -> str:
+    """Return the collected faults, without the last line about the documentation."""
+    try:
+        env.refuse_faults()
+    except ImproperlyConfigured as error:
+        return str(error).rpartition("\n")[0]
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("read", "raw", "words"),
+    [
+        (env.cache_url, "http://:a-secret@cache.example", "A_SECRET is not a redis:// address."),
+        (
+            token,
+            "a-secret",
+            "A_SECRET has 8 characters, which can be guessed; it needs 24 or more: make one with"
+            " `openssl rand -hex 32`.",
+        ),
+    ],
+)
+def test_no_message_shows_a_secret(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[str], Any], raw: str, words: str
+) -> None:
+    monkeypatch.setenv("A_SECRET", raw)
+    read("A_SECRET")
+    assert faults() == f"  {words}"
+
+
+READS = [
+    (password, "a secret\n", "a secret"),
+    (password, "\ufeff  ä secret \r\n\n", "ä secret"),
+    (password, "x" * env.MAX_FILE_BYTES, "x" * env.MAX_FILE_BYTES),
+    (token, f"{'s' * 24}\n", "s" * 24),
+    (env.cache_url, "rediss://:a-secret@cache.example/1", "rediss://:a-secret@cache.example/1"),
+    (database, "postgres://u:a-secret@db.example/x\n", "telemetry_site.postgresql"),
+]
+
+
+@pytest.mark.parametrize(("read", "content", "value"), READS)
+def test_a_secret_is_read_from_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, read: Callable[[str], Any], content: str, value: str
+) -> None:
+    (tmp_path / "file").write_text(content, encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "file")  # as Kubernetes mounts them
+    monkeypatch.setenv("A_SECRET", " ")
+    monkeypatch.setenv("A_SECRET_FILE", f" {tmp_path / 'link'} ")
+    assert read("A_SECRET") == value
+    assert faults() == ""
+    assert env.variables["A_SECRET"] == (content.strip("\ufeff \r\n"), "A_SECRET_FILE", True)
+
+
+# What A_SECRET_FILE names, or its text, or how it is made; and the complaint about it.
+FILES: list[tuple[Any, str]] = [
+    (b"", "names an empty file"),
+    (b" \n\n", "names an empty file"),
+    (b"a secret\nand another\n", "names a file with more than one line of text"),
+    (b"a\0secret", "names a file with more than one line of text"),
+    (b"a secret\xff", "names a file that is not UTF-8"),
+    ("a secret".encode("utf-16"), "names a file that is not UTF-8"),
+    (b"x" * (env.MAX_FILE_BYTES + 1), "names a file of more than 65,536 bytes"),
+    (lambda file: file.mkdir(), "names a folder, not a file"),
+    (os.mkfifo, "names a device or a pipe, not a file"),
+    (lambda file: file.symlink_to("/dev/zero"), "names a device or a pipe, not a file"),
+    (lambda file: file.symlink_to(file), "names a file that cannot be read: Too many levels of symbolic links"),
+    (Path.absolute, "names a file that cannot be read: No such file or directory"),
+    ("a-secret", "has no absolute path: begin it with /"),
+    ("secrets/file", "has no absolute path: begin it with /"),
+    ("~/file", "has no absolute path: begin it with /"),
+    ("/a-secret\udcff", "names a file that cannot be read: No such file or directory"),
+    (f"/{'a-secret' * 1_000}", "names a file that cannot be read: File name too long"),
+]
+
+
+@pytest.mark.parametrize(("file", "words"), FILES)
+def test_a_file_without_a_secret_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Any, words: str
+) -> None:
+    path = tmp_path / "file"
+    if isinstance(file, bytes):
+        path.write_bytes(file)
+    elif callable(file):
+        file(path)
+    monkeypatch.setenv("A_SECRET_FILE", file if isinstance(file, str) else str(path))
+    assert password("A_SECRET") == "the default"
+    assert faults() == f"  A_SECRET_FILE {words}."
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    """Root can read every file, so a process without rights reads it."""
+    file = tmp_path / "file"
+    file.write_text("a secret")
+    file.chmod(0)
+    code = (
+        "import os\n"
+        "from telemetry_site import env\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "env.secret_text('A_SECRET', '')\n"
+        "print(env._faults)"
+    )
+    result = run_apart(code, A_SECRET_FILE=str(file))
+    words = "  A_SECRET_FILE names a file that cannot be read: Permission denied."
+    assert (result.stdout, result.stderr) == (f"{[words]}\n", "")
+
+
+def test_a_wrong_secret_in_a_file_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("http://a-secret")
+    monkeypatch.setenv("A_SECRET_FILE", str(tmp_path / "file"))
+    env.cache_url("A_SECRET")
+    assert faults() == "  A_SECRET_FILE is not a redis:// address."
+
+
+def test_a_secret_has_one_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a secret")
+    monkeypatch.setenv("A_SECRET", "a secret")
+    monkeypatch.setenv("A_SECRET_FILE", str(tmp_path / "file"))
+    assert password("A_SECRET") == "the default"
+    assert faults() == "  A_SECRET and A_SECRET_FILE are both set: remove one of them."
+
+
+def test_an_empty_name_of_a_file_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "a secret")
+    monkeypatch.setenv("A_SECRET_FILE", "  ")
+    assert password("A_SECRET") == "a secret"
+    assert faults() == ""
+
+
+def test_only_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_NUMBER_FILE", "/dev/null")
+    assert number("A_NUMBER") == 7
+    assert "A_NUMBER_FILE" in env.ignored_files()
