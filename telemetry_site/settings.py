@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
-from telemetry_site import env
+from telemetry_site import __version__, env
 from telemetry_site.logs import FORMATTERS
 
 # Only the owner may open the files that the site creates. Child processes and exec inherit the umask. SQLite gives
 # -wal and -shm the mode of the database file.
 os.umask(0o077)
 
+VERSION = __version__
 BASE_DIR = env.PROJECT_DIR
 DATA_DIR = env.path("DATA_DIR", BASE_DIR / "var")
 env.make_folder("DATA_DIR", DATA_DIR)
