@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Run the site's commands: `manage.py serve`, `manage.py demo_data`, …"""
 
+import json
 import os
 import sys
 
@@ -10,9 +11,12 @@ from django.core.management import execute_from_command_line
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
+    command = sys.argv[1:2]
     try:
-        if sys.argv[1:2] == ["version"]:  # Django would print its own
+        if command == ["version"]:  # Django would print its own
             _print_version()
+        elif command == ["doctor"]:
+            _diagnose()
         else:
             execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
@@ -25,6 +29,19 @@ def _print_version() -> None:
 
     env.only_reads = True
     Command().run_from_argv(sys.argv)
+
+
+def _diagnose() -> None:
+    """Run `doctor`, which never writes. If the settings cannot be loaded, report that alone."""
+    from telemetry_site import configuration, env
+
+    env.only_reads = True
+    try:
+        execute_from_command_line(sys.argv)
+    except Exception as error:
+        made = configuration.report_without_settings(error)
+        print(json.dumps(made.as_json(), indent=2) if "--json" in sys.argv else made.as_text())  # noqa: T201
+        sys.exit(1)
 
 
 if __name__ == "__main__":

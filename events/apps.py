@@ -36,6 +36,32 @@ class Events(AppConfig):
 
         return (problems.find, disk.banners, warnings.find)
 
+    def doctor_checks(self) -> tuple[Any, ...]:
+        """Return the checks of `manage.py doctor`: `events.maintenance.doctor.findings.Check`."""
+        from django.conf import settings
+
+        from events.maintenance.doctor import counts, database, files, traffic, unattended, versions
+        from events.maintenance.doctor.findings import Check
+
+        return (
+            Check("versions", "Versions", lambda _: versions.versions(settings.VERSION), needs_database=False),
+            Check("files.data_dir", "DATA_DIR", files.data_dir, needs_database=False),
+            Check("files.free_disk", "Free disk", files.free_space, needs_database=False),
+            Check("database.state", "State", database.state),
+            Check("database.migrations", "Migrations", database.migrations),
+            Check("database.integrity", "Integrity", database.integrity),
+            Check("counts.totals", "Totals", counts.totals),
+            Check("counts.rows", "Rows", counts.rows),
+            Check("counts.clock", "Clock", counts.newest),
+            Check("counts.kept", "Events", counts.kept),
+            Check("counts.groups", "Groups", counts.groups),
+            Check("unattended.jobs", "Jobs", unattended.jobs),
+            Check("unattended.backups", "Backups", unattended.backups),
+            Check("traffic.proxies", "Proxies", traffic.proxies),
+            Check("traffic.refusals", "Refusals", traffic.refusals),
+            Check("traffic.hosts", "Hosts", traffic.hosts),
+        )
+
 
 def _sum_past_days() -> str:
     from events import clock

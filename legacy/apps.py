@@ -37,6 +37,12 @@ class OldSystem(AppConfig):
 
         return corrections
 
+    def doctor_checks(self) -> tuple[Any, ...]:
+        """Return the checks of the old routes: `events.maintenance.doctor.findings.Check`."""
+        from legacy import diagnosis
+
+        return diagnosis.doctor_checks()
+
     def overview_panel(self, request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
         """Return the template and the context of the panel on the admin's index, or None without the permission."""
         from legacy.admin import pages  # Models cannot be imported while app configs load.

@@ -24,6 +24,12 @@ class TelemetrySite(AppConfig):
         # Hourly, so that the site soon notices when no process runs the jobs.
         return (Job("expired-sessions", "Delete expired sign-ins", Every(60), expired_sessions.delete_all, 10),)
 
+    def doctor_checks(self) -> tuple[Any, ...]:
+        """Return the checks of the settings: `events.maintenance.doctor.findings.Check`."""
+        from telemetry_site import configuration
+
+        return configuration.doctor_checks()
+
 
 class TelemetryAdmin(AdminConfig):
     default_site = "telemetry_site.admin.TelemetryAdminSite"

@@ -35,9 +35,9 @@ class Periods(NamedTuple):
 
 
 class Variable(NamedTuple):
-    """A variable that was read. `raw` is its text, "" for the default; `source` is the variable that contains it."""
+    """A variable that was read. `shown` is its text without secrets, "" for the default; `source` is where it was."""
 
-    raw: str
+    shown: str
     source: str
     is_secret: bool
 
@@ -57,9 +57,11 @@ if "PYTEST_VERSION" not in os.environ:
     environ.Env.read_env(PROJECT_DIR / ".env")
 
 
-def _read(name: str, default: T, parse: Callable[[str], T], expected: str, *, is_secret: bool = False) -> T:
+def _read(
+    name: str, default: T, parse: Callable[[str], T], expected: str, *, is_secret: bool = False, is_url: bool = False
+) -> T:
     source, raw = _raw_secret(name) if is_secret else (name, os.environ.get(name, "").strip())
-    variables[name] = Variable(raw, source, is_secret)
+    variables[name] = Variable((masked(raw) if is_url else "set") if raw and is_secret else raw, source, is_secret)
     if not raw:
         return default
     try:
@@ -116,6 +118,32 @@ def _read_file(file: str) -> str:
     if len(line.splitlines()) > 1 or "\0" in line:
         raise UnusableValue("names a file with more than one line of text")
     return line
+
+
+def masked(url: str) -> str:
+    """Return the URL of a server without user, password, foreign hosts and values of options.
+
+    A password may contain every character, so all text before the last @ counts as one.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in _URL_SCHEMES or not rest:
+        return "set"
+    _, at, rest = rest.rpartition("@")
+    place, _, options = rest.partition("#")[0].partition("?")
+    hosts, _, path = place.partition("/")
+    names = [option.partition("=")[0] for option in options.split("&") if option]
+    return (
+        f"{scheme}://{'***' + at if at else ''}{','.join(map(_masked_host, hosts.split(',')))}"
+        f"{'/' + path if path else ''}{'?' if names else ''}{'&'.join(f'{name}=***' for name in names)}"
+    )
+
+
+_URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss")
+
+
+def _masked_host(host: str) -> str:
+    own = re.fullmatch(r"(localhost|127\.0\.0\.1|\[::1\]|)(:[0-9]+)?", host, re.IGNORECASE)
+    return host if own else "***" + (port[0] if (port := re.search(r":[0-9]+$", host)) else "")
 
 
 def ignored_files() -> list[str]:
@@ -318,11 +346,14 @@ def database(name: str, *, writes: bool = True) -> dict[str, Any] | None:
 
     The error never contains the address: it has a password in it. `writes`: only the primary of several hosts is used.
     """
-    return _read(name, None, lambda raw: _parse_database(raw, writes), "a postgres:// address", is_secret=True)
+    return _read(
+        name, None, lambda raw: _parse_database(raw, writes), "a postgres:// address", is_secret=True, is_url=True
+    )
 
 
 def cache_url(name: str) -> str:
-    return _read(name, "", _parse_scheme("redis", "rediss"), "a redis:// address", is_secret=True)
+    parse = _parse_scheme("redis", "rediss")
+    return _read(name, "", parse, "a redis:// address", is_secret=True, is_url=True)
 
 
 def make_folder(name: str, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """The only writer of `events_siteday`: one row per day with the last server start and the size of the database.
 
+A row also has the proxy headers of the last page of the day, for commands, which have no request.
+
 The rows also show whether the clock can be trusted. With a clock that is far ahead, a prune would delete everything.
 So a prune first needs a confirmation of the time: an event or a server start that is at most a day old. A confirmation
 that was made under the same wrong clock does not count:
@@ -13,6 +15,7 @@ quiet site has neither events nor starts, so an earlier confirmation of the last
 
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 from django.db import connection, transaction
 
@@ -38,6 +41,23 @@ def note_size(day: date) -> None:
     """Record the size of the database, unless the day already has a row."""
     if not SiteDay.objects.filter(seen_on=day).exists():
         _note(day, None, "started_at_ms = kept.started_at_ms")
+
+
+class NotedHeaders(NamedTuple):
+    seen_on: date
+    headers: str
+
+
+def note_proxy_headers(day: date, headers: str) -> None:
+    """Record which proxy headers a page of this day had, unless the same is recorded already."""
+    if not SiteDay.objects.filter(seen_on=day, proxy_headers=headers).exists():
+        upsert(_HEADERS, [(day.isoformat(), database_bytes(), headers)])
+
+
+def last_proxy_headers() -> NotedHeaders | None:
+    rows = SiteDay.objects.filter(proxy_headers__isnull=False).order_by("-seen_on")
+    row = rows.values_list("seen_on", "proxy_headers").first()
+    return NotedHeaders(row[0], row[1] or "") if row else None
 
 
 def _note(day: date, started_at_ms: int | None, update: str) -> None:
@@ -144,3 +164,9 @@ def _ms(moment: datetime) -> int:
 
 
 _DAY = Upsert(SiteDay._meta.db_table, ("seen_on", "started_at_ms", "database_bytes"), "seen_on", "")
+_HEADERS = Upsert(
+    SiteDay._meta.db_table,
+    ("seen_on", "database_bytes", "proxy_headers"),
+    "seen_on",
+    "proxy_headers = excluded.proxy_headers",
+)

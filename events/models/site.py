@@ -81,12 +81,14 @@ class SiteDay(models.Model):
     """The record of one UTC day, by our clock: the last start of the server, and the size of the database.
 
     `clock_confirmed_ms` is the last time at which `site_days.confirm_clock` found the clock to be right.
+    `proxy_headers` describes the headers that proxies added to the last page of the day, in JSON and without addresses.
     """
 
     seen_on = models.DateField(primary_key=True)
     started_at_ms = models.BigIntegerField(null=True)
     database_bytes = models.BigIntegerField()
     clock_confirmed_ms = models.BigIntegerField(null=True)
+    proxy_headers = models.TextField(null=True)
 
     class Meta:
         default_permissions = ()

@@ -261,7 +261,8 @@ def test_a_secret_is_read_from_its_file(
     monkeypatch.setenv("A_SECRET_FILE", f" {tmp_path / 'link'} ")
     assert read("A_SECRET") == value
     assert faults() == ""
-    assert env.variables["A_SECRET"] == (content.strip("\ufeff \r\n"), "A_SECRET_FILE", True)
+    shown = {env.cache_url: "rediss://***@***/1", database: "postgres://***@***/x"}
+    assert env.variables["A_SECRET"] == (shown.get(read, "set"), "A_SECRET_FILE", True)
 
 
 # What A_SECRET_FILE names, or its text, or how it is made; and the complaint about it.
@@ -343,3 +344,28 @@ def test_only_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("A_NUMBER_FILE", "/dev/null")
     assert number("A_NUMBER") == 7
     assert "A_NUMBER_FILE" in env.ignored_files()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgres://", "set"),
+        ("secret", "set"),
+        ("secret://x", "set"),
+        ("postgres:///telemetry", "postgres:///telemetry"),
+        ("postgres://localhost:5432/telemetry", "postgres://localhost:5432/telemetry"),
+        ("postgres://user:secret@127.0.0.1/telemetry", "postgres://***@127.0.0.1/telemetry"),
+        ("postgres://user:se@cr/et?#@[::1]:5432/x", "postgres://***@[::1]:5432/x"),
+        ("postgres://u:secret@db.example:5432/x", "postgres://***@***:5432/x"),
+        ("postgres://u:secret@10.0.0.5/x", "postgres://***@***/x"),
+        (
+            "postgres://u:secret@a.example:1,b.example:2/x?target_session_attrs=read-write&password=secret#secret",
+            "postgres://***@***:1,***:2/x?target_session_attrs=***&password=***",
+        ),
+        ("redis://:secret@cache.example:6379/0", "redis://***@***:6379/0"),
+        ("redis://secret", "redis://***"),
+        ("redis://localhost.secret.example/0", "redis://***/0"),
+    ],
+)
+def test_an_address_is_shown_without_secrets_and_foreign_hosts(url: str, shown: str) -> None:
+    assert env.masked(url) == shown
