@@ -1,15 +1,23 @@
 """The AdminSite: an index with figures, a throttled sign-in, and a list of pages with the most used ones first."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
 
 from events import clock
+from events.counting import site_days
 from events.maintenance import banners
+from events.maintenance.doctor import report, traffic
+from events.maintenance.doctor.findings import Depth, Examination, ProxyHeaders
 from telemetry_site import sign_in
 
 FIRST_PAGES = [
@@ -24,6 +32,22 @@ class TelemetryAdminSite(admin.AdminSite):
     site_url = None
     enable_nav_sidebar = False
     login_form = sign_in.SignInForm
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        return [path("about/", self.admin_view(self.about), name="about"), *super().get_urls()]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return super().each_context(request) | {"site_version": settings.VERSION}
+
+    def about(self, request: HttpRequest) -> TemplateResponse:
+        """Show the report of `manage.py doctor`, without the checks that read many rows."""
+        if not request.user.has_perm("events.view_event"):
+            raise PermissionDenied
+        now = clock.now()
+        headers = _note_proxy_headers(request, now)
+        made = report.examine(Examination(now, Depth.PAGE, headers))
+        context = self.each_context(request) | {"title": "About this site", "now": now, "report": made}
+        return TemplateResponse(request, "admin/about.html", context)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)
@@ -44,6 +68,7 @@ class TelemetryAdminSite(admin.AdminSite):
         from events.admin.overview import RANGES, overview
 
         now = clock.now()
+        _note_proxy_headers(request, now)
         context: dict[str, Any] = {
             "now": now,
             "event_url": request.build_absolute_uri("/event"),
@@ -67,6 +92,14 @@ class TelemetryAdminSite(admin.AdminSite):
                 model["name"] = getattr(self._registry[model["model"]], "title", model["name"])
             app["models"].sort(key=lambda model: (_rank(model["object_name"]), str(model["name"])))
         return sorted(app_list, key=lambda app: app["app_label"] != "events")
+
+
+def _note_proxy_headers(request: HttpRequest, now: datetime) -> ProxyHeaders:
+    """Record the proxy headers of a page for commands, which have no request, and return them."""
+    headers = traffic.proxy_headers(request.META)
+    with suppress(DatabaseError):  # the page needs no write
+        site_days.note_proxy_headers(now.date(), traffic.as_json(headers))
+    return headers
 
 
 def _panels(request: HttpRequest, now: datetime) -> list[tuple[str, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """Findings about the settings: the variables that are set, without secrets, and faults in their combinations."""
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -52,10 +53,15 @@ def report_without_settings(error: Exception) -> Report:
 
 
 def combinations(examination: Examination) -> Iterator[Finding]:
-    messages = checks.check_settings() if settings.DATA_DIR.exists() else []
+    messages = checks.check_settings() if os.path.exists(settings.DATA_DIR) else []
     for message in messages:
         make = Finding.wrong if message.level >= ERROR else Finding.look
-        yield make("settings.checks", str(message.id), message.msg.removesuffix("."), message.hint or "")
+        yield make(
+            "settings.checks",
+            f"Check {str(message.id).rpartition('.')[2]}",
+            message.msg.removesuffix("."),
+            message.hint or "",
+        )
     if not messages:
         yield Finding.fine("settings.checks", "Checks", "the settings fit together")
     if settings.DEBUG:
@@ -71,8 +77,8 @@ def secret_key(examination: Examination) -> Iterator[Finding]:
     key_file = settings.DATA_DIR / "secret_key"
     if source.shown:
         yield Finding.fine("settings.secret_key", title, f"set in {source.source}")
-    elif not settings.DATA_DIR.exists():
-        return
+    elif not os.access(settings.DATA_DIR, os.X_OK):
+        return  # a finding about DATA_DIR says so
     elif not key_file.exists():
         yield Finding.look(
             "settings.secret_key",

@@ -175,37 +175,35 @@ def _first_statement() -> str:
     return "PRAGMA auto_vacuum=INCREMENTAL;" if is_new else ""
 
 
-def _address_to_read() -> str:
-    """Return an address of the SQLite file with which nothing is created or written.
+def _sqlite() -> dict[str, Any]:
+    if env.only_reads:
+        # Without a write-ahead log, no process has the file open. SQLite would then create a log even to read, which
+        # belongs to the user of the command, and the site could not write it. An `immutable` file needs none.
+        mode = "mode=ro" if os.path.exists(f"{SQLITE_FILE}-wal") else "mode=ro&immutable=1"
+        return {
+            "ENGINE": "telemetry_site.sqlite",
+            "NAME": f"file:{quote(str(SQLITE_FILE))}?{mode}",
+            "OPTIONS": {"timeout": 2, "init_command": "PRAGMA query_only=ON"},
+        }
+    return {
+        "ENGINE": "telemetry_site.sqlite",
+        "NAME": SQLITE_FILE,
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            # WAL: readers do not wait for the writer. FULL: 201 means that the event is on disk.
+            "init_command": f"{_first_statement()} PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        },
+    }
 
-    Without a write-ahead log, no process has the file open. SQLite would then create a log even to read, which belongs
-    to the user of the command, and the site could not write it. A file that is `immutable` needs none.
-    """
-    is_open = SQLITE_FILE.with_name(f"{SQLITE_FILE.name}-wal").exists()
-    return f"file:{quote(str(SQLITE_FILE))}?mode=ro{'' if is_open else '&immutable=1'}"
 
-
-_ON_SQLITE: dict[str, Any] = {
-    "ENGINE": "telemetry_site.sqlite",
-    "NAME": SQLITE_FILE,
-    "CONN_MAX_AGE": None,
-    "OPTIONS": {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 5,
-        # WAL: readers do not wait for the writer. FULL: 201 means that the event is on disk.
-        "init_command": f"{_first_statement()} PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-    },
-}
 _PRIMARY = env.database("DATABASE_URL")
-if _PRIMARY is not None:
+if _PRIMARY is not None and not env.only_reads:  # a pool would hide why a command gets no connection
     # The pool doubles the pause between two attempts to connect until `reconnect_timeout`. With 1 s the pause stays at
     # 1 s, so the site finds a new primary soon.
     _PRIMARY["OPTIONS"]["pool"] = {"min_size": 2, "max_size": THREADS + 14, "timeout": 5, "reconnect_timeout": 1}
-if env.only_reads and _PRIMARY is not None:
-    del _PRIMARY["OPTIONS"]["pool"]  # a pool hides why it gets no connection
-elif env.only_reads:
-    _ON_SQLITE |= {"NAME": _address_to_read(), "OPTIONS": {"timeout": 2, "init_command": "PRAGMA query_only=ON"}}
-DATABASES: dict[str, dict[str, Any]] = {"default": _PRIMARY or _ON_SQLITE}
+DATABASES: dict[str, dict[str, Any]] = {"default": _PRIMARY or _sqlite()}
 _REPLICA = env.database("REPLICA_URL", writes=False)
 HAS_REPLICA = _REPLICA is not None
 if _REPLICA is not None and _PRIMARY is not None:

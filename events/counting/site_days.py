@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
+from events import process_memory
 from events.counting.upserts import Upsert, upsert
 from events.models import Event, SiteDay, Source
 
@@ -48,10 +49,23 @@ class NotedHeaders(NamedTuple):
     headers: str
 
 
+_noted: NotedHeaders | None = None  # what this process recorded last
+
+
 def note_proxy_headers(day: date, headers: str) -> None:
-    """Record which proxy headers a page of this day had, unless the same is recorded already."""
-    if not SiteDay.objects.filter(seen_on=day, proxy_headers=headers).exists():
-        upsert(_HEADERS, [(day.isoformat(), database_bytes(), headers)])
+    """Record which proxy headers a page of this day had, unless the same was recorded last."""
+    global _noted
+    noted = NotedHeaders(day, headers)
+    if noted != _noted:
+        if not SiteDay.objects.filter(seen_on=day, proxy_headers=headers).exists():
+            upsert(_HEADERS, [(day.isoformat(), database_bytes(), headers)])
+        _noted = noted
+
+
+@process_memory.register
+def forget() -> None:
+    global _noted
+    _noted = None
 
 
 def last_proxy_headers() -> NotedHeaders | None:

@@ -1,12 +1,13 @@
 """Template tags and filters that format figures, times and event types."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.contrib.admin.utils import quote
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from events import clock
 from events.maintenance import disk
@@ -108,6 +109,13 @@ def duration(start_ms: int, end_ms: int) -> str:
 def dash(text: Any) -> Any:
     """Return a dash for None and for text without a visible character."""
     return "–" if text is None or (isinstance(text, str) and not is_visible(text)) else text
+
+
+@register.filter
+def marked_up(text: str) -> SafeString:
+    """Return a text with `code` and *names* as HTML."""
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return mark_safe(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", html))  # noqa: S308 (escaped first)
 
 
 @register.filter

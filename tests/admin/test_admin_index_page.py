@@ -297,6 +297,7 @@ def test_nothing_inline_that_the_policy_forbids(client: Client) -> None:
 def test_the_index_reads_rollups_and_never_counts_events(client: Client) -> None:
     sign_in(client, "Maintainers")
     make_event(**success())
+    client.get("/admin/")  # the first page of a process and day records the proxy headers
     with CaptureQueriesContext(connection) as queries:
         client.get("/admin/")
     assert len(queries) <= 21, [query["sql"] for query in queries]

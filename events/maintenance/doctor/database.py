@@ -43,7 +43,7 @@ _POSTGRES_REASONS = {
     "no such file or directory": "no server listens on the socket",
     "role": "the server does not know the user, or does not let it in",
     "database": "the server does not have this database",
-    "ssl": "the server and the site do not agree on TLS",
+    "ssl": "the TLS connection to the server fails",
 }
 _SQLITE_REMEDIES = {
     "locked": "Another program has locked the file: a `sqlite3` shell, or a copy that runs. Stop it.",
@@ -106,6 +106,8 @@ def _refuse_unusable_file() -> None:
     path = file()
     if path is None:
         return
+    if path.parent.is_dir() and not os.access(path.parent, os.X_OK):
+        raise Unreadable(f"{files.me()} may not look into {path.parent}", "Run the command as the user of the site.")
     database = files.file_at(path)
     if database is None:
         raise Unreadable(

@@ -39,8 +39,10 @@ def data_dir(examination: Examination) -> Iterator[Finding]:
         )
         return
     yield _folder(folder)
+    if not os.access(folder.path, os.R_OK | os.X_OK):
+        return
     files = [file for file in map(file_at, site_files()) if file]
-    yield _modes([folder, *files])
+    yield _modes(files)  # a system check reports the folder
     yield _owners(folder, files)
     yield _file_system(settings.DATA_DIR)
     if examination.headers is None:  # not asked by a request, which a server answers
@@ -49,7 +51,7 @@ def data_dir(examination: Examination) -> Iterator[Finding]:
 
 def free_space(examination: Examination) -> Iterator[Finding]:
     title, least = "Free disk", settings.MIN_FREE_BYTES
-    if not settings.DATA_DIR.exists():
+    if file_at(settings.DATA_DIR) is None:
         return
     free = disk.free_bytes()
     text = f"{size(free)} under DATA_DIR"
@@ -109,8 +111,8 @@ def _folder(folder: File) -> Finding:
     return Finding.wrong(
         "files.data_dir",
         "DATA_DIR",
-        f"{text}; {me()} cannot write it",
-        f"Run the site and its commands as {user(folder.uid)}, and mount the file system for writing.",
+        f"{text}; the user {me()} cannot write it",
+        f"Run the site and its commands as {user(folder.uid)}. Check that the file system is mounted for writing.",
     )
 
 
@@ -183,7 +185,7 @@ def _server(lock: Path) -> Finding:
     """Find who locks the file, without a lock of our own, which a server that starts now would meet."""
     title = "Server"
     try:
-        locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace").splitlines()
+        locks = Path("/proc/locks").read_text(encoding="utf-8", errors="replace").splitlines()
         inode = lock.stat().st_ino
     except OSError:
         return Finding.fine("files.server", title, "no server used DATA_DIR yet" if not lock.exists() else "unknown")

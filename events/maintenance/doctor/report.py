@@ -33,6 +33,10 @@ SECTIONS = {
 }
 
 
+class _Unmigrated(Exception):
+    """A check failed on a table that is not as this release needs it."""
+
+
 class Section(NamedTuple):
     title: str
     findings: list[Finding]
@@ -77,9 +81,10 @@ class Report(NamedTuple):
         lines = [f"Telemetry site {self.version}, report of {self.made_at:%Y-%m-%d %H:%M} UTC", self.summary, ""]
         if self.problems:
             lines.append("What to do")
-            for finding in self.problems:
-                lines += _wrapped(f"  {finding.level:<6} ", f"{finding.title}: {finding.text}.")
-                lines += _wrapped("         → ", finding.remedy)
+            for remedy, findings in groupby(self.problems, lambda finding: finding.remedy):
+                for finding in findings:
+                    lines += _wrapped(f"  {finding.level:<6} ", f"{finding.title}: {finding.text}.")
+                lines += _wrapped("         → ", remedy)
             lines.append("")
         for section in self.sections:
             lines.append(section.title)
@@ -141,9 +146,20 @@ def _findings(examination: Examination, checks: list[Check]) -> Iterator[Finding
     except Exception as error:
         yield _failure(Check("database.connection", "Connection", lambda _: ()), error)
         return
+    unchecked = []
     for check in checks:
         if check.needs_database:
-            yield from _with_database(examination, check)
+            try:
+                yield from _with_database(examination, check)
+            except _Unmigrated:
+                unchecked.append(check.title)
+    if unchecked:
+        yield Finding.look(
+            "database.unchecked",
+            "Not checked",
+            f"{', '.join(unchecked)}: their tables are of another release",
+            "Run the migrations first, then the doctor again.",
+        )
     if database.was_started_meanwhile():
         yield Finding.look(
             "database.meanwhile",
@@ -166,7 +182,7 @@ def _database_failure(check: Check, error: Exception) -> Finding:
     if "interrupted" in words or "57014" in words:
         return Finding.look(check.name, check.title, "took too long, and was stopped", "Run `manage.py doctor --full`.")
     if _is_unmigrated():
-        return Finding.look(check.name, check.title, "not checked: migrations are pending", "Run the migrations first.")
+        raise _Unmigrated
     return Finding.wrong(check.name, check.title, f"cannot be read: {words}", database.remedy(error))
 
 

@@ -1,17 +1,19 @@
 """Findings about unattended work: the jobs and the backups. Their messages may contain names, so none is repeated."""
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 from django.conf import settings
 
 from events.maintenance.doctor.findings import Examination, Finding, age
 from events.maintenance.jobs import registry
-from events.models import Backup, Event, JobOutcome, JobState
+from events.models import Backup, JobOutcome, JobState, SiteDay
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 LATE_MS = 15 * MINUTE_MS
 SILENT_MS = 10 * MINUTE_MS  # since the heartbeat of a process that runs a job
-NEW_MS, OLD_BACKUP_MS, OLD_PROOF_MS = 2 * DAY_MS, 2 * DAY_MS, 15 * DAY_MS
+OLD_BACKUP_MS, OLD_PROOF_MS = 2 * DAY_MS, 15 * DAY_MS
+NEW = timedelta(days=2)
 WHY = "*Jobs* in the admin shows why."
 
 
@@ -61,7 +63,7 @@ def backups(examination: Examination) -> Iterator[Finding]:
     now_ms = examination.now_ms
     newest = Backup.objects.order_by("-made_ms").first()
     if newest is None:
-        yield _without_backup(now_ms)
+        yield _without_backup(examination.now.date())
         return
     title, made = "Backups", age(now_ms - newest.made_ms)
     text = f"{Backup.objects.count()} kept; the newest is {made} old{', encrypted' if newest.is_encrypted else ''}"
@@ -75,14 +77,14 @@ def backups(examination: Examination) -> Iterator[Finding]:
     yield _proof(now_ms)
 
 
-def _without_backup(now_ms: int) -> Finding:
+def _without_backup(today: date) -> Finding:
     name, title, make = "unattended.backups", "Backups", "Run `manage.py backup`."
     if _are_off():
         return Finding.look(
             name, title, "none, and BACKUP_KEEP is off", "Back up the site in another way, or unset it."
         )
-    oldest_ms = Event.objects.order_by("received_at_ms").values_list("received_at_ms", flat=True).first()
-    if oldest_ms is None or now_ms - oldest_ms < NEW_MS:
+    first = SiteDay.objects.order_by("seen_on").values_list("seen_on", flat=True).first()
+    if first is None or today - first < NEW:
         return Finding.look(name, title, "none yet; the site makes one each day", make)
     return Finding.wrong(name, title, "none: all events are lost if the disk fails", make)
 
