@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.counting import site_days
-from events.maintenance.doctor import database, report, traffic, unattended, versions
+from events.maintenance.doctor import counts, database, report, traffic, unattended, versions
 from events.maintenance.doctor.findings import Check, Depth, Examination, Finding, Level, ProxyHeaders, age, clean, size
 from events.maintenance.jobs import registry
 from events.maintenance.jobs.registry import Job
@@ -160,6 +160,15 @@ def test_a_damaged_page_is_found(file: Path) -> None:
     assert not [finding for finding in made.findings if "this check failed" in finding.text]
 
 
+def test_a_check_that_takes_too_long_is_stopped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(database.SECONDS, Depth.COMMAND, -1)
+    monkeypatch.setattr(database, "PROGRESS_STEPS", 1)
+    with opened_to_read(file):
+        found = {finding.name: finding for finding in examined().findings}
+    assert found["counts.groups"].text == "took too long, and was stopped"
+    assert found["counts.groups"].remedy == "Run `manage.py doctor --full`."
+
+
 def test_a_locked_file_is_reported(file: Path) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as raw:
         raw.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -228,21 +237,29 @@ def test_events_that_are_not_counted_are_found() -> None:
 
 
 @pytest.mark.django_db
-def test_the_clock_is_compared_with_the_newest_event() -> None:
-    event = make_event()
-    assert _clock(timedelta(minutes=3)) == ("fine", "agrees with the events; the newest one is 3 min old")
-    day = datetime.fromtimestamp(event.received_at_ms / 1000, UTC)
-    level, text = _clock(timedelta(hours=-49))
-    assert (level, text.endswith(f"but the newest event is from {day:%Y-%m-%d %H:%M} UTC, 2 days later")) == (
+def test_the_clock_is_compared_with_the_newest_events() -> None:
+    assert _clock() == ("fine", "2026-11-28 12:00 UTC; there is no event yet")
+    make_event(received_at_ms=NOW_MS - 180_000, occurred_at="2026-11-20T12:00:00.000Z")
+    assert _clock() == ("fine", "2026-11-28 12:00 UTC; the newest event is 3 min old")
+    assert _clock(timedelta(hours=-49)) == (
         "wrong",
-        True,
+        "2026-11-26 11:00 UTC, but the newest event is from 2026-11-28 11:57 UTC, 2 days later",
     )
-    assert _clock(timedelta(days=3))[0] == "look"
+    quiet = "2026-12-01 12:00 UTC; the newest event is 3 days old"
+    assert _clock(timedelta(days=3)) == ("look", f"{quiet}, so nothing of the last day confirms the clock")
+    started_ms = NOW_MS + int(2.5 * DAY_MS)
+    SiteDay.objects.create(seen_on="2026-12-01", database_bytes=1, started_at_ms=started_ms)
+    assert _clock(timedelta(days=3)) == ("fine", quiet)
+    for minute in range(2):
+        make_event(received_at_ms=NOW_MS, occurred_at=f"2025-11-27T12:{minute:02}:00.000Z")
+    assert _clock() == (
+        "wrong",
+        "2026-11-28 12:00 UTC; the newest event is 0 s old, and most clients were 365 days away from it",
+    )
 
 
-def _clock(later: timedelta) -> tuple[str, str]:
-    made = report.examine(Examination(clock.now() + later, Depth.PAGE))
-    [finding] = [finding for finding in made.findings if finding.name == "counts.clock"]
+def _clock(later: timedelta = timedelta()) -> tuple[str, str]:
+    [finding] = counts.newest(Examination(NOW + later, Depth.PAGE))
     return finding.level.value, finding.text
 
 

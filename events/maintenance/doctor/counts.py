@@ -3,19 +3,22 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from statistics import median
 
 from django.db import connection
 from django.db.models import Sum
 
 from events import clock
-from events.counting import site_days
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.maintenance import regrouping, retention
 from events.maintenance.doctor.findings import Depth, Examination, Finding, age
-from events.models import Event, EventType, HourlyRollup, LifetimeTotal
+from events.models import Event, EventType, HourlyRollup, LifetimeTotal, SiteDay, Source
 
 MOST_COUNTED = 500_000  # events of a day; of a larger one, only an hour is counted
 AHEAD_MS = 60_000
+EVENTS_ASKED = 100  # most must agree, because one client with a wrong clock proves nothing
+CLIENTS_MS = 30 * DAY_MS  # a client may send an event weeks later
+WITH_CLOCK = (Source.EVENT, Source.CLIENT_LOG)
 REBUILD = "Run `manage.py rebuild_rollups --check`, which lists the differences; without --check it repairs them."
 
 
@@ -72,28 +75,48 @@ def _counts(start_ms: int, end_ms: int) -> tuple[Counter[str], Counter[str]]:
 
 
 def newest(examination: Examination) -> Iterator[Finding]:
-    title = "Clock"
-    newest_ms = Event.objects.newest_first().values_list("received_at_ms", flat=True).first()
-    if newest_ms is None:
-        yield Finding.fine("counts.clock", title, f"{examination.now:%Y-%m-%d %H:%M:%S} UTC; there is no event yet")
+    """Compare our clock with the newest events: the times at which they arrived, and those of their clients."""
+    name, title, now_ms = "counts.clock", "Clock", examination.now_ms
+    rows = Event.objects.newest_first().values_list("received_at_ms", "occurred_at", "source")[:EVENTS_ASKED]
+    events = list(rows)
+    if not events:
+        yield Finding.fine(name, title, f"{_minute(now_ms)}; there is no event yet")
         return
-    ahead_ms = newest_ms - examination.now_ms
-    if ahead_ms > AHEAD_MS:
+    newest_ms = events[0][0]
+    if newest_ms - now_ms > AHEAD_MS:
         yield Finding.wrong(
-            "counts.clock",
+            name,
             title,
-            f"{_minute(examination.now_ms)}, but the newest event is from {_minute(newest_ms)}, {age(ahead_ms)} later",
+            f"{_minute(now_ms)}, but the newest event is from {_minute(newest_ms)}, {age(newest_ms - now_ms)} later",
             "The clock of this machine was wrong at one of the two times. Set it, for example with NTP.",
         )
-    elif doubt := site_days.doubt_of(examination.now):
-        yield Finding.look(
-            "counts.clock",
+        return
+    text = f"{_minute(now_ms)}; the newest event is {age(now_ms - newest_ms)} old"
+    of_clients = [_client_ms(occurred_at) - at_ms for at_ms, occurred_at, source in events if source in WITH_CLOCK]
+    if of_clients and abs(median(of_clients)) > CLIENTS_MS:
+        yield Finding.wrong(
+            name,
             title,
-            f"the newest event is {age(-ahead_ms)} old, and {doubt}",
+            f"{text}, and most clients were {age(abs(int(median(of_clients))))} away from it",
+            "Compare the time of this machine with another clock, and set it, for example with NTP.",
+        )
+    elif now_ms - newest_ms > DAY_MS and not _was_started(now_ms):
+        yield Finding.look(
+            name,
+            title,
+            f"{text}, so nothing of the last day confirms the clock",
             "Compare the time with another clock. If clients should send events, look at the refusals below.",
         )
     else:
-        yield Finding.fine("counts.clock", title, f"agrees with the events; the newest one is {age(-ahead_ms)} old")
+        yield Finding.fine(name, title, text)
+
+
+def _client_ms(occurred_at: str) -> int:
+    return int(datetime.fromisoformat(occurred_at).timestamp() * 1000)
+
+
+def _was_started(now_ms: int) -> bool:
+    return SiteDay.objects.filter(started_at_ms__range=(now_ms - DAY_MS, now_ms)).exists()
 
 
 def _minute(at_ms: int) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from django.apps import apps
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
@@ -16,9 +18,9 @@ from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.loader import MigrationLoader
 
 from events.maintenance.doctor import files
-from events.maintenance.doctor.findings import Depth, Examination, Finding, size
+from events.maintenance.doctor.findings import Depth, Examination, Finding, age, size
 
-SECONDS = {Depth.PAGE: 2, Depth.COMMAND: 3, Depth.FULL: None}
+SECONDS = {Depth.PAGE: 1, Depth.COMMAND: 2, Depth.FULL: None}
 PROGRESS_STEPS = 20_000  # SQLite's virtual machine runs them in less than a millisecond
 LEAST_POSTGRES = 15
 LEAST_SQLITE = (3, 35, 0)  # RETURNING
@@ -26,6 +28,7 @@ LARGE_LOG = 256 * 1_024 * 1_024
 MOST_FREE_PART = 0.5
 LARGE_FREE = 256 * 1_024 * 1_024
 SHOWN = 3
+RECENT_MS = 2 * 86_400_000
 
 # What a message of libpq contains, and how to say it without the address that stands beside it.
 _POSTGRES_REASONS = {
@@ -254,8 +257,8 @@ def migrations(examination: Examination) -> Iterator[Finding]:
     pending = sorted(
         f"{app}.{name}" for app, name in known.keys() - applied.keys() if (app, name) in loader.graph.nodes
     )
-    apps = {app for app, _ in known}
-    unknown = sorted(f"{app}.{name}" for app, name in applied.keys() - known.keys() if app in apps)
+    ours = {app for app, _ in known}
+    unknown = sorted(f"{app}.{name}" for app, name in applied.keys() - known.keys() if app in ours)
     try:
         loader.check_consistent_history(connection)
     except InconsistentMigrationHistory as error:
@@ -296,16 +299,25 @@ def integrity(examination: Examination) -> Iterator[Finding]:
     if connection.vendor == "postgresql":
         yield _postgres_integrity()
     elif examination.depth is Depth.PAGE:
-        yield Finding.fine("database.integrity", "Integrity", "`manage.py doctor` checks the file; this page does not")
+        by_backup = _checked_by_backup(examination.now_ms)
+        text = by_backup or "`manage.py doctor` checks the file; this page does not"
+        yield Finding.fine("database.integrity", "Integrity", text)
     else:
-        yield _sqlite_integrity(examination.depth)
+        yield _sqlite_integrity(examination)
 
 
-def _sqlite_integrity(depth: Depth) -> Finding:
-    name, title = "database.integrity", "Integrity"
+def _checked_by_backup(now_ms: int) -> str:
+    """Return which recent backup checked the whole file, "" if none did."""
+    backups = apps.get_model("events", "Backup").objects.filter(made_ms__gt=now_ms - RECENT_MS, problem="")
+    made_ms = backups.order_by("-made_ms").values_list("made_ms", flat=True).first()
+    return f"the backup of {age(now_ms - made_ms)} ago found no fault" if made_ms else ""
+
+
+def _sqlite_integrity(examination: Examination) -> Finding:
+    name, title, depth = "database.integrity", "Integrity", examination.depth
     pragma = "integrity_check" if depth is Depth.FULL else "quick_check"
     try:
-        with connection.cursor() as cursor:
+        with _interrupted_after(SECONDS[depth]), connection.cursor() as cursor:
             cursor.execute(f"PRAGMA {pragma}({SHOWN})")
             faults = [row[0] for row in cursor.fetchall()]
             if faults == ["ok"] and depth is Depth.FULL:
@@ -316,12 +328,10 @@ def _sqlite_integrity(depth: Depth) -> Finding:
     except DatabaseError as error:
         if "interrupted" not in str(error):
             raise
-        return Finding.look(
-            name,
-            title,
-            f"{pragma} found nothing in {SECONDS[depth]} s, and was stopped",
-            "Run `manage.py doctor --full`, which has no limit. Every backup checks the file too.",
-        )
+        text = f"{pragma} found nothing in {SECONDS[depth]} s, and was stopped"
+        if by_backup := _checked_by_backup(examination.now_ms):
+            return Finding.fine(name, title, f"{text}; {by_backup}")
+        return Finding.look(name, title, text, "Run `manage.py doctor --full`, which has no limit.")
     if faults == ["ok"]:
         return Finding.fine(name, title, f"{pragma} found no fault")
     return Finding.wrong(
@@ -330,6 +340,22 @@ def _sqlite_integrity(depth: Depth) -> Finding:
         f"{pragma}: {'; '.join(str(fault).replace('*** in database main ***', '') for fault in faults)}",
         "The file is damaged. Stop the site, and restore the newest backup: docs/runbook.md.",
     )
+
+
+@contextmanager
+def _interrupted_after(seconds: float | None) -> Iterator[None]:
+    """Interrupt the statement inside after this time. To SQLite's progress handler, a check of a table is one step."""
+    raw = connection.connection
+    raw.set_progress_handler(None, 0)
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, raw.interrupt)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _postgres_integrity() -> Finding:
