@@ -31,7 +31,9 @@ class _Errors(DatabaseErrorWrapper):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and getattr(error, "sqlstate", None) == _READ_ONLY:
+        if kind is None:
+            return
+        if getattr(error, "sqlstate", None) == _READ_ONLY:
             self.wrapper.is_read_only = True
         super().__exit__(kind, error, trace)
 

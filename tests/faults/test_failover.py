@@ -132,7 +132,7 @@ def test_a_site_behind_pgbouncer_in_transaction_mode_stores_and_reads(
     site: Site, open_folder: Path, request: pytest.FixtureRequest
 ) -> None:
     """Events, pages, exports and commands at once, while each statement can reach another connection."""
-    events = 10_000 if FULL else 300
+    events = 5_000 if FULL else 300
     rates = {}
     with (
         own_pgbouncer(open_folder, site.pair.primary) as url,
@@ -164,7 +164,7 @@ def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(site: Site, re
     writers = Writers(site.server.port, seed=SEED, series="c")
     writers.sent.update(str(name) for name, _ in primary.run(NAMES))  # the events of the other tests
     writers.start()
-    writers.wait_for(20_000 if FULL else 300)
+    writers.wait_for(5_000 if FULL else 300)
     primary.kill_all()
     killed_at = time.monotonic()
     wait_until(lambda: writers.statuses[503] > 0, "no request was refused")
@@ -175,7 +175,7 @@ def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(site: Site, re
     promoted_at = time.monotonic()
     wait_until(lambda: len(writers.acknowledged) > before, "the site never found the new primary")
     found_at = time.monotonic()
-    writers.wait_for(before + (20_000 if FULL else 300))
+    writers.wait_for(before + (5_000 if FULL else 300))
     writers.finish()
     figures: dict[str, object] = dict(expect_nothing_lost(site.server, writers))
     assert writers.unanswered == figures["other answers from 400 on"] == 0
