@@ -36,9 +36,6 @@ class TelemetryAdminSite(admin.AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [path("about/", self.admin_view(self.about), name="about"), *super().get_urls()]
 
-    def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return super().each_context(request) | {"site_version": settings.VERSION}
-
     def about(self, request: HttpRequest) -> TemplateResponse:
         """Show the report of `manage.py doctor`, without the checks that read many rows."""
         if not request.user.has_perm("events.view_event"):
@@ -61,7 +58,8 @@ class TelemetryAdminSite(admin.AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         # A function, so that only pages that show the banners query them.
-        return super().each_context(request) | {"banners": lambda: banners.current(clock.now())}
+        added = {"site_version": settings.VERSION, "banners": lambda: banners.current(clock.now())}
+        return super().each_context(request) | added
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         # The pages of `events.admin` register with this site, so it must exist before they are imported.
