@@ -23,7 +23,7 @@ from events.models import SiteDay
 site_days.note_start(clock.now())
 SiteDay.objects.update(clock_confirmed_ms=clock.now_ms())  # the events of wrk have a fixed time
 with connection.cursor() as cursor:
-    cursor.execute("UPDATE telemetry_events SET source = 'event', received_at_ms = received_at_ms - 100 * 86400000")
+    cursor.execute("UPDATE telemetry_events SET source = 'event', received_at_ms = received_at_ms - 8640000000")
 """
 _PRUNE = """
 import django; django.setup()

@@ -120,7 +120,7 @@ def bytes_per_event() -> float:
 
 
 _SAMPLED = 500
-_OVERHEAD_BYTES = 500  # of a row and its entries in seven indexes
+_OVERHEAD_BYTES = 300  # of a row and its entries in seven indexes
 
 
 def empty_log() -> bool:

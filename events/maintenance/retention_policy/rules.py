@@ -74,7 +74,9 @@ def in_words(cutoffs: Cutoffs) -> str:
         usual = [name for name, before_ms in cutoffs.of_types.items() if before_ms == usual_ms]
         names = "" if count == len(cutoffs.of_types) else "other types " if others else f"{', '.join(usual)} "
         parts.append(f"{names}received before {iso_day(usual_ms)}")
-    if cutoffs.of_imported:
+    if cutoffs.of_imported and set(days) == {cutoffs.of_imported}:
+        parts.append("also imported ones")
+    elif cutoffs.of_imported:
         parts.append(f"imported ones received before {iso_day(cutoffs.of_imported)}")
     return ", ".join(parts)
 
