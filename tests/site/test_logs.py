@@ -329,6 +329,15 @@ REVIEWED = {
     "source_map.file": "the name of an uploaded file, from a holder of a token",
     "source_map.app_version": "the version of an uploaded file",
     "user.get_username()": "the name of a maintainer",
+    "ended": "our words for the end of a process",
+    "pause": "a number",
+    "name": "the name of a job",
+    "job.name": "the name of a job",
+    "state.name": "the name of a job",
+    "state.holder": "the name of this machine, with numbers",
+    "ended.log_line": "the end of a job, in our words",
+    "'primary' if fault else 'replica'": "one of two words",
+    "fault or 'it is current'": "our words",
 }
 
 

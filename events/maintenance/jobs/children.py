@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from events.maintenance.jobs.registry import Job, JobFailed
 from events.models import JobOutcome
@@ -24,10 +24,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Result(NamedTuple):
-    """How a run ended: what its process wrote, or how the process ended without writing."""
+    """How a run ended: what its process wrote, or how the process ended without writing.
+
+    The message of an unexpected exception may quote an event. So it is shown to staff, but not logged.
+    """
 
     outcome: JobOutcome
     message: str
+    is_loggable: bool = True
 
 
 class Child:
@@ -65,7 +69,7 @@ class Child:
             return None
         written = self._close()
         if written:
-            return Result(JobOutcome(written["outcome"]), written["message"])
+            return Result(JobOutcome(written["outcome"]), written["message"], written["is_loggable"])
         if self._is_timed_out:
             return Result(JobOutcome.TIMED_OUT, f"It was killed after {self._limit_seconds / 60:g} minutes.")
         code = os.waitstatus_to_exitcode(status)
@@ -86,7 +90,7 @@ class Child:
             time.sleep(0.01)
         self._close()
 
-    def _close(self) -> dict[str, str]:
+    def _close(self) -> dict[str, Any]:
         """Return what the process wrote, and close the pipe."""
         os.set_blocking(self.pipe, False)  # a program that it started may still hold the other end
         written = b""
@@ -119,13 +123,14 @@ def _run(job: Job) -> Result:
         return Result(JobOutcome.FAILED, str(failure))
     except BaseException as error:
         logger.exception("The job %s failed", job.name)
-        return Result(JobOutcome.FAILED, f"{type(error).__name__}: {error}")
+        return Result(JobOutcome.FAILED, f"{type(error).__name__}: {error}", is_loggable=False)
 
 
 def _write(pipe: int, result: Result) -> None:
     message = result.message if len(result.message) <= MAX_MESSAGE else f"{result.message[: MAX_MESSAGE - 1]}…"
     # PostgreSQL stores neither NUL nor lone surrogates.
     message = message.replace("\0", "\ufffd").encode(errors="replace").decode()
-    rest = json.dumps({"outcome": result.outcome.value, "message": message}).encode()
+    written = {"outcome": result.outcome.value, "message": message, "is_loggable": result.is_loggable}
+    rest = json.dumps(written).encode()
     while rest:
         rest = rest[os.write(pipe, rest) :]

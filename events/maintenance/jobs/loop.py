@@ -40,9 +40,15 @@ class Ended(NamedTuple):
     message: str
     seconds: float
     is_recorded: bool = True
+    is_loggable: bool = True
 
     def __str__(self) -> str:
         return f"{self.job.name}: {self.outcome.label} in {self.seconds:.1f} s. {self.message}".rstrip()
+
+    @property
+    def log_line(self) -> str:
+        """Return the line without a message that may quote an event."""
+        return str(self if self.is_loggable else self._replace(message="The page Jobs shows the error."))
 
 
 class DatabaseUnusable(Exception):
@@ -199,10 +205,11 @@ class JobLoop:
 
     def _record(self) -> None:
         while self._finished:
-            job, lease, (outcome, message), seconds = self._finished[0]
+            job, lease, (outcome, message, is_loggable), seconds = self._finished[0]
             is_recorded = leases.end(job, lease, outcome, message, clock.now())
             self._finished.pop(0)
-            self._report(Ended(job, outcome, message if is_recorded else LOST, seconds, is_recorded))
+            words = message if is_recorded else LOST
+            self._report(Ended(job, outcome, words, seconds, is_recorded, is_loggable or not is_recorded))
 
     def _beat(self) -> None:
         if not self._running or time.monotonic() - self._beaten < self._beat_seconds:

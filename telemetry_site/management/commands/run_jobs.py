@@ -41,7 +41,9 @@ class Command(BaseCommand):
             nonlocal is_failed
             is_failed |= ended.outcome != JobOutcome.SUCCEEDED
             if options["stop_with_parent"]:
-                logger.log(logging.DEBUG if ended.outcome == JobOutcome.SUCCEEDED else logging.ERROR, "%s", ended)
+                logger.log(
+                    logging.DEBUG if ended.outcome == JobOutcome.SUCCEEDED else logging.ERROR, "%s", ended.log_line
+                )
             else:
                 self.stdout.write(str(ended))
                 self.stdout.flush()
