@@ -44,6 +44,8 @@ class Reclaimed(NamedTuple):
                 f"; {disk.in_words(self.reusable)} stay in the file for new events, because it was created without"
                 " auto_vacuum. To shrink it, stop the site and run `manage.py reclaim_space --vacuum`"
             )
+        elif self.reusable:
+            words += f"; about {disk.in_words(self.reusable)} inside the database are free for new events"
         return words
 
 
@@ -69,7 +71,8 @@ def reclaim() -> Reclaimed:
                 cursor.execute(f"VACUUM (ANALYZE) {Event._meta.db_table}")
             finally:
                 cursor.execute("RESET vacuum_cost_delay")
-    return Reclaimed(max(before - site_days.database_bytes(), 0), 0)
+    after = site_days.database_bytes()
+    return Reclaimed(max(before - after, 0), max(after - held_bytes(), 0))
 
 
 def _reclaim_pages() -> Reclaimed:

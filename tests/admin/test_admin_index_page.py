@@ -271,6 +271,7 @@ def test_failures_come_first_among_the_pages(client: Client) -> None:
         "Baseline history",
         "Corrections of the count",
         "Source maps",
+        "Retention",
         "Ingest tokens",
         "Audit log",
     ]

@@ -147,6 +147,7 @@ ROWS = {
         "/admin/events/correction/{correction}/undo/", MAINTAINERS, MAINTAINERS, {"reason": "they were real"}
     ),
     "admin:events_backup_changelist": Access("/admin/events/backup/", STAFF),
+    "admin:events_retentionmark_changelist": Access("/admin/events/retentionmark/", STAFF),
     "admin:events_sourcemap_changelist": Access("/admin/events/sourcemap/", STAFF),
     "admin:events_sourcemap_delete": Access(
         "/admin/events/sourcemap/delete/?version=19afc18", MAINTAINERS, MAINTAINERS, {"version": "19afc18"}

@@ -22,6 +22,7 @@ WORDS = {
         " stop the site and run `manage.py reclaim_space --vacuum`"
     ),
     Reclaimed(0, 0, cannot_shrink=True): "0 B freed",
+    Reclaimed(0, 1_048_576): "0 B freed; about 1.0 MiB inside the database are free for new events",  # PostgreSQL
 }
 
 

@@ -387,7 +387,7 @@ def test_a_run_returns_the_space_and_says_how_much(settings: LazySettings) -> No
     Event.objects.update(log_lines_json='"' + "x" * 60_000 + '"')
     set_rule(settings, 90)
     words = pruning.delete_old_events()
-    assert pruning.reclaim_space() == "0 B freed."
+    assert pruning.reclaim_space().startswith("0 B freed")
     if connection.vendor == "sqlite":
         match = re.fullmatch(r"Deleted 3 events received before 2026-08-28; (\d+) KiB freed\.", words)
         assert match, words
