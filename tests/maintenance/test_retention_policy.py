@@ -247,7 +247,10 @@ def hold(monkeypatch: pytest.MonkeyPatch, *, counts: int, per_event: int) -> Non
 # The limit, the days that remain, and how the outcome begins. The counts take 1,000 bytes, each event 100.
 LIMITS: dict[str, tuple[int, dict[str, list[int]], str]] = {
     "enough": (2_000, {"flash_error": [0, 1, 1, 2, 2, 3, 3], "import": [400]}, "Every event is kept"),
-    "a day too much": (1_700, {"flash_error": [0, 1, 1, 2, 2, 3, 3]}, "Deleted 1 event received before 2025-10-23, also imported ones; "),
+    "a day too much": (
+        1_700, {"flash_error": [0, 1, 1, 2, 2, 3, 3]},
+        "Deleted 1 event received before 2025-10-23, also imported ones; ",
+    ),
     "more than a day": (1_450, {"flash_error": [0, 1, 1]}, "Deleted 5 events"),
     "all but today": (1_100, {"flash_error": [0]}, "Deleted 7 events"),
     "less than the counts": (
