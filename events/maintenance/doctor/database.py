@@ -72,9 +72,10 @@ def reading(depth: Depth) -> Iterator[None]:
     if connection.vendor == "postgresql":
         with transaction.atomic():
             with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION READ ONLY")
-                cursor.execute(f"SET LOCAL statement_timeout = {int((seconds or 0) * 1_000)}")
-                cursor.execute("SET LOCAL lock_timeout = 1000")
+                cursor.execute(
+                    "SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = 1000;"
+                    f" SET LOCAL statement_timeout = {int((seconds or 0) * 1_000)}"
+                )
             try:
                 yield
             finally:
