@@ -610,6 +610,8 @@ ROLES = {
         "view_counterbaseline",
         "view_correction",
         "view_sourcemap",
+        "view_jobstate",
+        "view_backup",
     },
     "Maintainers": {
         "view_event",
@@ -625,6 +627,9 @@ ROLES = {
         "view_auditentry",
         "view_sourcemap",
         "delete_sourcemap",
+        "view_jobstate",
+        "change_jobstate",
+        "view_backup",
     },
 }
 
@@ -728,7 +733,7 @@ TRACES = {
 
 
 def test_only_a_new_site_deletes_events_by_default(migrated: BaseDatabaseWrapper) -> None:
-    migration = import_module("events.migrations.0029_default_of_retention")
+    migration = import_module("events.migrations.0031_default_of_retention")
     editor = SimpleNamespace(connection=migrated)
     recorded = {}
     with migrated.cursor() as cursor:

@@ -95,7 +95,7 @@ def of_an_earlier_release(file: Path) -> None:
     run(
         file,
         "DROP TABLE events_backup",
-        "DELETE FROM django_migrations WHERE app = 'events' AND name >= '0027'",
+        "DELETE FROM django_migrations WHERE app = 'events' AND name >= '0033'",
     )
 
 
@@ -116,7 +116,7 @@ STATES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str, str]]]] =
             (
                 "wrong",
                 "database.migrations",
-                "2 pending: events.0027_jobs_and_backups, events.0028_proxy_headers_of_a_day",
+                "2 pending: events.0033_who_may_see_backups, events.0034_proxy_headers_of_a_day",
             ),
             ("look", "database.unchecked", "Backups: their tables are of another release"),
         ],
