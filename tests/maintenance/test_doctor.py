@@ -103,9 +103,10 @@ def of_a_later_release(file: Path) -> None:
     run(file, "INSERT INTO django_migrations (app, name, applied) VALUES ('events', '0999_later', '2027-01-01')")
 
 
+NO_JOBS = ("look", "unattended.jobs", "no process has run them yet")
 NO_BACKUP = ("look", "unattended.backups", "none yet; the site makes one each day")
 STATES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str, str]]]] = {
-    "whole": (Path.stat, [NO_BACKUP]),
+    "whole": (Path.stat, [NO_JOBS, NO_BACKUP]),
     "missing": (Path.unlink, [("wrong", "database.connection", "{file} does not exist")]),
     "empty": (lambda file: file.write_bytes(b""), [("wrong", "database.connection", "{file} is empty")]),
     "garbage": (garbage, [("wrong", "database.connection", "file is not a database")]),
@@ -119,22 +120,28 @@ STATES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str, str]]]] =
                 "2 pending: events.0033_who_may_see_backups, events.0034_proxy_headers_of_a_day",
             ),
             ("look", "database.unchecked", "Backups: their tables are of another release"),
+            NO_JOBS,
         ],
     ),
     "a later release": (
         of_a_later_release,
-        [("wrong", "database.migrations", "the database is of a newer release: it has events.0999_later"), NO_BACKUP],
+        [
+            ("wrong", "database.migrations", "the database is of a newer release: it has events.0999_later"),
+            NO_JOBS,
+            NO_BACKUP,
+        ],
     ),
     "open to others": (
         lambda file: file.chmod(0o644),
         [
             ("look", "files.permissions", "other users of this machine may open telemetry.sqlite3 (0644)"),
+            NO_JOBS,
             NO_BACKUP,
         ],
     ),
     "a lost total": (
         lambda file: run(file, "INSERT INTO events_lifetimetotal VALUES ('flash_success', 3, 0, 0, 0)"),
-        [("wrong", "counts.totals", "flash_success 3 but 0 in its hours"), NO_BACKUP],
+        [("wrong", "counts.totals", "flash_success 3 but 0 in its hours"), NO_JOBS, NO_BACKUP],
     ),
 }
 
@@ -310,7 +317,7 @@ NOW_MS = int(NOW.timestamp() * 1000)
 HOUR_MS = 3_600_000
 DONE = {"ended_ms": NOW_MS - HOUR_MS, "succeeded_ms": NOW_MS - HOUR_MS, "outcome": "succeeded"}
 JOBS: list[tuple[dict[str, Any] | None, str, str]] = [
-    (None, "look", "has never run"),
+    (None, "look", "no process has run them yet"),
     ({"due_ms": NOW_MS + HOUR_MS}, "fine", "1 as planned; none has run yet"),
     ({"due_ms": NOW_MS + HOUR_MS} | DONE, "fine", "1 as planned; the last one ended 60 min ago"),
     ({"due_ms": NOW_MS - HOUR_MS // 10} | DONE, "fine", "1 as planned; the last one ended 60 min ago"),

@@ -15,12 +15,16 @@ SILENT_MS = 10 * MINUTE_MS  # since the heartbeat of a process that runs a job
 OLD_BACKUP_MS, OLD_PROOF_MS = 2 * DAY_MS, 15 * DAY_MS
 NEW = timedelta(days=2)
 WHY = "*Jobs* in the admin shows why."
+SERVE = "Run the site with `manage.py serve`"
 
 
 def jobs(examination: Examination) -> Iterator[Finding]:
     """Yield one finding for each job that needs a look, and one for all others."""
     offered = registry.registered()
     rows = {row.name: row for row in JobState.objects.filter(name__in=offered)}
+    if offered and not rows:
+        yield Finding.look("unattended.jobs", "Jobs", "no process has run them yet", f"{SERVE}, which runs the jobs.")
+        return
     findings = [
         finding for name, job in offered.items() for finding in _of_job(examination, name, job.title, rows.get(name))
     ]
@@ -36,7 +40,7 @@ def jobs(examination: Examination) -> Iterator[Finding]:
 def _of_job(examination: Examination, name: str, title: str, row: JobState | None) -> Iterator[Finding]:
     finding, now_ms = f"unattended.job.{name}", examination.now_ms
     if row is None:
-        yield Finding.look(finding, title, "has never run", "Run the site with `manage.py serve`, which runs the jobs.")
+        yield Finding.look(finding, title, "has never run", f"{SERVE}, which runs the jobs.")
         return
     is_running = bool(row.holder)
     if is_running and now_ms - (row.heartbeat_ms or 0) > SILENT_MS:
@@ -55,7 +59,7 @@ def _of_job(examination: Examination, name: str, title: str, row: JobState | Non
             finding,
             title,
             f"was due {age(now_ms - row.due_ms)} ago, and no process runs it",
-            "Run the site with `manage.py serve`, or the jobs alone with `manage.py run_jobs`.",
+            f"{SERVE}, or the jobs alone with `manage.py run_jobs`.",
         )
 
 
