@@ -11,13 +11,14 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from telemetry_site import container
 
 MAX_FACETS = 8
-_MOUNT_VOLUME = f"Mount a volume at DATA_DIR, such as: docker run --volume telemetry-data:{settings.DATA_DIR} …"
 
 
 @register()
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     has_workers = settings.WORKERS > 1
     is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite")
+    # Not a constant: the doctor imports this module also if the settings cannot be loaded.
+    mount = f"Mount a volume at DATA_DIR, such as: docker run --volume telemetry-data:{settings.DATA_DIR} …"
     lost_in = None if settings.EPHEMERAL_DATA else container.ephemeral_place(settings.DATA_DIR)
     mode = stat.S_IMODE(settings.DATA_DIR.stat().st_mode)
     checks: list[tuple[bool, CheckMessage]] = [
@@ -73,7 +74,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             lost_in is not None and is_sqlite,
             Error(
                 f"The database would be lost: DATA_DIR={settings.DATA_DIR} is in {lost_in}.",
-                hint=f"{_MOUNT_VOLUME} For a try whose data may be lost, set EPHEMERAL_DATA=1.",
+                hint=f"{mount} For a try whose data may be lost, set EPHEMERAL_DATA=1.",
                 id="telemetry_site.E003",
             ),
         ),
@@ -81,7 +82,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             lost_in is not None and not is_sqlite,
             Warning(
                 f"The secret key and the backups would be lost: DATA_DIR={settings.DATA_DIR} is in {lost_in}.",
-                hint=_MOUNT_VOLUME,
+                hint=mount,
                 id="telemetry_site.W004",
             ),
         ),

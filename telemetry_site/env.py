@@ -463,6 +463,8 @@ def _parse_database(raw: str, writes: bool) -> dict[str, Any]:
     if not database:
         raise UnusableValue("names no database: it ends with /name")
     port_list = [port or "5432" for port in ports.split(",")] if ports else []
+    if not all(re.fullmatch(r"[1-9]\d{0,4}", port) and int(port) <= 65_535 for port in port_list):
+        raise UnusableValue("has a port that is not a number from 1 to 65535")
     if "," in hosts:
         count = hosts.count(",") + 1
         if not all(hosts.split(",")) or len(port_list) not in (0, 1, count):

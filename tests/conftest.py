@@ -36,6 +36,9 @@ from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
 from tests.servers import inherited, served
 
+# The queries of `events.maintenance.banners` on each page of a site that has no rows of jobs and backups yet.
+BANNER_QUERIES = 5
+
 _sessions = itertools.count(1)
 
 gc.disable()  # collecting the tests makes many objects and no garbage

@@ -30,7 +30,7 @@ def test_the_page_shows_the_rule_and_what_a_run_would_delete(client: Client, set
     make_event(**payload())
     settings.RETENTION_DAYS = Periods(90, {"flash_success": 365})
     text = text_of(client.get(PATH))
-    assert "<code>RETENTION_DAYS=90,flash_success=365</code>" in text
+    assert '<code class="wrap">RETENTION_DAYS=90,flash_success=365</code>' in text
     day = f"{clock.today() - timedelta(days=90):%Y-%m-%d}"
     assert (
         '<th scope="row">flash_error</th> <td data-label="kept for">90 days</td>'
@@ -72,7 +72,7 @@ def test_the_last_runs_are_listed(client: Client) -> None:
     sign_in(client, "Staff")
     now_ms = clock.now_ms()
     JobRun.objects.create(job="retention", started_ms=now_ms, outcome="failed", message="<b>No</b>")
-    JobRun.objects.create(job="reclaim_space", started_ms=now_ms, outcome="succeeded", message="5 MiB freed.")
+    JobRun.objects.create(job="reclaim-space", started_ms=now_ms, outcome="succeeded", message="5 MiB freed.")
     JobRun.objects.create(job="another", started_ms=now_ms, outcome="succeeded", message="Something else.")
     JobRun.objects.create(job="retention", started_ms=now_ms)
     text = text_of(client.get(PATH))

@@ -36,7 +36,8 @@ ROLES = ("anonymous", "visitor", "newcomer", "Staff", "Maintainers", "superuser"
 PASSWORD = "correct horse battery"
 VOID_MS = 1_770_915_600_000  # 2026-02-12 17:00 UTC
 # What looking may write: who is signed in, that somebody exported, that the database takes writes.
-WRITTEN_BY_READING = {"session", "logentry", "readinessprobe", "auditentry"}
+# The overview records the size of the database and the proxy headers of a day.
+WRITTEN_BY_READING = {"session", "logentry", "readinessprobe", "auditentry", "siteday"}
 
 # Who may, as the first role of a growing line; a visitor is signed in and no staff.
 ANYONE, STAFF_PERSON, STAFF, MAINTAINERS, SUPERUSER, NOBODY = (
@@ -73,6 +74,7 @@ ROWS = {
     "api": Access("/api/", ANYONE),
     "demo": Access("/demo/", NOBODY),  # there with DEMO=1 alone
     "admin:index": Access("/admin/", STAFF_PERSON),
+    "admin:about": Access("/admin/about/", STAFF),
     "admin:app_list": Access("/admin/events/", STAFF),
     "admin:login": Access("/admin/login/", ANYONE),
     "admin:logout": Access("/admin/logout/", NOBODY),
@@ -147,6 +149,10 @@ ROWS = {
         "/admin/events/correction/{correction}/undo/", MAINTAINERS, MAINTAINERS, {"reason": "they were real"}
     ),
     "admin:events_backup_changelist": Access("/admin/events/backup/", STAFF),
+    "admin:events_jobstate_changelist": Access("/admin/events/jobstate/", STAFF),
+    "admin:events_jobstate_run": Access(
+        "/admin/events/jobstate/run/", MAINTAINERS, MAINTAINERS, {"job": "counts"}, seen=405
+    ),
     "admin:events_retentionmark_changelist": Access("/admin/events/retentionmark/", STAFF),
     "admin:events_sourcemap_changelist": Access("/admin/events/sourcemap/", STAFF),
     "admin:events_sourcemap_delete": Access(

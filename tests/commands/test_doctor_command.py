@@ -45,11 +45,11 @@ def test_a_configuration_that_does_not_work_is_reported(tmp_path: Path) -> None:
     result = doctor(tmp_path / "none", PORT="high", DATABASE_URL=url, ADMIN_PASSWORD="a-secret")
     assert (result.returncode, result.stderr) == (1, "")
     assert result.stdout.splitlines()[1:8] == [
-        "2 wrong, 0 to look at, 12 fine",
+        "2 wrong, 0 to look at, 13 fine",
         "",
         "What to do",
         "  wrong  PORT: 'high' is not a whole number from 1 to 65535.",
-        "  wrong  DATABASE_URL: is not a postgres:// address.",
+        "  wrong  DATABASE_URL: has a port that is not a number from 1 to 65535.",
         "         → Correct the value in the environment or in `.env`: docs/settings.md. The site does not",
         "           start before.",
     ]
