@@ -23,7 +23,7 @@ audit := $(python) .ci/audit.py requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage mutants test-postgres browser grouping capture rehearsal bare faults fuzz bench check audit sql \
+.PHONY: help serve test coverage mutants test-postgres browser grouping capture rehearsal month bare faults fuzz bench check audit sql \
 	lock install clean
 
 help: ## list the targets
@@ -62,6 +62,9 @@ capture: ## write tests/fixtures/captured_failures.jsonl: the same failures from
 
 rehearsal: $(development) ## run the whole migration from the old system in Chromium; ARGS=--short takes two minutes
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.rehearsal $(ARGS)
+
+month: $(development) ## let one site run for a month under a faked clock, with accidents, and print figures; needs root
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m tests.month $(ARGS)
 
 bare: ## run `make serve` and `make test` on a minimal Debian, which debootstrap installs temporarily; needs root
 	@.ci/bare
