@@ -321,7 +321,7 @@ def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) ->
 
 
 def test_maps_decisions_and_advice_stay_until_they_are_cleared() -> None:
-    run("--events", "6000", "--days", "30", "--seed", "7")
+    run("--events", "12000", "--days", "30", "--seed", "7")
     assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     released = set(Release.objects.exclude(app_version__in=["dev", "unknown"]).values_list("app_version", flat=True))
     mapped = set(SourceMap.objects.values_list("app_version", flat=True))
