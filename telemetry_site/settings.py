@@ -90,6 +90,7 @@ INGEST_TOKEN_REQUIRED = env.flag("INGEST_TOKEN_REQUIRED", False)
 ADMIN_TOKEN = env.secret("ADMIN_TOKEN", "", least=24)
 METRICS_TOKEN = env.secret("METRICS_TOKEN", "", least=24)
 SOURCEMAP_WORKER = env.flag("SOURCEMAP_WORKER", True)
+JOBS_WORKER = env.flag("JOBS_WORKER", True)
 ADMIN_PASSWORD = env.secret_text("ADMIN_PASSWORD", "")
 
 # --- retention -------------------------------------------------------------------------------------------

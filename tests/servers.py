@@ -56,6 +56,7 @@ class Server:
             "BATCH_EVENTS_RATE": "off",
             "DAILY_BYTES_PER_CLIENT": "off",
             "MIN_FREE_BYTES": "off",
+            "JOBS_WORKER": "0",  # the process of the jobs takes a second of processor time for each server
             "ADMIN_PASSWORD": "a password for tests",
             "PYTEST_VERSION": "as in tests: no .env is read",
         } | env

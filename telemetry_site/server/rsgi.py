@@ -88,7 +88,7 @@ class Application:
         if settings.CONNECTIONS_PER_CLIENT:
             share = listener.limit_share(settings.PORT, settings.CONNECTIONS_PER_CLIENT)
             self._shares = loop.create_task(share)
-        self._jobs = JobsProcess(_take_jobs_lock)
+        self._jobs = JobsProcess(_take_jobs_lock) if settings.JOBS_WORKER else None
         _disconnect_request_signals()
         for urls in (settings.PUBLIC_URLCONF, settings.ROOT_URLCONF):
             import_module(urls)  # imports all views, so that the first request does not wait for them
@@ -99,7 +99,8 @@ class Application:
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._parent_watch.cancel()
-        self._jobs.stop()
+        if self._jobs is not None:
+            self._jobs.stop()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         if scope.proto != "http":

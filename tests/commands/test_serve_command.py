@@ -31,7 +31,7 @@ def new_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def new_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("serve") / "data", ADMIN_PASSWORD=PASSWORD) as running:
+    with served(tmp_path_factory.mktemp("serve") / "data", ADMIN_PASSWORD=PASSWORD, JOBS_WORKER="1") as running:
         yield running
 
 
@@ -297,7 +297,7 @@ def has_answered(server: Server) -> bool:
 
 
 def test_no_process_outlives_a_killed_main_process(data_dir: Path) -> None:
-    with served(data_dir) as server:
+    with served(data_dir, JOBS_WORKER="1") as server:
         wait_until(lambda: server.jobs_processes, "no process runs the jobs")
         workers = server.workers + server.jobs_processes
         server.kill()

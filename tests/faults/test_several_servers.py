@@ -45,8 +45,8 @@ def two_servers() -> Iterator[Site]:
     with (
         made_open_folder() as folder,
         own_postgres(folder) as postgres,
-        served(folder / "one", DATABASE_URL=postgres.url, **env) as one,
-        served(folder / "other", DATABASE_URL=postgres.url, **env) as other,
+        served(folder / "one", DATABASE_URL=postgres.url, JOBS_WORKER="1", **env) as one,
+        served(folder / "other", DATABASE_URL=postgres.url, JOBS_WORKER="1", **env) as other,
     ):
         yield Site([one, other], folder / "postgres.log")
 

@@ -39,6 +39,7 @@ SETTINGS = {
     "BACKUP_PASSPHRASE": "a passphrase of this rehearsal",
     "BACKUP_KEEP": "7d4w",
     "BATCH_RATE": "off",
+    "JOBS_WORKER": "1",
     "ADMIN_TOKEN": "a-token-of-this-rehearsal-only",
 }
 FAULTS = ["No ACK for block", "Handshake timed out", "The port vanished", "Radio rejected the image"]
