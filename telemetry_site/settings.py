@@ -379,7 +379,7 @@ LOGGING = {
     "loggers": {
         # Without Django's own handlers: with DEBUG they would write each line a second time, in another form.
         "django": {"handlers": [], "level": "INFO"},
-        # At DEBUG these lines would contain the parameters of statements.
+        # At level DEBUG, Django logs each SQL statement with its parameters.
         "django.db.backends": {"level": "INFO"},
         # Django logs the path of every refused request. The site counts refusals instead.
         "django.request": {"level": "ERROR"},

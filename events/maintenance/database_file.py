@@ -50,7 +50,7 @@ class Reclaimed(NamedTuple):
 
 
 def gently(steps: Iterable[T]) -> Iterator[T]:
-    """Yield the steps of a long work, with a pause after each one: they take BUSY_PART of the time."""
+    """Yield each step of a long operation, and pause after it, so that the steps take BUSY_PART of the time."""
     began = time.monotonic()
     for step in steps:
         yield step

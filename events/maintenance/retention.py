@@ -210,7 +210,7 @@ def mend_mark() -> None:
 
 
 def _raise_mark(mark: RetentionMark, of_types: Mapping[str, int], of_copies: int) -> None:
-    """Raise the mark to the times before which events and copies will be deleted, today at the latest."""
+    """Raise the retention mark to the cutoffs of the coming deletion, but never beyond the start of today."""
     today_ms = _start_of_today_ms()
     whole_ms = max(mark.whole_since_ms, of_copies, *of_types.values(), 0)
     marks = {name: max(_mark_of(mark, name), of_types.get(name, 0)) for name in EventType.values}

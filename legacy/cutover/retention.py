@@ -85,7 +85,7 @@ def _are_tables_dropped() -> bool:
 
 
 def _prunable(cutoffs: Cutoffs) -> QuerySet[ClientLog]:
-    """Return the old rows. `of_copies` is the later time of the two."""
+    """Return the rows received before their cutoff. `of_copies` is the later of the two cutoffs."""
     rows = ClientLog.objects.filter(received_at_ms__lt=cutoffs.of_copies, in_stream=True)
     return rows.filter(Q(imported=False) | Q(received_at_ms__lt=cutoffs.of_imported))
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 class _Errors:
     def write(self, text: str) -> None:
-        # A library may write anything, a part of the request included.
+        # The text that a library writes may quote the request, so log only its length.
         logger.error("A library wrote %d characters to wsgi.errors", len(text))
 
     def flush(self) -> None: ...

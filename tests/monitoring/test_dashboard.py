@@ -27,7 +27,7 @@ def queries() -> list[str]:
 
 @pytest.fixture
 def families() -> dict[str, Any]:
-    """Return what a site with one of everything exposes, by name."""
+    """Return the exposed metrics, by name, of a site that has rows for each of them."""
     make_event()
     JobState.objects.create(name="a", due_ms=1, heartbeat_ms=1, started_ms=1, ended_ms=1, succeeded_ms=1, holder="a")
     Backup.objects.create(

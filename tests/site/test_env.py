@@ -267,7 +267,7 @@ def test_a_secret_is_read_from_its_file(
     assert env.variables["A_SECRET"] == (shown.get(read, "set"), "A_SECRET_FILE", True)
 
 
-# What A_SECRET_FILE names, or its text, or how it is made; and the complaint about it.
+# The content of the file (or a function that creates another kind of file), and the error message.
 FILES: list[tuple[Any, str]] = [
     (b"", "names an empty file"),
     (b" \n\n", "names an empty file"),

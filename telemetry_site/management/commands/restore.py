@@ -162,7 +162,7 @@ def _refuse_open_file() -> None:
         return
     with closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as database:
         try:
-            # Each connection in WAL mode holds a shared lock on the file, which excludes this one.
+            # In WAL mode, each open connection holds a shared lock on the file, so an exclusive lock fails.
             database.execute("PRAGMA locking_mode=EXCLUSIVE")
             database.execute("BEGIN EXCLUSIVE")
         except sqlite3.DatabaseError as error:

@@ -28,7 +28,7 @@ _SPANS = (1, 7, 30, 90)  # days: the ranges of the overview
 
 
 class Contents(NamedTuple):
-    """What a database contained at `made_at_ms`."""
+    """The row counts, migrations and figures of a database at `made_at_ms`."""
 
     made_at_ms: int
     engine: str
@@ -36,7 +36,7 @@ class Contents(NamedTuple):
     schema: str  # of PostgreSQL, "" on SQLite
     migrations: list[str]  # such as "events.0001_initial"
     tables: dict[str, int]  # rows by table
-    # Figures of the overview. Empty if the database needs migrations: the queries are those of the current tables.
+    # Figures of the overview. Empty if migrations are pending, because the queries need the current tables.
     figures: dict[str, int]
     newest_event_ms: int | None
     key_check: str  # a hash of the secret key, which shows whether another machine has the same one

@@ -1,7 +1,8 @@
 """The folder of the backups: names, locks, temporary files, free space, and renames that survive a power cut.
 
-Only files whose name has our form are ours. Temporary files begin with `.partial-`, and plain copies of encrypted
-backups are in `DATA_DIR/backup-scratch`. Whoever holds the locks deletes those of a killed process.
+The site lists and deletes only backups whose names match its pattern. Temporary files begin with `.partial-`, and plain
+copies of encrypted backups are in `DATA_DIR/backup-scratch`. The holder of the locks deletes the temporary files of a
+killed process.
 """
 
 import fcntl
