@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 (Django's own names)
 
-from telemetry_site import container
+from events.maintenance import container
 
 MAX_FACETS = 8
 

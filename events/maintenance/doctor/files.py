@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from events.maintenance import disk
+from events.maintenance import container, disk
 from events.maintenance.doctor.findings import Examination, Finding, size
 
 OTHERS = 0o077
@@ -147,7 +147,7 @@ def _owners(folder: File, files: list[File]) -> Finding:
 
 
 def _file_system(folder: Path) -> Finding:
-    kind = _kind_of(folder)
+    kind = container.file_system(folder)
     title = "File system"
     if kind in REMOTE and "sqlite" in settings.DATABASES["default"]["ENGINE"]:
         return Finding.wrong(
@@ -164,21 +164,6 @@ def _file_system(folder: Path) -> Finding:
             "Put DATA_DIR on a disk or a volume.",
         )
     return Finding.fine("files.file_system", title, kind or "unknown")
-
-
-def _kind_of(folder: Path) -> str:
-    """Return the type of the file system; "" if the operating system does not say it."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    kinds = {}
-    for line in lines:
-        fields, _, rest = line.partition(" - ")
-        mount = fields.split()[4].replace("\\040", " ")
-        kinds[mount] = rest.split()[0]  # a later mount on the same path hides the earlier one
-    real = folder.resolve()
-    return next((kinds[str(path)] for path in (real, *real.parents) if str(path) in kinds), "")
 
 
 def _server(lock: Path) -> Finding:

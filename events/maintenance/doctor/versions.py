@@ -8,6 +8,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from events.maintenance import container
 from events.maintenance.doctor.findings import Finding
 
 PINS = Path(__file__).resolve().parents[3] / "requirements.txt"
@@ -24,7 +25,7 @@ def versions(site: str) -> Iterator[Finding]:
     )
     yield _packages()
     yield Finding.fine("versions.system", "System", _system())
-    yield Finding.fine("versions.container", "Container", _container())
+    yield Finding.fine("versions.container", "Container", container.engine() or "none")
 
 
 def _python(version: tuple[int, int]) -> Finding:
@@ -79,17 +80,3 @@ def _system() -> str:
     except (OSError, KeyError):
         name = platform.system()
     return f"{name}, {platform.system()} {platform.release()}, {platform.machine()}"
-
-
-def _container() -> str:
-    for file, kind in (("/.dockerenv", "Docker"), ("/run/.containerenv", "Podman")):
-        if Path(file).exists():
-            return f"yes ({kind})"
-    for file in ("/run/systemd/container", "/proc/1/cgroup"):
-        try:
-            text = Path(file).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if file.endswith("container") or re.search("docker|kubepods|containerd|libpod|lxc", text):
-            return "yes"
-    return "no sign of one"

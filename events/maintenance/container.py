@@ -1,16 +1,15 @@
-"""Where a container keeps DATA_DIR: on a volume, or in a place that is lost with the container."""
+"""The container and the mounts around the site: whether there is a container, and where it keeps DATA_DIR."""
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 LAYER = "the container's own layer, which is deleted with the container"
 MEMORY = "memory (tmpfs), which is lost when the container stops"
 
-# Docker and Podman create these files. Kubernetes creates neither.
-_MARKERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+# The files that engines create. Kubernetes creates none.
+_MARKERS = {"Docker": Path("/.dockerenv"), "Podman": Path("/run/.containerenv")}
 _CGROUP_OF_CONTAINER = re.compile(r"docker[-/][0-9a-f]{12}|libpod-|kubepods|crio-|cri-containerd")
 # Every container engine mounts its own versions of these files.
 _MOUNTED_BY_ENGINES = {"/etc/hosts", "/etc/hostname"}
@@ -33,15 +32,23 @@ class _Mount(NamedTuple):
         return folder.is_relative_to(self.point)
 
 
+def engine() -> str | None:
+    """Return the engine of the container that the site runs in: Docker, Podman or "unknown". None outside of one."""
+    for name, marker in _MARKERS.items():
+        if marker.exists():
+            return name
+    return "unknown" if is_container(_kernel_table("mountinfo"), _kernel_table("cgroup")) else None
+
+
 def ephemeral_place(folder: Path) -> str | None:
     """Return where a folder is kept if that is lost with this container, None otherwise. Linux only."""
-    with suppress(OSError):
-        mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        cgroup = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="surrogateescape")
-        has_marker = any(marker.exists() for marker in _MARKERS)
-        if has_marker or is_container(mountinfo, cgroup):
-            return place_in_container(folder.resolve(), mountinfo)
-    return None
+    return place_in_container(folder.resolve(), _kernel_table("mountinfo")) if engine() else None
+
+
+def file_system(folder: Path) -> str:
+    """Return the type of the file system of a folder, such as "ext4"; "" where the kernel does not say it."""
+    mount = _mount_of(folder.resolve(), list(_mounts(_kernel_table("mountinfo"))))
+    return mount.kind if mount else ""
 
 
 def is_container(mountinfo: str, cgroup: str) -> bool:
@@ -56,11 +63,9 @@ def place_in_container(folder: Path, mountinfo: str) -> str | None:
     Device numbers alone cannot tell: with some storage drivers, layers and volumes are folders of one disk.
     """
     mounts = list(_mounts(mountinfo))
-    around = [mount for mount in mounts if mount.contains(folder)]
-    if not around:
+    mount = _mount_of(folder, mounts)
+    if mount is None:
         return None
-    # A later mount covers an earlier one at the same point.
-    mount = max(reversed(around), key=lambda candidate: len(Path(candidate.point).parts))
     if mount.kind in ("tmpfs", "ramfs"):
         return MEMORY
     if mount.point == "/":
@@ -70,6 +75,20 @@ def place_in_container(folder: Path, mountinfo: str) -> str | None:
     root_devices = {other.device for other in mounts if other.point == "/"}
     # A folder of the layer may be mounted elsewhere in the container.
     return LAYER if mount.device in root_devices and not mount.is_on_device else None
+
+
+def _kernel_table(name: str) -> str:
+    """Return /proc/self/`name`, "" where there is none."""
+    try:
+        return Path("/proc/self", name).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def _mount_of(folder: Path, mounts: Sequence[_Mount]) -> _Mount | None:
+    """Return the mount that contains a folder. A later mount covers an earlier one at the same point."""
+    around = [mount for mount in reversed(mounts) if mount.contains(folder)]
+    return max(around, key=lambda mount: len(Path(mount.point).parts), default=None)
 
 
 def _mounts(mountinfo: str) -> Iterator[_Mount]:

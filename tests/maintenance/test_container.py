@@ -1,4 +1,4 @@
-"""`telemetry_site/container.py`: whether DATA_DIR is lost with a container, from texts of the kernel."""
+"""`events/maintenance/container.py`: whether DATA_DIR is lost with a container, from texts of the kernel."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_site.container import LAYER, MEMORY, is_container, place_in_container
+from events.maintenance.container import LAYER, MEMORY, file_system, is_container, place_in_container
 from tests.servers import PROJECT_DIR, inherited
 
 OVERLAY = "681 553 0:57 / / ro,relatime master:3 - overlay overlay rw,lowerdir=/l/A:/l/B,upperdir=/u,workdir=/w\n"
@@ -113,3 +113,15 @@ def test_the_site_refuses_a_container_that_would_lose_its_database(tmp_path: Pat
     assert f"(telemetry_site.E003) The database would be lost: DATA_DIR={tmp_path} is in {MEMORY}." in checked.stderr
     assert "HINT: Mount a volume at DATA_DIR, such as: docker run --volume telemetry-data:" in checked.stderr
     assert "For a try whose data may be lost, set EPHEMERAL_DATA=1." in checked.stderr
+
+
+@pytest.mark.needs_small_disk
+def test_the_file_system_of_a_folder_is_that_of_its_mount(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    try:
+        assert file_system(folder) == "tmpfs"
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    assert file_system(folder) == file_system(tmp_path)
