@@ -10,22 +10,22 @@ class Events(AppConfig):
 
     def jobs(self) -> tuple[Any, ...]:
         """Return the jobs of this app: `events.maintenance.jobs.registry.Job`."""
-        from events.ingest import tokens  # models cannot be imported while app configs load
-        from events.maintenance import integrity
-        from events.maintenance.backups import schedule
-        from events.maintenance.jobs.registry import Job
+        from events.maintenance.backups import schedule  # models cannot be imported while app configs load
+        from events.maintenance.jobs.registry import Job, work_at
         from events.maintenance.jobs.schedules import Daily
-        from events.maintenance.retention_policy import pruning
-        from events.sourcemaps import store
 
+        pruning = "events.maintenance.retention_policy.pruning"
+        check_counts = work_at("events.maintenance.integrity.check_yesterday")
+        prune_maps = work_at("events.sourcemaps.store.prune_all")
+        revoke_tokens = work_at("events.ingest.tokens.revoke_expired")
         return (
             Job("daily-sums", "Sum the counts of past days", Daily(1, 10), _sum_past_days),
             *schedule.JOBS,
-            Job("retention", "Delete old events", Daily(3, 17), pruning.delete_old_events, pruning.LIMIT_MINUTES),
-            Job("reclaim-space", "Reclaim disk space", Daily(4, 47), pruning.reclaim_space),
-            Job("counts", "Check the counts", Daily(3, 40), integrity.check_yesterday),
-            Job("source-maps", "Delete source maps over the limit", Daily(3, 20), store.prune_all, 10),
-            Job("expired-tokens", "Revoke expired tokens", Daily(3, 10), tokens.revoke_expired, 10),
+            Job("retention", "Delete old events", Daily(3, 17), work_at(f"{pruning}.delete_old_events"), 300),
+            Job("reclaim-space", "Reclaim disk space", Daily(4, 47), work_at(f"{pruning}.reclaim_space")),
+            Job("counts", "Check the counts", Daily(3, 40), check_counts),
+            Job("source-maps", "Delete source maps over the limit", Daily(3, 20), prune_maps, 10),
+            Job("expired-tokens", "Revoke expired tokens", Daily(3, 10), revoke_tokens, 10),
         )
 
     def banners(self) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.apps import AppConfig
+from django.core import checks
 from django.http import HttpRequest
 
 
@@ -12,18 +13,19 @@ class OldSystem(AppConfig):
     verbose_name = "The old system"
 
     def ready(self) -> None:
-        from legacy import checks  # noqa: F401  (registers the checks)
+        checks.register(_check, deploy=True)
 
     def jobs(self) -> tuple[Any, ...]:
         """Return the nightly comparison, while an old route still accepts events."""
-        from events.maintenance.jobs.registry import Job
+        from events.maintenance.jobs.registry import Job, work_at
         from events.maintenance.jobs.schedules import Daily
-        from legacy.cutover import modes, parity
+        from legacy.cutover import modes
         from legacy.models import Mode
 
         if modes.current() == Mode.GONE:
             return ()
-        return (Job("parity", "Compare the old routes with /event", Daily(2, 30), parity.check_nightly),)
+        check = work_at("legacy.cutover.parity.check_nightly")
+        return (Job("parity", "Compare the old routes with /event", Daily(2, 30), check),)
 
     def retention(self) -> Any:
         """Return the module that applies a prune or an erasure: `events.maintenance.retention.RetentionHooks`."""
@@ -48,3 +50,9 @@ class OldSystem(AppConfig):
         from legacy.admin import pages  # Models cannot be imported while app configs load.
 
         return pages.overview_panel(request)
+
+
+def _check(**kwargs: Any) -> list[checks.CheckMessage]:
+    from legacy.checks import old_routes_beside_tokens  # the process of the jobs needs neither checks nor their imports
+
+    return old_routes_beside_tokens()

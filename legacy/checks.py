@@ -1,18 +1,16 @@
 """System checks for deployments with old routes."""
 
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register  # noqa: A004 (Django's own names)
+from django.core.checks import CheckMessage, Warning  # noqa: A004 (Django's own names)
 from django.db import DatabaseError, connection
 
 from legacy.cutover import modes
 from legacy.models import Mode
 
 
-@register(deploy=True)
-def old_routes_beside_tokens(**kwargs: Any) -> list[CheckMessage]:
+def old_routes_beside_tokens() -> list[CheckMessage]:
     """Warn if /event requires a token while the old routes accept events without one."""
     if not settings.INGEST_TOKEN_REQUIRED:
         return []

@@ -17,12 +17,12 @@ class TelemetrySite(AppConfig):
 
     def jobs(self) -> tuple[Any, ...]:
         """Return the jobs of the site: `events.maintenance.jobs.registry.Job`."""
-        from events.maintenance.jobs.registry import Job
+        from events.maintenance.jobs.registry import Job, work_at
         from events.maintenance.jobs.schedules import Every
-        from telemetry_site import expired_sessions
 
+        delete = work_at("telemetry_site.expired_sessions.delete_all")
         # Hourly, so that the site soon notices when no process runs the jobs.
-        return (Job("expired-sessions", "Delete expired sign-ins", Every(60), expired_sessions.delete_all, 10),)
+        return (Job("expired-sessions", "Delete expired sign-ins", Every(60), delete, 10),)
 
     def doctor_checks(self) -> tuple[Any, ...]:
         """Return the checks of the settings: `events.maintenance.doctor.findings.Check`."""

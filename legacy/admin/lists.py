@@ -20,7 +20,7 @@ from events.templatetags.telemetry import dash, event_type
 from legacy import old_tables
 from legacy.admin import pages
 from legacy.admin.forms import SwitchForm
-from legacy.cutover import modes, parity
+from legacy.cutover import modes, old_counts, parity, switch
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun
 
 OLD_LOG_FORMAT = export.Format(
@@ -47,11 +47,11 @@ class ModeAdmin(PagesAdmin):
         confirming, problem, status = False, "", 200
         try:
             if form.is_bound:
-                modes.refuse_without_tables(row)
+                switch.refuse_without_tables(row)
                 confirming = form.is_valid()
             if confirming and "confirmed" in request.POST:
                 return self._switch(request, form)
-        except modes.CannotSwitch as refused:
+        except switch.CannotSwitch as refused:
             problem, status = str(refused), 409
         except (StorageUnavailable, DatabaseError):
             problem, status = "The database is busy or refuses writes, so the mode did not change.", 503
@@ -60,13 +60,13 @@ class ModeAdmin(PagesAdmin):
             "now": now,
             "in_force": row,
             "modes": pages.MODES,
-            "count": modes.public_count(in_force),
+            "count": old_counts.public_count(in_force),
             "form": form,
             "chosen": _in_words(form.cleaned_data["mode"]) if confirming else None,
             "confirming": confirming,
             "cut_off": form.cut_off,
             "problem": problem,
-            "gone": modes.gone_by_route(now.date()),
+            "gone": old_counts.gone_by_route(now.date()),
             "may_switch": self._may_switch(request),
             "window": pages.window(),
             "window_asked": settings.PARITY_DAYS,
@@ -75,7 +75,7 @@ class ModeAdmin(PagesAdmin):
         return self.render(request, "legacy/mode.html", context, status=status)
 
     def _switch(self, request: HttpRequest, form: SwitchForm) -> HttpResponse:
-        cutover = modes.switch(
+        cutover = switch.to_mode(
             form.cleaned_data["mode"],
             reason=form.cleaned_data["reason"],
             user=request.user,

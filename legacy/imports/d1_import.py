@@ -18,7 +18,7 @@ from events.querysets import SUCCESS
 from events.reports import metrics
 from events.rows import EventRow
 from legacy import old_tables, translate
-from legacy.cutover import modes
+from legacy.cutover import modes, switch
 from legacy.imports import d1_rows
 from legacy.imports.d1_known import Known, NoLongerStored, names_of, refusal_name
 from legacy.imports.d1_staging import PAGES_KEPT_KIB, Staged
@@ -147,7 +147,7 @@ class Import:
         self.report.notes.append("The site is new, so its old routes begin in separate.")
         if not self.dry_run:
             reason = "the first import from the old system"
-            modes.switch(Mode.SEPARATE, reason=reason, user=None, user_name="import_d1", at=now)
+            switch.to_mode(Mode.SEPARATE, reason=reason, user=None, user_name="import_d1", at=now)
 
     # --- the baseline ------------------------------------------------------------------------------------------
 

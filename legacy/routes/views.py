@@ -23,7 +23,7 @@ from events.reports import failures
 from events.reports.failures import Criteria
 from events.rows import EventRow
 from legacy import old_tables, translate
-from legacy.cutover import modes
+from legacy.cutover import modes, old_counts
 from legacy.models import ClientLog, LegacyCount, Mode
 from legacy.routes import schema
 
@@ -47,7 +47,7 @@ class OldRoute(SiteViewSet):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if modes.current() == Mode.GONE:
-            writer.note_refusal(modes.gone_outcome(f"/{self.basename}"))
+            writer.note_refusal(old_counts.gone_outcome(f"/{self.basename}"))
             raise Gone
         super().initial(request, *args, **kwargs)
 
@@ -74,7 +74,7 @@ class CountViewSet(OldRoute):
 
     @schema.COUNTER
     def retrieve(self, request: Request) -> HttpResponse:
-        return rendered({"ok": True, "total": modes.count_now()})
+        return rendered({"ok": True, "total": old_counts.count_now()})
 
 
 class IncrementViewSet(OldRoute, IngestViewSet):
@@ -87,7 +87,7 @@ class IncrementViewSet(OldRoute, IngestViewSet):
             row.in_stream = True
             is_new = writer.record(translate.success_from_row(row), alongside=lambda: old_tables.keep(row)).stored
         count_stored(request, [translate.success_from_row(row)] if is_new else [])
-        return rendered({"ok": True, "total": modes.count_now(), "deduped": not is_new})
+        return rendered({"ok": True, "total": old_counts.count_now(), "deduped": not is_new})
 
 
 def kept_apart(row: ClientLog | LegacyCount) -> bool | None:

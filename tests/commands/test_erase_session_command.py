@@ -14,7 +14,7 @@ from events import clock
 from events.models import AuditEntry, Event, FailureGroup, HourlyRollup, LifetimeTotal
 from events.reports import metrics
 from legacy import old_tables, translate
-from legacy.cutover import modes, parity
+from legacy.cutover import modes, old_counts, parity
 from legacy.models import ClientLog, LegacyCount, ParityRun, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import event_row, export, success_row, twin_of
@@ -135,7 +135,7 @@ def test_an_erased_session_is_no_loss_to_parity(client: Client) -> None:
     assert finding.total.successes == parity.Side(arrived=1, old_clients=1)
     for mode in ("separate", "alias"):
         call_command("legacy_mode", mode, stdout=io.StringIO())
-    assert modes.count_now() == 2
+    assert old_counts.count_now() == 2
     assert Event.objects.count() == 1
 
 
@@ -144,7 +144,7 @@ def test_a_session_that_waits_for_the_stream_is_still_counted_there() -> None:
     old_tables.keep(LegacyCount(session_id=SESSION, counted_at_ms=clock.now_ms(), in_stream=False))
     run(SESSION)
     call_command("legacy_mode", "alias", stdout=io.StringIO())
-    assert modes.count_now() == 1
+    assert old_counts.count_now() == 1
     assert SESSION not in everything()
 
 

@@ -36,7 +36,7 @@ from events.reports import failures, metrics
 from events.reports.failures import Criteria
 from events.rows import EventRow
 from legacy import old_tables, translate
-from legacy.cutover import copying, modes, parity
+from legacy.cutover import copying, modes, old_counts, parity
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, sign_in, success
 from tests.fixtures.arrivals import failure_arrived, success_arrived
@@ -448,7 +448,7 @@ def test_a_switch_brings_nothing_back() -> None:
         call_command("legacy_mode", mode, stdout=io.StringIO())
     assert not Event.objects.exists()
     assert not ClientLog.objects.exists()
-    assert modes.count_now() == 1
+    assert old_counts.count_now() == 1
 
 
 def test_pages_say_what_is_gone(client: Client) -> None:

@@ -1,16 +1,21 @@
 """`manage.py run_jobs --once`: the jobs that are due, one line for each, and the exit status."""
 
 import re
+import subprocess
+import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from django.utils.module_loading import import_string
 
 from events import clock
 from events.maintenance.jobs import registry
 from events.models import JobState, LifetimeTotal
 from tests.conftest import make_event
 from tests.other_process import manage, shared_site
+from tests.servers import PROJECT_DIR, inherited
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,3 +38,30 @@ def test_due_jobs_run_once_and_a_failed_one_sets_the_exit_status(tmp_path: Path)
     assert set(registry.registered()) == set(JobState.objects.values_list("name", flat=True))
     second = manage(site, "run_jobs", "--once")
     assert (second.communicate(timeout=60), second.returncode) == (("", ""), 0)
+
+
+def test_the_process_that_waits_loads_no_code_of_requests_and_jobs(tmp_path: Path) -> None:
+    """It waits for as long as the site runs, so its memory is what the jobs cost."""
+    script = (
+        "import sys, django; sys.argv = ['manage.py', 'run_jobs']; django.setup()\n"
+        "from events.maintenance.jobs import registry\n"
+        "print(len(registry.registered()), *sorted(sys.modules))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PROJECT_DIR,
+        env=inherited() | {"DJANGO_SETTINGS_MODULE": "telemetry_site.settings", "DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert int(loaded[0]) == len(registry.registered())
+    heavy = {"pydantic", "rest_framework.views", "events.admin", "events.ingest.writer", "events.reports"}
+    assert not heavy & set(loaded)
+
+
+def test_the_path_of_each_job_exists() -> None:
+    paths = [job.work.args[0] for job in registry.registered().values() if isinstance(job.work, partial)]
+    assert len(paths) > 5
+    for path in paths:
+        assert callable(import_string(path)), path

@@ -13,7 +13,7 @@ from django.db import connection
 from events import clock
 from events.ingest import writer
 from events.models import Event
-from legacy.cutover import copying, modes
+from legacy.cutover import copying, modes, switch
 from legacy.models import ClientLog, LegacyCount
 from tests.conftest import make_event, payload, success
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db
 MODES = ["separate", "alias"]
 
 
-def switch(mode: str) -> None:
-    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+def switch_to(mode: str) -> None:
+    switch.to_mode(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
 
 
 def marks(table: Any) -> list[tuple[bool, bool, bool]]:
@@ -37,7 +37,7 @@ def marks(table: Any) -> list[tuple[bool, bool, bool]]:
 def test_a_row_of_an_old_route_arrived_and_only_true_is_the_marker(
     post: Callable[..., Any], mode: str, sent: Any, marked: bool
 ) -> None:
-    switch(mode)
+    switch_to(mode)
     marker = {} if sent is ... else {"sentToEvent": sent}
     assert post("/increment", {"sessionId": "a"} | marker).status_code == 200
     assert post("/client-log", payload() | marker).status_code == 200
@@ -49,7 +49,7 @@ def test_a_row_that_a_switch_copies_did_not_arrive() -> None:
     make_event(**success())
     make_event()
     make_event(session_id="of a failure", message="another")
-    switch("separate")
+    switch_to("separate")
     assert marks(LegacyCount) == [(False, False, True)]
     assert marks(ClientLog) == [(False, False, True)] * 2
 
@@ -89,7 +89,7 @@ def test_a_row_of_the_release_before_has_no_mark() -> None:
 def test_the_fields_that_event_would_refuse_are_kept(
     post: Callable[..., Any], mode: str, changes: dict[str, Any], fields: str
 ) -> None:
-    switch(mode)
+    switch_to(mode)
     assert post("/client-log", payload(**changes)).status_code == 200
     assert ClientLog.objects.get().refused_fields == fields
     is_refused = post("/event", payload(**changes)).status_code == 400
@@ -97,7 +97,7 @@ def test_the_fields_that_event_would_refuse_are_kept(
 
 
 def test_a_repair_leaves_out_what_event_refuses_and_a_switch_copies_it(post: Callable[..., Any]) -> None:
-    switch("separate")
+    switch_to("separate")
     post("/client-log", payload(message=" "))
     post("/client-log", payload(message="a failure"))
     post("/increment", {"sessionId": "a"})
@@ -107,7 +107,7 @@ def test_a_repair_leaves_out_what_event_refuses_and_a_switch_copies_it(post: Cal
     assert complaints.getvalue() == "Copied 2 events to the unified stream.\n"
     assert sorted(Event.objects.values_list("message", flat=True)) == ["Flash complete", "a failure"]
     assert ClientLog.objects.get(in_stream=False).refused_fields == "message"
-    switch("alias")
+    switch_to("alias")
     assert Event.objects.filter(message="(no message)").count() == 1
 
 
@@ -127,7 +127,7 @@ def by_client_log_with_an_old_type(post: Callable[..., Any]) -> None:
 
 
 def copied(post: Callable[..., Any]) -> None:
-    switch("separate")
+    switch_to("separate")
     by_increment(post)
     by_client_log(post)
     copying.to_stream(writer.record_many)

@@ -31,7 +31,7 @@ from events.models import (
 from events.reports import metrics
 from events.rows import EventRow
 from legacy import old_tables
-from legacy.cutover import modes, parity
+from legacy.cutover import parity, switch
 from legacy.models import ImportRun, LegacyCount, Mode, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.d1 import export, success_row
@@ -338,7 +338,7 @@ def placeholder(session_id: str, at_ms: int = NOON_MS) -> EventRow:
 
 @pytest.mark.parametrize("mode", [Mode.ALIAS, Mode.SEPARATE])
 def test_a_void_session_sent_again_is_a_duplicate_and_does_not_count(post: Callable[..., Any], mode: Mode) -> None:
-    switch(mode)
+    switch_to(mode)
     store(1)
     void()
     assert post("/event", success(session_id="forged-0")).json() == {"ok": True, "deduped": True}
@@ -423,8 +423,8 @@ def test_the_event_of_a_void_placeholder_fills_it_in_and_stays_void() -> None:
 # --- the old counter -------------------------------------------------------------------------------------------------
 
 
-def switch(mode: Mode) -> None:
-    modes.switch(mode, reason="to see", user=None, user_name="someone", at=clock.now())
+def switch_to(mode: Mode) -> None:
+    switch.to_mode(mode, reason="to see", user=None, user_name="someone", at=clock.now())
 
 
 def both_counts() -> tuple[int, int]:
@@ -433,29 +433,29 @@ def both_counts() -> tuple[int, int]:
 
 @pytest.mark.parametrize("mode", [Mode.SEPARATE, Mode.ALIAS])
 def test_both_counts_fall_alike_and_a_switch_changes_neither(post: Callable[..., Any], mode: Mode) -> None:
-    switch(mode)
+    switch_to(mode)
     for n in range(3):
         post("/increment", {"sessionId": f"both-{n}"})
         post("/event", success(session_id=f"both-{n}"))
     post("/increment", {"sessionId": "old counter alone"})
     post("/event", success(session_id="stream alone"))
-    switch(Mode.ALIAS)
+    switch_to(Mode.ALIAS)
     assert both_counts() == (5, 5)
-    switch(mode)
+    switch_to(mode)
     correction = void(Selection(0, clock.now_ms() + 1))
     assert correction.voided == 5
     assert both_counts() == (0, 0)
     for each in (Mode.SEPARATE, Mode.ALIAS, Mode.SEPARATE):
-        switch(each)
+        switch_to(each)
         assert both_counts() == (0, 0)
     undo(correction)
     assert both_counts() == (5, 5)
-    switch(Mode.ALIAS)
+    switch_to(Mode.ALIAS)
     assert both_counts() == (5, 5)
 
 
 def test_each_count_falls_by_the_sessions_that_it_counted(post: Callable[..., Any]) -> None:
-    switch(Mode.SEPARATE)
+    switch_to(Mode.SEPARATE)
     post("/event", success(session_id="stream alone"))
     post("/increment", {"sessionId": "old counter alone"})
     assert both_counts() == (1, 1)
@@ -473,7 +473,7 @@ def test_each_count_falls_by_the_sessions_that_it_counted(post: Callable[..., An
 def test_a_session_of_the_old_counter_is_left_where_its_placeholder_does_not_match(
     post: Callable[..., Any], selection: dict[str, str]
 ) -> None:
-    switch(Mode.SEPARATE)
+    switch_to(Mode.SEPARATE)
     post("/event", success(session_id="stream alone"))
     post("/increment", {"sessionId": "old counter alone"})
     void(Selection(0, clock.now_ms() + 1, **selection))
@@ -482,7 +482,7 @@ def test_a_session_of_the_old_counter_is_left_where_its_placeholder_does_not_mat
 
 def test_an_erased_void_session_is_restored_on_both_sides(post: Callable[..., Any]) -> None:
     post("/increment", {"sessionId": "someone"})
-    switch(Mode.SEPARATE)
+    switch_to(Mode.SEPARATE)
     correction = void(Selection(0, clock.now_ms() + 1))
     retention.erase("someone", who="m", at=clock.now(), why="")
     assert both_counts() == (0, 0)
@@ -491,7 +491,7 @@ def test_an_erased_void_session_is_restored_on_both_sides(post: Callable[..., An
 
 
 def test_parity_calls_no_void_success_drift(post: Callable[..., Any]) -> None:
-    switch(Mode.SEPARATE)
+    switch_to(Mode.SEPARATE)
     for n in range(3):
         post("/increment", {"sessionId": f"both-{n}"})
         post("/event", success(session_id=f"both-{n}"))

@@ -20,7 +20,7 @@ from events.ingest import writer
 from events.maintenance.jobs.registry import JobFailed
 from events.models import Event
 from legacy import old_tables, translate
-from legacy.cutover import modes, parity
+from legacy.cutover import modes, old_counts, parity, switch
 from legacy.models import Mode, ModeInForce, ParityRun
 from tests.conftest import make_event, payload, success
 from tests.fixtures.arrivals import failure_arrived, success_arrived
@@ -98,7 +98,7 @@ def test_each_day_is_printed_with_its_state_and_figures() -> None:
 
 @pytest.mark.parametrize("mode", ["separate", "alias"])
 def test_old_routes_without_any_event_prove_nothing(post: Callable[..., Any], mode: str) -> None:
-    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    switch.to_mode(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
     for number in range(20):
         post("/increment", {"sessionId": f"old-{number}"})
         post("/client-log", payload(message=f"old {number}", app_version="4778589"))
@@ -107,7 +107,7 @@ def test_old_routes_without_any_event_prove_nothing(post: Callable[..., Any], mo
         if change == "--repair":
             assert verdict("--repair") == NO_EVIDENCE
         else:
-            modes.switch(modes.Mode(change), reason="a test", user=None, user_name="someone", at=clock.now())
+            switch.to_mode(modes.Mode(change), reason="a test", user=None, user_name="someone", at=clock.now())
             assert verdict() == NO_EVIDENCE
     assert Event.objects.count() == 40
     assert "20 sessions in the last 7 days would be cut off by `gone`, and 20 failures" in "\n".join(check()[1])
@@ -116,7 +116,7 @@ def test_old_routes_without_any_event_prove_nothing(post: Callable[..., Any], mo
 @pytest.mark.parametrize("mode", ["separate", "alias"])
 @pytest.mark.parametrize("marker", [{}, {"sentToEvent": True}], ids=["deployed", "new"])
 def test_a_dual_writing_client_proves_the_day(post: Callable[..., Any], mode: str, marker: dict[str, Any]) -> None:
-    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    switch.to_mode(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
     body = payload()
     assert post("/client-log", body | marker).status_code == 200
     assert post("/event", body).status_code in (200, 201)
@@ -137,7 +137,7 @@ def test_a_dual_writing_client_proves_the_day(post: Callable[..., Any], mode: st
 def test_an_event_that_event_lost_is_drift_also_after_a_repair(
     post: Callable[..., Any], mode: str, path: str, body: dict[str, Any], before: dict[str, Any] | None
 ) -> None:
-    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    switch.to_mode(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
     if before:
         post("/event", before)
     assert post(path, body).status_code == 200
@@ -154,7 +154,7 @@ def test_a_failure_with_a_session_is_matched_by_its_content() -> None:
 @pytest.mark.parametrize("mode", ["separate", "alias"])
 def test_a_second_failure_of_a_type_and_session_is_not_missing(post: Callable[..., Any], mode: str) -> None:
     """`/event` stores one failure for each type and session, although the client sends both failures to both routes."""
-    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+    switch.to_mode(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
     for message in ("first", "second"):
         body = payload(message=message, session_id="of both", sentToEvent=True)
         assert post("/client-log", body).status_code == 200
@@ -402,12 +402,12 @@ def test_invalid_options_are_refused(options: tuple[str, str]) -> None:
 
 def test_410_responses_are_printed_by_route_and_are_no_refused_events(post: Callable[..., Any], client: Client) -> None:
     make_event()
-    modes.switch(modes.Mode.GONE, reason="a test", user=None, user_name="someone", at=clock.now())
+    switch.to_mode(modes.Mode.GONE, reason="a test", user=None, user_name="someone", at=clock.now())
     for _ in range(3):
         assert client.get("/count/").status_code == 410
     assert post("/client-log", payload()).status_code == 410
-    rollups.add_tallies({(clock.today() - timedelta(days=6), modes.gone_outcome("/recent")): 1_204})
-    rollups.add_tallies({(clock.today() - timedelta(days=7), modes.gone_outcome("/increment")): 1})
+    rollups.add_tallies({(clock.today() - timedelta(days=6), old_counts.gone_outcome("/recent")): 1_204})
+    rollups.add_tallies({(clock.today() - timedelta(days=7), old_counts.gone_outcome("/increment")): 1})
     writer.flush_refusals()
     lines = check()[1]
     assert "Responses with 410 in the last 7 days: 1 /client-log, 3 /count, 1204 /recent." in lines

@@ -21,7 +21,7 @@ from events.maintenance import disk, retention
 from events.models import Event
 from events.rows import EventRow
 from legacy import old_tables, translate
-from legacy.cutover import archive, modes
+from legacy.cutover import archive, modes, switch
 from legacy.models import ClientLog, Mode, ModeInForce
 from tests.conftest import make_event, payload, sign_in
 from tests.fixtures.d1 import export, log_row
@@ -54,8 +54,8 @@ def _at_noon_with_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def switch(mode: str) -> None:
-    modes.switch(Mode(mode), reason="a test", user=None, user_name="someone", at=NOON)
+def switch_to(mode: str) -> None:
+    switch.to_mode(Mode(mode), reason="a test", user=None, user_name="someone", at=NOON)
 
 
 def texts(row: ClientLog | Event) -> tuple[str | None, str]:
@@ -120,22 +120,22 @@ def arrived_in_separate(post: Callable[..., Any], **_: Any) -> None:
 
 def copied_by_a_switch(post: Callable[..., Any], **_: Any) -> None:
     make_event(received_at_ms=ms(NOON), **failure())
-    switch("alias")
+    switch_to("alias")
 
 
 def copied_by_a_switch_with_a_session(post: Callable[..., Any], **_: Any) -> None:
     make_event(received_at_ms=ms(NOON), **failure(session_id="s"))
-    switch("alias")
+    switch_to("alias")
 
 
 def copied_by_the_end(post: Callable[..., Any], **_: Any) -> None:
     make_event(received_at_ms=ms(NOON), **failure())
-    switch("gone")
+    switch_to("gone")
 
 
 def copied_by_a_switch_to_separate(post: Callable[..., Any], **_: Any) -> None:
     make_event(received_at_ms=ms(NOON), **failure())
-    switch("separate")
+    switch_to("separate")
 
 
 def imported(tmp_path: Path, **_: Any) -> None:
@@ -148,7 +148,7 @@ def imported(tmp_path: Path, **_: Any) -> None:
 def imported_event_copied_by_a_switch(post: Callable[..., Any], tmp_path: Path, **_: Any) -> None:
     imported(tmp_path=tmp_path)
     ClientLog.objects.all().delete()
-    switch("alias")
+    switch_to("alias")
 
 
 def ms(moment: datetime) -> int:
@@ -227,7 +227,7 @@ def by_archive(tmp_path: Path, **_: Any) -> tuple[str | None, str]:
 
 def by_a_switch(**_: Any) -> tuple[str | None, str]:
     """In `separate`, the rows contain their texts."""
-    switch("separate")
+    switch_to("separate")
     found = ClientLog.objects.get()
     assert not found.text_in_stream
     return texts(found)
@@ -246,7 +246,7 @@ def test_every_reader_has_the_texts_of_every_row(reader: str, client: Client, tm
 
 def test_a_switch_there_and_back_loses_and_adds_nothing(row: ClientLog) -> None:
     for mode in ("alias", "separate", "gone", "separate"):
-        switch(mode)
+        switch_to(mode)
         assert [texts(found) for found in old_tables.recent(9)] == [TEXTS]
 
 
@@ -279,7 +279,7 @@ def test_many_rows_are_filled_in_by_one_switch(post: Callable[..., Any], monkeyp
     for number in range(10):
         post("/client-log", failure(message=f"fault {number}", stack=f"at {number}"))
     assert ClientLog.objects.filter(text_in_stream=True).count() == 10
-    switch("separate")
+    switch_to("separate")
     assert {(found.message, *texts(found)) for found in ClientLog.objects.all()} == {
         (f"fault {number}", f"at {number}", LINES_JSON) for number in range(10)
     }

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from events import clock
 from events.counting import rollups
 from events.models import CounterBaseline
-from legacy.cutover import modes
+from legacy.cutover import modes, switch
 from legacy.models import Cutover, ImportRun
 from tests.conftest import BANNER_QUERIES, make_event, sign_in, success, text_of
 from tests.fixtures.d1 import baseline_row, export, log_row, success_row
@@ -83,7 +83,7 @@ def test_switches_baselines_and_imports_are_in_one_timeline(client: Client, tmp_
     CounterBaseline.objects.update(set_at=at - timedelta(days=2))
     ImportRun.objects.update(finished_at=at - timedelta(days=1))
     rollups.set_baseline(50, note="found more", user=None, user_name="kim", at=at - timedelta(hours=1))
-    modes.switch(modes.Mode.ALIAS, reason="phase 3", user=None, user_name="kim", at=at)
+    switch.to_mode(modes.Mode.ALIAS, reason="phase 3", user=None, user_name="kim", at=at)
     sign_in(client, "Staff")
     answer = client.get(PATH)
     changes = [(c.what, c.name, c.who, c.why, c.before, c.after) for c in answer.context["changes"]]

@@ -17,7 +17,7 @@ from events.maintenance import retention
 from events.models import Event, FailureGroup, LifetimeTotal
 from events.reports import metrics
 from legacy import old_tables
-from legacy.cutover import modes
+from legacy.cutover import old_counts
 from legacy.imports import d1_import
 from legacy.models import ClientLog, ImportRun, LegacyCount, ParityRun
 from tests.conftest import make_event, payload, rolled_back, success
@@ -338,7 +338,7 @@ def test_an_erased_success_that_arrived_only_by_event_is_in_both_counts() -> Non
     assert LegacyCount.objects.values_list("in_stream", flat=True).get()
     for mode in ("separate", "alias"):
         switch(mode)
-        assert modes.count_now() == 2
+        assert old_counts.count_now() == 2
     assert LegacyCount.objects.count() == 2
 
 
@@ -348,7 +348,7 @@ def test_a_session_on_both_sides_is_not_copied_after_it_was_erased(post: Callabl
     make_event(**success(session_id=SESSION))
     erase(SESSION)
     switch("alias")
-    assert modes.count_now() == metrics.flash_count().total == 1
+    assert old_counts.count_now() == metrics.flash_count().total == 1
 
 
 # --- a dry run ----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from events.counting import site_days
 from events.counting.buckets import DAY_MS
 from events.ingest import writer
 from events.models import Event
-from legacy.cutover import modes, parity
+from legacy.cutover import modes, old_counts, parity
 from legacy.models import ClientLog, Cutover, LegacyCount, Mode, Verdict
 from tests.conftest import make_event, payload, success
 from tests.fixtures.arrivals import success_arrived
@@ -108,7 +108,7 @@ def test_gone_answers_410_and_writes_nothing(client: Client, method: str, path: 
     assert answer.headers["Link"] == '</event>; rel="successor-version"'
     writer.flush_refusals()
     assert dump() == before | {"tallies": [(clock.today(), f"gone {path}", 1)]}
-    assert modes.gone_by_route(clock.today()) == {path: 1}
+    assert old_counts.gone_by_route(clock.today()) == {path: 1}
 
 
 def test_gone_does_not_affect_the_new_routes(client: Client, post: Callable[..., Any]) -> None:
@@ -378,7 +378,7 @@ def test_a_count_that_outlived_its_events_goes_back_with_the_others() -> None:
     for _ in range(2):
         for mode in ("separate", "alias"):
             switch(mode)
-            assert modes.public_count(Mode(mode)) == 13
+            assert old_counts.public_count(Mode(mode)) == 13
     assert set(Cutover.objects.values_list("count_before", "count_after")) == {(13, 13)}
     known = [name for name in LegacyCount.objects.values_list("session_id", flat=True) if "erased-" not in name]
     assert sorted(known) == ["new-1", "new-2"]

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.ingest import writer
-from legacy.cutover import modes, parity
+from legacy.cutover import modes, parity, switch
 from legacy.models import Cutover, ParityRun
 from tests.conftest import BANNER_QUERIES, make_event, sign_in, success, text_of
 from tests.fixtures.arrivals import success_arrived
@@ -26,8 +26,8 @@ WANTED = {"mode": "separate", "reason": "the front end is not ready"}
 CONFIRMED = WANTED | {"confirmed": "yes"}
 
 
-def switch(mode: str) -> None:
-    modes.switch(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
+def switch_to(mode: str) -> None:
+    switch.to_mode(modes.Mode(mode), reason="a test", user=None, user_name="someone", at=clock.now())
 
 
 def prove(days: int) -> None:
@@ -73,7 +73,7 @@ def test_a_switch_requires_the_csrf_token() -> None:
 )
 def test_the_current_mode_is_explained_and_the_others_are_offered(client: Client, mode: str, said: str) -> None:
     prove(7)
-    switch(mode)
+    switch_to(mode)
     sign_in(client, "Maintainers")
     text = text_of(client.get(PATH))
     assert said in text
@@ -181,7 +181,7 @@ def test_gone_is_allowed_after_the_window_and_can_be_undone(client: Client) -> N
 def test_requests_that_got_410_are_shown_by_route(client: Client) -> None:
     sign_in(client, "Staff")
     assert "got 410" not in text_of(client.get(PATH))
-    switch("gone")
+    switch_to("gone")
     said = "Requests answered with 410 in the last 7 days: {}.</p>"
     assert said.format("none") in text_of(client.get(PATH))
     for path in ("/count", "/count", "/recent/"):

@@ -1,9 +1,11 @@
 """The jobs that the apps offer. `jobs()` of an AppConfig returns a tuple of `Job`, so an app can be removed alone."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from django.apps import apps
+from django.utils.module_loading import import_string
 
 from events.maintenance.jobs.schedules import Schedule
 
@@ -24,6 +26,18 @@ class Job(NamedTuple):
     schedule: Schedule
     work: Callable[[], str]
     limit_minutes: int = 60
+
+
+def work_at(path: str) -> Callable[[], str]:
+    """Return the function at a dotted path, which is imported in the process of each run.
+
+    The process that waits for the next job stays small.
+    """
+    return partial(_run, path)
+
+
+def _run(path: str) -> str:
+    return str(import_string(path)())
 
 
 def registered() -> dict[str, Job]:

@@ -19,7 +19,6 @@ from events.maintenance.retention_policy.rules import Origin, Rule
 
 # A run ends by itself before the limit of its job. The next one goes on.
 RUN_MINUTES = 240
-LIMIT_MINUTES = 300
 WHO = "scheduled retention"
 
 

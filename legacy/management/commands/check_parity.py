@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events import clock
 from events.ingest import refused_hosts, writer
-from legacy.cutover import copying, modes, parity
+from legacy.cutover import copying, modes, old_counts, parity
 from legacy.cutover.parity import Day, Finding
 from legacy.models import Verdict
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         now = clock.now()
         finding = parity.check(options["days"], now.date(), tolerance=options["tolerance"])
         run = parity.keep(finding, at=now)
-        gone = modes.gone_by_route(now.date())
+        gone = old_counts.gone_by_route(now.date())
         hosts = refused_hosts.most_refused(now.date() - timedelta(days=HOST_DAYS - 1), now.date() + timedelta(days=1))
         if options["json"]:
             more = {"days_held": run.days_held, "gone": gone, "refused_hosts": hosts}
@@ -57,7 +57,9 @@ class Command(BaseCommand):
         else:
             self._print_days(finding, options["days"])
             self._print_examples(finding)
-            self.stdout.write(f"Responses with 410 in the last {modes.GONE_DAYS} days: {_by_name(gone) or 'none'}.")
+            self.stdout.write(
+                f"Responses with 410 in the last {old_counts.GONE_DAYS} days: {_by_name(gone) or 'none'}."
+            )
             self._print_hosts(hosts)
             self.stdout.write(
                 f"Public count: {finding.old_count} by the old tables, {finding.new_count} by the unified stream."

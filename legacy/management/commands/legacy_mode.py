@@ -8,7 +8,7 @@ from django.db import Error as DatabaseError
 from events import clock
 from events.ingest.writer import StorageUnavailable
 from events.management.account import login
-from legacy.cutover import modes, parity
+from legacy.cutover import modes, old_counts, parity, switch
 from legacy.models import Cutover, Mode
 
 
@@ -28,17 +28,17 @@ class Command(BaseCommand):
         if options["force"] and not options["reason"].strip():
             raise CommandError("--force requires a --reason for the next maintainer.")
         try:
-            modes.refuse_without_tables(modes.in_force())
+            switch.refuse_without_tables(modes.in_force())
             if mode == Mode.GONE:
                 self._check_parity(is_forced=options["force"])
-            cutover = modes.switch(
+            cutover = switch.to_mode(
                 mode,
                 reason=options["reason"].strip() or "by command",
                 user=None,
                 user_name=login(),
                 at=clock.now(),
             )
-        except modes.CannotSwitch as error:
+        except switch.CannotSwitch as error:
             raise CommandError(str(error)) from None
         except (StorageUnavailable, DatabaseError) as error:
             raise CommandError(f"Not switched. Try again: {error}") from None
@@ -60,7 +60,7 @@ class Command(BaseCommand):
 
     def _show(self) -> None:
         mode = Mode(modes.in_force().mode)
-        self.stdout.write(f"The old routes are in {mode.value}; the public count is {modes.public_count(mode)}.")
+        self.stdout.write(f"The old routes are in {mode.value}; the public count is {old_counts.public_count(mode)}.")
         for cutover in Cutover.objects.all()[:10]:
             when = f"{cutover.switched_at:%Y-%m-%d %H:%M} UTC"
             self.stdout.write(f"  {when}  {cutover.mode:<8}  {cutover.switched_by_name}: {cutover.reason}")

@@ -10,7 +10,6 @@ from django.db import connections
 from events.maintenance.jobs import registry
 from events.maintenance.jobs.loop import DatabaseUnusable, Ended, JobLoop
 from events.models import JobOutcome
-from telemetry_site.sqlite.base import DatabaseWrapper
 
 logger = logging.getLogger("events.maintenance.jobs")
 
@@ -31,9 +30,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        DatabaseWrapper.may_create = False
-        # One connection is enough. A pool has threads, and a process with threads must not fork.
         for connection in connections.all():
+            if connection.vendor == "sqlite":
+                type(connection).may_create = False  # type: ignore[attr-defined]  # of telemetry_site.sqlite
+            # One connection is enough. A pool has threads, and a process with threads must not fork.
             connection.settings_dict.get("OPTIONS", {}).pop("pool", None)
         is_failed = False
 
