@@ -279,15 +279,18 @@ def damage_backup(month: Month, events: int) -> str:
         byte = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte[0] ^ 1]))
+    failed = len(month.runs_of("restore-drill", "failed"))  # day 9 had no room for one
     month.run_now("restore-drill")
     wait_until(
-        lambda: month.runs_of("restore-drill", "failed"), "the drill found nothing", patience_seconds=PATIENCE_SECONDS
+        lambda: len(month.runs_of("restore-drill", "failed")) > failed,
+        "the drill found nothing",
+        patience_seconds=PATIENCE_SECONDS,
     )
     assert month.rows(f"SELECT 1 FROM events_backup WHERE name = '{name}' AND problem <> ''"), (
         "the backup has no problem"
     )
     assert 'class="banner' in month.banners()
-    return f"one byte of {name} was changed. The drill: {month.runs_of('restore_drill', 'failed')[-1]}"
+    return f"one byte of {name} was changed. The drill: {month.runs_of('restore-drill', 'failed')[-1]}"
 
 
 def lose_machine(month: Month, events: int, folder: Path) -> list[str]:
@@ -296,11 +299,14 @@ def lose_machine(month: Month, events: int, folder: Path) -> list[str]:
     with month.running():
         month.send(events // 2)
         month.wait_for_jobs()
-        newest = month.rows("SELECT name, made_ms FROM events_backup WHERE problem = '' ORDER BY made_ms DESC LIMIT 1")[
-            0
-        ]
         before = {name for (name,) in month.rows("SELECT id FROM telemetry_events")}
         cookies = month.server.sign_in()
+        made = len(month.runs_of("backup", "succeeded"))
+        month.run_now("backup")
+        wait_until(
+            lambda: len(month.runs_of("backup", "succeeded")) > made, "no backup", patience_seconds=PATIENCE_SECONDS
+        )
+        newest = month.rows("SELECT name FROM events_backup WHERE problem = '' ORDER BY made_ms DESC LIMIT 1")[0][0]
         month.send(events // 2)  # after the backup
         month.server.kill_group()
     shutil.rmtree(month.server.data_dir)
