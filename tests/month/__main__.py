@@ -19,6 +19,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -83,12 +84,16 @@ class Month:
                     if event["event_type"] == "flash_success":
                         self.successes.add(result["id"])
 
+    def _now(self) -> datetime:
+        """Return the time of the site's clock, and of its clients'."""
+        return datetime.now(UTC) + timedelta(days=self.day)
+
     def _event(self) -> dict[str, object]:
         self.made += 1
         number = self.made
         event = {
             "event_type": "flash_success",
-            "occurred_at": "2026-01-01T00:00:00Z",
+            "occurred_at": self._now().isoformat(),
             "session_id": str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))),
             "message": "Flashed",
             "model": ("UV-5RM", "UV-17R", "DM-32UV")[number % 3],
@@ -127,7 +132,7 @@ class Month:
         """Wait until no job runs and none is due."""
 
         def are_done() -> bool:
-            now_ms = (time.time() + self.day * 86_400) * 1000
+            now_ms = self._now().timestamp() * 1000
             rows = self.rows("SELECT due_ms, holder FROM events_jobstate")
             return bool(rows) and all(due_ms > now_ms and not holder for due_ms, holder in rows)
 
@@ -161,7 +166,7 @@ class Month:
         stored, oldest = self.rows("SELECT COUNT(*), MIN(received_at_ms) FROM telemetry_events")[0]
         backups, proven = self.rows("SELECT COUNT(*), COUNT(proven_ms) FROM events_backup")[0]
         megabytes = (self.server.data_dir / DATABASE).stat().st_size / 1_000_000
-        now_ms = (time.time() + self.day * 86_400) * 1000
+        now_ms = self._now().timestamp() * 1000
         say(
             f"day {self.day:2}: {len(self.acknowledged):,} acknowledged, {stored:,} stored,"
             f" the oldest {(now_ms - oldest) / 86_400_000:.0f} days old, {megabytes:.0f} MB, {backups} backups,"
