@@ -71,10 +71,11 @@ bare: ## run `make serve` and `make test` on a minimal Debian, which debootstrap
 
 # Without xdist, because one process counts the cases. The decorator of each test sets its share of them.
 fuzz: $(development) ## send FUZZ_CASES=100000 cases of bad input, compare with the contract, and print figures
-	@env -u DATABASE_URL -u CACHE_URL FUZZ_CASES="$${FUZZ_CASES:-100000}" $(python) -m pytest -q -p no:xdist tests/fuzz $(ARGS)
+	@env -u DATABASE_URL -u CACHE_URL FUZZ_CASES="$${FUZZ_CASES:-100000}" $(python) -m pytest -q -p no:xdist tests/fuzz \
+		tests/server/test_hostile_requests.py $(ARGS)
 
 faults: $(development) ## test kills, overload, full disks, signals and wrong clocks in full length, and print figures
-	@env -u DATABASE_URL -u CACHE_URL FAULTS=full $(python) -m pytest tests/faults $(ARGS)
+	@env -u DATABASE_URL -u CACHE_URL FAULTS=full $(python) -m pytest tests/faults tests/legacy/test_import_again.py $(ARGS)
 
 bench: $(development) ## measure the figures of docs/performance.md; needs wrk; ARGS="pages" selects a part
 	@env -u DATABASE_URL -u CACHE_URL $(python) -m benchmarks $(ARGS)

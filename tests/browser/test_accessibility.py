@@ -11,7 +11,6 @@ pytestmark = [pytest.mark.needs_chromium, pytest.mark.needs_npm]
 LOOKS = {
     "light": {"width": WIDE, "is_dark": False},
     "dark": {"width": WIDE, "is_dark": True},
-    "dark and narrow": {"width": NARROW, "is_dark": True},
     "narrow": {"width": NARROW, "is_dark": False},
 }
 # What is folded is looked at too, but for the menu, which would lie over the page.

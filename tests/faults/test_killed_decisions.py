@@ -9,13 +9,13 @@ import time
 import pytest
 
 from tests.conftest import payload
-from tests.faults.conftest import show
+from tests.faults.conftest import FULL, show
 from tests.faults.proofs import expect_counts_agree, query
 from tests.servers import PROJECT_DIR, Server, wait_until
 
 SEED = 29
-FAILURES = 3_000
-KILLS = 5
+FAILURES = 3_000 if FULL else 1_000
+KILLS = 5 if FULL else 2
 # Small batches, so that a kill finds the decision in the middle.
 _DECIDE = """
 from django.contrib.auth.models import User

@@ -13,7 +13,7 @@ from tests.faults.proofs import expect_counts_agree, query
 from tests.faults.test_several_servers import two_servers
 from tests.servers import Server
 
-TURNS = 30 if FULL else 5
+TURNS = 30 if FULL else 3
 # The command is one more process: it merges and splits the groups, and merges them at the end.
 _MERGES = """
 from django.contrib.auth.models import User

@@ -21,6 +21,7 @@ from legacy.cutover import old_counts
 from legacy.imports import d1_import
 from legacy.models import ClientLog, ImportRun, LegacyCount, ParityRun
 from tests.conftest import make_event, payload, rolled_back, success
+from tests.faults.conftest import FULL
 from tests.fixtures.both_sides import dump
 from tests.fixtures.d1 import EXPORT, NOON_MS, baseline_row, event_row, export, log_row, success_row, twin_of
 
@@ -438,8 +439,12 @@ def report_and_counts(output: str) -> tuple[list[str], list[str]]:
 def test_a_dry_run_reports_what_the_run_does(
     import_rows: Import, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, state: Callable[..., None]
 ) -> None:
+    """`make faults` combines every state with every change, other runs each state with no change and with one more."""
     state(import_rows, post)
+    one = list(AFTERWARDS)[1 + STATES.index(state) % (len(AFTERWARDS) - 1)]
     for afterwards, act in AFTERWARDS.items():
+        if not FULL and act is not left_alone and afterwards != one:
+            continue
         with rolled_back():
             act()
             for name, rows in EXPORTS.items():
