@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from math import floor, log10
 from typing import NamedTuple
 
-from django.utils.safestring import SafeString, mark_safe
-
 from events.counting import releases
 from events.models import EventType
 from events.querysets import SUCCESS
@@ -38,16 +36,6 @@ class Bar(NamedTuple):
     anchor: str
     url: str
     segments: list[Segment]
-
-    @property
-    def fills(self) -> SafeString:
-        """The segments as SVG. In a template they would be half of the nodes of the overview."""
-        return mark_safe(  # noqa: S308 (our own names and numbers)
-            "".join(
-                f'<rect class="fill {name}" x="{self.x}" y="{y}" width="{self.width}" height="{height}"/>'
-                for name, y, height in self.segments
-            )
-        )
 
 
 class GridLine(NamedTuple):

@@ -1,6 +1,7 @@
 """Template tags and filters that format figures, times and event types."""
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +33,37 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 def event_type(name: str) -> SafeString:
     mark = MARKS.get(name, "")
     return format_html('<span class="type {0}"><span class="mark" aria-hidden="true">{1}</span> {0}</span>', name, mark)
+
+
+@register.simple_tag
+def chart_bars(bars: Iterable[Any], current: int | None = None) -> SafeString:
+    """Return bars of `events.admin.charts` as SVG; the bar `current` is hatched. Template nodes take far longer."""
+    return mark_safe("".join(_bar(bar, is_current=at == current) for at, bar in enumerate(bars)))  # noqa: S308 (escaped)
+
+
+def _bar(bar: Any, *, is_current: bool) -> str:
+    place = f'x="{bar.x}" width="{bar.width}"'
+    fills = "".join(
+        f'<rect class="fill {name}" {place} y="{y}" height="{height}"/>' for name, y, height in bar.segments
+    )
+    title = escape(f"{bar.title} (incomplete)" if is_current else bar.title)
+    hatch = f'<rect class="not-over" {place} y="0" height="100%" fill="url(#hatch)"/>' if is_current else ""
+    drawn = f'<g class="bar"><title>{title}</title><rect class="hit" {place} y="0" height="100%"/>{fills}{hatch}</g>'
+    linked = f'<a href="{escape(bar.url)}" tabindex="-1">{drawn}</a>' if bar.url else drawn
+    return f'{linked}<line class="gap" x1="{bar.x}" x2="{bar.x}" y1="0" y2="100%"/>\n'
+
+
+@register.simple_tag
+def figure_rows(rows: Iterable[tuple[str, Sequence[int], str]]) -> SafeString:
+    """Return rows of a table of figures: the name of a step, its figures and the URL of its events."""
+    return mark_safe(  # noqa: S308 (escaped)
+        "".join(
+            f'<tr><th scope="row"><a href="{escape(url)}">{escape(name)}</a></th>'
+            + "".join(f'<td class="num">{number:,}</td>' for number in numbers)
+            + "</tr>\n"
+            for name, numbers, url in rows
+        )
+    )
 
 
 @register.simple_tag(takes_context=True)
