@@ -49,7 +49,7 @@ class OldSystem(AppConfig):
         """Return the template and the context of the panel on the admin's index, or None without the permission."""
         from legacy.admin import pages  # Models cannot be imported while app configs load.
 
-        return pages.overview_panel(request)
+        return pages.overview_panel(request, now)
 
 
 def _check(**kwargs: Any) -> list[checks.CheckMessage]:

@@ -13,11 +13,13 @@ from django.utils.http import urlencode
 from events.admin import charts
 from events.counting import site_days
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS, NOT_TOLD, OTHER, UNKNOWN
+from events.counting.releases import NO_RELEASES
 from events.ingest import refused_hosts
 from events.ingest.refusals import RefusalReason
 from events.maintenance import disk
 from events.maintenance.retention_policy import rules
 from events.maintenance.retention_policy.rules import Origin
+from events.process_memory import Recent
 from events.querysets import SUCCESS
 from events.reports import metrics
 from events.reports.forms import facet_label
@@ -29,6 +31,9 @@ LABEL_EVERY = {1: 1, 7: 1, 30: 7, 90: 14}
 GROUPS_SHOWN = 6
 WORST = 6
 HOST_DAYS = 7
+# Figures of the site that no reader waits for are read again after this time.
+READ_SECONDS = 10
+_recent: Recent[Any] = Recent(READ_SECONDS)
 # The part of the chart, beside the event types, for the events of expected groups.
 EXPECTED = "expected"
 
@@ -104,19 +109,17 @@ def overview(now: datetime, days: int, *, released: bool, has_failure_links: boo
     """Return the context for the last `days` UTC days, including today. `days` is one of RANGES."""
     span = Span(now, days, released, has_failure_links)
     spans_ms = days * DAY_MS
-    both_spans = metrics.timeseries(span.start_ms - spans_ms, span.end_ms, span.step, released=released)
-    series = both_spans[len(both_spans) // 2 :]
+    counts = metrics.counts(span.start_ms, span.end_ms, span.step)
+    shown = [count for count in counts if count.app_version not in NO_RELEASES] if released else counts
+    series = metrics.series(shown, span.start_ms, span.end_ms, span.step_ms)
     current = _sum(series)
     # Sparklines exclude the incomplete and future buckets, which would look like a drop.
     complete = [bucket for bucket in series if bucket.start_ms + span.step_ms <= span.now_ms]
     # The span before ends at the same hour of its last day, so that both spans are equally long.
     before_end_ms = span.now_ms // HOUR_MS * HOUR_MS + HOUR_MS - spans_ms
-    rest_ms = before_end_ms - before_end_ms % span.step_ms
-    rest_expected = metrics.expected_by_type(rest_ms, before_end_ms, released=released)
-    rest = TimeBucket(rest_ms, metrics.totals_by_type(rest_ms, before_end_ms, released=released), rest_expected)
-    before = _sum([*(bucket for bucket in both_spans if bucket.start_ms < rest_ms), rest])
+    before = metrics.sums(span.start_ms - spans_ms, before_end_ms, released=released)
     lifetime = metrics.lifetime_figures(span.now_ms)
-    cells = metrics.cells(span.start_ms, span.end_ms)
+    cells = metrics.cells_of(counts)
     rate = metrics.failure_rate(current.successes, current.failures)
     return (
         {
@@ -152,8 +155,8 @@ def overview(now: datetime, days: int, *, released: bool, has_failure_links: boo
             "groups": trends.attention(span.start_ms, span.end_ms, span.now_ms, limit=GROUPS_SHOWN),
             "worst": list(_who_fails(span, cells)),
         }
-        | _ingest(span, sum(cell.events for cell in cells))
-        | _storage(span.today)
+        | _ingest(span, sum(count.events for count in counts))
+        | _recent.get("storage", now, lambda: _storage(span.today))
     )
 
 
@@ -175,7 +178,11 @@ def _chart(span: Span, series: list[TimeBucket]) -> dict[str, Any]:
         "current": (span.now_ms - span.start_ms) // span.step_ms,
         "totals": [(name, number, urls[name]) for name, number in counts.items()],
         "rows": [
-            (_moment(bucket.start_ms), [shown.get(name, 0) for name in counts], _bucket_url(span, bucket))
+            (
+                f"{_moment(bucket.start_ms):{'%H:%M' if span.step == 'hour' else '%a %-d %b %Y'}}",
+                [shown.get(name, 0) for name in counts],
+                _bucket_url(span, bucket),
+            )
             for bucket, shown in ((bucket, _shown_counts(bucket)) for bucket in reversed(series))
         ],
         "releases": charts.release_ticks(span.start_ms, span.end_ms),
@@ -191,7 +198,8 @@ def _shown_counts(bucket: TimeBucket) -> dict[str, int]:
 def _ingest(span: Span, accepted: int) -> dict[str, Any]:
     """Return the ingest figures. They include all versions, because refusals have no version."""
     tomorrow = span.today + timedelta(days=1)
-    tallies = metrics.tallies(span.today - timedelta(days=span.days - 1), tomorrow)
+    first = span.today - timedelta(days=span.days - 1)
+    tallies = dict(_recent.get(("tallies", first), span.now, lambda: metrics.tallies(first, tomorrow)))
     duplicates = tallies.pop(RefusalReason.DUPLICATE.value, 0)
     left_out = tallies.pop(RefusalReason.LEFT_OUT.value, 0)
     all_versions = span._replace(released=False)
@@ -201,15 +209,15 @@ def _ingest(span: Span, accepted: int) -> dict[str, Any]:
         "duplicates": duplicates,
         "left_out": left_out,
         "refused": sum(tallies.values()),
-        "refused_hosts": refused_hosts.most_refused(span.today - timedelta(days=HOST_DAYS - 1), tomorrow),
         "refusals": {reason.replace("_", " "): number for reason, number in tallies.items()},
     }
 
 
 def _storage(today: date) -> dict[str, Any]:
-    """Return the size of the database and the days until the disk is full. Unknown figures are None.
+    """Return the size of the database, the days until the disk is full, and the refused hosts.
 
-    The disk counts as full at the limit where ingest stops. The disk of PostgreSQL is unknown to the site.
+    Unknown figures are None. The disk counts as full at the limit where ingest stops. The disk of PostgreSQL is unknown
+    to the site.
     """
     size = site_days.database_bytes()
     growth = site_days.growth_per_day(today, size)
@@ -217,6 +225,7 @@ def _storage(today: date) -> dict[str, Any]:
     has_own_disk = connection.vendor == "sqlite"
     usable = free - (settings.MIN_FREE_BYTES or 0) // disk.FULL_PART
     return {
+        "refused_hosts": refused_hosts.most_refused(today - timedelta(days=HOST_DAYS - 1), today + timedelta(days=1)),
         "database_bytes": size,
         "growth_per_day": growth,
         "free_bytes": free,

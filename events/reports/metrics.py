@@ -248,40 +248,121 @@ def expected_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> d
     return dict.fromkeys(EventType.values, 0) | dict(sums)
 
 
-def cells(start_ms: int, end_ms: int) -> list[Cell]:
-    """Return the number of events per type, model and version on the UTC days of [start_ms, end_ms).
+class Count(NamedTuple):
+    """The events of one type, model and version in one day or hour. `expected` of them belong to expected groups."""
 
-    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: DailyRollup,
-    HourlyRollup, ExpectedRollup. Raises ValueError when a bound is not the start of a day, or no day is between them.
+    start_ms: int
+    event_type: str
+    model: str
+    app_version: str
+    events: int
+    expected: int = 0
+
+
+def counts(start_ms: int, end_ms: int, bucket: str) -> list[Count]:
+    """Return the counts per `day` or `hour`, type, model and version in [start_ms, end_ms), in no order.
+
+    One read of the rows serves the chart, the totals and the ranking of a page. Beyond 50 models or 200 versions a day,
+    the rest of that day is counted as `(other)`. Source: DailyRollup, HourlyRollup, ExpectedRollup. Raises ValueError
+    when a bound is not the start of a day or hour, or none is between them.
     """
-    if start_ms % DAY_MS or end_ms % DAY_MS or start_ms >= end_ms:
-        raise ValueError("the bounds are not the starts of two days")
+    step = BUCKETS[bucket]
+    if start_ms % step or end_ms % step or start_ms >= end_ms:
+        raise ValueError(f"the bounds are not the starts of two {bucket}s")
     columns = ("event_type", "model", "app_version")
-    expected = _expected(start_ms, end_ms).values_list(*columns).annotate(total=Sum("accepted"))
-    of_cell = {tuple(cell): total for *cell, total in expected}
+    # Read these first: an event stored between two reads must not be subtracted alone.
+    rows = _expected(start_ms, end_ms).annotate(start=F("hour_ms") - F("hour_ms") % step)
+    totals = rows.values_list("start", *columns).annotate(total=Sum("accepted"))
+    expected = {(start, *cell): total for start, *cell, total in totals}
+    counted: Counter[tuple[int, str, str, str]] = Counter()
     with connection.cursor() as cursor:
-        cursor.execute(_CELLS, [start_ms, end_ms, start_ms, end_ms])
-        rows = cursor.fetchall()
-    return [
-        Cell(event_type, model, version, int(total), min(of_cell.get((event_type, model, version), 0), int(total)))
-        for event_type, model, version, total in rows
-    ]
+        if bucket == "hour":
+            cursor.execute(_HOURS, [start_ms, end_ms])
+        else:
+            cursor.execute(_DAYS, [start_ms, end_ms, start_ms, end_ms, end_ms])
+        for start, event_type, model, version, total in cursor.fetchall():
+            counted[start, event_type, model, version] += total
+    return [Count(*key, total, min(expected.get(key, 0), total)) for key, total in counted.items()]
 
 
 # One statement, so that a day whose sums are written or dropped meanwhile is read either by day or by hour.
-_CELLS = f"""
+_HOURS = f"""
+SELECT hour_ms, event_type, model, app_version, accepted
+FROM {HourlyRollup._meta.db_table} WHERE hour_ms >= %s AND hour_ms < %s AND accepted > 0
+"""  # noqa: S608 (our own names)
+_DAYS = f"""
 WITH RECURSIVE days (start_ms) AS (
     SELECT CAST(%s AS bigint) UNION ALL SELECT start_ms + {DAY_MS} FROM days WHERE start_ms + {DAY_MS} < %s
 )
-SELECT event_type, model, app_version, SUM(accepted) FROM (
-    SELECT event_type, model, app_version, accepted
-    FROM {DailyRollup._meta.db_table} WHERE day_ms >= %s AND day_ms < %s
-    UNION ALL
-    SELECT event_type, model, app_version, accepted
-    FROM days JOIN {HourlyRollup._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
-    WHERE accepted > 0 AND NOT EXISTS (SELECT 1 FROM {DailyRollup._meta.db_table} WHERE day_ms = start_ms)
-) AS counted GROUP BY event_type, model, app_version
+SELECT day_ms, event_type, model, app_version, accepted
+FROM {DailyRollup._meta.db_table} WHERE day_ms >= %s AND day_ms < %s
+UNION ALL
+SELECT start_ms, event_type, model, app_version, accepted
+FROM days JOIN {HourlyRollup._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
+WHERE accepted > 0 AND start_ms < %s
+    AND NOT EXISTS (SELECT 1 FROM {DailyRollup._meta.db_table} WHERE day_ms = start_ms)
 """  # noqa: S608 (our own names)
+
+
+def sums(start_ms: int, end_ms: int, *, released: bool = False) -> TimeBucket:
+    """Return the counts by type of [start_ms, end_ms), bounds at whole hours, in one query.
+
+    Source: DailyRollup for whole days, HourlyRollup for the rest, ExpectedRollup.
+    """
+    first_day_ms = min(start_ms + -start_ms % DAY_MS, end_ms)
+    last_day_ms = max(end_ms - end_ms % DAY_MS, first_day_ms)
+    days = [first_day_ms, last_day_ms, first_day_ms, last_day_ms, last_day_ms]
+    versions = sorted(NO_RELEASES) if released else []
+    only = f"WHERE app_version NOT IN ({', '.join(['%s'] * len(versions))})" if versions else ""
+    counted, expected = dict.fromkeys(EventType.values, 0), dict.fromkeys(EventType.values, 0)
+    hours = [start_ms, first_day_ms, last_day_ms, end_ms]
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS.format(only=only), [*days, *hours, start_ms, end_ms, *versions])
+        for event_type, is_expected, total in cursor.fetchall():
+            (expected if is_expected else counted)[event_type] = int(total)
+    return TimeBucket(start_ms, counted, {name: min(total, counted[name]) for name, total in expected.items()})
+
+
+_SUMS = f"""
+SELECT event_type, is_expected, SUM(accepted) FROM (
+    SELECT event_type, app_version, accepted, 0 AS is_expected FROM ({_DAYS}) AS of_days
+    UNION ALL
+    SELECT event_type, app_version, accepted, 0 FROM {HourlyRollup._meta.db_table}
+    WHERE (hour_ms >= %s AND hour_ms < %s) OR (hour_ms >= %s AND hour_ms < %s)
+    UNION ALL
+    SELECT event_type, app_version, accepted, 1 FROM {ExpectedRollup._meta.db_table}
+    WHERE hour_ms >= %s AND hour_ms < %s
+) AS counted {{only}} GROUP BY event_type, is_expected
+"""  # noqa: S608 (our own names)
+
+
+def series(counts: Iterable[Count], start_ms: int, end_ms: int, step_ms: int) -> list[TimeBucket]:
+    """Return one bucket per step of [start_ms, end_ms), oldest first. Empty buckets hold zeros."""
+    zeros = dict.fromkeys(EventType.values, 0)
+    buckets = [TimeBucket(start, zeros.copy(), zeros.copy()) for start in range(start_ms, end_ms, step_ms)]
+    for count in counts:
+        bucket = buckets[(count.start_ms - start_ms) // step_ms]
+        bucket.counts[count.event_type] += count.events
+        bucket.expected[count.event_type] += count.expected
+    return buckets
+
+
+def cells_of(counts: Iterable[Count]) -> list[Cell]:
+    """Return the sums of these counts per type, model and version."""
+    totals: dict[tuple[str, str, str], list[int]] = {}
+    for _, event_type, model, version, events, expected in counts:
+        total = totals.setdefault((event_type, model, version), [0, 0])
+        total[0] += events
+        total[1] += expected
+    return [Cell(*key, *total) for key, total in totals.items()]
+
+
+def cells(start_ms: int, end_ms: int) -> list[Cell]:
+    """Return the number of events per type, model and version on the UTC days of [start_ms, end_ms).
+
+    Source and errors: as `counts`.
+    """
+    return cells_of(counts(start_ms, end_ms, "day"))
 
 
 def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:

@@ -82,6 +82,7 @@ class ModeAdmin(PagesAdmin):
             user_name=request.user.get_username(),
             at=clock.now(),
         )
+        pages.forget_panel()
         messages.success(
             request,
             f"The old routes are in {cutover.mode}. The public count was {cutover.count_before:,} before and is"
@@ -127,6 +128,7 @@ class ParityAdmin(PagesAdmin):
         days = parity.days_to_compare()
         try:
             parity.keep(parity.check(days, now.date()), at=now)
+            pages.forget_panel()
         except DatabaseError:
             messages.error(request, "The database is busy or refuses writes, so nothing was stored. Try again.")
 

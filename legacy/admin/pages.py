@@ -13,11 +13,13 @@ from django.urls import reverse
 
 from events.counting import corrections
 from events.models import Correction, CounterBaseline, Event, EventType
+from events.process_memory import Recent
 from events.reports import metrics
 from legacy import old_tables, translate
 from legacy.cutover import modes
-from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun, Verdict
+from legacy.models import ClientLog, Cutover, ImportRun, Mode, ModeInForce, ParityRun, Verdict
 
+PANEL_SECONDS = 10
 HISTORY = 50
 EXAMPLES = 2
 TIMELINE = 200
@@ -85,17 +87,28 @@ def window() -> Window | None:
     return Window(run.days_held, settings.PARITY_DAYS, run.verdict, MARKS[Verdict(run.verdict)], run.checked_at)
 
 
-def overview_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
-    """Return the panel of the admin's index about the old system, or None without the permission."""
+_panel: Recent[tuple[ModeInForce, Window | None]] = Recent(PANEL_SECONDS)
+
+
+def forget_panel() -> None:
+    """Read the panel of the index again, because this process changed its rows."""
+    _panel.clear()
+
+
+def overview_panel(request: HttpRequest, now: datetime) -> tuple[str, dict[str, Any]] | None:
+    """Return the panel of the admin's index about the old system, or None without the permission.
+
+    Its rows can be PANEL_SECONDS old.
+    """
     sees_mode, sees_parity = (request.user.has_perm(f"legacy.view_{page}") for page in ("cutover", "parityrun"))
     if not (sees_mode or sees_parity):
         return None
-    row = modes.in_force()
+    row, newest = _panel.get("panel", now, lambda: (modes.in_force(), window()))
     return "legacy/_overview.html", {
         "sees_mode": sees_mode,
         "sees_parity": sees_parity and not row.tables_dropped,
         "in_force": row,
-        "window": window() if sees_parity else None,
+        "window": newest if sees_parity else None,
         "window_asked": settings.PARITY_DAYS,
     }
 

@@ -1,0 +1,74 @@
+"""The sums of rollups behind the overview: each agrees with the sums by hour."""
+
+import random
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import User
+
+from events import clock
+from events.counting import rollups
+from events.counting.buckets import DAY_MS, HOUR_MS
+from events.grouping import triage
+from events.models import DailyRollup, ExpectedRollup
+from events.reports import metrics
+from tests.conftest import make_event, success, turn_clock_to
+
+pytestmark = pytest.mark.django_db
+NOW_MS = int(datetime(2026, 2, 12, 10, 30, tzinfo=UTC).timestamp() * 1000)
+TODAY_MS = NOW_MS - NOW_MS % DAY_MS
+
+
+@pytest.fixture
+def four_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store events of four days, some of them expected. Two of the past days have sums, one lost them."""
+    turn_clock_to(monkeypatch, NOW_MS // 1000)
+    drawn = random.Random(18)
+    for number in range(60):
+        at_ms = NOW_MS - drawn.randrange(4 * DAY_MS)
+        version = drawn.choice(["19afc18", "dev", "unknown"])
+        if number % 2:
+            make_event(**success(app_version=version, session_id=f"{number}"), received_at_ms=at_ms)
+        else:
+            kind = drawn.choice(["flash_error", "connect_error"])
+            make_event(event_type=kind, message=kind, app_version=version, session_id=f"{number}", received_at_ms=at_ms)
+    picker = make_event(event_type="connect_error", message="connect_error")
+    triage.expect([str(picker.fingerprint)], user=User.objects.create(username="ada"), at=clock.now())
+    rollups.sum_past_days(NOW_MS)
+    DailyRollup.objects.filter(day_ms=TODAY_MS - 2 * DAY_MS).delete()
+
+
+@pytest.mark.usefixtures("four_days")
+def test_counts_by_day_and_by_hour_have_the_same_cells() -> None:
+    start_ms, end_ms = TODAY_MS - 4 * DAY_MS, TODAY_MS + DAY_MS
+    by_day, by_hour = (metrics.counts(start_ms, end_ms, bucket) for bucket in ("day", "hour"))
+    assert sorted(metrics.cells_of(by_day)) == sorted(metrics.cells_of(by_hour))
+    assert metrics.series(by_day, start_ms, end_ms, DAY_MS) == metrics.series(by_hour, start_ms, end_ms, DAY_MS)
+    assert metrics.series(by_day, start_ms, end_ms, DAY_MS) == metrics.timeseries(start_ms, end_ms, "day")
+    assert sum(count.events for count in by_day) == 61
+    rows = ExpectedRollup.objects.values_list("accepted", flat=True)
+    assert sum(count.expected for count in by_day) == sum(rows) > 5
+
+
+@pytest.mark.parametrize("bucket", ["day", "hour"])
+def test_bounds_that_are_no_whole_steps_are_refused(bucket: str) -> None:
+    for bounds in ((TODAY_MS + 1, TODAY_MS + DAY_MS), (TODAY_MS, TODAY_MS + 1), (TODAY_MS, TODAY_MS)):
+        with pytest.raises(ValueError, match="the bounds are not the starts of two"):
+            metrics.counts(*bounds, bucket)
+
+
+@pytest.mark.usefixtures("four_days")
+@pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize(
+    ("from_hour", "to_hour"), [(0, 24), (-96, 11), (-75, -70), (-75, 0), (-72, -5), (-48, -48), (3, 7)]
+)
+def test_sums_of_any_hours_agree_with_the_hours(from_hour: int, to_hour: int, released: bool) -> None:
+    start_ms, end_ms = TODAY_MS + from_hour * HOUR_MS, TODAY_MS + to_hour * HOUR_MS
+    found = metrics.sums(start_ms, end_ms, released=released)
+    counted, expected = Counter[str](), Counter[str]()
+    for count in metrics.counts(start_ms, end_ms, "hour") if start_ms < end_ms else []:
+        if count.app_version == "19afc18" or not released:
+            counted[count.event_type] += count.events
+            expected[count.event_type] += count.expected
+    assert (+Counter(found.counts), +Counter(found.expected)) == (counted, +expected)
