@@ -169,5 +169,5 @@ def _sample_size(rate: float, side: int, distance: float, old_spread: float) -> 
 
 def _two_digits(number: int) -> int:
     """Round to two significant digits."""
-    step = 10 ** max(len(str(number)) - 2, 0)
+    step = int(10 ** max(len(str(number)) - 2, 0))
     return (number + step // 2) // step * step
