@@ -259,6 +259,7 @@ _HOW_TO_GET = {
     "PgBouncer": "apt-get install pgbouncer",
     "faketime": "apt-get install faketime",
     "systemd": "apt-get install systemd",
+    "curl and jq": "apt-get install curl jq",
     "the right to mount a disk": "sudo make test",
 }
 
@@ -310,6 +311,11 @@ def find_faketime() -> str | None:
 
 
 @once
+def find_jq() -> str | None:
+    return shutil.which("curl") and shutil.which("jq")
+
+
+@once
 def find_systemd() -> str | None:
     return shutil.which("systemd-analyze")
 
@@ -336,6 +342,7 @@ _FINDERS = {
     "needs_pgbouncer": ("PgBouncer", find_pgbouncer),
     "needs_faketime": ("faketime", find_faketime),
     "needs_systemd": ("systemd", find_systemd),
+    "needs_jq": ("curl and jq", find_jq),
 }
 
 

@@ -9,6 +9,8 @@ from events.grouping import advice
 from events.ingest.contract import MAX_BATCH_EVENTS, EventPayload
 from events.models import EventType
 from events.reports.forms import WINDOWS
+from events.reports.releases.changes import MAX_GROUPS
+from events.reports.releases.verdicts import VerdictName
 from events.sourcemaps.resolve import MOST_FRAMES
 
 EXAMPLE = {
@@ -260,6 +262,72 @@ FAILURES = extend_schema(
     responses={
         200: obj({"ok": just(True), "results": array(FAILURE), "next": TEXT_OR_NULL}),
         **refusals(400, 401, 405, 429),
+    },
+    auth=STAFF,
+)
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+DIFFERENCE = {"type": ["number", "null"], "minimum": -1, "maximum": 1}
+INTERVAL = {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+RELEASE_ITEM = {
+    "version": STRING,
+    "first_seen": STRING,
+    "last_seen": TEXT_OR_NULL,
+    "flashes": COUNT,
+    "successes": COUNT,
+    "failures": COUNT,
+    "expected": COUNT,
+    "failure_rate": RATE,
+    "interval": INTERVAL,
+    "verdict": {"type": "string", "enum": [name.value for name in VerdictName]},
+    "flashes_needed": COUNT_OR_NULL,
+}
+CHANGED_GROUPS = array(
+    obj({"key": STRING, "title": STRING, "event_type": STRING, "events": COUNT, "url": STRING}), maxItems=MAX_GROUPS
+)
+RELEASES = extend_schema(
+    operation_id="get_releases",
+    tags=["reads"],
+    summary="The releases with their figures and verdicts, newest first",
+    description="Each is compared with the release before it. A flash is a `flash_success` or a `flash_error` that is"
+    " not expected; `interval` is the 95 % interval of `failure_rate`.",
+    parameters=[OpenApiParameter("limit", int, description="1 to 200; default 20.")],
+    responses={
+        200: obj({"ok": just(True), "results": array(obj(RELEASE_ITEM))}),
+        **refusals(400, 401, 405, 429),
+    },
+    auth=STAFF,
+)
+RELEASE = extend_schema(
+    operation_id="get_release",
+    tags=["reads"],
+    summary="One release, compared with another one",
+    description="404 for a version that is no release, such as `dev`, `unknown` or `(other)`, or that no event has"
+    " reported yet. `alarming` is true if also the 99 % interval is above zero, with at least 30 flashes and 5"
+    " failures. `adjusted` contains both rates with the same mix of models, and the share of flashes that it covers.",
+    parameters=[
+        OpenApiParameter("version", str, OpenApiParameter.PATH, description="The version of the front end."),
+        OpenApiParameter("against", str, description="The version to compare with; default: the release before it."),
+    ],
+    responses={
+        200: obj(
+            {
+                "ok": just(True),
+                **RELEASE_ITEM,
+                "compared_with": TEXT_OR_NULL,
+                "difference": DIFFERENCE,
+                "difference_interval": INTERVAL,
+                "alarming": {"type": "boolean"},
+                "mix_differs": {"type": "boolean"},
+                "adjusted": {
+                    **obj({"failure_rate": SHARE, "failure_rate_of_other": SHARE, "covered": SHARE}),
+                    "type": ["object", "null"],
+                },
+                "new_groups": CHANGED_GROUPS,
+                "regressed_groups": CHANGED_GROUPS,
+                "gone_groups": CHANGED_GROUPS,
+            }
+        ),
+        **refusals(400, 401, 404, 405, 429),
     },
     auth=STAFF,
 )

@@ -10,6 +10,7 @@ from events.api.views import (
     MetricsViewSet,
     PrometheusViewSet,
     PublicMetricsViewSet,
+    ReleaseViewSet,
     SourceMapViewSet,
 )
 
@@ -51,4 +52,10 @@ source_maps = [
     ),
 ]
 
-urlpatterns = [*staff.urls, *source_maps]
+# A version can contain a slash.
+releases = [
+    re_path(r"^releases/?$", ReleaseViewSet.as_view({"get": "newest"}), name="releases"),
+    re_path(r"^releases/(?P<version>.+?)/?$", ReleaseViewSet.as_view({"get": "retrieve"}), name="release"),
+]
+
+urlpatterns = [*staff.urls, *source_maps, *releases]

@@ -1,4 +1,4 @@
-"""Viewsets of the API: `/event`, metrics, failures, source maps and health checks."""
+"""Viewsets of the API: `/event`, metrics, failures, releases, source maps and health checks."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.decorators import action
 from rest_framework.exceptions import UnsupportedMediaType
@@ -47,7 +48,8 @@ from events.maintenance.disk import Room
 from events.models import Event
 from events.monitoring import exposition
 from events.reports import failures, metrics
-from events.reports.forms import EventFilter, SummaryQuery, TimeseriesQuery
+from events.reports.forms import EventFilter, ReleaseQuery, ReleasesQuery, SummaryQuery, TimeseriesQuery
+from events.reports.releases import changes, figures, mixes
 from events.rows import EventRow
 from events.sourcemaps import check, intake, resolve, store
 
@@ -276,6 +278,51 @@ class FailureViewSet(StaffViewSet):
 def _with_frames(event: Event, frames: list[resolve.Frame]) -> dict[str, Any]:
     item = failures.as_json(event)
     return item | {"frames": [frame.as_json() for frame in frames]} if frames else item
+
+
+class ReleaseViewSet(StaffViewSet):
+    @schema.RELEASES
+    def newest(self, request: Request) -> Response:
+        query = ReleasesQuery(request.query_params)
+        if not query.is_valid():
+            return _invalid(query)
+        compared = figures.newest(query.cleaned_data["limit"] or 20, clock.now())
+        return Response({"ok": True, "results": [figures.as_json(row) for row in compared]})
+
+    @schema.RELEASE
+    def retrieve(self, request: Request, version: str) -> Response:
+        query = ReleaseQuery(request.query_params)
+        if not query.is_valid():
+            return _invalid(query)
+        now = clock.now()
+        details = figures.details(version, query.cleaned_data["against"] or None, now)
+        if details is None:
+            raise NotFound("No such release")
+        changed = changes.of(details.comparison, int(now.timestamp() * 1000))
+        return Response(
+            {
+                "ok": True,
+                **figures.as_json(details.comparison),
+                **figures.comparison_as_json(details.comparison),
+                "mix_differs": details.mix_differs,
+                "adjusted": None if details.adjusted is None else mixes.as_json(details.adjusted),
+                "new_groups": [_group_as_json(row) for row in changed.new],
+                "regressed_groups": [_group_as_json(row) for row in changed.came_back],
+                "gone_groups": [_group_as_json(row) for row in changed.gone],
+            }
+        )
+
+
+def _group_as_json(changed: changes.Changed) -> dict[str, Any]:
+    group = changed.group
+    page = reverse("admin:events_failuregroup_change", args=[group.pk])
+    return {
+        "key": group.pk,
+        "title": group.title,
+        "event_type": group.event_type,
+        "events": changed.events,
+        "url": f"{settings.SITE_URL}{page}",
+    }
 
 
 class SourceMapViewSet(SiteViewSet):

@@ -214,6 +214,16 @@ class TimeseriesQuery(SummaryQuery):
         return cleaned
 
 
+class ReleasesQuery(forms.Form):
+    limit = forms.IntegerField(required=False, min_value=1, max_value=200)
+
+
+class ReleaseQuery(forms.Form):
+    """The version that a release is compared with; empty means the release before it."""
+
+    against = forms.CharField(required=False, strip=False, max_length=64)
+
+
 class BaselineForm(forms.Form):
     value = forms.IntegerField(
         min_value=0, max_value=10**12, label="Successes before this site", help_text="The total of the old counter."

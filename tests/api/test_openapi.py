@@ -17,9 +17,12 @@ from events.models import EventType
 from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from tests.conftest import payload
 
-STAFF_READS = {"/metrics/summary", "/metrics/timeseries", "/failures", "/recent", "/metrics/prometheus"}
+RELEASE = "/releases/{version}"
+STAFF_READS = {
+    "/metrics/summary", "/metrics/timeseries", "/failures", "/recent", "/metrics/prometheus", "/releases", RELEASE,
+}  # fmt: skip
 MAPS, MAP = "/sourcemaps/{app_version}", "/sourcemaps/{app_version}/{file}"
-PARAMETERS = {"source-maps": ["{app_version}"], "source-map": ["{app_version}", "{file}"]}
+PARAMETERS = {"source-maps": ["{app_version}"], "source-map": ["{app_version}", "{file}"], "release": ["{version}"]}
 METHODS = {
     **{path: {"post"} for path in ("/event", "/event/batch", "/client-log", "/increment")},
     MAPS: {"get", "delete"},
@@ -91,9 +94,9 @@ def test_only_old_routes_are_deprecated(schema: dict[str, Any]) -> None:
     assert ends == {"/client-log", "/increment", "/count", "/recent"}
 
 
-@pytest.mark.parametrize(("path", "field"), [("/failures", "results"), ("/recent", "rows")])
+@pytest.mark.parametrize(("path", "field"), [("/failures", "results"), ("/recent", "rows"), ("/releases", "results")])
 def test_a_list_is_described_inside_its_object(schema: dict[str, Any], path: str, field: str) -> None:
-    """Found by `make fuzz`: both were described as arrays of answers."""
+    """Found by `make fuzz`: they were described as arrays of answers."""
     described = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert described["type"] == "object"
     assert described["properties"][field]["type"] == "array"
@@ -115,6 +118,8 @@ def test_every_operation_has_one_of_five_tags(schema: dict[str, Any]) -> None:
         "/metrics/prometheus": ["reads"],
         "/metrics/summary": ["reads"],
         "/metrics/timeseries": ["reads"],
+        "/releases": ["reads"],
+        RELEASE: ["reads"],
         MAPS: ["source maps"],
         MAP: ["source maps"],
         "/health": ["health"],

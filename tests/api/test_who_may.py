@@ -68,6 +68,8 @@ ROWS = {
     "metrics-timeseries": Access("/metrics/timeseries", STAFF),
     "monitoring-prometheus": Access("/metrics/prometheus", NOBODY),  # for tokens alone
     "failures": Access("/failures", STAFF),
+    "releases": Access("/releases", STAFF),
+    "release": Access("/releases/19afc18", STAFF),
     "source-maps": Access("/sourcemaps/19afc18", STAFF),
     "source-map": Access("/sourcemaps/19afc18/index.js", NOBODY),  # for tokens alone
     "api-schema": Access("/api/schema/", ANYONE),
@@ -347,6 +349,7 @@ WRONG = ["", "a-long-random-toke", TOKEN + "n", TOKEN.upper(), "x" * 100_000, "Ã
 @override_settings(ADMIN_TOKEN=TOKEN)
 @pytest.mark.parametrize("path", [*(ROWS[name].path for name in READS), "/recent"])
 def test_the_admin_token_reads_and_no_other_does(path: str, client: Client) -> None:
+    make_event(**success())  # its version is a release
     assert client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     for wrong in WRONG:
         assert client.get(path, headers={"authorization": f"Bearer {wrong}"}).status_code == 401

@@ -30,7 +30,7 @@ OPERATIONS = [
     ("GET", "/health/ready"), ("POST", "/client-log"), ("GET", "/count"), ("POST", "/increment"), ("GET", "/recent"),
     ("GET", "/metrics/summary"), ("GET", "/metrics/timeseries"), ("GET", "/metrics/prometheus"), ("GET", "/failures"),
     ("PUT", "/sourcemaps/{app_version}/{file}"), ("GET", "/sourcemaps/{app_version}"),
-    ("DELETE", "/sourcemaps/{app_version}"),
+    ("DELETE", "/sourcemaps/{app_version}"), ("GET", "/releases"), ("GET", "/releases/{version}"),
 ]  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from typing import Any, NamedTuple, Self
 from django.db import connection
 from django.db.models import F, Max, Q, QuerySet, Sum
 
+from events import clock
 from events.counting.buckets import DAY_MS
 from events.models import DailyRollup, EventType, ExpectedRollup, Facet, HourlyRollup, KnownName, Release
 from events.querysets import SUCCESS
-from events.reports.releases import verdicts
+from events.reports.releases import mixes, verdicts
+from events.reports.releases.mixes import Adjusted
 from events.reports.releases.verdicts import Flashes, Verdict
 
 
@@ -55,6 +57,21 @@ class Details(NamedTuple):
     comparison: Comparison
     by_model: dict[str, dict[str, Flashes]]
     by_day: dict[str, dict[int, Flashes]]
+
+    @property
+    def mix_differs(self) -> bool:
+        """Return whether the mixes of models of the two releases differ, see `mixes.differ`."""
+        return mixes.differ(*self._mixes)
+
+    @property
+    def adjusted(self) -> Adjusted | None:
+        """Return both rates with the same mix of models, None without a common model."""
+        return mixes.adjusted(*self._mixes)
+
+    @property
+    def _mixes(self) -> tuple[dict[str, Flashes], dict[str, Flashes]]:
+        release, other, _ = self.comparison
+        return self.by_model[release.version], {} if other is None else self.by_model[other.version]
 
 
 class _Counts(NamedTuple):
@@ -101,6 +118,44 @@ def details(version: str, against: str | None, now: datetime) -> Details | None:
     by_model = {row.version: _flashes(sums.counts, row.version, 1) for row in figures}
     by_day = {row.version: _flashes(sums.counts, row.version, 2) for row in figures}
     return Details(_compared(figures[0], figures[1] if figures[1:] else None), by_model, by_day)
+
+
+def as_json(compared: Comparison) -> dict[str, Any]:
+    """Return an item of `GET /releases`. Times are ISO 8601, rates and bounds have four decimals."""
+    release, verdict = compared.release, compared.verdict
+    rate = release.flashes.failure_rate
+    return {
+        "version": release.version,
+        "first_seen": clock.iso(release.first_seen_ms),
+        "last_seen": None if release.last_seen_ms is None else clock.iso(release.last_seen_ms),
+        "flashes": release.flashes.total,
+        "successes": release.flashes.successes,
+        "failures": release.flashes.failures,
+        "expected": release.expected,
+        "failure_rate": _rounded(rate),
+        "interval": None if rate is None else _rounded_pair(release.flashes.interval),
+        "verdict": verdict.name.value,
+        "flashes_needed": verdict.flashes_needed,
+    }
+
+
+def comparison_as_json(compared: Comparison) -> dict[str, Any]:
+    """Return the part of `GET /releases/{version}` about the other release."""
+    verdict = compared.verdict
+    return {
+        "compared_with": None if compared.other is None else compared.other.version,
+        "difference": _rounded(verdict.difference),
+        "difference_interval": None if verdict.interval is None else _rounded_pair(verdict.interval),
+        "alarming": verdict.is_alarming,
+    }
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _rounded_pair(interval: tuple[float, float]) -> list[float]:
+    return [round(bound, 4) for bound in interval]
 
 
 def _releases(now_ms: int) -> QuerySet[Release]:

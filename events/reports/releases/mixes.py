@@ -7,7 +7,7 @@ Everything here is pure and in closed form. A mix is the flashes of one release 
 from collections.abc import Mapping
 from math import cbrt, sqrt
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from events.reports.releases.verdicts import Flashes
 
@@ -70,6 +70,15 @@ def adjusted(new: Mapping[str, Flashes], old: Mapping[str, Flashes]) -> Adjusted
         return sum(weights[name] * mix[name].failures / mix[name].total for name in common) / total
 
     return Adjusted(rate(new), rate(old), total / (_total(new) + _total(old)))
+
+
+def as_json(rates: Adjusted) -> dict[str, Any]:
+    """Return the key `adjusted` of `GET /releases/{version}`, with four decimals."""
+    return {
+        "failure_rate": round(rates.rate, 4),
+        "failure_rate_of_other": round(rates.other_rate, 4),
+        "covered": round(rates.covered, 4),
+    }
 
 
 def _of(mix: Mapping[str, Flashes], name: str) -> int:
