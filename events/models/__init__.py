@@ -1,5 +1,6 @@
 """The tables: columns, constraints and indexes, one module for each family of tables."""
 
+from events.models.alerts import Alert, AlertChannel, AlertDelivery, AlertKind, DeliveryState
 from events.models.audit import AuditEntry, AuditKind
 from events.models.corrections import Correction, CorrectionFacet, CorrectionShare
 from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
@@ -40,6 +41,10 @@ from events.models.sourcemaps import ResolvedFrame, SourceMap
 
 __all__ = [
     "AdviceDay",
+    "Alert",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertKind",
     "Arrival",
     "AuditEntry",
     "AuditKind",
@@ -50,6 +55,7 @@ __all__ = [
     "CorrectionShare",
     "CounterBaseline",
     "DailyRollup",
+    "DeliveryState",
     "DismissedMerge",
     "Event",
     "EventType",

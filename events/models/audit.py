@@ -18,6 +18,7 @@ class AuditKind(models.TextChoices):
     SOURCE_MAP = "sourcemap", "Source map"
     JOB = "job"
     RESTORE = "restore"
+    ALERT = "alert"
 
 
 class AuditEntry(models.Model):
