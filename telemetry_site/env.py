@@ -16,6 +16,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -293,6 +294,28 @@ def host_in_url(host: str) -> str:
 
 def day(name: str) -> date | None:
     return _read(name, None, date.fromisoformat, "a date such as 2027-01-31")
+
+
+def hours(name: str) -> tuple[int, int] | None:
+    """Read the hours of a day from the first up to, but without, the second, such as `22-07`. None when not set."""
+
+    def parse(raw: str) -> tuple[int, int]:
+        match = re.fullmatch(r"([01]?[0-9]|2[0-3])-([01]?[0-9]|2[0-3])", raw)
+        if not match or int(match[1]) == int(match[2]):
+            raise ValueError
+        return int(match[1]), int(match[2])
+
+    return _read(name, None, parse, "two different hours from 00 to 23, such as 22-07")
+
+
+def time_zone(name: str, default: str) -> ZoneInfo:
+    def parse(raw: str) -> ZoneInfo:
+        try:
+            return ZoneInfo(raw)
+        except (ZoneInfoNotFoundError, OSError):  # a folder of time zones, such as `Europe`, raises OSError
+            raise ValueError from None
+
+    return _read(name, ZoneInfo(default), parse, "a time zone of this machine, such as Europe/Berlin")
 
 
 def rate(name: str, default: str | None) -> str | None:

@@ -101,6 +101,12 @@ RETENTION_DAYS = env.periods(
 )
 RETENTION_BYTES = env.size("RETENTION_BYTES", None)
 
+# --- alerts ----------------------------------------------------------------------------------------------
+ALERT_NEW_AFTER = env.integer("ALERT_NEW_AFTER", 3, least=1, most=1_000)
+ALERT_SILENCE_HOURS = env.integer("ALERT_SILENCE_HOURS", 24, least=1, most=720)
+ALERT_QUIET = env.hours("ALERT_QUIET")
+ALERT_TIME_ZONE = env.time_zone("ALERT_TIME_ZONE", "UTC")
+
 # --- the old routes ----------------------------------------------------------------------------------------
 PARITY_DAYS = env.integer("PARITY_DAYS", 7, least=7, most=14)
 SUNSET = env.day("SUNSET")

@@ -32,6 +32,7 @@ WRITERS = {
     "AdviceDay": {"events/grouping/advice.py"},
     "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves")},
     "PlaceRule": {"events/grouping/splits.py"},
+    "Alert": {"events/alerts/outbox.py"},
     "AuditEntry": {"events/audit.py"},
     "JobState": {"events/maintenance/jobs/leases.py"},
     "JobRun": {"events/maintenance/jobs/runs.py"},

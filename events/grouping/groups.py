@@ -106,6 +106,8 @@ class Failure(Counted, Protocol):
     def id(self) -> str: ...
     @property
     def error_name(self) -> str | None: ...
+    @property
+    def source(self) -> str: ...
 
 
 class Advice(NamedTuple):
@@ -116,14 +118,43 @@ class Advice(NamedTuple):
     url: str | None
 
 
-class Added(NamedTuple):
-    """The groups of added failures, as far as the caller needs them, by event id.
+class Growth(NamedTuple):
+    """A group that failures joined: its number of failures before and after, and its status before."""
 
-    `overflowed`: the overflow group that the failure joined instead of its own group. `advice`: that of its group.
+    group: str
+    events: Sequence[Failure]
+    before: int
+    after: int
+    status: str
+
+
+class Regression(NamedTuple):
+    """A resolved group that `event` reopened, and the time of the decision to resolve it."""
+
+    group: str
+    event: Failure
+    decided_at_ms: int
+
+
+class Joined(NamedTuple):
+    """What happened to the groups that failures joined. `advice` is that of each group that has any, by key."""
+
+    advice: dict[str, Advice]
+    growth: list[Growth]
+    regressions: list[Regression]
+
+
+class Added(NamedTuple):
+    """The groups of added failures, as far as the caller needs them.
+
+    By event id: `overflowed` is the overflow group that the failure joined instead of its own group, `advice` that of
+    its group. `growth` and `regressions` tell what happened to the groups.
     """
 
     overflowed: dict[str, Membership]
     advice: dict[str, Advice]
+    growth: list[Growth]
+    regressions: list[Regression]
 
 
 class Share(NamedTuple):
@@ -182,14 +213,16 @@ def add(failures: Sequence[tuple[Failure, Fingerprint]], released: Mapping[str, 
     """
     overflowed = overflowing(failures, arrivals.repeated)
     joining = [(event, overflowed.get(event.id, fingerprint)) for event, fingerprint in failures]
-    if released:
-        _find_regressions(released, {fingerprint.key for _, fingerprint in joining})
-    given = join(joining)
+    regressions = _find_regressions(released, {fingerprint.key for _, fingerprint in joining}) if released else []
+    joined = join(joining)
+    given = joined.advice
     return Added(
         {event_id: Membership(fingerprint, None) for event_id, fingerprint in overflowed.items()},
         {event.id: given[fingerprint.key] for event, fingerprint in joining if fingerprint.key in given}
         if given
         else {},
+        joined.growth,
+        [*regressions, *joined.regressions],
     )
 
 
@@ -211,11 +244,10 @@ def overflowing(
     }
 
 
-def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = True) -> dict[str, Advice]:
+def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = True) -> Joined:
     """Count failures in the groups with these fingerprints, inside the caller's transaction.
 
-    Without `reopening`, the failures are no new occurrences and cause no regressions. Returns the advice of the groups
-    by key, without those that have none.
+    Without `reopening`, the failures are no new occurrences: they cause no regressions, and no growth is returned.
     """
     fingerprints: dict[str, Fingerprint] = {}
     events: defaultdict[str, list[Failure]] = defaultdict(list)
@@ -223,7 +255,7 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
         fingerprints[fingerprint.key] = fingerprint
         events[fingerprint.key].append(event)
     if not fingerprints:
-        return {}
+        return Joined({}, [], [])
     joined = {key: _Counts(fingerprint, events[key]) for key, fingerprint in fingerprints.items()}
     rows = upsert(_GROUPS, [counts.as_row() for counts in joined.values()])
     known_before = {key for key, accepted, *_ in rows if accepted > len(joined[key].events)}
@@ -232,13 +264,17 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
     if expecting := [key for key, _, status, *_ in rows if status == GroupStatus.EXPECTED]:
         count = expected.add if reopening else expected.add_stored
         count((event, key) for key in expecting for event in joined[key].events)
+    growth: list[Growth] = []
+    regressions: list[Regression] = []
     if reopening:
-        for key, _, status, fixed_in, decided_at_ms, *_ in rows:
+        for key, accepted, status, fixed_in, decided_at_ms, *_ in rows:
+            events_of = joined[key].events
+            growth.append(Growth(key, events_of, accepted - len(events_of), accepted, status))
             if status == GroupStatus.RESOLVED:
-                _reopen(joined[key].events, key, fixed_in, decided_at_ms or 0)
+                regressions += _reopen(events_of, key, fixed_in, decided_at_ms or 0)
     keys = list(joined)
     transaction.on_commit(lambda: _learn(keys))
-    return {key: Advice(key, text, url) for key, *_, text, url in rows if text}
+    return Joined({key: Advice(key, text, url) for key, *_, text, url in rows if text}, growth, regressions)
 
 
 def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
@@ -642,8 +678,8 @@ def settle(keys: Iterable[str]) -> None:
 # --- regressions -------------------------------------------------------------------------------------------------
 
 
-def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
-    """Reopen resolved groups with failures that arrived before their version became a release.
+def _find_regressions(released: Mapping[str, int], joining: set[str]) -> list[Regression]:
+    """Reopen and return resolved groups with failures that arrived before their version became a release.
 
     `released` contains, by version, the start of the time range of such failures. The caller has locked the totals of
     all types. These groups and the `joining` ones are locked in one order, which is also the order of `triage`.
@@ -654,7 +690,8 @@ def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
         FailureGroup.objects.filter(Exists(shares), status=GroupStatus.RESOLVED).values_list("pk", flat=True)
     )
     if not concerned:
-        return
+        return []
+    found: list[Regression] = []
     for group in lock(concerned | joining):
         if group.pk in concerned and group.status == GroupStatus.RESOLVED:
             since_ms = max(group.decided_at_ms or 0, min(released.values()))
@@ -664,11 +701,12 @@ def _find_regressions(released: Mapping[str, int], joining: set[str]) -> None:
                 events.filter(app_version=version, received_at_ms=first_ms).order_by("id")[0]
                 for version, first_ms in firsts
             ]
-            _reopen(earliest, group.pk, group.fixed_in, group.decided_at_ms or 0)
+            found += _reopen(earliest, group.pk, group.fixed_in, group.decided_at_ms or 0)
+    return found
 
 
-def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> None:
-    """Reopen a resolved group if one of these events has a version that should contain the fix.
+def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> list[Regression]:
+    """Reopen a resolved group if one of these events has a version that should contain the fix, and return it.
 
     Events received before the decision do not count, even if they are stored after it.
     """
@@ -680,7 +718,8 @@ def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_a
         if version not in has_fix:
             has_fix[version] = releases.is_no_earlier(version, fixed_in, decided_at_ms)
         if has_fix[version]:
-            FailureGroup.objects.filter(pk=key, status=GroupStatus.RESOLVED).update(
+            is_reopened = FailureGroup.objects.filter(pk=key, status=GroupStatus.RESOLVED).update(
                 status=GroupStatus.OPEN, regressed_at_ms=event.received_at_ms, regressed_by=event.id
             )
-            return
+            return [Regression(key, event, decided_at_ms)] if is_reopened else []
+    return []

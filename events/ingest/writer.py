@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, InternalError, OperationalE
 from django.db.backends.utils import CursorWrapper
 
 from events import clock
+from events.alerts import outbox
 from events.counting import buckets, corrections, facets, releases, rollups
 from events.counting.buckets import FacetBucket
 from events.counting.upserts import placeholders, retried, select_in
@@ -230,8 +231,8 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
             submission.alongside()
     # All processes take their locks in this order, each kind sorted, so that no deadlock can occur: events, the
     # lifetime totals of their types, hours, modes and facets of these types, completed events, known names, releases,
-    # arrivals, groups with their hours, shares and expected counts, deliveries of advice, tallies, refused hosts,
-    # measurements of commits.
+    # arrivals, groups with their hours, shares and expected counts, alerts, deliveries of advice, tallies, refused
+    # hosts, measurements of commits.
     # Hours, modes, facets and groups belong to a type, so a writer locks the total of the type first. A version that
     # becomes a release can reopen groups of every type, so its transaction locks the totals of all types first. Only
     # `alongside` can break this order. PostgreSQL then aborts one transaction, and it is retried.
@@ -258,6 +259,7 @@ def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> No
     added = groups.add(joining, released)
     if added.overflowed:
         moves.set_groups(added.overflowed)
+    outbox.note_failures(added.growth, added.regressions)
     for old, new in completed.failures:
         groups.move_facets(old.fingerprint, old, new)
     if left_out:

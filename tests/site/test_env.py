@@ -14,6 +14,8 @@ from tests.conftest import run_apart
 NUMBER = "is not a whole number from 2 to 10"
 SIZE = "is not a number of bytes from 1 to 1000000000000000, or off"
 ROTATION = "is not a rotation such as 7d4w (days, weeks, months), or off"
+HOURS = "is not two different hours from 00 to 23, such as 22-07"
+ZONE = "is not a time zone of this machine, such as Europe/Berlin"
 NAMES = "is not a comma-separated list of at most 2 names of at most 5 characters"
 
 WRITABLE = {"target_session_attrs": "read-write"}
@@ -41,6 +43,10 @@ def names(name: str) -> Any:
 
 def rotation(name: str) -> Any:
     return env.rotation(name, "7d4w")
+
+
+def time_zone(name: str) -> Any:
+    return str(env.time_zone(name, "UTC"))
 
 
 def passphrase(name: str) -> Any:
@@ -99,6 +105,11 @@ def replica(name: str) -> Any:
         (rotation, "OFF", None),
         (rotation, "12m", {"m": 12}),
         (rotation, "1d2w3m", {"d": 1, "w": 2, "m": 3}),
+        (env.hours, "", None),
+        (env.hours, "22-07", (22, 7)),
+        (env.hours, "0-6", (0, 6)),
+        (time_zone, "", "UTC"),
+        (time_zone, "Europe/Berlin", "Europe/Berlin"),
         (passphrase, "", ""),
         (passphrase, "correct horse", "correct horse"),
         (env.cache_url, "", ""),
@@ -146,6 +157,14 @@ def test_a_value_is_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], 
         (rotation, "7", ROTATION),
         (rotation, "0d", ROTATION),
         (rotation, "4w7d", ROTATION),
+        (env.hours, "22", HOURS),
+        (env.hours, "22-24", HOURS),
+        (env.hours, "7-07", HOURS),
+        (env.hours, "22:00-07:00", HOURS),
+        (time_zone, "Berlin", ZONE),
+        (time_zone, "Europe", ZONE),
+        (time_zone, "../etc/passwd", ZONE),
+        (time_zone, "/etc/localtime", ZONE),
         (flag, "maybe", "is not 0 or 1"),
     ],
 )
