@@ -11,11 +11,12 @@ import os
 import re
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
@@ -33,6 +34,17 @@ class Periods(NamedTuple):
 
     general: int | None
     of_kind: dict[str, int | None]
+
+
+class MailServer(NamedTuple):
+    """A mail server. `has_tls`: the connection is encrypted from its start; `starts_tls`: after a command."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    has_tls: bool
+    starts_tls: bool
 
 
 class Variable(NamedTuple):
@@ -139,7 +151,8 @@ def masked(url: str) -> str:
     )
 
 
-_URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss")
+_MAIL_SCHEMES = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}  # with their usual ports
+_URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss", *_MAIL_SCHEMES)
 
 
 def _masked_host(host: str) -> str:
@@ -379,6 +392,37 @@ def cache_url(name: str) -> str:
     return _read(name, "", parse, "a redis:// address", is_secret=True, is_url=True)
 
 
+def mail_server(name: str) -> MailServer | None:
+    """Read the address of a mail server, such as `smtps://user:password@host:465`."""
+    return _read(name, None, _parse_mail_server, "the address of a mail server", is_secret=True, is_url=True)
+
+
+def mail_address(name: str, default: str) -> str:
+    """Read a mail address, alone or as `Name <address>`."""
+
+    def parse(raw: str) -> str:
+        if not _MAIL_ADDRESS.fullmatch(raw) or not raw.isprintable():
+            raise ValueError
+        return raw
+
+    return _read(name, default, parse, "a mail address, such as telemetry@example.org or Telemetry <t@example.org>")
+
+
+def hosts(name: str) -> list[tuple[str, int | None]]:
+    """Read comma-separated host names, addresses and networks, each with a port or None. The error lists all faults."""
+
+    def parse(raw: str) -> list[tuple[str, int | None]]:
+        parsed = []
+        for word in filter(None, map(str.strip, raw.split(","))):
+            try:
+                parsed.append(_parse_place(word))
+            except ValueError:
+                _faults.append(f"  {name}: {word!r} is no host, address or network, alone or with a port.")
+        return list(dict.fromkeys(parsed))
+
+    return _read(name, [], parse, "a list of hosts")
+
+
 def make_folder(name: str, folder: Path) -> None:
     """Create a folder that only its owner may open. Raises ImproperlyConfigured when that fails."""
     if only_reads:
@@ -507,6 +551,47 @@ def _parse_database(raw: str, writes: bool) -> dict[str, Any]:
         "PORT": ",".join(port_list),
         "OPTIONS": _CONNECTION_OPTIONS | parts,
     }
+
+
+_MAIL_ADDRESS = re.compile(r"[^@<>]*<[^@<>\s,]+@[^@<>\s,]+>|[^@<>\s,]+@[^@<>\s,]+")
+
+
+def _parse_mail_server(raw: str) -> MailServer:
+    try:
+        parts = urlsplit(raw)
+        port = parts.port
+    except ValueError:
+        raise UnusableValue("has no valid host and port: encode special characters of the password as %XX") from None
+    if parts.scheme not in _MAIL_SCHEMES:
+        raise UnusableValue(f"begins with none of {', '.join(f'{scheme}://' for scheme in _MAIL_SCHEMES)}")
+    if not parts.hostname:
+        raise UnusableValue("names no host: it has the form smtps://user:password@host:465")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise UnusableValue("goes on after the port: encode the characters / ? # of the password as %XX")
+    if bool(parts.username) != bool(parts.password):
+        raise UnusableValue("has a user without a password, or a password without a user")
+    return MailServer(
+        parts.hostname,
+        port or _MAIL_SCHEMES[parts.scheme],
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        has_tls=parts.scheme == "smtps",
+        starts_tls=parts.scheme == "smtp+starttls",
+    )
+
+
+def _parse_place(word: str) -> tuple[str, int | None]:
+    """Return a host, an address or a network, and its port, None without one. Raises ValueError."""
+    with suppress(ValueError):
+        return str(ip_network(word.strip("[]"))), None
+    host, colon, port = word.rpartition(":")
+    if not colon:
+        return _parse_host(word.lower()), None
+    if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65_535:
+        raise ValueError
+    with suppress(ValueError):
+        return str(ip_network(host.strip("[]"))), int(port)
+    return _parse_host(host.lower()), int(port)
 
 
 def _parse_rate(raw: str) -> str | None:

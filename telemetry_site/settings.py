@@ -107,6 +107,18 @@ ALERT_SILENCE_HOURS = env.integer("ALERT_SILENCE_HOURS", 24, least=1, most=720)
 ALERT_QUIET = env.hours("ALERT_QUIET")
 ALERT_TIME_ZONE = env.time_zone("ALERT_TIME_ZONE", "UTC")
 
+# --- alerts: channels and mail ---------------------------------------------------------------------------
+_MAIL_SERVER = env.mail_server("EMAIL_URL")
+HAS_MAIL = _MAIL_SERVER is not None
+if _MAIL_SERVER is not None:
+    EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_SSL, EMAIL_USE_TLS = _MAIL_SERVER
+EMAIL_TIMEOUT = 20  # seconds, for each answer of the server
+_MAIL_HOST = (urlsplit(SITE_URL).hostname or "localhost").strip("[]")
+ALERT_FROM = env.mail_address("ALERT_FROM", f"Telemetry <telemetry@{_MAIL_HOST}>")
+ALERT_SCHEMES = env.words("ALERT_SCHEMES", ["default"])
+# Names, addresses and networks that are not public, each with a port or None.
+ALERT_ALLOW_HOSTS = env.hosts("ALERT_ALLOW_HOSTS")
+
 # --- the old routes ----------------------------------------------------------------------------------------
 PARITY_DAYS = env.integer("PARITY_DAYS", 7, least=7, most=14)
 SUNSET = env.day("SUNSET")

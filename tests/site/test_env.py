@@ -16,6 +16,7 @@ SIZE = "is not a number of bytes from 1 to 1000000000000000, or off"
 ROTATION = "is not a rotation such as 7d4w (days, weeks, months), or off"
 HOURS = "is not two different hours from 00 to 23, such as 22-07"
 ZONE = "is not a time zone of this machine, such as Europe/Berlin"
+SENDER = "is not a mail address, such as telemetry@example.org or Telemetry <t@example.org>"
 NAMES = "is not a comma-separated list of at most 2 names of at most 5 characters"
 
 WRITABLE = {"target_session_attrs": "read-write"}
@@ -80,6 +81,15 @@ def replica(name: str) -> Any:
     return address(name, writes=False)
 
 
+def mail(name: str) -> Any:
+    read = env.mail_server(name)
+    return read and tuple(read)
+
+
+def sender(name: str) -> Any:
+    return env.mail_address(name, "t@example.org")
+
+
 @pytest.mark.parametrize(
     ("read", "raw", "value"),
     [
@@ -127,6 +137,21 @@ def replica(name: str) -> Any:
         (address, "postgres://a,b/n?target_session_attrs=primary", ("", "", "a,b", "5432,5432", "n", PRIMARY)),
         (address, "postgres:///n?host=a,b&port=5433", ("", "", "a,b", "5433", "n", WRITABLE)),
         (address, "postgres://a/n?connect_timeout=9", ("", "", "a", "", "n", {"connect_timeout": "9"})),
+        (mail, "", None),
+        (mail, "smtps://u:p%40w@mail.example.org", ("mail.example.org", 465, "u", "p@w", True, False)),
+        (mail, "smtp+starttls://u:p@mail.example.org", ("mail.example.org", 587, "u", "p", False, True)),
+        (mail, "smtp://localhost:2525/", ("localhost", 2525, "", "", False, False)),
+        (mail, "smtp://[::1]", ("::1", 25, "", "", False, False)),
+        (sender, "", "t@example.org"),
+        (sender, "Télé <a@example.org>", "Télé <a@example.org>"),
+        (env.hosts, "", []),
+        (
+            env.hosts,
+            " NTFY.lan:8080, 10.1.2.3/32,,10.1.0.0/16 ",
+            [("ntfy.lan", 8080), ("10.1.2.3/32", None), ("10.1.0.0/16", None)],
+        ),
+        (env.hosts, "[fd00::1]:443,fd00::/8,::1", [("fd00::1/128", 443), ("fd00::/8", None), ("::1/128", None)]),
+        (env.hosts, "localhost,localhost", [("localhost", None)]),
         (replica, "postgres://a,b/n", ("", "", "a,b", "5432,5432", "n", {"target_session_attrs": "any"})),
     ],
 )
@@ -166,6 +191,9 @@ def test_a_value_is_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], 
         (time_zone, "../etc/passwd", ZONE),
         (time_zone, "/etc/localtime", ZONE),
         (flag, "maybe", "is not 0 or 1"),
+        (sender, "nobody", SENDER),
+        (sender, "a@b, c@d", SENDER),
+        (sender, "A <a@example.org>\nBcc: b@example.org", SENDER),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(
@@ -216,6 +244,41 @@ def test_a_wrong_address_is_refused_without_its_password(monkeypatch: pytest.Mon
         env.refuse_faults()
     assert f"A_VARIABLE {words}" in str(raised.value)
     assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("imap://u:hidden@host", "begins with none of smtp://, smtp+starttls://, smtps://."),
+        ("smtps://u:hidden@", "names no host: it has the form smtps://user:password@host:465."),
+        ("smtps://u:hidden@host:0x1", "has no valid host and port: encode special characters"),
+        ("smtps://u:hidden@host/path", "goes on after the port: encode the characters / ? # of the password"),
+        ("smtps://u@host?hidden", "goes on after the port"),
+        ("smtps://u:hidden?x@host", "has no valid host and port"),
+        ("smtps://hidden@host", "has a user without a password, or a password without a user."),
+    ],
+)
+def test_a_wrong_mail_server_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, raw: str, words: str
+) -> None:
+    monkeypatch.setenv("A_VARIABLE", raw)
+    assert env.mail_server("A_VARIABLE") is None
+    with pytest.raises(ImproperlyConfigured) as raised:
+        env.refuse_faults()
+    assert f"A_VARIABLE {words}" in str(raised.value)
+    assert "hidden" not in str(raised.value)
+
+
+def test_each_wrong_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_VARIABLE", "localhost,10.0.0.1/8,a b,ntfy:port,host:0,999.1.1.1")
+    env.hosts("A_VARIABLE")
+    with pytest.raises(ImproperlyConfigured) as raised:
+        env.refuse_faults()
+    lines = str(raised.value).splitlines()[:-1]
+    assert lines == [
+        f"  A_VARIABLE: {word!r} is no host, address or network, alone or with a port."
+        for word in ("10.0.0.1/8", "a b", "ntfy:port", "host:0", "999.1.1.1")
+    ]
 
 
 # --- secrets -------------------------------------------------------------------------------------------------------
