@@ -33,6 +33,7 @@ WRITERS = {
     "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves")},
     "PlaceRule": {"events/grouping/splits.py"},
     "Alert": {"events/alerts/outbox.py"},
+    "AlertChannel": {"events/alerts/channels/roster.py"},
     "AuditEntry": {"events/audit.py"},
     "JobState": {"events/maintenance/jobs/leases.py"},
     "JobRun": {"events/maintenance/jobs/runs.py"},

@@ -37,6 +37,8 @@ class AlertChannel(models.Model):
     # The last delivery that succeeded, and why the last one failed ("" if it did not).
     delivered_at_ms = models.BigIntegerField("last message", null=True)
     problem = models.TextField(default="")
+    # The time of a request for a test message that no job has sent yet.
+    test_requested_ms = models.BigIntegerField(null=True)
 
     class Meta:
         default_permissions = ("view", "add", "change", "delete")
