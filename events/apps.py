@@ -12,7 +12,7 @@ class Events(AppConfig):
         """Return the jobs of this app: `events.maintenance.jobs.registry.Job`."""
         from events.maintenance.backups import schedule  # models cannot be imported while app configs load
         from events.maintenance.jobs.registry import Job, work_at
-        from events.maintenance.jobs.schedules import Daily
+        from events.maintenance.jobs.schedules import Daily, Every
 
         pruning = "events.maintenance.retention_policy.pruning"
         check_counts = work_at("events.maintenance.integrity.check_yesterday")
@@ -25,6 +25,7 @@ class Events(AppConfig):
             Job("reclaim-space", "Reclaim disk space", Daily(4, 47), work_at(f"{pruning}.reclaim_space")),
             Job("counts", "Check the counts", Daily(3, 40), check_counts),
             Job("source-maps", "Delete source maps over the limit", Daily(3, 20), prune_maps, 10),
+            Job("alert-tests", "Send requested test messages", Every(60), _send_test_messages, 60),
             Job("expired-tokens", "Revoke expired tokens", Daily(3, 10), revoke_tokens, 10),
         )
 
@@ -61,6 +62,12 @@ class Events(AppConfig):
             Check("traffic.refusals", "Refusals", traffic.refusals),
             Check("traffic.hosts", "Hosts", traffic.hosts),
         )
+
+
+def _send_test_messages() -> str:
+    from events.alerts.channels import trials
+
+    return trials.send_requested()
 
 
 def _sum_past_days() -> str:

@@ -22,7 +22,7 @@ from telemetry_site import sign_in
 
 FIRST_PAGES = [
     "FailureGroup", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap", "JobState", "Backup",
-    "RetentionMark", "IngestToken", "AuditEntry",
+    "RetentionMark", "AlertChannel", "Alert", "IngestToken", "AuditEntry",
 ]  # fmt: skip
 
 

@@ -34,6 +34,7 @@ WRITERS = {
     "PlaceRule": {"events/grouping/splits.py"},
     "Alert": {"events/alerts/outbox.py"},
     "AlertChannel": {"events/alerts/channels/roster.py"},
+    "AlertDelivery": {"events/alerts/retries.py"},
     "AuditEntry": {"events/audit.py"},
     "JobState": {"events/maintenance/jobs/leases.py"},
     "JobRun": {"events/maintenance/jobs/runs.py"},

@@ -15,12 +15,13 @@ from django.test import Client, override_settings
 from django.urls import URLResolver
 
 from events import clock
+from events.alerts.channels import roster
 from events.counting import corrections
 from events.counting.buckets import HOUR_MS
 from events.counting.corrections import Selection
 from events.grouping import advice, merges
 from events.ingest import tokens
-from events.models import Event, IngestToken
+from events.models import Alert, AlertDelivery, DeliveryState, Event, IngestToken
 from events.sourcemaps import store
 from events.sourcemaps.intake import CheckedMap
 from events.sourcemaps.store import Key
@@ -150,6 +151,25 @@ ROWS = {
     "admin:events_correction_undo": Access(
         "/admin/events/correction/{correction}/undo/", MAINTAINERS, MAINTAINERS, {"reason": "they were real"}
     ),
+    "admin:events_alertchannel_changelist": Access("/admin/events/alertchannel/", STAFF),
+    "admin:events_alertchannel_add": Access(
+        "/admin/events/alertchannel/add/",
+        MAINTAINERS,
+        MAINTAINERS,
+        {"name": "new", "url": "mailto:new@example.org", "kinds": "job"},
+    ),
+    "admin:events_alertchannel_change": Access(
+        "/admin/events/alertchannel/{channel}/change/", MAINTAINERS, MAINTAINERS, {"action": "off"}
+    ),
+    "admin:events_alertchannel_delete": Access(
+        "/admin/events/alertchannel/{channel}/delete/", MAINTAINERS, MAINTAINERS, {"sent": "yes"}
+    ),
+    "admin:events_alertchannel_history": Access("/admin/events/alertchannel/{channel}/history/", STAFF),
+    "admin:events_alertchannel_mine": Access("/admin/events/alertchannel/mine/", STAFF, STAFF, {"choice": "all"}),
+    "admin:events_alert_changelist": Access("/admin/events/alert/", STAFF),
+    "admin:events_alert_retry": Access(
+        "/admin/events/alert/retry/", MAINTAINERS, MAINTAINERS, {"delivery": "{delivery}"}, seen=405
+    ),
     "admin:events_backup_changelist": Access("/admin/events/backup/", STAFF),
     "admin:events_jobstate_changelist": Access("/admin/events/jobstate/", STAFF),
     "admin:events_jobstate_run": Access(
@@ -227,7 +247,12 @@ def things() -> dict[str, Any]:
     correction = corrections.begin(selection, who="someone", at=clock.now(), why="forged")
     list(corrections.carry_out(correction))
     run = parity.keep(parity.check(1, clock.today()), at=clock.now())
+    channel = roster.add("ops", "mailto:a@example.org", ["new"], who="someone", at=clock.now())
+    alert = Alert.objects.create(kind="new", key="x", happened_at_ms=VOID_MS)
+    delivery = AlertDelivery.objects.create(alert=alert, channel=channel, state=DeliveryState.GIVEN_UP, due_ms=VOID_MS)
     return {
+        "channel": channel.pk,
+        "delivery": delivery.pk,
         "event": event.pk,
         "group": event.fingerprint,
         "other": other,

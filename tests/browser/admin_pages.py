@@ -21,7 +21,7 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
-from events.models import Correction, Event, FailureGroup, FormerGroup, IngestToken
+from events.models import AlertChannel, Correction, Event, FailureGroup, FormerGroup, IngestToken
 from events.reports.groups.places import OriginalPlace
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
@@ -74,13 +74,18 @@ NO_PAGES = {
     "admin:events_failuregroup_change": "has a page for each status, in MORE",
     "admin:legacy_parityrun_check": "is a POST",
     "admin:events_jobstate_run": "is a POST",
+    "admin:events_alert_retry": "is a POST",
     "admin:login": "stands in MORE, for nobody",
 }
 
 USER = [lambda world: world.one("auth_user")]
 ROLE = [lambda world: world.one("auth_group")]
 TOKEN = [lambda world: world.one(IngestToken._meta.db_table, where="revoked_at IS NULL")]
+CHANNEL = [lambda world: world.one(AlertChannel._meta.db_table, where="person_id IS NULL")]
 ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
+    "admin:events_alertchannel_change": CHANNEL,
+    "admin:events_alertchannel_delete": CHANNEL,
+    "admin:events_alertchannel_history": CHANNEL,
     "admin:events_event_change": [lambda world: world.event],
     "admin:events_recentfailure_change": [lambda world: world.event],
     "admin:events_ingesttoken_change": TOKEN,
@@ -105,6 +110,12 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
 
 # A list in other states than its first.
 QUERIES: dict[str, list[dict[str, str]]] = {
+    "admin:events_alert_changelist": [
+        {},
+        {"state": "given_up", "kind": "job", "channel": "ops-webhook"},
+        {"channel": "nobody"},
+        {"cursor": "0.1"},
+    ],
     "admin:index": [{"days": "1"}, {"days": "7"}, {"days": "30"}, {"days": "90"}],
     "admin:events_recentfailure_changelist": [
         {},
@@ -182,6 +193,13 @@ MORE = [
         _at("/admin/events/correction/"),
         fill={"id_since": "2020-01-01", "id_until": now().isoformat(), "id_reason": "forged"},
     ),
+    Page(
+        "a channel that is refused",
+        _at("/admin/events/alertchannel/add/"),
+        400,
+        fill={"id_name": "ops", "id_url": "file:///etc/passwd"},
+    ),
+    Page("an outbox filter that can't be used", _at("/admin/events/alert/?state=nonsense"), 400),
     Page("a group with two places in the code", lambda world: _group("two places")(world)),
     Page("a place to split off", lambda world: f"{_group('two places')(world)}split-place/?place={PLACE.key}"),
     Page("source maps to delete", _at("/admin/events/sourcemap/delete/?version=19afc18")),
@@ -271,6 +289,23 @@ target = open_[0]
 part = open_.filter(event_type=target.event_type).exclude(pk=target.pk)[0]
 triage.annotate(part.pk, "The same fault in the words of an older version.", user=root, at=now())
 merges.merge(part.pk, target.pk, user=root, at=now())
+from events.alerts.channels import roster
+from events.alerts.channels.roster import MailChoice
+from events.models import Alert, AlertDelivery
+hook = roster.add("ops-webhook", "json://example.org/hook", ["new", "job"], who="admin", at=now())
+team = roster.add("team", "mailto:team@example.org", ["new", "regression", "summary"], who="admin", at=now())
+roster.note_problem(hook, "The service answered 403 (Forbidden).")
+roster.subscribe(root, MailChoice.DIGEST, at=now())
+ms = int(now().timestamp() * 1000)
+roster.note_sent(team, ms)
+for number, (kind, subject) in enumerate([("new", target.pk), ("job", ""), ("regression", keys[0])]):
+    at_ms = ms - number * 60_000
+    alert = Alert.objects.create(kind=kind, key=f"{number}", subject=subject, happened_at_ms=at_ms, planned_at_ms=ms)
+    if kind != "job":
+        AlertDelivery.objects.create(alert=alert, channel=team, state="sent", due_ms=ms, attempts=1, ended_at_ms=ms)
+    given_up = {"state": "given_up", "ended_at_ms": ms, "problem": "The service answered 403 (Forbidden)."}
+    later = {"due_ms": ms + 86_400_000, "attempts": 2 + number}  # no job of the site sends it
+    AlertDelivery.objects.create(alert=alert, channel=hook, **later, **given_up if number else {})
 """
 
 
