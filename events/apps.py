@@ -20,7 +20,7 @@ class Events(AppConfig):
         revoke_tokens = work_at("events.ingest.tokens.revoke_expired")
         return (
             Job("daily-sums", "Sum the counts of past days", Daily(1, 10), _sum_past_days),
-            *schedule.JOBS,
+            *schedule.jobs(),
             Job("retention", "Delete old events", Daily(3, 17), work_at(f"{pruning}.delete_old_events"), 300),
             Job("reclaim-space", "Reclaim disk space", Daily(4, 47), work_at(f"{pruning}.reclaim_space")),
             Job("counts", "Check the counts", Daily(3, 40), check_counts),

@@ -49,6 +49,7 @@ SECRET_KEY = env.secret_text("SECRET_KEY", "") or _secret_key()
 
 # --- backups -----------------------------------------------------------------------------------------------
 BACKUP_DIR = env.path("BACKUP_DIR", DATA_DIR / "backups")
+NIGHTLY_BACKUP = env.flag("NIGHTLY_BACKUP", True)
 BACKUP_KEEP = env.rotation("BACKUP_KEEP", "7d4w")
 BACKUP_PASSPHRASE = env.passphrase("BACKUP_PASSPHRASE", "", least=12)
 

@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 
 from events import clock
 from events.maintenance.backups import warnings
+from events.maintenance.jobs import registry
 from events.models import Backup, SiteDay
 from tests.conftest import sign_in, text_of
 
@@ -89,3 +91,18 @@ def test_banners_name_the_problem(backups: list[dict], site_days: int, banners: 
     for number, values in enumerate(backups):
         keep(f"{number}", **values)
     assert [banner.problem for banner in warnings.find(now)] == banners
+
+
+def test_without_nightly_backups_none_is_missed_and_a_damaged_one_is_reported(
+    client: Client, settings: LazySettings
+) -> None:
+    settings.NIGHTLY_BACKUP = False
+    SiteDay.objects.create(seen_on=(clock.now() - timedelta(days=99)).date(), database_bytes=1)
+    assert list(warnings.find(clock.now())) == []
+    sign_in(client, "Staff")
+    text = text_of(client.get(PATH))
+    assert "switches the nightly" in text
+    assert "Back up the database" not in text
+    keep("0", days_ago=30, problem="x")
+    assert [banner.problem for banner in warnings.find(clock.now())] == ["A backup is damaged: 0."]
+    assert not {"backup", "restore-drill"} & registry.registered().keys()

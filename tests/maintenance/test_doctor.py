@@ -408,6 +408,23 @@ def test_each_state_of_the_backups() -> None:
         assert [(finding.level.value, finding.text) for finding in found] == expected
 
 
+@pytest.mark.django_db
+def test_a_site_that_makes_no_backups_misses_none(settings: Any) -> None:
+    settings.NIGHTLY_BACKUP = False
+    SiteDay.objects.create(seen_on=NOW.date() - timedelta(days=90), database_bytes=1)
+    backup(80).save()
+    [finding] = unattended.backups(Examination(NOW, Depth.PAGE))
+    assert (finding.level.value, finding.text) == ("fine", "1 kept; NIGHTLY_BACKUP is off, so none is expected")
+
+
+@pytest.mark.django_db
+def test_an_old_backup_is_reported_also_if_all_are_kept(settings: Any) -> None:
+    settings.BACKUP_KEEP = None
+    backup(5).save()
+    finding = next(unattended.backups(Examination(NOW, Depth.PAGE)))
+    assert (finding.level.value, finding.text) == ("wrong", "1 kept; the newest is 5 days old")
+
+
 # --- proxies ---------------------------------------------------------------------------------------------------------
 
 PROXIES = [

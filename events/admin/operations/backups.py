@@ -16,7 +16,7 @@ MOST = 200
 
 
 class Run(NamedTuple):
-    """The last and the next run of one of the two jobs."""
+    """The last and the next run of a job."""
 
     title: str
     due: datetime
@@ -43,13 +43,15 @@ class BackupAdmin(PagesAdmin):
             "runs": _runs(now),
             "folder": settings.BACKUP_DIR,
             "keep": "".join(f"{count}{unit}" for unit, count in (settings.BACKUP_KEEP or {}).items()) or "off",
+            "is_nightly": settings.NIGHTLY_BACKUP,
             "has_passphrase": bool(settings.BACKUP_PASSPHRASE),
         }
         return self.render(request, "events/backups.html", context)
 
 
 def _runs(now: datetime) -> list[Run]:
-    states = JobState.objects.in_bulk([job.name for job in schedule.JOBS])
+    jobs = schedule.jobs()
+    states = JobState.objects.in_bulk([job.name for job in jobs])
     return [
         Run(
             job.title,
@@ -58,5 +60,5 @@ def _runs(now: datetime) -> list[Run]:
             else job.schedule.next_after(now),
             states.get(job.name),
         )
-        for job in schedule.JOBS
+        for job in jobs
     ]

@@ -1,4 +1,6 @@
-"""The two jobs: a backup every night, and a restore drill every week."""
+"""The jobs: a backup every night, and a restore drill every week. NIGHTLY_BACKUP=0 switches both off."""
+
+from django.conf import settings
 
 from events import clock
 from events.maintenance.jobs.registry import Job, JobFailed
@@ -29,7 +31,11 @@ def _prove() -> str:
         raise JobFailed(str(problem)) from None
 
 
-JOBS = (
+_NIGHTLY = (
     Job(BACKUP, "Back up the database", Daily(3, 15), _back_up, limit_minutes=180),
     Job(DRILL, "Restore the newest backup into a scratch database", Weekly(6, 4, 15), _prove, limit_minutes=180),
 )
+
+
+def jobs() -> tuple[Job, ...]:
+    return _NIGHTLY if settings.NIGHTLY_BACKUP else ()

@@ -1,7 +1,12 @@
-"""The banners about backups: none is made, none is proven, one is damaged."""
+"""The banners about backups: none is made, none is proven, one is damaged.
+
+With NIGHTLY_BACKUP=0, only damaged ones are reported: the operator backs up the database in another way.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+
+from django.conf import settings
 
 from events.counting.buckets import DAY_MS
 from events.maintenance.banners import Banner
@@ -14,8 +19,19 @@ _PAGE, _LINK = "events_backup_changelist", "Backups"
 
 
 def find(now: datetime) -> Iterator[Banner]:
-    now_ms = int(now.timestamp() * 1000)
     backups = list(Backup.objects.order_by("-made_ms").only("name", "made_ms", "proven_ms", "problem"))
+    if settings.NIGHTLY_BACKUP:
+        yield from _missing(backups, now)
+    if damaged := [backup.name for backup in backups if backup.problem]:
+        names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
+        yield Banner(
+            f"A backup is damaged: {names}.", "Check the disk. Delete the file when you do not need it.", _PAGE, _LINK
+        )
+
+
+def _missing(backups: list[Backup], now: datetime) -> Iterator[Banner]:
+    """Yield the banners about backups that should have been made or proven. `backups` has the newest first."""
+    now_ms = int(now.timestamp() * 1000)
     sound = [backup for backup in backups if not backup.problem]
     if not sound:
         if backups or _is_older_than(now, MADE_DAYS):
@@ -28,11 +44,6 @@ def find(now: datetime) -> Iterator[Banner]:
     since_ms = min((backup.made_ms for backup in sound), default=now_ms) if proven_ms is None else proven_ms
     if days := _days(now_ms - since_ms, PROVEN_DAYS):
         yield Banner(f"No backup was proven for {days} days.", "See why the restore drill failed.", _PAGE, _LINK)
-    if damaged := [backup.name for backup in backups if backup.problem]:
-        names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
-        yield Banner(
-            f"A backup is damaged: {names}.", "Check the disk. Delete the file when you do not need it.", _PAGE, _LINK
-        )
 
 
 def _days(age_ms: int, most: int) -> int:

@@ -64,6 +64,11 @@ def _of_job(examination: Examination, name: str, title: str, row: JobState | Non
 
 
 def backups(examination: Examination) -> Iterator[Finding]:
+    if not settings.NIGHTLY_BACKUP:
+        yield Finding.fine(
+            "unattended.backups", "Backups", f"{Backup.objects.count()} kept; NIGHTLY_BACKUP is off, so none is expected"
+        )
+        return
     now_ms = examination.now_ms
     newest = Backup.objects.order_by("-made_ms").first()
     if newest is None:
@@ -74,7 +79,7 @@ def backups(examination: Examination) -> Iterator[Finding]:
     make = "Run `manage.py backup`, and look at the job *Backup*: " + WHY
     if newest.problem:
         yield Finding.wrong("unattended.backups", title, f"{text}; its check failed", make)
-    elif now_ms - newest.made_ms > OLD_BACKUP_MS and not _are_off():
+    elif now_ms - newest.made_ms > OLD_BACKUP_MS:
         yield Finding.wrong("unattended.backups", title, text, make)
     else:
         yield Finding.fine("unattended.backups", title, text)
@@ -83,10 +88,6 @@ def backups(examination: Examination) -> Iterator[Finding]:
 
 def _without_backup(today: date) -> Finding:
     name, title, make = "unattended.backups", "Backups", "Run `manage.py backup`."
-    if _are_off():
-        return Finding.look(
-            name, title, "none, and BACKUP_KEEP is off", "Back up the site in another way, or unset it."
-        )
     first = SiteDay.objects.order_by("seen_on").values_list("seen_on", flat=True).first()
     if first is None or today - first < NEW:
         return Finding.look(name, title, "none yet; the site makes one each day", make)
@@ -106,7 +107,3 @@ def _proof(now_ms: int) -> Finding:
     if now_ms - first_ms > OLD_PROOF_MS:
         return Finding.wrong(name, title, "no backup was ever restored, so none is proven", run)
     return Finding.look(name, title, "no backup was restored yet; the site tries one each week", run)
-
-
-def _are_off() -> bool:
-    return getattr(settings, "BACKUP_KEEP", "") in (None, "off")
