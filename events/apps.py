@@ -58,6 +58,7 @@ class Events(AppConfig):
             Check("counts.groups", "Groups", counts.groups),
             Check("unattended.jobs", "Jobs", unattended.jobs),
             Check("unattended.backups", "Backups", unattended.backups),
+            Check("unattended.copies", "Copies", unattended.copies),
             Check("traffic.proxies", "Proxies", traffic.proxies),
             Check("traffic.refusals", "Refusals", traffic.refusals),
             Check("traffic.hosts", "Hosts", traffic.hosts),

@@ -17,6 +17,7 @@ MAX_FACETS = 8
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     has_workers = settings.WORKERS > 1
     is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite")
+    target = settings.BACKUP_URL
     # Not a constant: the doctor imports this module also if the settings cannot be loaded.
     mount = f"Mount a volume at DATA_DIR, such as: docker run --volume telemetry-data:{settings.DATA_DIR} …"
     lost_in = None if settings.EPHEMERAL_DATA else container.ephemeral_place(settings.DATA_DIR)
@@ -60,6 +61,30 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 "REPLICA_URL is set, but the site stores its data in SQLite, which has no replica.",
                 hint="Set DATABASE_URL to the primary of the replica, or remove REPLICA_URL.",
                 id="telemetry_site.E004",
+            ),
+        ),
+        (
+            target is not None and not (settings.BACKUP_S3_KEY_ID and settings.BACKUP_S3_SECRET),
+            Error(
+                "BACKUP_URL is set, but the keys of the service are not.",
+                hint="Set BACKUP_S3_KEY_ID and BACKUP_S3_SECRET, or remove BACKUP_URL.",
+                id="telemetry_site.E005",
+            ),
+        ),
+        (
+            target is not None and not (settings.BACKUP_PASSPHRASE or target.may_be_plain),
+            Error(
+                "BACKUP_URL is set without BACKUP_PASSPHRASE: everybody who can read the bucket could read all events.",
+                hint="Set BACKUP_PASSPHRASE. To copy unencrypted backups, add the option unencrypted=1 to BACKUP_URL.",
+                id="telemetry_site.E006",
+            ),
+        ),
+        (
+            target is not None and target.may_be_plain and not settings.BACKUP_PASSPHRASE,
+            Warning(
+                "The copies of backups are not encrypted: BACKUP_URL has unencrypted=1.",
+                hint="Set BACKUP_PASSPHRASE, and remove the option.",
+                id="telemetry_site.W005",
             ),
         ),
         (

@@ -27,7 +27,7 @@ def faults(text: str) -> Iterator[Finding]:
     """Yield a finding for each line of the error that lists the faults of the configuration."""
     lines = [line for line in text.splitlines() if line.startswith("  ")] or text.splitlines()
     for line in lines:
-        name = "".join(re.findall(r"^\s*([A-Z_]+)\b", line))
+        name = "".join(re.findall(r"^\s*([A-Z0-9_]+)\b", line))
         yield Finding.wrong(
             "settings.invalid",
             name or "Settings",

@@ -16,7 +16,7 @@ from datetime import date
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
@@ -45,6 +45,21 @@ class MailServer(NamedTuple):
     password: str
     has_tls: bool
     starts_tls: bool
+
+
+class CopyTarget(NamedTuple):
+    """The place of the copies of backups: a prefix in a bucket of a service that has the API of Amazon S3."""
+
+    bucket: str
+    prefix: str  # without slashes at its ends, "" for none
+    endpoint: str  # the origin of the service, such as https://s3.eu-central-1.amazonaws.com
+    region: str
+    is_path_style: bool  # the bucket is in the path of a request, not in the host name
+    timeout_seconds: int  # of one request, which sends or reads at most 8 MiB
+    may_be_plain: bool  # unencrypted backups are copied too
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}{'/' if self.prefix else ''}{self.prefix} at {self.endpoint}"
 
 
 class Variable(NamedTuple):
@@ -153,6 +168,7 @@ def masked(url: str) -> str:
 
 _MAIL_SCHEMES = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}  # with their usual ports
 _URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss", *_MAIL_SCHEMES)
+_URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss", "s3")
 
 
 def _masked_host(host: str) -> str:
@@ -423,6 +439,14 @@ def hosts(name: str) -> list[tuple[str, int | None]]:
     return _read(name, [], parse, "a list of hosts")
 
 
+def copy_target(name: str) -> CopyTarget | None:
+    """Read the address of a bucket, such as `s3://bucket/prefix?endpoint=https://s3.example.org`.
+
+    The error never contains the address: somebody may have put the secret into it.
+    """
+    return _read(name, None, _parse_copy_target, "an s3:// address", is_secret=True, is_url=True)
+
+
 def make_folder(name: str, folder: Path) -> None:
     """Create a folder that only its owner may open. Raises ImproperlyConfigured when that fails."""
     if only_reads:
@@ -592,6 +616,48 @@ def _parse_place(word: str) -> tuple[str, int | None]:
     with suppress(ValueError):
         return str(ip_network(host.strip("[]"))), int(port)
     return _parse_host(host.lower()), int(port)
+
+
+_OPTIONS_OF_COPIES = ("endpoint", "region", "path_style", "timeout", "unencrypted")
+
+
+def _parse_copy_target(raw: str) -> CopyTarget:
+    parts = urlsplit(raw)
+    if parts.scheme != "s3" or parts.fragment:
+        raise UnusableValue("is not an s3:// address, such as s3://bucket/prefix?endpoint=https://s3.example.org")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", parts.netloc):
+        raise UnusableValue(
+            "has no bucket of 3 to 63 letters, digits, dots and hyphens after s3://. The keys are in BACKUP_S3_KEY_ID"
+            " and BACKUP_S3_SECRET, the host of the service in endpoint="
+        )
+    prefix = parts.path.strip("/")
+    if prefix and not all(re.fullmatch(r"\.{0,2}[A-Za-z0-9_=-][A-Za-z0-9._=-]*", part) for part in prefix.split("/")):
+        raise UnusableValue("has a prefix with other characters than letters, digits and ._=-/, or an empty part")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    options = dict(pairs)
+    if unknown := sorted(options.keys() - set(_OPTIONS_OF_COPIES)):
+        raise UnusableValue(f"has the option {unknown[0][:40]!r}, which is none of {', '.join(_OPTIONS_OF_COPIES)}")
+    if len(options) < len(pairs):
+        raise UnusableValue("has an option twice")
+    region = options.get("region", "us-east-1")
+    if not re.fullmatch(r"[a-z0-9-]{1,40}", region):
+        raise UnusableValue("has a region that is none, such as eu-central-1, or auto")
+    timeout = options.get("timeout", "120")
+    if not re.fullmatch(r"[1-9]\d{0,3}", timeout) or int(timeout) > 3_600:
+        raise UnusableValue("has a timeout that is not a number of seconds from 1 to 3600")
+    try:
+        endpoint = _parse_origin(options.get("endpoint", f"https://s3.{region}.amazonaws.com"))
+    except UnusableValue:
+        raise UnusableValue(
+            "has an endpoint that is not scheme, host and port, such as https://s3.example.org"
+        ) from None
+    try:
+        is_path_style, may_be_plain = (
+            _parse_flag(options.get(option, default)) for option, default in (("path_style", "1"), ("unencrypted", "0"))
+        )
+    except ValueError:
+        raise UnusableValue("has a path_style or an unencrypted that is not 0 or 1") from None
+    return CopyTarget(parts.netloc, prefix, endpoint, region, is_path_style, int(timeout), may_be_plain)
 
 
 def _parse_rate(raw: str) -> str | None:

@@ -52,6 +52,9 @@ BACKUP_DIR = env.path("BACKUP_DIR", DATA_DIR / "backups")
 NIGHTLY_BACKUP = env.flag("NIGHTLY_BACKUP", True)
 BACKUP_KEEP = env.rotation("BACKUP_KEEP", "7d4w")
 BACKUP_PASSPHRASE = env.passphrase("BACKUP_PASSPHRASE", "", least=12)
+BACKUP_URL = env.copy_target("BACKUP_URL")
+BACKUP_S3_KEY_ID = env.secret_text("BACKUP_S3_KEY_ID", "")
+BACKUP_S3_SECRET = env.secret_text("BACKUP_S3_SECRET", "")
 
 # --- addresses and processes ----------------------------------------------------------------------------
 HOST = env.text("HOST", "127.0.0.1").strip("[]")

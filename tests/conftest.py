@@ -34,6 +34,7 @@ from tests.faults.disks import can_mount
 from tests.faults.postgres import find_pgbouncer, find_programs
 from tests.other_process import end_all
 from tests.redis_databases import own_redis_database
+from tests.s3 import Service, running
 from tests.servers import inherited, served
 
 # The queries of `events.maintenance.banners` on each page of a site that has no rows of jobs and backups yet.
@@ -134,6 +135,13 @@ def monkeypatch_session() -> Iterator[pytest.MonkeyPatch]:
 def _clean_process() -> None:
     """Forget what the process remembers between requests: the database is fresh, so memory must be."""
     forget_everything()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Service]:
+    """Return an S3-compatible service with an empty bucket. Each test uses a prefix of its own."""
+    with running() as service:
+        yield service
 
 
 @contextmanager

@@ -58,13 +58,13 @@ def as_written(default: Any) -> str:
 
 def rows_of_settings() -> dict[str, list[str]]:
     """Return the cells of each variable's row in docs/settings.md."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \|(.+)\|$", TEXTS["docs/settings.md"], re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \|(.+)\|$", TEXTS["docs/settings.md"], re.MULTILINE)
     return {name: [cell.strip().strip("`") for cell in cells.split(" | ")] for name, cells in rows}
 
 
 def lines_of_env_example() -> dict[str, str]:
     example = (PROJECT / ".env.example").read_text(encoding="utf-8")
-    return dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    return dict(re.findall(r"^#([A-Z0-9_]+)=(.*)$", example, re.MULTILINE))
 
 
 def test_settings_page_lists_exactly_the_variables() -> None:

@@ -5,6 +5,6 @@ failures new fingerprints. `integrity` checks the counts. `disk` reports the fre
 for a new site: an invented app with source maps, its users and its failures. `jobs` runs all scheduled work. `banners`
 collects the problems that every admin page shows. `retention_policy` contains the periods of the settings and the job
 that applies them. `database_file` returns free space to the disk. `container` knows the container and the mounts
-around the site. `backups` makes, proves and restores backups.
+around the site. `backups` makes, proves, copies and restores backups.
 `doctor` reports the state of the site, and writes nothing.
 """

@@ -72,6 +72,7 @@ class Backup(models.Model):
     events = models.BigIntegerField()
     proven_ms = models.BigIntegerField("proven", null=True)
     problem = models.TextField(default="")
+    copied_ms = models.BigIntegerField("copied", null=True)  # into the bucket of BACKUP_URL
 
     class Meta:
         default_permissions = ("view",)

@@ -10,6 +10,7 @@ from events import clock
 from events.maintenance.backups import warnings
 from events.maintenance.jobs import registry
 from events.models import Backup, SiteDay
+from telemetry_site import env
 from tests.conftest import sign_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +18,9 @@ PATH = "/admin/events/backup/"
 DAY_MS = 86_400_000
 
 
-def keep(name: str, *, days_ago: float, proven_days_ago: float | None = None, problem: str = "") -> None:
+def keep(
+    name: str, *, days_ago: float, proven_days_ago: float | None = None, problem: str = "", copied: bool = False
+) -> None:
     now_ms = clock.now_ms()
     Backup.objects.create(
         name=name,
@@ -25,6 +28,7 @@ def keep(name: str, *, days_ago: float, proven_days_ago: float | None = None, pr
         made_ms=now_ms - int(days_ago * DAY_MS),
         proven_ms=None if proven_days_ago is None else now_ms - int(proven_days_ago * DAY_MS),
         problem=problem,
+        copied_ms=now_ms if copied else None,
         file_bytes=1_048_576,
         sha256="",
         is_encrypted=name.endswith(".age"),
@@ -106,3 +110,22 @@ def test_without_nightly_backups_none_is_missed_and_a_damaged_one_is_reported(
     keep("0", days_ago=30, problem="x")
     assert [banner.problem for banner in warnings.find(clock.now())] == ["A backup is damaged: 0."]
     assert not {"backup", "restore-drill"} & registry.registered().keys()
+
+
+def test_copies_and_their_place_are_shown(client: Client, settings: LazySettings) -> None:
+    sign_in(client, "Staff")
+    keep("0", days_ago=4, copied=True)
+    keep("1", days_ago=3)
+    assert "copied" not in text_of(client.get(PATH))
+    settings.BACKUP_URL = env._parse_copy_target("s3://a-bucket/sites?endpoint=https://s3.example.org")
+    settings.BACKUP_S3_KEY_ID, settings.BACKUP_S3_SECRET = "a-key-id", "a-secret"
+    text = text_of(client.get(PATH))
+    assert text.count('<td data-label="copy">copied ') == 1
+    assert text.count('<span class="quiet">not copied</span>') == 1
+    assert "<bdi>s3://a-bucket/sites at https://s3.example.org</bdi>" in text
+    assert "Copy the backups into the bucket" in text
+    assert "manage.py fetch_backup" in text
+    assert "a-key-id" not in text
+    assert "a-secret" not in text
+    assert "No backup was copied to BACKUP_URL for 3 days." in [banner.problem for banner in warnings.find(clock.now())]
+    assert {"backup-copies", "backup-copies-check"} <= registry.registered().keys()

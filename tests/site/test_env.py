@@ -90,9 +90,26 @@ def sender(name: str) -> Any:
     return env.mail_address(name, "t@example.org")
 
 
+AMAZON = "https://s3.us-east-1.amazonaws.com"
+COPIES = "has no bucket of 3 to 63 letters, digits, dots and hyphens after s3://. The keys are in"
+COPIES_ENDPOINT = "has an endpoint that is not scheme, host and port, such as https://s3.example.org."
+
+
 @pytest.mark.parametrize(
     ("read", "raw", "value"),
     [
+        (env.copy_target, "", None),
+        (env.copy_target, "s3://bucket", ("bucket", "", AMAZON, "us-east-1", True, 120, False)),
+        (
+            env.copy_target,
+            "s3://bucket/?region=eu-central-1",
+            ("bucket", "", "https://s3.eu-central-1.amazonaws.com", "eu-central-1", True, 120, False),
+        ),
+        (
+            env.copy_target,
+            "s3://a.b-c/x/.y_1/?endpoint=HTTP%3A%2F%2FS3.Example:9000/&path_style=no&timeout=3600&unencrypted=1",
+            ("a.b-c", "x/.y_1", "http://s3.example:9000", "us-east-1", False, 3_600, True),
+        ),
         (number, "", 7),
         (number, " 2 ", 2),
         (number, "10", 10),
@@ -325,6 +342,37 @@ def test_no_message_shows_a_secret(
     assert faults() == f"  {words}"
 
 
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("https://a-secret.example", "is not an s3:// address, such as s3://bucket/"),
+        ("s3://a-secret.example#x", "is not an s3:// address, such as s3://bucket/"),
+        ("s3://", COPIES),
+        ("s3://key:a-secret@bucket/x", COPIES),
+        ("s3://a-secret.example:9000/bucket", COPIES),
+        ("s3://bucket/../a-secret", "has a prefix with other characters than letters"),
+        ("s3://bucket/a//b", "has a prefix with other characters than letters"),
+        (
+            "s3://bucket?secret=a-secret",
+            "has the option 'secret', which is none of endpoint,",
+        ),
+        ("s3://bucket?region=a&region=b", "has an option twice."),
+        ("s3://bucket?region=a/secret", "has a region that is none"),
+        ("s3://bucket?timeout=0", "has a timeout that is not a number of seconds from 1 to"),
+        ("s3://bucket?timeout=3601", "has a timeout that is not a number of seconds from 1"),
+        ("s3://bucket?endpoint=https://key:a-secret@s3.example", COPIES_ENDPOINT),
+        ("s3://bucket?endpoint=https://s3.example/a-secret", COPIES_ENDPOINT),
+        ("s3://bucket?unencrypted=perhaps", "has a path_style or an unencrypted that is not"),
+    ],
+)
+def test_the_address_of_copies_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, raw: str, words: str) -> None:
+    monkeypatch.setenv("A_SECRET", raw)
+    assert env.copy_target("A_SECRET") is None
+    message = faults()
+    assert message.startswith(f"  A_SECRET {words}")
+    assert "a-secret" not in message
+
+
 READS = [
     (password, "a secret\n", "a secret"),
     (password, "\ufeff  ä secret \r\n\n", "ä secret"),
@@ -447,6 +495,10 @@ def test_only_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch) -> N
             "postgres://***@***:1,***:2/x?target_session_attrs=***&password=***",
         ),
         ("redis://:secret@cache.example:6379/0", "redis://***@***:6379/0"),
+        (
+            "s3://secret:secret@bucket/sites?endpoint=https://s3.example&x=secret",
+            "s3://***@***/sites?endpoint=***&x=***",
+        ),
         ("redis://secret", "redis://***"),
         ("redis://localhost.secret.example/0", "redis://***/0"),
     ],

@@ -255,3 +255,28 @@ def test_the_names_of_facets_are_checked_at_start(
     assert names in (None, settings.FACETS)
     found = [one for one in run_checks() if one.id == "telemetry_site.E002"]
     assert [fault in one.msg and "switches facets off" in (one.hint or "") for one in found] == [True] * bool(fault)
+
+
+KEYS = {"BACKUP_S3_KEY_ID": "a-key-id", "BACKUP_S3_SECRET": "a-secret"}
+PASSPHRASE = {"BACKUP_PASSPHRASE": "correct horse battery"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"BACKUP_URL": "s3://bucket"} | PASSPHRASE, ["E005"]),
+        ({"BACKUP_URL": "s3://bucket", "BACKUP_S3_KEY_ID": "a-key-id"} | PASSPHRASE, ["E005"]),
+        ({"BACKUP_URL": "s3://bucket"} | KEYS, ["E006"]),
+        ({"BACKUP_URL": "s3://bucket?unencrypted=1"} | KEYS, ["W005"]),
+        ({"BACKUP_URL": "s3://bucket?unencrypted=1"} | KEYS | PASSPHRASE, []),
+        ({"BACKUP_URL": "s3://bucket"} | KEYS | PASSPHRASE, []),
+        (KEYS, []),
+    ],
+)
+def test_copies_need_keys_and_a_passphrase(tmp_path: Path, variables: dict[str, str], found: list[str]) -> None:
+    code = (
+        "import django; django.setup()\n"
+        "from telemetry_site import checks; print(*[message.id[-4:] for message in checks.check_settings()])"
+    )
+    result = run_apart(code, DATA_DIR=str(tmp_path / "data"), EPHEMERAL_DATA="1", **variables)
+    assert result.stdout.split() == found, result.stderr

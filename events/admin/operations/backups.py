@@ -43,6 +43,7 @@ class BackupAdmin(PagesAdmin):
             "runs": _runs(now),
             "folder": settings.BACKUP_DIR,
             "keep": "".join(f"{count}{unit}" for unit, count in (settings.BACKUP_KEEP or {}).items()) or "off",
+            "target": str(settings.BACKUP_URL or ""),
             "is_nightly": settings.NIGHTLY_BACKUP,
             "has_passphrase": bool(settings.BACKUP_PASSPHRASE),
         }

@@ -4,7 +4,7 @@ The manifests are the source, so that a restored database learns of backups that
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -50,6 +50,15 @@ def _other_folders_that_are_gone(identity: str, host: str, stored: Iterable[Mani
         return others  # one machine has the database
     live = others.exclude(host=host).filter(made_ms__gt=newest_ms - FORGOTTEN_DAYS * DAY_MS)
     return others.exclude(folder__in=list(live.values_list("folder", flat=True).distinct()))
+
+
+def note_copies(copied_ms: Mapping[str, int]) -> None:
+    """Store when each backup of this folder was copied into the bucket: the bucket is the source of these times."""
+    rows = Backup.objects.filter(folder=folder.identity())
+    with transaction.atomic():
+        rows.exclude(name__in=copied_ms).update(copied_ms=None)
+        for name, moment_ms in copied_ms.items():
+            rows.filter(name=name).update(copied_ms=moment_ms)
 
 
 def delete_old(keep: dict[str, int] | None) -> list[str]:

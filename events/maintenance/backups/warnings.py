@@ -1,6 +1,6 @@
-"""The banners about backups: none is made, none is proven, one is damaged.
+"""The banners about backups: none is made, none is proven, none is copied, one is damaged.
 
-With NIGHTLY_BACKUP=0, only damaged ones are reported: the operator backs up the database in another way.
+With NIGHTLY_BACKUP=0, the first two are not reported: the operator backs up the database in another way.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,11 @@ _PAGE, _LINK = "events_backup_changelist", "Backups"
 
 
 def find(now: datetime) -> Iterator[Banner]:
-    backups = list(Backup.objects.order_by("-made_ms").only("name", "made_ms", "proven_ms", "problem"))
+    backups = list(Backup.objects.order_by("-made_ms").only("name", "made_ms", "proven_ms", "problem", "copied_ms"))
     if settings.NIGHTLY_BACKUP:
         yield from _missing(backups, now)
+    if settings.BACKUP_URL and (days := uncopied_days(backups, now)):
+        yield Banner(f"No backup was copied to BACKUP_URL for {days} days.", "See why the job failed.", _PAGE, _LINK)
     if damaged := [backup.name for backup in backups if backup.problem]:
         names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
         yield Banner(
@@ -44,6 +46,13 @@ def _missing(backups: list[Backup], now: datetime) -> Iterator[Banner]:
     since_ms = min((backup.made_ms for backup in sound), default=now_ms) if proven_ms is None else proven_ms
     if days := _days(now_ms - since_ms, PROVEN_DAYS):
         yield Banner(f"No backup was proven for {days} days.", "See why the restore drill failed.", _PAGE, _LINK)
+
+
+def uncopied_days(backups: list[Backup], now: datetime) -> int:
+    """Return the age of the oldest sound backup that is newer than every copied one, 0 if it is at most MADE_DAYS."""
+    newest_copied_ms = max((backup.made_ms for backup in backups if backup.copied_ms is not None), default=0)
+    waiting = [backup.made_ms for backup in backups if not backup.problem and backup.made_ms > newest_copied_ms]
+    return _days(int(now.timestamp() * 1000) - min(waiting), MADE_DAYS) if waiting else 0
 
 
 def _days(age_ms: int, most: int) -> int:

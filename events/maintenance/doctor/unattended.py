@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 from django.conf import settings
 
+from events.maintenance.backups import schedule, warnings
 from events.maintenance.doctor.findings import Examination, Finding, age
 from events.maintenance.jobs import registry
 from events.models import Backup, JobOutcome, JobState, SiteDay
@@ -66,7 +67,9 @@ def _of_job(examination: Examination, name: str, title: str, row: JobState | Non
 def backups(examination: Examination) -> Iterator[Finding]:
     if not settings.NIGHTLY_BACKUP:
         yield Finding.fine(
-            "unattended.backups", "Backups", f"{Backup.objects.count()} kept; NIGHTLY_BACKUP is off, so none is expected"
+            "unattended.backups",
+            "Backups",
+            f"{Backup.objects.count()} kept; NIGHTLY_BACKUP is off, so none is expected",
         )
         return
     now_ms = examination.now_ms
@@ -84,6 +87,27 @@ def backups(examination: Examination) -> Iterator[Finding]:
     else:
         yield Finding.fine("unattended.backups", title, text)
     yield _proof(now_ms)
+
+
+def copies(examination: Examination) -> Iterator[Finding]:
+    """Yield a finding about the copies in the bucket, as the last run of their job saw them. Sends no request."""
+    if settings.BACKUP_URL is None:
+        return
+    name, title = "unattended.copies", "Copies"
+    backups = list(Backup.objects.order_by("-made_ms"))
+    copied = [backup for backup in backups if backup.copied_ms is not None]
+    text = (
+        f"{len(copied)} of {len(backups)} backups are copied to BACKUP_URL; the newest is"
+        f" {age(examination.now_ms - copied[0].made_ms)} old"
+        if copied
+        else "none yet in BACKUP_URL"
+    )
+    if warnings.uncopied_days(backups, examination.now):
+        yield Finding.wrong(name, title, text, f"Run the job *{schedule.COPY_TITLE}* in the admin. {WHY}")
+    elif not copied:
+        yield Finding.look(name, title, text, "The site copies a new backup within an hour.")
+    else:
+        yield Finding.fine(name, title, text)
 
 
 def _without_backup(today: date) -> Finding:

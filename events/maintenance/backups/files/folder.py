@@ -67,6 +67,12 @@ def identity() -> str:
         return file.read_text(encoding="ascii").strip()
 
 
+def has_identity(identity: str) -> bool:
+    """Return whether the folder has this name, without giving it one."""
+    file = path() / ".folder-id"
+    return file.exists() and file.read_text(encoding="ascii").strip() == identity
+
+
 def is_ours(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
@@ -100,6 +106,13 @@ def working(folder: Path | None, on_wait: Callable[[], object] = lambda: None) -
             yield scratch()
         finally:
             shutil.rmtree(scratch(), ignore_errors=True)
+
+
+@contextmanager
+def copying() -> Iterator[None]:
+    """Lock the folder against other processes that copy its backups elsewhere. Backups are made meanwhile."""
+    with _locked(path() / ".copies.lock", lambda: None):
+        yield
 
 
 @contextmanager

@@ -38,28 +38,48 @@ def beside(file: Path) -> Path:
 
 def write(file: Path, manifest: Manifest) -> None:
     """Write the manifest beside a backup, durably."""
-    content = {"format": FORMAT, "made_at": clock.iso(manifest.made_at_ms)} | manifest._asdict()
-    folder.write_durably(beside(file), json.dumps(content, indent=1).encode())
+    folder.write_durably(beside(file), as_json(manifest))
+
+
+def as_json(manifest: Manifest, **more: Any) -> bytes:
+    """Return the content of the manifest's file, with values that only people and other modules read."""
+    content = {"format": FORMAT, "made_at": clock.iso(manifest.made_at_ms)} | manifest._asdict() | more
+    return json.dumps(content, indent=1).encode()
 
 
 def read(file: Path) -> Manifest | None:
     """Return the manifest beside a file, None if there is none. Raises BackupFailed if it cannot be read."""
     try:
-        content = json.loads(beside(file).read_bytes())
+        content = beside(file).read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise BackupFailed(f"{beside(file).name} cannot be read: {error}.") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise BackupFailed(f"{beside(file).name} has a format that this release does not know.")
+    return parsed(content, file.name)[0]
+
+
+def parsed(content: bytes, name: str) -> tuple[Manifest, dict[str, Any]]:
+    """Return the manifest of the backup `name`, and all values of its JSON. Raises BackupFailed."""
+    source = f"{name}.json"
     try:
-        manifest = Manifest(**{name: content[name] for name in Manifest._fields})
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BackupFailed(f"{source} cannot be read: {error}.") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise BackupFailed(f"{source} has a format that this release does not know.")
+    try:
+        manifest = Manifest(**{field: values[field] for field in Manifest._fields})
     except KeyError as error:
-        raise BackupFailed(f"{beside(file).name} lacks {error}.") from None
+        raise BackupFailed(f"{source} lacks {error}.") from None
     numbers = (manifest.made_at_ms, manifest.file_bytes, manifest.events, manifest.proven_at_ms or 0)
-    if not all(type(number) is int for number in numbers) or not isinstance(manifest.contents, dict | None):
-        raise BackupFailed(f"{beside(file).name} has values of the wrong type.")
-    return manifest._replace(name=file.name)
+    texts = (manifest.sha256, manifest.problem)
+    if (
+        not all(type(number) is int for number in numbers)
+        or not all(isinstance(text, str) for text in texts)
+        or not isinstance(manifest.contents, dict | None)
+    ):
+        raise BackupFailed(f"{source} has values of the wrong type.")
+    return manifest._replace(name=name), values
 
 
 def stored() -> list[Manifest]:

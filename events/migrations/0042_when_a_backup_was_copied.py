@@ -1,0 +1,17 @@
+"""When each backup was copied into the bucket of BACKUP_URL."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("events", "0034_proxy_headers_of_a_day"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="backup",
+            name="copied_ms",
+            field=models.BigIntegerField(null=True, verbose_name="copied"),
+        ),
+    ]
