@@ -404,6 +404,31 @@ def test_another_answer_than_that_of_s3_is_a_failure(
             sending.copy_backups(NOW)
 
 
+@pytest.mark.parametrize(
+    ("options", "request_line"),
+    [
+        ({}, f"GET http://s3.example.org/{BUCKET}?"),
+        ({"path_style": "0"}, f"GET http://{BUCKET}.s3.example.org/?"),
+    ],
+)
+def test_the_bucket_is_in_the_path_or_in_the_host(
+    options: dict[str, str],
+    request_line: str,
+    settings: LazySettings,
+    s3: Service,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proxy of the network sees the address of each request."""
+    seen = []
+    with watched(s3.port, request_line.encode(), lambda: seen.append(request_line)) as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        settings.BACKUP_URL = s3.target(prefix, timeout="1", **options)._replace(endpoint="http://s3.example.org")
+        with pytest.raises(StoreFailed, match="the service cannot be reached"):
+            Store().objects("x")
+    assert seen[:1] == [request_line]
+
+
 def test_an_existing_file_is_never_replaced_by_a_fetched_one(backups: Path, s3: Service) -> None:
     backup = keep()
     sending.copy_backups(NOW)
