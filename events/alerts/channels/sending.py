@@ -1,7 +1,6 @@
 """Sends one message through one channel. Only jobs and commands call `send`: no request waits for a service."""
 
 import json
-import logging
 import subprocess
 import sys
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ from events.alerts.channels import mail, sealing, urls
 from events.alerts.messages import Message, one_line
 from events.models import AlertChannel
 
-logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 60.0
 _PERMISSION = "events.view_event"
