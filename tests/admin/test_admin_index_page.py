@@ -274,6 +274,8 @@ def test_failures_come_first_among_the_pages(client: Client) -> None:
         "Jobs",
         "Backups",
         "Retention",
+        "Alert channels",
+        "Outbox of alerts",
         "Ingest tokens",
         "Audit log",
     ]
