@@ -4,6 +4,8 @@ from typing import Any
 
 from django.apps import AppConfig
 
+RULES_MINUTES = 5
+
 
 class Events(AppConfig):
     name = "events"
@@ -27,7 +29,36 @@ class Events(AppConfig):
             Job("source-maps", "Delete source maps over the limit", Daily(3, 20), prune_maps, 10),
             Job("alert-tests", "Send requested test messages", Every(60), _send_test_messages, 60),
             Job("expired-tokens", "Revoke expired tokens", Daily(3, 10), revoke_tokens, 10),
+            Job("alert-rules", "Look for alerts", Every(RULES_MINUTES), _evaluate_alert_rules, 10),
+            Job("old-alerts", "Delete old alerts", Daily(3, 50), _delete_old_alerts, 10),
         )
+
+    def alert_rules(self) -> tuple[Any, ...]:
+        """Return the rules that find alerts: `events.alerts.rules.evaluation.Rule`."""
+        from events.alerts.rules import decisions, rates, releases, silences, summaries
+        from events.alerts.rules.evaluation import Rule
+        from events.maintenance import disk
+        from events.maintenance.backups import warnings
+        from events.maintenance.jobs import problems
+        from events.models import AlertKind
+
+        return (
+            Rule("decisions", AlertKind.REGRESSION, decisions.find),
+            Rule("releases", AlertKind.RELEASE, releases.find),
+            Rule("rates", AlertKind.RATE, rates.find),
+            Rule("silences", AlertKind.SILENCE, silences.find, silences.ended),
+            Rule("jobs", AlertKind.JOB, problems.alert_problems),
+            Rule("backups", AlertKind.JOB, warnings.alert_problems),
+            Rule("disk", AlertKind.DISK, disk.alert_problems),
+            Rule("summaries", AlertKind.SUMMARY, summaries.find),
+        )
+
+    def digest_lines(self) -> tuple[Any, ...]:
+        """Return the functions that describe the state of the site in Monday's digest."""
+        from events.maintenance import disk
+        from events.maintenance.backups import warnings
+
+        return (warnings.digest_lines, disk.digest_lines)
 
     def banners(self) -> tuple[Any, ...]:
         """Return the functions that find problems of the site: `events.maintenance.banners.BannerSource`."""
@@ -76,3 +107,22 @@ def _sum_past_days() -> str:
     from events.counting import rollups
 
     return f"Summed {rollups.sum_past_days(clock.now_ms()):,} days."
+
+
+# Each of these imports its code when it runs: the process that waits for the next job stays small.
+def _evaluate_alert_rules() -> str:
+    from events import clock
+    from events.alerts.rules import evaluation
+    from events.maintenance.jobs.registry import JobFailed
+
+    try:
+        return evaluation.evaluate(clock.now())
+    except evaluation.RulesFailed as failure:
+        raise JobFailed(str(failure)) from None
+
+
+def _delete_old_alerts() -> str:
+    from events import clock
+    from events.alerts import outbox
+
+    return f"Deleted {outbox.delete_old(clock.now_ms()):,} alerts."

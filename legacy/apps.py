@@ -27,6 +27,17 @@ class OldSystem(AppConfig):
         check = work_at("legacy.cutover.parity.check_nightly")
         return (Job("parity", "Compare the old routes with /event", Daily(2, 30), check),)
 
+    def alert_rules(self) -> tuple[Any, ...]:
+        """Return the rule about parity, while an old route still accepts events."""
+        from events.alerts.rules.evaluation import Rule
+        from events.models import AlertKind
+        from legacy.cutover import modes, parity
+        from legacy.models import Mode
+
+        if modes.current() == Mode.GONE:
+            return ()
+        return (Rule("parity", AlertKind.PARITY, parity.alert_problems),)
+
     def retention(self) -> Any:
         """Return the module that applies a prune or an erasure: `events.maintenance.retention.RetentionHooks`."""
         from legacy.cutover import retention

@@ -52,15 +52,19 @@ class Part(NamedTuple):
     path: str = ""
 
 
-def compose(kind: AlertKind, subject: str, parts: Sequence[Part], *, more: int = 0) -> Message:
-    """Return a message about these parts. `more` is the number of things that it only counts.
+def compose(
+    kind: AlertKind, subject: str, parts: Sequence[Part], *, intro: str = "", others: int = 0, left_out: int = 0
+) -> Message:
+    """Return a message about these parts. The texts may contain any characters.
 
-    `subject` follows the kind in brackets. The texts may contain any characters.
+    The subject has the kind in brackets, `subject`, and the number of `others` that the message is about. `intro` is a
+    sentence before the parts, and `left_out` the number of things that have none.
     """
-    tail = f" and {more:,} more" if more else ""
+    tail = f" and {others:,} more" if others else ""
     start = f"[{kind}] "
     line = start + one_line(subject, MAX_SUBJECT - len(start) - len(tail)) + tail
-    return Message(line, _as_text(parts, tail), _as_html(line, parts, tail))
+    rest = f"… and {left_out:,} more" if left_out else ""
+    return Message(line, _as_text(intro, parts, rest), _as_html(line, intro, parts, rest))
 
 
 def one_line(text: str, length: int = MAX_LINE) -> str:
@@ -82,27 +86,28 @@ def address(path: str) -> str:
     return urljoin(settings.SITE_URL, path)
 
 
-def _as_text(parts: Sequence[Part], tail: str) -> str:
-    blocks = []
+def _as_text(intro: str, parts: Sequence[Part], rest: str) -> str:
+    blocks = [one_line(intro)] if intro else []
     for part in parts:
         lines = [one_line(part.heading), *(f"  {one_line(line)}" for line in part.lines)]
         blocks.append("\n".join([*lines, f"  {address(part.path)}"] if part.path else lines))
-    if tail:
-        blocks.append(f"…{tail}: {address('/admin/')}")
+    if rest:
+        blocks.append(f"{rest}: {address('/admin/')}")
     return "\n\n".join([*blocks, f"-- \n{_origin()}"]) + "\n"
 
 
-def _as_html(subject: str, parts: Sequence[Part], tail: str) -> SafeString:
-    rest = format_html('<p style="{}"><a href="{}" style="{}">…{}</a></p>', _LINE, address("/admin/"), _LINK, tail)
+def _as_html(subject: str, intro: str, parts: Sequence[Part], rest: str) -> SafeString:
+    link = format_html('<p style="{}"><a href="{}" style="{}">{}</a></p>', _LINE, address("/admin/"), _LINK, rest)
     return format_html(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>{}</title></head>'
-        '<body style="{}"><div style="{}">{}{}<p style="{}">{}</p></div></body></html>',
+        '<body style="{}"><div style="{}">{}{}{}<p style="{}">{}</p></div></body></html>',
         subject,
         _PAGE,
         _COLUMN,
+        format_html('<p style="{}">{}</p>', _PART, one_line(intro)) if intro else "",
         format_html_join("", "{}", ((_html_of(part),) for part in parts)),
-        rest if tail else "",
+        link if rest else "",
         _FOOT,
         _origin(),
     )

@@ -68,9 +68,30 @@ def existing(kind: AlertKind, keys: Collection[str]) -> set[str]:
     return set(Alert.objects.filter(kind=kind, key__in=keys).values_list("key", flat=True))
 
 
+def unplanned() -> QuerySet[Alert]:
+    """Return the alerts without deliveries, oldest first."""
+    return Alert.objects.filter(planned_at_ms__isnull=True).order_by("id")
+
+
+def mark_planned(alerts: Iterable[Alert], now_ms: int) -> None:
+    """Note that the deliveries of these alerts are written, in the same transaction."""
+    unmarked = Alert.objects.filter(pk__in=[alert.pk for alert in alerts], planned_at_ms__isnull=True)
+    unmarked.update(planned_at_ms=now_ms)
+
+
 def open_problems(kind: AlertKind, rule: str) -> dict[str, Alert]:
     """Return the alerts of the problems that a rule reported and that last, by the name of the problem."""
     return {alert.facts["problem"]: alert for alert in _open().filter(kind=kind, facts__rule=rule).order_by("id")}
+
+
+def open_problem(
+    kind: AlertKind, rule: str, problem: str, facts: Mapping[str, Any], *, now_ms: int, subject: str = ""
+) -> None:
+    """Write the alert of a problem that a rule reports. Of two processes that report it, one writes it."""
+    earlier = Alert.objects.filter(kind=kind, facts__rule=rule, facts__problem=problem)
+    last = earlier.order_by("-id").values_list("pk", flat=True).first()
+    key = f"{rule}:{problem}:{last or 0}"
+    write(kind, key, happened_at_ms=now_ms, subject=subject, facts={**facts, "rule": rule, "problem": problem})
 
 
 def end_problem(alert: Alert, ended_ms: int) -> None:

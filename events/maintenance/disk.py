@@ -13,8 +13,11 @@ from datetime import datetime
 from enum import Enum
 
 from django.conf import settings
+from django.urls import reverse
 
 from events import process_memory
+from events.alerts.messages import Part
+from events.alerts.rules.evaluation import Problem
 from events.maintenance.banners import Banner
 
 logger = logging.getLogger(__name__)
@@ -73,6 +76,34 @@ def banners(now: datetime) -> Iterator[Banner]:
         "events_retentionmark_changelist",
         "Retention",
     )
+
+
+def alert_problems(now: datetime) -> Iterator[Problem]:
+    """Yield the state of the disk, for the alert `[disk]`. It is over when a tenth more than the limit is free."""
+    least = settings.MIN_FREE_BYTES
+    if least is None:
+        return
+    free = free_bytes()
+    state = _room_in(free, least)
+    part = Part(
+        f"{'The disk is nearly full' if state is Room.NONE else 'Disk space is low'}: {in_words(free)} are free",
+        (
+            f"The limit MIN_FREE_BYTES is {in_words(least)}.",
+            "Nothing is stored, and clients get 503."
+            if state is Room.NONE
+            else "Failures are stored without stack and log lines.",
+            "Free some space on the disk of DATA_DIR, or keep fewer events.",
+        ),
+        reverse("admin:events_retentionmark_changelist"),
+    )
+    if free < 1.1 * least:
+        yield Problem("little", part, opens=state is Room.LITTLE)
+    if FULL_PART * free < 1.1 * least:
+        yield Problem("none", part, opens=state is Room.NONE)
+
+
+def digest_lines(now: datetime) -> Iterator[str]:
+    yield f"Disk: {in_words(free_bytes())} free."
 
 
 def free_bytes() -> int:

@@ -21,8 +21,12 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.urls import reverse
 
 from events import clock
+from events.alerts import timing
+from events.alerts.messages import Part
+from events.alerts.rules.evaluation import Problem
 from events.counting.buckets import DAY_MS
 from events.ingest import refusals
 from events.keyset import in_batches
@@ -224,6 +228,27 @@ def check_nightly() -> str:
         )
     verdict = "Parity is proven" if finding.verdict == Verdict.PROVEN else "No arrival is expected at /event"
     return f"{verdict}. Window: {run.days_held} of {settings.PARITY_DAYS} proven days in a row."
+
+
+def alert_problems(now: datetime) -> Iterator[Problem]:
+    """Yield drift of the newest comparison, for the alert `[parity]`. No line quotes an event."""
+    run = ParityRun.objects.order_by("-id").first()
+    if run is None or run.verdict != Verdict.DRIFT:
+        return
+    states = Counter(day["state"] for day in run.finding["days"])
+    missing = sum(run.finding["total"][side]["missing"] for side in ("successes", "failures"))
+    yield Problem(
+        "drift",
+        Part(
+            f"/event did not receive {missing:,} events that arrived by an old route",
+            (
+                f"Drift on {states[Verdict.DRIFT]:,} of {len(run.finding['days']):,} compared days.",
+                f"Compared on {timing.moment(int(run.checked_at.timestamp() * 1000))}.",
+                f"Parity was proven on {run.days_held:,} days in a row.",
+            ),
+            reverse("admin:legacy_parityrun_change", args=[run.pk]),
+        ),
+    )
 
 
 def check_window(today: date) -> Finding:

@@ -29,11 +29,13 @@ def test_a_message_has_the_kind_the_facts_and_the_link() -> None:
 
 
 def test_the_rest_is_counted_in_the_subject_and_in_both_texts() -> None:
-    message = compose(AlertKind.NEW, "x" * 500, [Part("x")], more=1190)
-    assert message.subject.endswith("… and 1,190 more")
+    message = compose(AlertKind.NEW, "x" * 500, [Part("x")], intro="Two new groups.", others=1199, left_out=1190)
+    assert message.subject.endswith("… and 1,199 more")
     assert len(message.subject) == MAX_SUBJECT
+    assert message.text.startswith("Two new groups.\n\nx\n")
     assert "… and 1,190 more: https://telemetry.example/admin/" in message.text
     assert "… and 1,190 more</a>" in message.html
+    assert "Two new groups." in message.html
 
 
 def test_a_part_without_a_page_has_no_link() -> None:

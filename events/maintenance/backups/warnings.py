@@ -1,4 +1,4 @@
-"""The banners about backups: none is made, none is proven, none is copied, one is damaged.
+"""The banners and alerts about backups: none is made, none is proven, none is copied, one is damaged.
 
 With NIGHTLY_BACKUP=0, the first two are not reported: the operator backs up the database in another way.
 """
@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.urls import reverse
 
+from events.alerts import timing
+from events.alerts.messages import Part
+from events.alerts.rules.evaluation import Problem
 from events.counting.buckets import DAY_MS
 from events.maintenance.banners import Banner
 from events.models import Backup, SiteDay
@@ -19,33 +23,25 @@ _PAGE, _LINK = "events_backup_changelist", "Backups"
 
 
 def find(now: datetime) -> Iterator[Banner]:
-    backups = list(Backup.objects.order_by("-made_ms").only("name", "made_ms", "proven_ms", "problem", "copied_ms"))
-    if settings.NIGHTLY_BACKUP:
-        yield from _missing(backups, now)
-    if settings.BACKUP_URL and (days := uncopied_days(backups, now)):
-        yield Banner(f"No backup was copied to BACKUP_URL for {days} days.", "See why the job failed.", _PAGE, _LINK)
-    if damaged := [backup.name for backup in backups if backup.problem]:
-        names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
-        yield Banner(
-            f"A backup is damaged: {names}.", "Check the disk. Delete the file when you do not need it.", _PAGE, _LINK
-        )
+    for _, banner in _found(now):
+        yield banner
 
 
-def _missing(backups: list[Backup], now: datetime) -> Iterator[Banner]:
-    """Yield the banners about backups that should have been made or proven. `backups` has the newest first."""
-    now_ms = int(now.timestamp() * 1000)
-    sound = [backup for backup in backups if not backup.problem]
-    if not sound:
-        if backups or _is_older_than(now, MADE_DAYS):
-            yield Banner(
-                "There is no backup.", "Make one: manage.py backup. Then see why the job failed.", _PAGE, _LINK
-            )
-    elif days := _days(now_ms - sound[0].made_ms, MADE_DAYS):
-        yield Banner(f"No backup was made for {days} days.", "See why the job failed.", _PAGE, _LINK)
-    proven_ms = max((backup.proven_ms for backup in sound if backup.proven_ms is not None), default=None)
-    since_ms = min((backup.made_ms for backup in sound), default=now_ms) if proven_ms is None else proven_ms
-    if days := _days(now_ms - since_ms, PROVEN_DAYS):
-        yield Banner(f"No backup was proven for {days} days.", "See why the restore drill failed.", _PAGE, _LINK)
+def alert_problems(now: datetime) -> Iterator[Problem]:
+    """Yield the same problems for the alert `[job]`."""
+    for name, banner in _found(now):
+        yield Problem(name, Part(banner.problem, (banner.action,), reverse(f"admin:{_PAGE}")))
+
+
+def digest_lines(now: datetime) -> Iterator[str]:
+    sound = Backup.objects.filter(problem="")
+    newest = sound.order_by("-made_ms").first()
+    proven_ms = sound.filter(proven_ms__isnull=False).order_by("-proven_ms").values_list("proven_ms", flat=True).first()
+    if newest is not None:
+        proof = f"the last restore drill on {timing.moment(proven_ms)}" if proven_ms else "no restore drill yet"
+        yield f"Backups: the newest on {timing.moment(newest.made_ms)}, {proof}."
+    elif settings.NIGHTLY_BACKUP:
+        yield "Backups: none."
 
 
 def uncopied_days(backups: list[Backup], now: datetime) -> int:
@@ -53,6 +49,39 @@ def uncopied_days(backups: list[Backup], now: datetime) -> int:
     newest_copied_ms = max((backup.made_ms for backup in backups if backup.copied_ms is not None), default=0)
     waiting = [backup.made_ms for backup in backups if not backup.problem and backup.made_ms > newest_copied_ms]
     return _days(int(now.timestamp() * 1000) - min(waiting), MADE_DAYS) if waiting else 0
+
+
+def _found(now: datetime) -> Iterator[tuple[str, Banner]]:
+    """Yield each problem with a name that stays the same while it lasts."""
+    backups = list(Backup.objects.order_by("-made_ms").only("name", "made_ms", "proven_ms", "problem", "copied_ms"))
+    if settings.NIGHTLY_BACKUP:
+        yield from _missing(backups, now)
+    if settings.BACKUP_URL and (days := uncopied_days(backups, now)):
+        yield "none copied", _banner(f"No backup was copied to BACKUP_URL for {days} days.", "See why the job failed.")
+    if damaged := [backup.name for backup in backups if backup.problem]:
+        names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
+        action = "Check the disk. Delete the file when you do not need it."
+        yield f"damaged: {', '.join(sorted(damaged))}", _banner(f"A backup is damaged: {names}.", action)
+
+
+def _missing(backups: list[Backup], now: datetime) -> Iterator[tuple[str, Banner]]:
+    """Yield the problems of backups that should have been made or proven. `backups` has the newest first."""
+    now_ms = int(now.timestamp() * 1000)
+    sound = [backup for backup in backups if not backup.problem]
+    if not sound:
+        if backups or _is_older_than(now, MADE_DAYS):
+            action = "Make one: manage.py backup. Then see why the job failed."
+            yield "none made", _banner("There is no backup.", action)
+    elif days := _days(now_ms - sound[0].made_ms, MADE_DAYS):
+        yield "none made", _banner(f"No backup was made for {days} days.", "See why the job failed.")
+    proven_ms = max((backup.proven_ms for backup in sound if backup.proven_ms is not None), default=None)
+    since_ms = min((backup.made_ms for backup in sound), default=now_ms) if proven_ms is None else proven_ms
+    if days := _days(now_ms - since_ms, PROVEN_DAYS):
+        yield "none proven", _banner(f"No backup was proven for {days} days.", "See why the restore drill failed.")
+
+
+def _banner(problem: str, action: str) -> Banner:
+    return Banner(problem, action, _PAGE, _LINK)
 
 
 def _days(age_ms: int, most: int) -> int:

@@ -4,7 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from django.db.migrations.recorder import MigrationRecorder
+from django.urls import reverse
 
+from events.alerts import timing
+from events.alerts.messages import Part
+from events.alerts.rules.evaluation import Problem
 from events.maintenance.banners import Banner
 from events.maintenance.jobs import leases
 from events.maintenance.jobs.registry import Job, registered
@@ -32,6 +36,21 @@ def find(now: datetime) -> Iterator[Banner]:
         yield Banner(f"The job “{job.title}” {_what_happened(state)}.", _shortened(state.message), **_PAGE)
     if more := [job.title for job, _ in failed[SHOWN:]]:
         yield Banner("More jobs failed:", f"{', '.join(more)}.", **_PAGE)
+
+
+def alert_problems(now: datetime) -> Iterator[Problem]:
+    """Yield the failed jobs for the alert `[job]`, without the message of the job: it may quote an event."""
+    jobs = registered()
+    for name, state in leases.states(jobs).items():
+        if has_failed(state, now):
+            lines = [f"It ended on {timing.moment(state.ended_ms or state.due_ms)}."]
+            lines.append(
+                f"It last succeeded on {timing.moment(state.succeeded_ms)}."
+                if state.succeeded_ms
+                else "It has never succeeded."
+            )
+            heading = f"The job “{jobs[name].title}” {_what_happened(state)}"
+            yield Problem(name, Part(heading, tuple(lines), reverse("admin:events_jobstate_changelist")))
 
 
 def are_idle(states: Iterable[JobState], now: datetime) -> bool:
