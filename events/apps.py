@@ -30,6 +30,7 @@ class Events(AppConfig):
             Job("alert-tests", "Send requested test messages", Every(60), _send_test_messages, 60),
             Job("expired-tokens", "Revoke expired tokens", Daily(3, 10), revoke_tokens, 10),
             Job("alert-rules", "Look for alerts", Every(RULES_MINUTES), _evaluate_alert_rules, 10),
+            Job("alerts", "Send alerts", Every(1), _deliver_alerts, 12),
             Job("old-alerts", "Delete old alerts", Daily(3, 50), _delete_old_alerts, 10),
         )
 
@@ -119,6 +120,12 @@ def _evaluate_alert_rules() -> str:
         return evaluation.evaluate(clock.now())
     except evaluation.RulesFailed as failure:
         raise JobFailed(str(failure)) from None
+
+
+def _deliver_alerts() -> str:
+    from events.alerts import delivery
+
+    return delivery.deliver()
 
 
 def _delete_old_alerts() -> str:

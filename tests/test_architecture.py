@@ -33,6 +33,7 @@ WRITERS = {
     "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves")},
     "PlaceRule": {"events/grouping/splits.py"},
     "Alert": {"events/alerts/outbox.py"},
+    "AlertDelivery": {"events/alerts/delivery.py"},
     "AlertChannel": {"events/alerts/channels/roster.py"},
     "AlertDelivery": {"events/alerts/retries.py"},
     "AuditEntry": {"events/audit.py"},
