@@ -11,7 +11,6 @@ from events.alerts.channels import mail, sealing, urls
 from events.alerts.messages import Message, one_line
 from events.models import AlertChannel
 
-
 WAIT_SECONDS = 60.0
 _PERMISSION = "events.view_event"
 
