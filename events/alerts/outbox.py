@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from events.counting.buckets import DAY_MS
-from events.grouping.groups import Growth, Regression
+from events.grouping.groups import Growth, Regression, StillFailing
 from events.models import Alert, AlertKind, GroupStatus, Source
 
 KEPT_DAYS = 90
@@ -22,10 +22,10 @@ _DELETED_AT_ONCE = 1_000
 _NO_NEWS = {Source.IMPORT.value, Source.DEMO.value}
 
 
-def note_failures(growth: Iterable[Growth], regressions: Sequence[Regression]) -> None:
+def note_failures(growth: Iterable[Growth], regressions: Sequence[Regression | StillFailing]) -> None:
     """Write the alerts about groups that failures have just joined, in the transaction of these failures.
 
-    It costs a statement only if a group reaches ALERT_NEW_AFTER failures, or has regressed.
+    It costs a statement only if a group reaches ALERT_NEW_AFTER failures, has regressed, or is still failing.
     """
     least = settings.ALERT_NEW_AFTER
     alerts = [
@@ -40,19 +40,19 @@ def note_failures(growth: Iterable[Growth], regressions: Sequence[Regression]) -
         and each.status == GroupStatus.OPEN
         and any(event.source not in _NO_NEWS for event in each.events)
     ]
-    alerts += [
-        Alert(
-            kind=AlertKind.REGRESSION,
-            key=f"{each.group}:{each.decided_at_ms}",
-            subject=each.group,
-            facts={"version": each.event.app_version},
-            happened_at_ms=each.event.received_at_ms,
-        )
-        for each in regressions
-        if each.event.source not in _NO_NEWS
-    ]
+    alerts += [_regression(each) for each in regressions if each.event.source not in _NO_NEWS]
     if alerts:
         _write(alerts)
+
+
+def _regression(of: Regression | StillFailing) -> Alert:
+    """Return the alert of a group. It can be still failing first, and regress later: two alerts of one decision."""
+    key, facts = f"{of.group}:{of.decided_at_ms}", {"version": of.event.app_version}
+    if isinstance(of, StillFailing):
+        key, facts = f"{key}:unfixed", {**facts, "unfixed_in": of.fixed_in}
+    return Alert(
+        kind=AlertKind.REGRESSION, key=key, subject=of.group, facts=facts, happened_at_ms=of.event.received_at_ms
+    )
 
 
 def write(

@@ -4,10 +4,12 @@ Clients choose the version, so an event only makes the version a candidate. A ca
 success, or with LEAST_EVENTS events from LEAST_SESSIONS sessions.
 """
 
+import difflib
 import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from django.db import connection, transaction
@@ -46,6 +48,11 @@ _RELEASES = Upsert(
     "app_version",
     ", ".join(f"{column} = excluded.{column}" for column in _Row._fields[1:]),
 )
+# `similar` compares with so many of the newest releases, and ignores those that are less alike (0 to 1). Two other
+# characters in a hash of seven are alike, three are not.
+_COMPARED = 1_000
+_LEAST_ALIKE = 0.7
+_LEAST_PREFIX = 4
 _MAX_KNOWN = 10_000
 _KNOWN_SECONDS = 60
 # By version: the time at which it became a release.
@@ -87,23 +94,66 @@ def note(news: Iterable[Counted]) -> dict[str, int]:
     return released
 
 
-def is_no_earlier(version: str, fixed_in: str | None, decided_at_ms: int) -> bool:
-    """Return whether a version should contain a fix: a release that is no older than the release with the fix.
+class Relation(Enum):
+    """How a version relates to a fix."""
+
+    FIXED = "the version should contain the fix"
+    DOUBTFUL = "the version is newer than the decision, but the version with the fix is no release"
+    NONE = "the version is older, or no release"
+
+
+def relation(version: str, fixed_in: str | None, decided_at_ms: int) -> Relation:
+    """Return how a version relates to the fix in `fixed_in`, a version that somebody named at `decided_at_ms`.
 
     Without `fixed_in`, the fix is in the first version that became a release after `decided_at_ms`. Versions that are
-    not releases have no order, so the result for them is always False.
+    not releases have no order, so the result for them is always NONE.
     """
     releases = _releases().filter(app_version__in=[version, fixed_in or version])
     since = dict(releases.values_list("app_version", "first_seen_ms"))
     if version not in since:
-        return False
+        return Relation.NONE
     if fixed_in is None:
-        return since[version] > decided_at_ms
-    return fixed_in in since and since[version] >= since[fixed_in]
+        return Relation.FIXED if since[version] > decided_at_ms else Relation.NONE
+    if fixed_in in since:
+        return Relation.FIXED if since[version] >= since[fixed_in] else Relation.NONE
+    return Relation.DOUBTFUL if since[version] > decided_at_ms else Relation.NONE
+
+
+def since(moment_ms: int) -> QuerySet[Release, str]:
+    """Return a query for the versions that became releases after this time."""
+    return _releases().filter(first_seen_ms__gt=moment_ms).values_list("app_version", flat=True)
 
 
 def was_seen(version: str) -> bool:
+    """Return whether a version is a release."""
     return _releases().filter(app_version=version).exists()
+
+
+def was_reported(version: str) -> bool:
+    """Return whether an event has reported a version, whether or not it is a release."""
+    return Release.objects.filter(app_version=version).exists()
+
+
+def similar(version: str, limit: int) -> list[Release]:
+    """Return the releases that somebody may have meant, the most similar first, then the newest.
+
+    A release that begins with the typed version, or the other way round, is as similar as an equal one: one of two
+    hashes can be abbreviated. Letter case makes no difference.
+    """
+    typed = version.casefold()
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(typed)
+    found: list[tuple[float, Release]] = []
+    for release in _releases().order_by("-first_seen_ms", "app_version")[:_COMPARED]:
+        name = release.app_version.casefold()
+        if min(len(name), len(typed)) >= _LEAST_PREFIX and (name.startswith(typed) or typed.startswith(name)):
+            found.append((1.0, release))
+            continue
+        matcher.set_seq1(name)
+        if matcher.real_quick_ratio() >= _LEAST_ALIKE and matcher.quick_ratio() >= _LEAST_ALIKE:
+            found.append((matcher.ratio(), release))
+    ranked = sorted(found, key=lambda pair: -pair[0])  # stable: of equally similar ones, the newest stays first
+    return [release for ratio, release in ranked if ratio >= _LEAST_ALIKE][:limit]
 
 
 def first_seen_between(start_ms: int, end_ms: int) -> list[Release]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import (
     BigIntegerField,
@@ -31,6 +32,7 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThan
 from events import process_memory
 from events.counting import arrivals, expected, facets, releases
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, bucket_of
+from events.counting.releases import Relation
 from events.counting.rollups import Counted
 from events.counting.upserts import (
     ROWS_A_STATEMENT,
@@ -63,7 +65,7 @@ _GROUPS = Upsert(
     ),
     "fingerprint",
     f"{added('accepted')}, {earliest('first_seen_ms')}, {latest('last_seen_ms')}",
-    "fingerprint, accepted, status, fixed_in, decided_at_ms, advice_text, advice_url",
+    "fingerprint, accepted, status, fixed_in, decided_at_ms, unfixed_at_ms, advice_text, advice_url",
 )  # fmt: skip
 _HOURS = Upsert(
     GroupHour._meta.db_table,
@@ -94,6 +96,10 @@ _TRIAGE = (
 )  # fmt: skip
 _TRIAGE_NULLABLE = tuple(column for column in _TRIAGE if column not in ("status", "note"))
 _ADVICE = ("advice_text", "advice_url", "advised_at_ms", "advised_by_name")
+_ASSIGNMENT = ("assigned_to_id", "assigned_at_ms", "assigned_by_name")
+
+# A resolved group is still failing after this number of events from releases that are newer than the decision.
+LEAST_DOUBTFUL = 3
 
 # `uncounted_before_ms` of a group that becomes expected: the end of the hour of its last event.
 ALL_UNCOUNTED = F("last_seen_ms") - F("last_seen_ms") % HOUR_MS + HOUR_MS
@@ -136,12 +142,24 @@ class Regression(NamedTuple):
     decided_at_ms: int
 
 
+class StillFailing(NamedTuple):
+    """A group that stays resolved in `fixed_in`, a version that is no release, although newer releases still fail.
+
+    `event` is the one that proves it, and `decided_at_ms` the time of the decision to resolve the group.
+    """
+
+    group: str
+    event: Failure
+    decided_at_ms: int
+    fixed_in: str
+
+
 class Joined(NamedTuple):
     """What happened to the groups that failures joined. `advice` is that of each group that has any, by key."""
 
     advice: dict[str, Advice]
     growth: list[Growth]
-    regressions: list[Regression]
+    regressions: list[Regression | StillFailing]
 
 
 class Added(NamedTuple):
@@ -154,7 +172,7 @@ class Added(NamedTuple):
     overflowed: dict[str, Membership]
     advice: dict[str, Advice]
     growth: list[Growth]
-    regressions: list[Regression]
+    regressions: list[Regression | StillFailing]
 
 
 class Share(NamedTuple):
@@ -265,13 +283,14 @@ def join(failures: Sequence[tuple[Failure, Fingerprint]], *, reopening: bool = T
         count = expected.add if reopening else expected.add_stored
         count((event, key) for key in expecting for event in joined[key].events)
     growth: list[Growth] = []
-    regressions: list[Regression] = []
+    regressions: list[Regression | StillFailing] = []
     if reopening:
-        for key, accepted, status, fixed_in, decided_at_ms, *_ in rows:
+        for key, accepted, status, fixed_in, decided_at_ms, unfixed_at_ms, *_ in rows:
             events_of = joined[key].events
             growth.append(Growth(key, events_of, accepted - len(events_of), accepted, status))
             if status == GroupStatus.RESOLVED:
-                regressions += _reopen(events_of, key, fixed_in, decided_at_ms or 0)
+                resolved = _Resolved(key, fixed_in, decided_at_ms or 0, is_unfixed=unfixed_at_ms is not None)
+                regressions += _compare(events_of, resolved)
     keys = list(joined)
     transaction.on_commit(lambda: _learn(keys))
     return Joined({key: Advice(key, text, url) for key, *_, text, url in rows if text}, growth, regressions)
@@ -301,6 +320,9 @@ def subtract(failures: Iterable[tuple[Failure, str]]) -> None:
     expected.subtract((event, key) for key in expecting for event in events[key])
     _delete_empty(keys)
     settle(keys)
+    for group in locked:
+        if group.unfixed_at_ms is not None:
+            _verify_unfixed(_resolved(group), events[group.pk])
     _known.clear()
 
 
@@ -323,6 +345,7 @@ def inherit(key: str, donor: FailureGroup) -> None:
     """
     FailureGroup.objects.filter(pk=key, decided_at_ms=None, note="").update(
         **{column: getattr(donor, column) for column in _TRIAGE},
+        unfixed_at_ms=donor.unfixed_at_ms,
         uncounted_before_ms=ALL_UNCOUNTED if donor.status == GroupStatus.EXPECTED else None,
     )
 
@@ -331,7 +354,11 @@ def disinherit(key: str, row: Mapping[str, Any]) -> None:
     """Undo `inherit`, unless the decision was changed since. `row` contains the columns of the donor."""
     inherited = {column: row[column] for column in _TRIAGE}
     is_undone = FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(
-        status=GroupStatus.OPEN, note="", uncounted_before_ms=None, **dict.fromkeys(_TRIAGE_NULLABLE)
+        status=GroupStatus.OPEN,
+        note="",
+        uncounted_before_ms=None,
+        unfixed_at_ms=None,
+        **dict.fromkeys(_TRIAGE_NULLABLE),
     )
     if is_undone and row["status"] == GroupStatus.EXPECTED:
         expected.forget([key])
@@ -352,6 +379,21 @@ def disinherit_advice(key: str, row: Mapping[str, Any]) -> None:
         FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(
             advice_text="", advice_url=None, advised_at_ms=None, advised_by_name=None
         )
+
+
+def inherit_assignment(key: str, donor: FailureGroup) -> None:
+    """Assign the group that received the events of `donor` to the same account, unless it is assigned to one."""
+    if donor.assigned_to_id is not None:
+        FailureGroup.objects.filter(pk=key, assigned_to=None).update(
+            **{column: getattr(donor, column) for column in _ASSIGNMENT}
+        )
+
+
+def disinherit_assignment(key: str, row: Mapping[str, Any]) -> None:
+    """Undo `inherit_assignment`, unless the assignment was changed since. `row` contains the columns of the donor."""
+    if row.get("assigned_to_id") is not None:  # a row from before assignments has no such columns
+        inherited = {column: row[column] for column in _ASSIGNMENT}
+        FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(**dict.fromkeys(_ASSIGNMENT))
 
 
 def _equal(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -401,7 +443,7 @@ def restore(row: Mapping[str, Any], whole: str) -> None:
     hours = dict(GroupHour.objects.filter(fingerprint=key).values_list("hour_ms", "accepted"))
     rest = sum(hours.values())
     counts = {"accepted": rest, "model_count": 0, "version_count": 0, "uncounted_before_ms": None}
-    FailureGroup.objects.create(**{**row, **counts})
+    FailureGroup.objects.create(**{**row, **counts, **_outdated(row)})
     if row["status"] != GroupStatus.EXPECTED:
         expected.forget([key])
     if not rest:
@@ -412,6 +454,17 @@ def restore(row: Mapping[str, Any], whole: str) -> None:
     FailureGroup.objects.filter(pk=whole).update(accepted=F("accepted") - rest)
     _delete_empty([whole])
     settle([whole, key])
+
+
+def _outdated(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what changed since the columns of a group were kept: a deleted account, and a released version."""
+    changed: dict[str, Any] = {}
+    user_id, fixed_in = row.get("assigned_to_id"), row["fixed_in"]
+    if user_id is not None and not User.objects.filter(pk=user_id).exists():
+        changed["assigned_to_id"] = None
+    if row.get("unfixed_at_ms") is not None and fixed_in is not None and releases.was_seen(fixed_in):
+        changed["unfixed_at_ms"] = None
+    return changed
 
 
 def set_aside(failures: Iterable[tuple[Failure, str]]) -> None:
@@ -675,15 +728,30 @@ def settle(keys: Iterable[str]) -> None:
     )
 
 
-# --- regressions -------------------------------------------------------------------------------------------------
+# --- resolved groups ---------------------------------------------------------------------------------------------
 
 
-def _find_regressions(released: Mapping[str, int], joining: set[str]) -> list[Regression]:
-    """Reopen and return resolved groups with failures that arrived before their version became a release.
+class _Resolved(NamedTuple):
+    """What the decision about a resolved group says. `is_unfixed`: it is known to be still failing."""
+
+    key: str
+    fixed_in: str | None
+    decided_at_ms: int
+    is_unfixed: bool
+
+
+def _resolved(group: FailureGroup) -> _Resolved:
+    return _Resolved(group.pk, group.fixed_in, group.decided_at_ms or 0, is_unfixed=group.unfixed_at_ms is not None)
+
+
+def _find_regressions(released: Mapping[str, int], joining: set[str]) -> list[Regression | StillFailing]:
+    """Compare resolved groups with failures that arrived before their version became a release.
 
     `released` contains, by version, the start of the time range of such failures. The caller has locked the totals of
     all types. These groups and the `joining` ones are locked in one order, which is also the order of `triage`.
     """
+    # From now on, the order of releases tells which failures are regressions.
+    FailureGroup.objects.filter(fixed_in__in=released, unfixed_at_ms__isnull=False).update(unfixed_at_ms=None)
     # On a day with too many names, a version can be counted under OTHER.
     shares = GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=_VERSION, name__in=[*released, OTHER])
     concerned = set(
@@ -691,7 +759,7 @@ def _find_regressions(released: Mapping[str, int], joining: set[str]) -> list[Re
     )
     if not concerned:
         return []
-    found: list[Regression] = []
+    found: list[Regression | StillFailing] = []
     for group in lock(concerned | joining):
         if group.pk in concerned and group.status == GroupStatus.RESOLVED:
             since_ms = max(group.decided_at_ms or 0, min(released.values()))
@@ -701,25 +769,61 @@ def _find_regressions(released: Mapping[str, int], joining: set[str]) -> list[Re
                 events.filter(app_version=version, received_at_ms=first_ms).order_by("id")[0]
                 for version, first_ms in firsts
             ]
-            found += _reopen(earliest, group.pk, group.fixed_in, group.decided_at_ms or 0)
+            found += _compare(earliest, _resolved(group))
     return found
 
 
-def _reopen(events: Sequence[Failure], key: str, fixed_in: str | None, decided_at_ms: int) -> list[Regression]:
-    """Reopen a resolved group if one of these events has a version that should contain the fix, and return it.
+def _compare(events: Sequence[Failure], group: _Resolved) -> list[Regression | StillFailing]:
+    """Compare the versions of these events of a resolved group with the version that should contain the fix.
+
+    One event with the fix reopens the group. If the version with the fix is no release, it may be misspelt. Then
+    LEAST_DOUBTFUL events from releases that are newer than the decision mark the group as still failing. Returns what
+    happened: nothing, or one of the two.
 
     Events received before the decision do not count, even if they are stored after it.
     """
-    has_fix: dict[str, bool] = {}
+    resolved = FailureGroup.objects.filter(pk=group.key, status=GroupStatus.RESOLVED)
+    relations: dict[str, Relation] = {}
+    doubtful: list[Failure] = []
     for event in sorted(events, key=lambda event: (event.received_at_ms, event.id)):
-        if event.received_at_ms < decided_at_ms:
+        if event.received_at_ms < group.decided_at_ms:
             continue
         version = event.app_version
-        if version not in has_fix:
-            has_fix[version] = releases.is_no_earlier(version, fixed_in, decided_at_ms)
-        if has_fix[version]:
-            is_reopened = FailureGroup.objects.filter(pk=key, status=GroupStatus.RESOLVED).update(
-                status=GroupStatus.OPEN, regressed_at_ms=event.received_at_ms, regressed_by=event.id
+        if version not in relations:
+            relations[version] = releases.relation(version, group.fixed_in, group.decided_at_ms)
+        if relations[version] == Relation.FIXED:
+            is_reopened = resolved.update(
+                status=GroupStatus.OPEN,
+                regressed_at_ms=event.received_at_ms,
+                regressed_by=event.id,
+                unfixed_at_ms=None,
             )
-            return [Regression(key, event, decided_at_ms)] if is_reopened else []
-    return []
+            return [Regression(group.key, event, group.decided_at_ms)] if is_reopened else []
+        if relations[version] == Relation.DOUBTFUL:
+            doubtful.append(event)
+    if not doubtful or group.is_unfixed or group.fixed_in is None:
+        return []
+    third = _third_doubtful(group, doubtful)
+    if third is None or not resolved.update(unfixed_at_ms=third.received_at_ms):
+        return []
+    return [StillFailing(group.key, third, group.decided_at_ms, group.fixed_in)]
+
+
+def _verify_unfixed(group: _Resolved, lost: Iterable[Failure]) -> None:
+    """Unmark a group as still failing if it has too few doubtful events without these, which it lost."""
+    if any(event.received_at_ms >= group.decided_at_ms for event in lost) and not _third_doubtful(group, []):
+        FailureGroup.objects.filter(pk=group.key).update(unfixed_at_ms=None)
+
+
+def _third_doubtful(group: _Resolved, events: Sequence[Failure]) -> Failure | None:
+    """Return the event that proves that a resolved group is still failing: the third doubtful one, stored or given.
+
+    The query reads the index from the decision on. At most the first two doubtful events let it read all of it.
+    """
+    first = events[:LEAST_DOUBTFUL]
+    stored = Event.objects.of_group(group.key).filter(
+        received_at_ms__gte=group.decided_at_ms, app_version__in=releases.since(group.decided_at_ms)
+    )
+    others = stored.exclude(pk__in=[event.id for event in first]).order_by("received_at_ms", "id")[:LEAST_DOUBTFUL]
+    found = sorted([*others, *first], key=lambda event: (event.received_at_ms, event.id))
+    return found[LEAST_DOUBTFUL - 1] if len(found) >= LEAST_DOUBTFUL else None

@@ -39,7 +39,7 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
     """Merge a group into another one, or into the group that this one was merged into; return the receiving group.
 
     The receiving group keeps its decision. Without one, it takes over the decision about the larger group. Without
-    advice to users, it takes over the advice. Raises CannotMerge.
+    advice to users, it takes over the advice; if it is assigned to nobody, the assignment. Raises CannotMerge.
     """
     with transaction.atomic():
         group, target = _locked(key, into)
@@ -47,6 +47,7 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
         if gave_decision := passes_decision(group, target):
             groups.inherit(target.pk, group)
         groups.inherit_advice(target.pk, group)
+        groups.inherit_assignment(target.pk, group)
         FormerGroup.objects.filter(pk=key).delete()  # an address of an earlier algorithm
         FormerGroup.objects.create(
             fingerprint=key,
@@ -63,6 +64,8 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
         words = f"Merged “{title}” ({key}) into this group."
         if passes_advice(group, target):
             words += f" Its advice to users applies here now: “{group.advice_text}”"
+        if passes_assignment(group, target):
+            words += f" It is assigned to {group.assigned_to}, like the merged group."
         audit.note(AuditKind.TRIAGE, words, who=user.get_username(), at=at, about=target_title, subject=target.pk)
     triage.count_expected()
     return FailureGroup.objects.get(pk=target.pk)
@@ -77,6 +80,11 @@ def passes_decision(group: FailureGroup, target: FailureGroup) -> bool:
 def passes_advice(group: FailureGroup, target: FailureGroup) -> bool:
     """Return whether the target takes over the advice of the group: it has none, whatever the sizes."""
     return group.advice_text != "" and target.advice_text == ""
+
+
+def passes_assignment(group: FailureGroup, target: FailureGroup) -> bool:
+    """Return whether the target takes over the assignment of the group: it has none, whatever the sizes."""
+    return group.assigned_to_id is not None and target.assigned_to_id is None
 
 
 def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
@@ -107,6 +115,7 @@ def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
         if former.gave_decision:
             groups.disinherit(former.joined, former.row)
         groups.disinherit_advice(former.joined, former.row)
+        groups.disinherit_assignment(former.joined, former.row)
         rollups.note_merge(former.row["event_type"])
         _note_split(former, whole, user, at)
     return FailureGroup.objects.get(pk=key)

@@ -79,6 +79,7 @@ def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[st
             if donor := before.get(heirs[key]):
                 groups.inherit(key, donor)
                 groups.inherit_advice(key, donor)
+                groups.inherit_assignment(key, donor)
         set_groups(
             {
                 event.id: Membership(fingerprint, None) if event.id in overflowed else memberships[event.id]

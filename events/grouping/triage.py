@@ -1,7 +1,8 @@
-"""The decisions of maintainers about failure groups: resolved, muted, expected, open, a note. The only writer of these
-columns, and of dismissed suggestions.
+"""The decisions of maintainers about failure groups: resolved, muted, expected, open, a note, who works on it. The only
+writer of these columns, and of dismissed suggestions.
 
-Each decision is recorded in the audit log with its author. Only `groups` reopens a group automatically.
+Each decision is recorded in the audit log with its author. Only `groups` reopens a group automatically, and marks a
+resolved one as still failing.
 
 The decision *expected* applies to all stored events of a group. It sets the status first, so that ingest counts new
 events as expected. Then `count_expected` counts the stored ones, the newest first, in short transactions.
@@ -10,8 +11,9 @@ events as expected. Then `count_expected` counts the stored ones, the newest fir
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -23,22 +25,33 @@ from events.models import AuditKind, DismissedMerge, FailureGroup, GroupHour, Gr
 ABOUT_CHARACTERS = 200
 COUNTED_AT_ONCE = 2_000  # Ingest waits while one batch is counted.
 _GROUPS_AT_ONCE = 50
-_UNDECIDED: dict[str, Any] = {"fixed_in": None, "muted_until_ms": None, "regressed_at_ms": None, "regressed_by": None}
+_UNDECIDED: dict[str, Any] = {
+    "fixed_in": None, "muted_until_ms": None, "regressed_at_ms": None, "regressed_by": None, "unfixed_at_ms": None,
+}  # fmt: skip
 
 
-def resolve(fingerprints: Sequence[str], *, fixed_in: str | None, user: Any, at: datetime) -> int:
-    """Mark these groups as fixed in a version, or in the next one without a version; return their number."""
+class Author(Protocol):
+    """Who decides: an account, or the token of a script. The audit log records the name."""
+
+    def get_username(self) -> str: ...
+
+
+def resolve(fingerprints: Sequence[str], *, fixed_in: str | None, user: Author, at: datetime) -> int:
+    """Mark these groups as fixed in a version, or in the next one without a version; return their number.
+
+    The version may be one that no event has reported (`releases.was_reported`): the fix is not released yet.
+    """
     where = f"in {fixed_in}" if fixed_in else "in the next version"
     return _decide(fingerprints, GroupStatus.RESOLVED, f"Resolved {where}.", user, at, fixed_in=fixed_in)
 
 
-def mute(fingerprints: Sequence[str], *, until_ms: int | None, user: Any, at: datetime) -> int:
+def mute(fingerprints: Sequence[str], *, until_ms: int | None, user: Author, at: datetime) -> int:
     """Mute these groups until a time (epoch ms), or for ever with None."""
     until = "for good" if until_ms is None else f"until {datetime.fromtimestamp(until_ms / 1000, at.tzinfo):%Y-%m-%d}"
     return _decide(fingerprints, GroupStatus.MUTED, f"Muted {until}.", user, at, muted_until_ms=until_ms)
 
 
-def expect(fingerprints: Sequence[str], *, user: Any, at: datetime) -> int:
+def expect(fingerprints: Sequence[str], *, user: Author, at: datetime) -> int:
     """Mark these groups as expected: their events are no failures, back to the oldest stored one.
 
     Leaves out overflow groups, which hold different failures.
@@ -49,12 +62,52 @@ def expect(fingerprints: Sequence[str], *, user: Any, at: datetime) -> int:
     return number
 
 
-def reopen(fingerprints: Sequence[str], *, user: Any, at: datetime) -> int:
+def reopen(fingerprints: Sequence[str], *, user: Author, at: datetime) -> int:
     """Open these groups again."""
     return _decide(fingerprints, GroupStatus.OPEN, "Opened again.", user, at)
 
 
-def annotate(fingerprint: str, note: str, *, user: Any, at: datetime) -> None:
+def assignable() -> QuerySet[User]:
+    """Return the accounts that can be assigned: active staff with permission to see groups, by name."""
+    people = User.objects.with_perm("events.view_event")  # active ones, and superusers
+    return people.filter(is_staff=True).order_by("username")
+
+
+def assign(fingerprints: Sequence[str], *, person: User | None, user: Author, at: datetime) -> int:
+    """Assign these groups to an account of `assignable`, or to nobody with None; return the number of groups.
+
+    Their status stays. Groups that are assigned so already stay as they are, without an entry in the audit log.
+    """
+    assignment = (
+        {"assigned_to": None, "assigned_at_ms": None, "assigned_by_name": None}
+        if person is None
+        else {
+            "assigned_to": person,
+            "assigned_at_ms": int(at.timestamp() * 1000),
+            "assigned_by_name": user.get_username(),
+        }
+    )
+    with transaction.atomic():
+        locked = groups.lock(fingerprints)
+        # A deleted account leaves the time of the assignment.
+        changing = [
+            group
+            for group in locked
+            if group.assigned_to_id != (person and person.pk) or (person is None and group.assigned_at_ms is not None)
+        ]
+        names: dict[int | None, str] = dict(
+            User.objects.filter(pk__in={group.assigned_to_id for group in changing}).values_list("pk", "username")
+        )
+        FailureGroup.objects.filter(pk__in=[group.pk for group in changing]).update(**assignment)
+        for group in changing:
+            former = names.get(group.assigned_to_id)
+            instead = f" instead of {former}" if former else ""
+            taken = f"No longer assigned to {former or 'a deleted account'}."
+            _log(group, f"Assigned to {person.get_username()}{instead}." if person else taken, user, at)
+    return len(locked)
+
+
+def annotate(fingerprint: str, note: str, *, user: Author, at: datetime) -> None:
     """Store a note about a group."""
     with transaction.atomic():
         for group in FailureGroup.objects.select_for_update().filter(pk=fingerprint):
@@ -62,7 +115,7 @@ def annotate(fingerprint: str, note: str, *, user: Any, at: datetime) -> None:
             _log(group, f"Noted: {note}" if note else "Took the note away.", user, at)
 
 
-def dismiss_merge(fingerprint: str, other: str, *, user: Any, at: datetime) -> bool:
+def dismiss_merge(fingerprint: str, other: str, *, user: Author, at: datetime) -> bool:
     """Dismiss the suggestion to merge two groups; return whether it was new. Both pages stop suggesting it."""
     with transaction.atomic():
         groups = list(FailureGroup.objects.select_for_update().filter(pk__in=[fingerprint, other]).order_by("pk"))
@@ -82,7 +135,7 @@ def dismiss_merge(fingerprint: str, other: str, *, user: Any, at: datetime) -> b
 
 
 def _decide(
-    fingerprints: Sequence[str], status: GroupStatus, words: str, user: Any, at: datetime, **decision: Any
+    fingerprints: Sequence[str], status: GroupStatus, words: str, user: Author, at: datetime, **decision: Any
 ) -> int:
     values = _UNDECIDED | decision
     with transaction.atomic():
@@ -156,7 +209,7 @@ def _batch(pending: Sequence[FailureGroup]) -> Iterator[tuple[FailureGroup, int]
             return
 
 
-def _log(group: FailureGroup, words: str, user: Any, at: datetime) -> None:
+def _log(group: FailureGroup, words: str, user: Author, at: datetime) -> None:
     audit.note(
         AuditKind.TRIAGE, words, who=user.get_username(), at=at, about=str(group)[:ABOUT_CHARACTERS], subject=group.pk
     )

@@ -1,5 +1,6 @@
 """Failure groups, their counts by hour, and their shares."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
@@ -62,6 +63,15 @@ class FailureGroup(models.Model):
     # Set while a resolved group is open again: the time and the event of the regression.
     regressed_at_ms = models.BigIntegerField(null=True)
     regressed_by = models.TextField(null=True)
+    # Set while a resolved group is still failing: the time of its third event from releases that are newer than the
+    # decision, while `fixed_in` is no release. Later decisions clear it, and so does the release of `fixed_in`.
+    unfixed_at_ms = models.BigIntegerField(null=True)
+    # The account that works on it, and who assigned it when. A deleted account leaves the two others.
+    assigned_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    assigned_at_ms = models.BigIntegerField(null=True)
+    assigned_by_name = models.TextField(null=True)
     # The advice in the responses to its failures ("" = none), an https URL or NULL, and who gave it when.
     advice_text = models.TextField(default="", db_default="")
     advice_url = models.TextField(null=True)
@@ -98,6 +108,11 @@ class FailureGroup(models.Model):
             models.Index(fields=["first_seen_ms", "fingerprint"], name="events_group_first_seen"),
             models.Index(fields=["last_seen_ms", "fingerprint"], name="events_group_last_seen"),
             models.Index(fields=["status", "fingerprint"], name="events_group_status"),
+            # Partial, so that the upserts of ingest rarely change them.
+            models.Index(
+                fields=["unfixed_at_ms"], condition=Q(unfixed_at_ms__isnull=False), name="events_group_unfixed"
+            ),
+            models.Index(fields=["assigned_to"], condition=Q(assigned_to__isnull=False), name="events_group_assigned"),
             # Finds groups of an older algorithm.
             models.Index(fields=["algorithm"], name="events_group_algorithm"),
         ]

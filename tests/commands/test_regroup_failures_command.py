@@ -13,6 +13,7 @@ from django.db import transaction
 from events import process_memory
 from events.counting import releases
 from events.counting.buckets import DAY_MS, HOUR_MS
+from events.counting.releases import Relation
 from events.grouping import fingerprints, groups, merges, rules, triage
 from events.grouping.fingerprints import fingerprint
 from events.ingest import contract, writer
@@ -240,7 +241,7 @@ def test_regrouping_is_no_regression() -> None:
         make_event(**success(app_version=version), received_at_ms=NOON_MS + number * HOUR_MS)
         fail("same", at_ms=NOON_MS + number * HOUR_MS, old="old", app_version=version)
     decide("old", status="resolved", fixed_in="v1", muted_until_ms=None)
-    assert releases.is_no_earlier("v2", "v1", 0)
+    assert releases.relation("v2", "v1", 0) == Relation.FIXED
     run()
     assert triage_of("same")[0] == "resolved"
     fail("same", at_ms=NOON_MS + DAY_MS, app_version="v2")

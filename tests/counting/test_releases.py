@@ -5,6 +5,7 @@ from django.db import transaction
 
 from events.counting import releases
 from events.counting.buckets import HOUR_MS, OTHER
+from events.counting.releases import Relation
 from events.ingest import contract, writer
 from events.models import Release, Source
 from tests.conftest import make_event, payload, success
@@ -12,6 +13,7 @@ from tests.conftest import make_event, payload, success
 pytestmark = pytest.mark.django_db
 
 NOON_MS = 1_770_897_600_000  # 2026-02-12 12:00 UTC
+FIXED, DOUBTFUL, NONE = Relation.FIXED, Relation.DOUBTFUL, Relation.NONE
 
 
 def come(version: str, at_ms: int) -> None:
@@ -79,32 +81,69 @@ def test_what_was_rolled_back_is_not_remembered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "fixed_in", "answer"),
+    ("version", "fixed_in", "expected"),
     [
-        ("a", "b", False),
-        ("b", "b", True),
-        ("c", "b", True),
-        ("twin of b", "b", True),
-        ("b", "twin of b", True),
-        ("c", "not seen yet", False),
-        ("not seen yet", "not seen yet", False),
-        ("not seen yet", "b", False),
-        ("dev", "b", False),
-        ("dev", "dev", False),
-        ("unknown", None, False),
-        ("(other)", "a", False),
-        ("c", "dev", False),
-        ("a", None, False),
-        ("b", None, False),  # seen at the moment of the decision
-        ("c", None, True),
-        ("not seen yet", None, False),
+        ("a", "b", NONE),
+        ("b", "b", FIXED),
+        ("c", "b", FIXED),
+        ("twin of b", "b", FIXED),
+        ("b", "twin of b", FIXED),
+        ("c", "not seen yet", DOUBTFUL),
+        ("a", "not seen yet", NONE),
+        ("b", "not seen yet", NONE),
+        ("not seen yet", "not seen yet", NONE),
+        ("not seen yet", "b", NONE),
+        ("dev", "b", NONE),
+        ("dev", "dev", NONE),
+        ("unknown", None, NONE),
+        ("(other)", "a", NONE),
+        ("c", "dev", DOUBTFUL),
+        ("a", None, NONE),
+        ("b", None, NONE),  # seen at the moment of the decision
+        ("c", None, FIXED),
+        ("not seen yet", None, NONE),
     ],
 )
-def test_which_version_should_have_a_fix(version: str, fixed_in: str | None, answer: bool) -> None:
+def test_which_version_should_have_a_fix(version: str, fixed_in: str | None, expected: Relation) -> None:
     for number, name in enumerate("abc"):
         come(name, NOON_MS + number * HOUR_MS)
     come("twin of b", NOON_MS + HOUR_MS)
-    assert releases.is_no_earlier(version, fixed_in, decided_at_ms=NOON_MS + HOUR_MS) is answer
+    assert releases.relation(version, fixed_in, decided_at_ms=NOON_MS + HOUR_MS) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("19afc81", ["19afc18"]),  # two characters swapped
+        ("19afc1", ["19afc18"]),
+        ("19AFC18", ["19afc18"]),
+        ("19afc18f00d0ddba11", ["19afc18"]),  # the whole hash
+        ("v1.4.1", ["1.4.1", "1.4.2", "1.4.0"]),  # then the newest of those that are equally similar
+        ("1.4.3", ["1.4.2", "1.4.1", "1.4.0"]),
+        ("c0ffee1", []),
+        ("19a", []),
+        ("", []),
+        ("candidate1", []),
+    ],
+)
+def test_releases_that_a_typed_version_may_mean(typed: str, expected: list[str]) -> None:
+    for number, version in enumerate(["7c1d2e3", "19afc18", "1.4.0", "1.4.1", "1.4.2"]):
+        come(version, NOON_MS + number)
+    make_event(app_version="candidate", received_at_ms=NOON_MS)
+    assert [release.app_version for release in releases.similar(typed, 3)] == expected
+
+
+def test_similar_releases_are_limited_and_the_newest_first() -> None:
+    for number in range(9):
+        come(f"2.0.{number}", NOON_MS + number)
+    assert [release.app_version for release in releases.similar("2.0.x", 3)] == ["2.0.8", "2.0.7", "2.0.6"]
+
+
+def test_a_reported_version_need_not_be_a_release() -> None:
+    make_event(app_version="candidate")
+    come("a", NOON_MS)
+    assert [releases.was_reported(version) for version in ("candidate", "a", "b")] == [True, True, False]
+    assert [releases.was_seen(version) for version in ("candidate", "a", "b")] == [False, True, False]
 
 
 def test_releases_are_listed_in_order() -> None:

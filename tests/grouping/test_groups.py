@@ -121,6 +121,10 @@ def test_alike_failures_are_one_group_with_all_that_is_known_of_them() -> None:
         "advice_url": None,
         "advised_at_ms": None,
         "advised_by_name": None,
+        "unfixed_at_ms": None,
+        "assigned_to_id": None,
+        "assigned_at_ms": None,
+        "assigned_by_name": None,
     }
     assert hours(group) == {NOON_MS: 1, NOON_MS + HOUR_MS: 1}
     assert shares(group, "model") == {"UV-5RM": 1, "UV-17R": 1}

@@ -258,6 +258,64 @@ def test_a_merged_failure_reopens_the_other_group(olga: User) -> None:
     assert (group.status, group.regressed_by) == ("open", event.pk)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "merged"),
+    [("kim", None, "kim"), (None, "kim", "kim"), ("kim", "olga", "olga"), (None, None, None)],
+)
+def test_the_receiving_group_keeps_its_assignment_or_takes_it_over(
+    one: str | None, other: str | None, merged: str | None, olga: User
+) -> None:
+    people = {"olga": olga, "kim": User.objects.create_user("kim")}
+    some_failures()
+    for title, name in (("one", one), ("two", other)):
+        if name:
+            triage.assign([key_of(title)], person=people[name], user=olga, at=AT)
+    before = dict(FailureGroup.objects.values_list("title", "assigned_to__username"))
+    merge("one", "two", olga)
+    assert FailureGroup.objects.get(title="two").assigned_to == people.get(merged or "")
+    words = AuditEntry.objects.filter(what__startswith="Merged").get().what
+    assert ("It is assigned to kim, like the merged group." in words) is (merged == "kim" and other is None)
+    split("one", olga)
+    assert dict(FailureGroup.objects.values_list("title", "assigned_to__username")) == before
+
+
+def test_an_assignment_after_the_merge_stays(olga: User) -> None:
+    kim = User.objects.create_user("kim")
+    some_failures()
+    triage.assign([key_of("one")], person=kim, user=olga, at=AT)
+    merge("one", "two", olga)
+    triage.assign([key_of("two")], person=olga, user=olga, at=AT)
+    split("one", olga)
+    assert dict(FailureGroup.objects.values_list("title", "assigned_to__username")) == {
+        "one": "kim",
+        "two": "olga",
+        "three": None,
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_account_that_was_deleted_during_the_merge_is_not_assigned_by_the_split() -> None:
+    """PostgreSQL checks the reference at the commit."""
+    olga, kim = User.objects.create_user("olga"), User.objects.create_user("kim")
+    some_failures()
+    triage.assign([key_of("one")], person=kim, user=olga, at=AT)
+    merge("one", "two", olga)
+    kim.delete()
+    split("one", olga)
+    group = FailureGroup.objects.get(title="one")
+    assert (group.assigned_to, group.assigned_by_name) == (None, "olga")
+
+
+def test_a_group_that_was_merged_before_assignments_existed_can_be_split_off(olga: User) -> None:
+    some_failures()
+    merge("one", "two", olga)
+    former = FormerGroup.objects.get()
+    former.row = {name: value for name, value in former.row.items() if not name.startswith(("assigned", "unfixed"))}
+    former.save()
+    split("one", olga)
+    assert FailureGroup.objects.get(title="one").assigned_to is None
+
+
 def test_both_actions_are_in_the_audit_log(olga: User) -> None:
     some_failures()
     one, two = key_of("one"), key_of("two")

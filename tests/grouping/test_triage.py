@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -137,3 +137,75 @@ def test_a_long_title_fits_the_log(olga: User) -> None:
     key = make_event(message="no answer " * 50).fingerprint or ""
     triage.reopen([key], user=olga, at=AT)
     assert len(AuditEntry.objects.get().about) == 200
+
+
+# --- assignments -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kim() -> User:
+    """Return an account that can be assigned."""
+    user = User.objects.create_user("kim", is_staff=True)
+    user.groups.add(Group.objects.get(name="Staff"))
+    return user
+
+
+def assignment(key: str) -> tuple[Any, ...]:
+    return FailureGroup.objects.values_list("assigned_to__username", "assigned_at_ms", "assigned_by_name").get(pk=key)
+
+
+def test_who_can_be_assigned(kim: User) -> None:
+    staff = Group.objects.get(name="Staff")
+    for name, options in {"left": {"is_staff": True, "is_active": False}, "guest": {"is_staff": False}}.items():
+        User.objects.create_user(name, **options).groups.add(staff)
+    User.objects.create_user("another", is_staff=True)  # without permission to see groups
+    User.objects.create_superuser("admin")
+    User.objects.create_superuser("former admin", is_active=False)
+    assert [user.get_username() for user in triage.assignable()] == ["admin", "kim"]
+
+
+def test_assigned_and_unassigned(key: str, olga: User, kim: User) -> None:
+    before = decision(key)
+    assert triage.assign([key, "no such group"], person=kim, user=olga, at=AT) == 1
+    assert assignment(key) == ("kim", AT_MS, "olga")
+    triage.assign([key], person=olga, user=kim, at=AT)
+    assert assignment(key) == ("olga", AT_MS, "kim")
+    triage.assign([key], person=None, user=kim, at=AT)
+    assert assignment(key) == (None, None, None)
+    assert decision(key) == before
+    assert history(key) == [
+        ("olga", "Assigned to kim."),
+        ("kim", "Assigned to olga instead of kim."),
+        ("kim", "No longer assigned to olga."),
+    ]
+
+
+def test_only_a_change_is_in_the_log(key: str, olga: User, kim: User) -> None:
+    for _ in range(2):
+        assert triage.assign([key], person=kim, user=olga, at=AT) == 1
+    assert triage.assign([key], person=None, user=olga, at=AT) == 1
+    assert triage.assign([key], person=None, user=olga, at=AT) == 1
+    assert len(history(key)) == 2
+
+
+def test_many_groups_are_assigned_at_once(key: str, olga: User, kim: User) -> None:
+    other = make_event(message="another").fingerprint or ""
+    third = make_event(message="a third").fingerprint or ""
+    assert triage.assign([key, other], person=kim, user=olga, at=AT) == 2
+    assert [assignment(one)[0] for one in (key, other, third)] == ["kim", "kim", None]
+
+
+def test_a_deleted_account_ends_its_assignments_and_can_be_taken_away(key: str, olga: User, kim: User) -> None:
+    triage.assign([key], person=kim, user=olga, at=AT)
+    kim.delete()
+    assert assignment(key) == (None, AT_MS, "olga")
+    triage.assign([key], person=None, user=olga, at=AT)
+    assert assignment(key) == (None, None, None)
+    assert history(key)[-1] == ("olga", "No longer assigned to a deleted account.")
+
+
+def test_a_decision_keeps_the_assignment(key: str, olga: User, kim: User) -> None:
+    triage.assign([key], person=kim, user=olga, at=AT)
+    triage.resolve([key], fixed_in=None, user=olga, at=AT)
+    triage.reopen([key], user=olga, at=AT)
+    assert assignment(key)[0] == "kim"
