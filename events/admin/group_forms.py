@@ -1,17 +1,21 @@
 """Forms of the failure groups: the filters of the list, and the inputs of each decision."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django import forms
+from django.contrib.auth.models import User
 from django.http import QueryDict
 from django.utils.http import urlencode
 
+from events.counting import releases
 from events.counting.buckets import FACET_PREFIX
 from events.counting.releases import NO_RELEASES
+from events.grouping import triage
 from events.ingest.contract import MAX_NAME
-from events.models import EventType
+from events.models import EventType, FailureGroup, Release
 from events.querysets import SUCCESS
 from events.reports.failures import Criteria
 from events.reports.forms import WINDOWS, CursorField, EventFilter, FacetFilters
@@ -19,15 +23,18 @@ from events.reports.groups.ranking import COLUMNS, Ranking, parse_cursor
 
 STATUSES = [
     ("open", "open"),
+    ("mine", "mine"),
     ("regression", "regressions"),
+    ("still_failing", "still failing"),
     ("resolved", "resolved"),
     ("muted", "muted"),
     ("expected", "expected"),
     ("all", "all"),
 ]
-FILTERS = ("type", "model", "version", "new", "noise")
+FILTERS = ("type", "model", "version", "assigned", "new", "noise")
 SORTS = [*COLUMNS, *(f"-{name}" for name in COLUMNS)]
 MAX_NOTE = 2_000
+MAX_SUGGESTED = 5
 
 
 class GroupFilter(FacetFilters):
@@ -42,6 +49,9 @@ class GroupFilter(FacetFilters):
     )
     version = forms.CharField(
         required=False, strip=False, max_length=MAX_NAME, widget=forms.TextInput({"list": "versions"})
+    )
+    assigned = forms.CharField(
+        required=False, max_length=150, label="Assigned to", widget=forms.TextInput({"list": "people"})
     )
     new = forms.ChoiceField(
         required=False,
@@ -71,14 +81,16 @@ class GroupFilter(FacetFilters):
     def shown_filters(self) -> list[forms.BoundField]:
         return [self[name] for name in FILTERS]
 
-    def ranking(self, now_ms: int) -> Ranking:
-        """Return the ranking of the valid form."""
+    def ranking(self, now_ms: int, viewer_id: int | None) -> Ranking:
+        """Return the ranking of the valid form. The status `mine` means the groups of the account `viewer_id`."""
         cleaned = self.cleaned_data
         status = cleaned["status"] or "open"
         new_since_ms = now_ms - int(WINDOWS[cleaned["new"]][1].total_seconds() * 1000) if cleaned["new"] else None
         return Ranking(
             now_ms,
             status=None if status == "all" else status,
+            viewer_id=viewer_id,
+            assigned_to=cleaned["assigned"] or None,
             event_type=cleaned["type"] or None,
             model=cleaned["model"] or None,
             app_version=cleaned["version"] or None,
@@ -104,7 +116,9 @@ class OriginFilter(EventFilter):
         required=False, choices=[("", ""), (GROUPS, GROUPS), *((name, title) for name, title in LISTS.items())]
     )
     # The filters that only the list of groups has.
-    status, new, noise, sort = (GroupFilter.base_fields[name] for name in ("status", "new", "noise", "sort"))
+    status, assigned, new, noise, sort = (
+        GroupFilter.base_fields[name] for name in ("status", "assigned", "new", "noise", "sort")
+    )
 
     @classmethod
     def of(cls, parameters: QueryDict, *, origin: str = "", failures_only: bool = True) -> Self:
@@ -180,19 +194,43 @@ def _query_string(parameters: dict[str, str | None]) -> str:
     return f"?{query}" if query else ""
 
 
+class VersionQuestion(NamedTuple):
+    """A version that no event has reported, and what the maintainer may have meant.
+
+    `similar` are the similar releases, and `newest` the names of the newest ones, if none is similar.
+    """
+
+    typed: str
+    similar: list[Release]
+    newest: list[str]
+
+
 class DecisionForm(forms.Form):
     """The inputs of a decision besides the groups. `decision()` returns the arguments for `triage`."""
 
-    def __init__(self, data: Any = None, *, now: datetime) -> None:
-        super().__init__(data)
+    def __init__(
+        self, data: Any = None, *, now: datetime, groups: Sequence[FailureGroup] = (), user: Any = None
+    ) -> None:
+        super().__init__(data, initial=self.first_values(groups, user))
         self.today = now.date()
+
+    def first_values(self, groups: Sequence[FailureGroup], user: Any) -> dict[str, Any]:
+        """Return the values that the empty form of a decision about these groups shows."""
+        return {}
+
+    def question(self) -> VersionQuestion | None:
+        """Return what to ask before the decision of the valid form is carried out."""
+        return None
 
     def decision(self) -> dict[str, Any]:
         return {}
 
 
 class ResolveForm(DecisionForm):
-    """The version with the fix: a named one, or the next one."""
+    """The version with the fix: a named one, or the next one.
+
+    `confirmed` repeats a version that no event has reported, after the maintainer was asked about it.
+    """
 
     fixed_in = forms.CharField(
         required=False,
@@ -201,6 +239,18 @@ class ResolveForm(DecisionForm):
         widget=forms.TextInput({"list": "releases", "autocomplete": "off"}),
         help_text="Leave empty for the next version: the first one that appears from now on.",
     )
+    confirmed = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def first_values(self, groups: Sequence[FailureGroup], user: Any) -> dict[str, Any]:
+        versions = {group.fixed_in for group in groups}
+        return {"fixed_in": versions.pop() if len(versions) == 1 else None}
+
+    def question(self) -> VersionQuestion | None:
+        version = self.cleaned_data["fixed_in"]
+        if not version or version == self.cleaned_data["confirmed"] or releases.was_reported(version):
+            return None
+        similar = releases.similar(version, MAX_SUGGESTED)
+        return VersionQuestion(version, similar, [] if similar else releases.newest(MAX_SUGGESTED))
 
     def clean_fixed_in(self) -> str:
         version = str(self.cleaned_data["fixed_in"])
@@ -232,6 +282,37 @@ class MuteForm(DecisionForm):
 
     def decision(self) -> dict[str, Any]:
         return {"until_ms": self.cleaned_data["until"]}
+
+
+class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """An account that can be assigned."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        full_name = obj.get_full_name()
+        return f"{obj.get_username()} ({full_name})" if full_name else str(obj.get_username())
+
+
+class AssignForm(DecisionForm):
+    """The account that works on the groups, or nobody."""
+
+    person = PersonField(
+        queryset=User.objects.none(),
+        required=False,
+        label="Assigned to",
+        empty_label="nobody",
+        help_text="Active accounts of staff that may see failure groups.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["person"].queryset = triage.assignable()  # type: ignore[attr-defined]
+
+    def first_values(self, groups: Sequence[FailureGroup], user: Any) -> dict[str, Any]:
+        people = {group.assigned_to_id for group in groups}
+        return {"person": (people.pop() if len(people) == 1 else None) or user.pk}
+
+    def decision(self) -> dict[str, Any]:
+        return {"person": self.cleaned_data["person"]}
 
 
 class NoteField(forms.CharField):

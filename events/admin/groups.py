@@ -15,19 +15,23 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
 from events import audit, clock
 from events.admin import charts
 from events.admin.changelist import KeysetChangeList, SortHeading, quiet
 from events.admin.group_forms import (
+    MAX_SUGGESTED,
     STATUSES,
+    AssignForm,
     DecisionForm,
     GroupFilter,
     MuteForm,
     NoteForm,
     OriginFilter,
     ResolveForm,
+    VersionQuestion,
 )
 from events.admin.group_pages.advice import AdvicePages, delivery_figures
 from events.admin.group_pages.merges import MergePages
@@ -37,7 +41,7 @@ from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.grouping import groups, triage
 from events.keyset import Cursor
 from events.maintenance import retention
-from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup
+from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup, Release
 from events.reports import event_text, export, failures, metrics
 from events.reports.failures import Criteria
 from events.reports.forms import facet_label
@@ -124,7 +128,16 @@ ACTIONS = {
         DecisionForm,
         triage.reopen,
     ),
+    "assign": Action(
+        "Assign",
+        "Assign {}?",
+        "The groups appear in the list “mine” of this person. Their status stays. “nobody” ends an assignment.",
+        AssignForm,
+        triage.assign,
+    ),
 }
+# The decisions about a resolved group that is still failing, with the text of their links.
+UNFIXED_ACTIONS = {"resolve": "Correct the version", "reopen": "Open again"}
 
 
 _NOT_EXPECTED = "The overflow group of a type cannot be expected, because it holds different failures. It was left out."
@@ -164,7 +177,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         "last_seen": "last when", "first_seen": "first when", "versions": "versions", "models": "models",
         "state": "state", "line": "line",
     }  # fmt: skip
-    actions = ("resolve", "mute", "expect", "reopen")
+    actions = ("resolve", "mute", "expect", "reopen", "assign")
     change_list_template = "events/group_list.html"
     change_form_template = "events/group_detail.html"
 
@@ -186,7 +199,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         return ranking.seen_until(clock.now_ms())
 
     def get_selection(self, changelist: KeysetChangeList) -> Any:
-        return changelist.form.ranking(changelist.now_ms)
+        return changelist.form.ranking(changelist.now_ms, changelist.request.user.pk)
 
     def read_page(self, changelist: KeysetChangeList) -> tuple[list[FailureGroup], Cursor | None] | None:
         try:
@@ -244,7 +257,12 @@ class FailureGroupAdmin(AdvicePages, MergePages):
 
     @admin.display(description="Status")
     def state(self, group: Any) -> str:
-        return render_to_string("events/_status.html", {"status": group.figures.status})
+        context = {
+            "status": group.figures.status,
+            "is_unfixed": group.figures.is_unfixed,
+            "assignee": group.assigned_to,
+        }
+        return render_to_string("events/_status.html", context)
 
     @admin.display(description="30 days")
     def line(self, group: Any) -> str:
@@ -257,6 +275,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "rows": [(group.figures, group.points) for group in changelist.result_list],
             "columns": [heading for column in changelist.columns for heading in column.sorts],
             "statuses": _statuses(changelist.kept),
+            "people": [ranking.NOBODY, *triage.assignable().values_list("username", flat=True)],
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": not FailureGroup.objects.exists(),
             "models": metrics.names("model", *period),
@@ -274,7 +293,8 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         before = after = None
         if not kept.from_events:
             order = GroupFilter(kept.data)
-            before, after = ranking.neighbours(order.ranking(now_ms), group) if order.is_valid() else (None, None)
+            if order.is_valid():
+                before, after = ranking.neighbours(order.ranking(now_ms, request.user.pk), group)
         # The page of a group shows its events, whether or not they are expected.
         criteria = replace(kept.criteria(now_ms), event_type=None, fingerprint=group.pk, expected=None)
         kept_span = request.GET.get("span") if request.GET.get("span") in SPANS else None
@@ -293,6 +313,8 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "group": group,
             "status": status,
             "is_fix_unseen": status == "resolved" and group.fixed_in and not releases.was_seen(group.fixed_in),
+            "unfixed": _unfixed(group, now_ms),
+            "is_assignee_inactive": bool(group.assigned_to and not group.assigned_to.is_active),
             "last_day": sum(breakdowns.hours(group.pk, from_ms, from_ms + DAY_MS, HOUR_MS)),
             "before": before,
             "after": after,
@@ -387,6 +409,10 @@ class FailureGroupAdmin(AdvicePages, MergePages):
     def reopen(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
         return self._decide(request, "reopen", list(groups[: MAX_AT_ONCE + 1]))
 
+    @admin.action(description="Assign", permissions=["triage"])
+    def assign(self, request: HttpRequest, groups: QuerySet[FailureGroup]) -> HttpResponse:
+        return self._decide(request, "assign", list(groups[: MAX_AT_ONCE + 1]))
+
     def decide(self, request: HttpRequest) -> HttpResponse:
         """Confirm (GET) or carry out (POST) a decision about the selected or all matching groups."""
         self.demand(self.has_triage_permission(request))
@@ -394,7 +420,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         name = parameters.get("action", "")
         if name not in ACTIONS:
             raise Http404
-        return self._decide(request, name, self._chosen(parameters, clock.now_ms()), parameters)
+        return self._decide(request, name, self._chosen(parameters, clock.now_ms(), request.user.pk), parameters)
 
     def _decide(
         self, request: HttpRequest, name: str, chosen: list[FailureGroup], parameters: QueryDict | None = None
@@ -415,13 +441,15 @@ class FailureGroupAdmin(AdvicePages, MergePages):
                 messages.warning(request, _NOT_EXPECTED)
             if not chosen:
                 return HttpResponseRedirect(self.url("changelist"))
-        form = action.form(parameters if parameters is request.POST else None, now=now)
+        data = parameters if parameters is request.POST else None
+        form = action.form(data, now=now, groups=chosen, user=request.user)
+        question = None
         digest = _digest(chosen)
         is_all = parameters is not None and "all" in parameters
         has_changed = form.is_bound and is_all and form.data.get("shown") != digest
         if has_changed:
             messages.warning(request, "The list has changed, so nothing was changed. Check it again.")
-        elif form.is_bound and form.is_valid():
+        elif form.is_bound and form.is_valid() and not (question := form.question()):
             keys = [group.pk for group in chosen]
             number = action.decide(keys, user=request.user, at=now, **form.decision())
             messages.success(request, f"{action.label}: done for {_groups(number)}.")
@@ -429,21 +457,26 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             if single:
                 return HttpResponseRedirect(self.url("change", quote(single)) + _back(parameters))
             return HttpResponseRedirect(self.url("changelist"))
+        hidden = _hidden(parameters, digest) if parameters and is_all else [("id", group.pk) for group in chosen]
         context = {
-            "title": action.question.format(_groups(len(chosen))),
+            "title": _title(question) if question else action.question.format(_groups(len(chosen))),
             "now": now,
             "action": action,
             "name": name,
             "form": form,
+            "question": question,
             "chosen": chosen[:PAGE_ROWS],
             "more": max(len(chosen) - PAGE_ROWS, 0),
-            "hidden": _hidden(parameters, digest) if parameters and is_all else [("id", group.pk) for group in chosen],
+            "hidden": hidden,
+            "again_query": urlencode([("action", name), *hidden, ("back", _back(parameters).removeprefix("?"))]),
             "releases": releases.newest(NEWEST_RELEASES),
             "back": _back(parameters).removeprefix("?"),
             "cancel_url": self.url("change", quote(chosen[0].pk)) + _back(parameters)
             if parameters and "back" in parameters
             else self.url("changelist"),
         }
+        if question:
+            return self.render(request, "events/group_version.html", context)
         status = 409 if has_changed else 400 if form.is_bound else 200
         return self.render(request, "events/group_decide.html", context, status=status)
 
@@ -467,18 +500,18 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         if not form.is_valid() or self.is_cross_site_request(request):
             return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
         what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'open groups'}"
-        chunks = ranking.chunks(form.ranking(_ms(now)), size=export.ROWS_A_CHUNK)
+        chunks = ranking.chunks(form.ranking(_ms(now), request.user.pk), size=export.ROWS_A_CHUNK)
         return export_response(
             request, chunks, export.GROUPS, "failure-groups", what=what, now=now, is_spreadsheet=is_spreadsheet
         )
 
-    def _chosen(self, parameters: QueryDict, now_ms: int) -> list[FailureGroup]:
+    def _chosen(self, parameters: QueryDict, now_ms: int, viewer_id: int | None) -> list[FailureGroup]:
         """Return the selected groups, or all that match the filters: at most one more than MAX_AT_ONCE."""
         if "all" not in parameters:
             keys = [key for key in parameters.getlist("id")[:MAX_AT_ONCE] if "\0" not in key]
             return list(ranking.seen_until(now_ms).filter(pk__in=keys).order_by(F("last_ms").desc(), "pk"))
         form = GroupFilter(parameters)
-        return list(form.ranking(now_ms).select()[: MAX_AT_ONCE + 1]) if form.is_valid() else []
+        return list(form.ranking(now_ms, viewer_id).select()[: MAX_AT_ONCE + 1]) if form.is_valid() else []
 
     def _timeline(self, group: FailureGroup, axis: Axis) -> dict[str, Any]:
         """Return the chart and its table. The last bar is incomplete."""
@@ -565,15 +598,29 @@ def _sort_heading(query: QueryDict, name: str, label: str) -> SortHeading:
     return SortHeading(name, label, changed.urlencode(), order)
 
 
-def _statuses(query: QueryDict) -> list[tuple[str, str, bool]]:
-    """Return the status tabs: label, query, whether it is the current one."""
+class StatusTab(NamedTuple):
+    """A link to the list of one status. `is_marked`: it contains groups that need attention, and no other tab does."""
+
+    label: str
+    query: str
+    is_current: bool
+    is_marked: bool
+
+
+def _statuses(query: QueryDict) -> list[StatusTab]:
     current = query.get("status") or "open"
     tabs = []
     for value, label in STATUSES:
         changed = query.copy()
         changed["status"] = value
-        tabs.append((label, changed.urlencode(), value == current))
+        is_marked = value == "still_failing" and ranking.has_unfixed()
+        tabs.append(StatusTab(label, changed.urlencode(), value == current, is_marked))
     return tabs
+
+
+def _title(question: VersionQuestion) -> str:
+    seen = ", ".join(release.app_version for release in question.similar)
+    return f"{question.typed}? {f'Seen: {seen}' if seen else 'No event has reported it.'}"
 
 
 def _digest(groups: list[FailureGroup]) -> str:
@@ -588,7 +635,24 @@ def _hidden(parameters: QueryDict, digest: str) -> list[tuple[str, str]]:
 
 def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:
     status = ranking.status_of(group, now_ms)
+    if name == "assign":
+        return True
     return status in ("open", "regression") if name != "reopen" else status in ("resolved", "muted", "expected")
+
+
+class Unfixed(NamedTuple):
+    """A resolved group that is still failing: since when it is known, and the releases that may have been meant."""
+
+    since_ms: int
+    similar: list[Release]
+    actions: dict[str, str]
+
+
+def _unfixed(group: FailureGroup, now_ms: int) -> Unfixed | None:
+    if group.unfixed_at_ms is None or group.fixed_in is None or not ranking.is_unfixed(group):
+        return None
+    similar = releases.similar(group.fixed_in, MAX_SUGGESTED)
+    return Unfixed(min(group.unfixed_at_ms, now_ms), similar, UNFIXED_ACTIONS)
 
 
 def _facet_table(facet: str, parts: list[Part]) -> FacetTable:

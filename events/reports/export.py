@@ -63,7 +63,7 @@ def with_facets(chunks: Iterable[list[tuple[Any, ...]]]) -> Iterator[list[tuple[
 
 
 _METADATA = COLUMNS.index("metadata_json")
-GROUPS = Format(("telemetry_groups_v1_fingerprint", *ranking.EXPORTED[1:]), moments=(1, 2))
+GROUPS = Format(("telemetry_groups_v2_fingerprint", *ranking.EXPORTED[1:]), moments=(1, 2))
 
 
 def as_csv(chunks: Iterable[list[tuple[Any, ...]]], form: Format) -> Iterator[bytes]:

@@ -294,6 +294,7 @@ def test_to_ask_changes_nothing(maintainer: Client) -> None:
         "mute": "Mute 1 group?",
         "expect": "Mark 1 group as expected?",
         "reopen": "Open 1 group again?",
+        "assign": "Assign 1 group?",
     }
     for action, question in questions.items():
         answer = maintainer.get(DECIDE, {"action": action, "id": group().pk})
@@ -338,7 +339,8 @@ def test_nothing_is_fixed_in_what_is_no_release(maintainer: Client, version: str
 def test_a_version_that_nobody_has_seen_is_told(maintainer: Client) -> None:
     """It may be the next one, or a slip of the pen after which nothing would ever come back."""
     make_event()
-    maintainer.post(DECIDE, {"action": "resolve", "id": group().pk, "fixed_in": "7c1d2e3"})
+    answer = {"action": "resolve", "id": group().pk, "fixed_in": "7c1d2e3", "confirmed": "7c1d2e3"}
+    maintainer.post(DECIDE, answer)
     assert "in <bdi>7c1d2e3</bdi>, which is not a release yet" in words(maintainer)
     make_event(**success(app_version="7c1d2e3"))
     assert "has not been seen" not in words(maintainer)
@@ -370,7 +372,7 @@ def test_expected_and_open_again(maintainer: Client) -> None:
     text = words(maintainer)
     assert group().status == "expected"
     assert "no failure figure includes these events" in text
-    assert list(maintainer.get(path()).context["actions"]) == ["reopen"]
+    assert list(maintainer.get(path()).context["actions"]) == ["reopen", "assign"]
     maintainer.post(DECIDE, {"action": "reopen", "id": group().pk})
     assert group().status == "open"
     assert not ExpectedRollup.objects.exists()

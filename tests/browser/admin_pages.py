@@ -134,6 +134,8 @@ QUERIES: dict[str, list[dict[str, str]]] = {
     "admin:events_failuregroup_changelist": [
         {"status": "all"},
         {"status": "regression", "sort": "-count"},
+        {"status": "mine"},
+        {"status": "still_failing", "assigned": "admin"},
         {"status": "all", "type": "flash_error", "new": "30d", "q": "ACK"},
         {"q": "nothing says this"},
     ],
@@ -164,13 +166,17 @@ def _at(path: str) -> Callable[[World], str]:
 
 
 MORE = [
-    *(Page(f"a group that is {status}", _group(status)) for status in ("open", "resolved", "muted", "regression")),
+    *(
+        Page(f"a group that is {status}", _group(status))
+        for status in ("open", "resolved", "muted", "regression", "still failing")
+    ),
     Page("a group of a day", lambda world: _group("open")(world) + "?span=1"),
     Page("a group that no filter matches", lambda world: _group("open")(world) + "?model=nobody"),
     Page("a filtered failure", lambda world: reverse("admin:events_event_change", args=[world.event]) + "?window=90d"),
     Page("a group with another group in it", lambda world: _address_of(world, "joined", "change")),
     Page("merge: confirm", lambda world: _address_of(world, "joined", "merge") + f"?into={world.groups['open']}"),
-    *(Page(f"decide: {action}", _decide(action)) for action in ("resolve", "mute", "reopen")),
+    *(Page(f"decide: {action}", _decide(action)) for action in ("resolve", "mute", "reopen", "assign")),
+    Page("decide: in which of these versions", _decide("resolve"), fill={"id_fixed_in": "19afc81"}),
     Page("decide: mute until a day gone by", _decide("mute"), 400, fill={"id_until": "01012020"}),
     Page(
         "advice to confirm",
@@ -273,6 +279,7 @@ def _address(name: str, query: dict[str, str]) -> Callable[[World], str]:
 
 _PREPARE = """
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.utils.timezone import now
 from events.grouping import advice, merges, triage
 from events.models import FailureGroup
@@ -284,6 +291,9 @@ advice.give(keys[0], "Use another cable.", "https://example.org/cables", user=ro
 advice.count({(keys[0], now().toordinal() - 719_163 - day): 3 + day for day in range(9)})
 triage.resolve(keys[1:2], user=root, at=now(), fixed_in=None)
 triage.mute(keys[2:3], user=root, at=now(), until_ms=None)
+triage.assign(keys[:4], user=root, at=now(), person=root)
+triage.resolve(keys[3:4], user=root, at=now(), fixed_in="19afc81")
+FailureGroup.objects.filter(pk=keys[3]).update(unfixed_at_ms=F("decided_at_ms"))
 open_ = FailureGroup.objects.filter(status="open").order_by("-accepted")
 target = open_[0]
 part = open_.filter(event_type=target.event_type).exclude(pk=target.pk)[0]
@@ -356,7 +366,8 @@ def prepare(server: Server) -> World:
     run("shell", "--no-imports", "-c", code)
     post(server, **regressing | {"app_version": "with-the-fix"})
     for status in ("resolved", "muted"):
-        world.groups[status] = world.one(table, "fingerprint", f"status = '{status}'")
+        world.groups[status] = world.one(table, "fingerprint", f"status = '{status}' AND unfixed_at_ms IS NULL")
+    world.groups["still failing"] = world.one(table, "fingerprint", "unfixed_at_ms IS NOT NULL")
     world.groups.update({"open": group_of(event), "regression": regressed, "two places": group_of(two_places)})
     return world
 

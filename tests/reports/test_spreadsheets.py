@@ -155,7 +155,7 @@ def test_a_file_that_is_not_whole_says_so_in_its_last_row() -> None:
     [
         ("events/event", "telemetry_export_v3_id"),
         ("events/recentfailure", "telemetry_export_v3_id"),
-        ("events/failuregroup", "telemetry_groups_v1_fingerprint"),
+        ("events/failuregroup", "telemetry_groups_v2_fingerprint"),
         ("legacy/clientlog", "telemetry_old_log_v1_id"),
     ],
 )

@@ -78,6 +78,7 @@ class MergePages(PagesAdmin):
             "target_status": ranking.status_of(target, now_ms),
             "passes_decision": merges.passes_decision(group, target),
             "passes_advice": merges.passes_advice(group, target),
+            "passes_assignment": merges.passes_assignment(group, target),
         }
         return self.render(request, "events/group_merge_confirm.html", context)
 

@@ -43,6 +43,8 @@ COLUMNS = {
 TEXT_COLUMNS = ("title", "type", "status")
 # The names of the annotations that `seen_until` adds for these columns.
 MOMENTS = {"first_seen_ms": "first_ms", "last_seen_ms": "last_ms", "regressed_at_ms": "regressed_ms"}
+# The filter value for groups that are assigned to no account. No account has this name.
+NOBODY = "(nobody)"
 LINE_DAYS = 30
 NAMES_SHOWN = 3
 
@@ -52,11 +54,14 @@ class Ranking:
     """Filters and order of failure groups; None means any. `status` may also be `regression`, a kind of open group.
 
     `sort` is one of COLUMNS, with a minus sign for descending order. `now_ms` decides which groups are still muted, and
-    where the last 24 hours start. `facets` are pairs of a key of the metadata and its value.
+    where the last 24 hours start. `facets` are pairs of a key of the metadata and its value. `assigned_to` is the name
+    of an account, or NOBODY. The status `mine` means the groups of the account `viewer_id` that need work.
     """
 
     now_ms: int
     status: str | None = None
+    viewer_id: int | None = None
+    assigned_to: str | None = None
     event_type: str | None = None
     model: str | None = None
     app_version: str | None = None
@@ -68,7 +73,11 @@ class Ranking:
 
     def select(self) -> QuerySet[FailureGroup]:
         """Return the matching groups in order."""
-        groups: FailureGroupQuerySet[Any] = seen_until(self.now_ms).filter(is_status(self.status, self.now_ms))
+        groups: FailureGroupQuerySet[Any] = seen_until(self.now_ms).filter(self._of_status())
+        if self.assigned_to is not None:
+            groups = groups.filter(
+                Q(assigned_to=None) if self.assigned_to == NOBODY else Q(assigned_to__username=self.assigned_to)
+            )
         if self.event_type is not None:
             groups = groups.filter(event_type=self.event_type)
         if self.is_noise is not None:
@@ -89,6 +98,12 @@ class Ranking:
         sign = "-" if self.sort.startswith("-") else ""
         return groups.order_by(f"{sign}{self._column}", f"{sign}fingerprint")
 
+    def _of_status(self) -> Q:
+        if self.status != "mine":
+            return is_status(self.status, self.now_ms)
+        needs_work = is_status("open", self.now_ms) | is_status("still_failing", self.now_ms)
+        return needs_work & Q(assigned_to__isnull=False, assigned_to=self.viewer_id)
+
     @cached_property
     def _column(self) -> str:
         """Return the column to sort by: the indexed one, unless some of its times are in the future."""
@@ -99,10 +114,14 @@ class Ranking:
 
 
 class RankedGroup(NamedTuple):
-    """A row of the list: a group, its failures in the last 24 hours and per day, and its most common names."""
+    """A row of the list: a group, its failures in the last 24 hours and per day, and its most common names.
+
+    `is_unfixed`: it is resolved, but still failing.
+    """
 
     group: FailureGroup
     status: str
+    is_unfixed: bool
     last_day: int
     days: list[int]
     models: list[str]
@@ -118,7 +137,7 @@ def page(ranking: Ranking, *, limit: int, after: Cursor | None = None) -> GroupP
     """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another order."""
     if after and ranking.sort.lstrip("-") not in TEXT_COLUMNS:
         after = after._replace(value=int(after.value))
-    groups, following = keyset.page(ranking.select(), limit, after)
+    groups, following = keyset.page(ranking.select().select_related("assigned_to"), limit, after)
     return GroupPage(list(_rows(groups, ranking.now_ms)), following)
 
 
@@ -140,13 +159,13 @@ def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
     keys = list(ranking.select().values_list("pk", flat=True))
     for start in range(0, len(keys), size):
         chunk = keys[start : start + size]
-        groups = seen_until(ranking.now_ms).in_bulk(chunk)
+        groups = seen_until(ranking.now_ms).select_related("assigned_to").in_bulk(chunk)
         yield [_exported(row) for row in _rows([groups[key] for key in chunk if key in groups], ranking.now_ms)]
 
 
 EXPORTED = (
     "fingerprint", "first_seen", "last_seen", "event_type", "error_name", "title", "frame", "events", "last_24_hours",
-    "models", "versions", "status", "fixed_in", "note",
+    "models", "versions", "status", "fixed_in", "still_failing", "assigned_to", "note",
 )  # fmt: skip
 
 
@@ -155,7 +174,7 @@ def _exported(row: RankedGroup) -> tuple[Any, ...]:
     return (
         group.fingerprint, group.first_ms, group.last_ms, group.event_type, group.error_name, group.title,
         group.frame, group.accepted, row.last_day, group.model_count, group.version_count, row.status, group.fixed_in,
-        group.note,
+        int(row.is_unfixed), group.assigned_to and group.assigned_to.get_username(), group.note,
     )  # fmt: skip
 
 
@@ -191,6 +210,16 @@ def status_of(group: FailureGroup, now_ms: int) -> str:
     return group.status
 
 
+def is_unfixed(group: FailureGroup) -> bool:
+    """Return whether a group is resolved, but still failing in releases that are newer than the decision."""
+    return group.status == GroupStatus.RESOLVED and group.unfixed_at_ms is not None
+
+
+def has_unfixed() -> bool:
+    """Return whether there is a resolved group that is still failing."""
+    return FailureGroup.objects.filter(status=GroupStatus.RESOLVED, unfixed_at_ms__isnull=False).exists()
+
+
 def last_day_from_ms(now_ms: int) -> int:
     """Return the start of the last 24 hours, which include the current, incomplete hour."""
     return now_ms - now_ms % HOUR_MS - 23 * HOUR_MS
@@ -205,6 +234,7 @@ def is_status(status: str | None, now_ms: int) -> Q:
         "open": open_,
         "regression": Q(status=GroupStatus.OPEN, regressed_at_ms__isnull=False),
         "resolved": Q(status=GroupStatus.RESOLVED),
+        "still_failing": Q(status=GroupStatus.RESOLVED, unfixed_at_ms__isnull=False),
         "muted": muted,
         "expected": Q(status=GroupStatus.EXPECTED),
     }[status]
@@ -244,6 +274,7 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[RankedGroup]:
         yield RankedGroup(
             group,
             status_of(group, now_ms),
+            is_unfixed(group),
             last_day[group.fingerprint],
             days[group.fingerprint],
             names[group.fingerprint, Facet.MODEL][:NAMES_SHOWN],
