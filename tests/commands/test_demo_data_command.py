@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from events import clock
-from events.counting import buckets, rollups
+from events.counting import buckets, releases, rollups
 from events.grouping.fingerprints import fingerprint
 from events.grouping.groups import MAX_NEW_A_DAY
 from events.ingest import contract
@@ -321,6 +322,7 @@ def test_what_was_stored_before_an_interrupt_is_counted_right(data_dir: Path) ->
 
 
 def test_maps_decisions_and_advice_stay_until_they_are_cleared() -> None:
+    User.objects.create_superuser("admin")
     run("--events", "12000", "--days", "30", "--seed", "7")
     assert [difference for day in rollups.days_in_use(0, None) for difference in rollups.compare(day)] == []
     released = set(Release.objects.exclude(app_version__in=["dev", "unknown"]).values_list("app_version", flat=True))
@@ -331,9 +333,14 @@ def test_maps_decisions_and_advice_stay_until_they_are_cleared() -> None:
     advised = FailureGroup.objects.exclude(advice_text="")
     assert {group.error_name for group in advised} == {"WrongBootloaderError"}
     assert AdviceDay.objects.exists()
+    [unfixed] = FailureGroup.objects.filter(unfixed_at_ms__isnull=False)
+    assert unfixed.title.startswith("Handshake timed out")
+    assert len(releases.similar(unfixed.fixed_in or "", 5)) == 1
+    [assigned] = FailureGroup.objects.filter(assigned_to__username="admin")
+    assert assigned.title == "Radio rejected the clock setting"
     resolved = FailureGroup.objects.filter(fixed_in__isnull=False)
     assert {group.decided_by_name for group in (pickers, *resolved)} == {decisions.AUTHOR}
-    for group in (pickers, advised[0], resolved[0]):
+    for group in (pickers, advised[0], unfixed, assigned, resolved.exclude(pk=unfixed.pk)[0]):
         last = Event.objects.of_group(group.pk).newest_first()[0]
         real = make_event(
             event_type=last.event_type, error_name=last.error_name, message=last.message, stack=last.stack
@@ -341,5 +348,8 @@ def test_maps_decisions_and_advice_stay_until_they_are_cleared() -> None:
         assert real.fingerprint == group.pk
     run("--clear")
     assert not SourceMap.objects.exists()
-    columns = ("status", "fixed_in", "regressed_at_ms", "advice_text", "advice_url", "accepted")
-    assert list(FailureGroup.objects.values_list(*columns)) == [("open", None, None, "", None, 1)] * 3
+    columns = (
+        "status", "fixed_in", "regressed_at_ms", "unfixed_at_ms", "assigned_at_ms", "advice_text", "advice_url",
+        "accepted",
+    )  # fmt: skip
+    assert list(FailureGroup.objects.values_list(*columns)) == [("open", None, None, None, None, "", None, 1)] * 5

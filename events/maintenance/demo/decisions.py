@@ -48,16 +48,32 @@ def of(world: World) -> list[Decision]:
         decisions.append(Decision(at_ms, partial(_resolve, world, world.fixed.version, at_ms)))
     at_ms = world.start_ms + span_ms // 2
     decisions.append(Decision(at_ms, partial(_expect, world, at_ms)))
+    decisions.append(Decision(at_ms, partial(_resolve_in_misspelt_version, world, at_ms)))
     at_ms = world.start_ms + span_ms * 7 // 10
     decisions.append(Decision(at_ms, partial(_advise, world, at_ms)))
     # Demo events have no responses, so the deliveries of their advice are counted at the end.
     decisions.append(Decision(world.now_ms, partial(_count_deliveries, world, at_ms)))
+    at_ms = world.start_ms + span_ms * 8 // 10
+    decisions.append(Decision(at_ms, partial(_assign, world, at_ms)))
     return sorted(decisions, key=lambda decision: decision.at_ms)
 
 
 def _resolve(world: World, version: str, at_ms: int) -> None:
     """Mark the fault that comes back later as fixed."""
     triage.resolve(_groups(world, faults.RETURNING_FAULT), fixed_in=version, user=_Author(), at=_moment(at_ms))
+
+
+def _resolve_in_misspelt_version(world: World, at_ms: int) -> None:
+    """Mark a fault as fixed in a version that will never be a release: one character of a release is wrong."""
+    version = max(release for release in world.releases if release.at_ms <= at_ms).version
+    misspelt = version[:-1] + ("1" if version[-1] != "1" else "7")
+    triage.resolve(_groups(world, faults.HANDSHAKE_FAULT), fixed_in=misspelt, user=_Author(), at=_moment(at_ms))
+
+
+def _assign(world: World, at_ms: int) -> None:
+    """Assign the fault of the bad release to the first account, if the site has one."""
+    if person := triage.assignable().first():
+        triage.assign(_groups(world, faults.BROKEN_FAULT), person=person, user=_Author(), at=_moment(at_ms))
 
 
 def _expect(world: World, at_ms: int) -> None:
@@ -97,7 +113,7 @@ def _moment(at_ms: int) -> datetime:
 
 
 def withdraw(*, at: datetime) -> int:
-    """Undo what only the demo has decided, after its events were deleted: decisions, advice and source maps.
+    """Undo what only the demo has decided, after its events were deleted: decisions, assignments, advice, source maps.
 
     The audit log keeps every decision, because it is append-only. Returns the number of groups that are open again.
     """
@@ -106,5 +122,7 @@ def withdraw(*, at: datetime) -> int:
         store.delete(version, who=AUTHOR, at=at)
     for key in FailureGroup.objects.filter(advised_by_name=AUTHOR).order_by("pk").values_list("pk", flat=True):
         advice.withdraw(key, user=_Author(), at=at)
+    assigned = FailureGroup.objects.filter(assigned_by_name=AUTHOR).values_list("pk", flat=True)
+    triage.assign(list(assigned), person=None, user=_Author(), at=at)
     decided = FailureGroup.objects.filter(decided_by_name=AUTHOR).values_list("pk", flat=True)
     return triage.reopen(list(decided), user=_Author(), at=at)

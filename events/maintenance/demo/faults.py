@@ -179,6 +179,8 @@ FAULTS = [
         ("identify", "flash-identify", *_FLASH), "RX 0x7f", only=TODAY,
     ),
 ]  # fmt: skip
+HANDSHAKE_FAULT = FAULTS[1]
+BROKEN_FAULT = FAULTS[4]
 RETURNING_FAULT, BOOTLOADER_FAULT, PICKER_FAULT = FAULTS[6:9]
 IMPORT_FAULT = FAULTS[-2]
 
