@@ -35,7 +35,6 @@ WRITERS = {
     "Alert": {"events/alerts/outbox.py"},
     "AlertDelivery": {"events/alerts/delivery.py"},
     "AlertChannel": {"events/alerts/channels/roster.py"},
-    "AlertDelivery": {"events/alerts/retries.py"},
     "AuditEntry": {"events/audit.py"},
     "JobState": {"events/maintenance/jobs/leases.py"},
     "JobRun": {"events/maintenance/jobs/runs.py"},

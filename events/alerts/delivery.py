@@ -16,18 +16,19 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
 from threading import Thread
 from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Count, Max, Min, QuerySet
 
-from events import clock
+from events import audit, clock
 from events.alerts import digest, outbox, texts, timing
 from events.alerts.channels import roster, sending
 from events.alerts.channels.sending import ChannelFailed
 from events.alerts.messages import Message, Part, compose
-from events.models import Alert, AlertChannel, AlertDelivery, AlertKind, DeliveryState
+from events.models import Alert, AlertChannel, AlertDelivery, AlertKind, AuditKind, DeliveryState
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,20 @@ def deliver(send: Send = sending.send, now_ms: Callable[[], int] = clock.now_ms)
     waiting = _waiting().count()
     failed = f", {numbers['failed']:,} failed" if numbers["failed"] else ""
     return f"Sent {numbers['sent']:,} message{'' if numbers['sent'] == 1 else 's'}{failed}; {waiting:,} alerts wait."
+
+
+def retry(delivery: AlertDelivery, *, who: str, at: datetime) -> bool:
+    """Let a delivery wait again, for a whole day. Return False if it was not given up, or its channel is off."""
+    now_ms = int(at.timestamp() * 1000)
+    with transaction.atomic():
+        given_up = AlertDelivery.objects.filter(pk=delivery.pk, state=DeliveryState.GIVEN_UP, channel__is_on=True)
+        is_changed = given_up.update(
+            state=DeliveryState.WAITING, due_ms=now_ms, attempts=0, ended_at_ms=None, problem=""
+        )
+        if is_changed:
+            what = f"Requested another attempt of the alert [{delivery.alert.kind}]."
+            audit.note(AuditKind.ALERT, what, who=who, at=at, about=delivery.channel.name)
+    return bool(is_changed)
 
 
 def plan(now_ms: int) -> None:

@@ -12,7 +12,7 @@ from events import clock, keyset
 from events.admin.alerts.forms import OutboxFilter
 from events.admin.changelist import KeysetChangeList
 from events.admin.pages import PagesAdmin
-from events.alerts import retries
+from events.alerts import delivery as deliveries
 from events.keyset import Cursor
 from events.models import Alert, AlertChannel, AlertDelivery, DeliveryState, FailureGroup
 
@@ -90,7 +90,7 @@ class OutboxAdmin(PagesAdmin):
         )
         if delivery is None:
             raise Http404
-        if retries.retry(delivery, who=request.user.get_username(), at=clock.now()):
+        if deliveries.retry(delivery, who=request.user.get_username(), at=clock.now()):
             messages.success(request, f"The channel {delivery.channel.name} tries again within a minute.")
         elif not delivery.channel.is_on:
             messages.warning(request, f"The channel {delivery.channel.name} is off. Switch it on first.")
