@@ -8,7 +8,7 @@ from django.db.models import Q
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("events", "0035_alerts"),
+        ("events", "0037_when_a_backup_was_copied"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("events", "0034_proxy_headers_of_a_day"),
+        ("events", "0036_who_may_see_channels"),
     ]
 
     operations = [
