@@ -28,8 +28,8 @@ _REST_SECONDS = 10.0
 _ATTEMPTS = 3
 _ATTEMPT_SECONDS = 0.1
 _FAILURES = (OperationalError, InterfaceError, InternalError)
-# Permissions of a token change at once.
-_PRIMARY_ONLY = {"ingesttoken"}
+# Permissions of a token change at once. A visit is updated by the page that reads it.
+_PRIMARY_ONLY = {"ingesttoken", "visit"}
 
 logger = logging.getLogger(__name__)
 

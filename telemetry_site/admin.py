@@ -63,7 +63,9 @@ class TelemetryAdminSite(admin.AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         # The pages of `events.admin` register with this site, so it must exist before they are imported.
-        from events.admin.overview import RANGES, overview
+        from events.admin.overview import visits
+        from events.admin.overview.figures import overview
+        from events.admin.overview.ranges import RangeForm
 
         now = clock.now()
         _note_proxy_headers(request, now)
@@ -74,11 +76,14 @@ class TelemetryAdminSite(admin.AdminSite):
             **(extra_context or {}),
         }
         if request.user.has_perm("events.view_event"):
-            value = request.GET.get("days", "")
-            days = int(value) if value in {str(days) for days in RANGES} else min(RANGES)
-            has_failure_links = request.user.has_perm("events.view_recentfailure")
             context |= overview(
-                now, days, released=request.GET.get("released") == "1", has_failure_links=has_failure_links
+                RangeForm(request.GET, today=now.date()),
+                request.GET.get("days", ""),
+                now,
+                released=request.GET.get("released") == "1",
+                has_failure_links=request.user.has_perm("events.view_recentfailure"),
+                last_visit_ms=visits.last_before(request, now),
+                lists_all=request.GET.get("attention") == "all",
             )
         return super().index(request, context)
 

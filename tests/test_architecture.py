@@ -47,6 +47,7 @@ WRITERS = {
     "CommitBucket": {"events/monitoring/commits.py"},
     "Backup": {"events/maintenance/backups/records.py"},
     "SiteDay": {"events/counting/site_days.py"},
+    "Visit": {"events/admin/overview/visits.py"},
     "RetentionMark": {"events/maintenance/retention.py"},
     "GroupHour": {"events/grouping/groups.py"},
     "GroupShare": {"events/grouping/groups.py"},

@@ -6,19 +6,22 @@ from math import floor, log10
 from typing import NamedTuple
 
 from events.counting import releases
-from events.models import EventType
+from events.models import EventType, Release
 from events.querysets import SUCCESS
 
 GRID_LINES = 3
+# The room for a name on the time axis, in per cent of the width of a plot of 1,100 pixels.
+CHARACTER_WIDTH, NAME_GAP = 0.7, 1.0
 
 
 class Column(NamedTuple):
-    """The data of one bar. `label` is below it, `title` is its tooltip, `url` its link."""
+    """The data of one bar. `label` is below it, `title` its tooltip, `url` its link, `name` that of its table row."""
 
     label: str
     title: str
     counts: dict[str, int]
     url: str
+    name: str = ""
 
 
 class Segment(NamedTuple):
@@ -50,10 +53,13 @@ class StackedBars(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """A mark on the time axis, with a tooltip."""
+    """A mark on the time axis, with a tooltip. Its name is shown on focus, and always if `has_room`."""
 
     x: str
     title: str
+    name: str
+    anchor: str
+    has_room: bool
 
 
 class Interval(NamedTuple):
@@ -66,12 +72,23 @@ class Interval(NamedTuple):
 
 def release_ticks(start_ms: int, end_ms: int) -> list[Tick]:
     """Return a tick for each release first seen in [start_ms, end_ms), on an axis of that span."""
-    ticks = []
-    for release in releases.first_seen_between(start_ms, end_ms):
+    return ticks(releases.first_seen_between(start_ms, end_ms), start_ms, end_ms)
+
+
+def ticks(found: Sequence[Release], start_ms: int, end_ms: int) -> list[Tick]:
+    """Return a tick for each of these releases, oldest first. Of names that would overlap, the newest has room."""
+    drawn, free_until = [], 100.0
+    for release in reversed(found):
         at = datetime.fromtimestamp(release.first_seen_ms / 1000, UTC)
-        x = _percent(100 * (release.first_seen_ms - start_ms) / (end_ms - start_ms))
-        ticks.append(Tick(x, f"{release.app_version} was first seen {at:%-d %b, %H:%M} UTC"))
-    return ticks
+        x = 100 * (release.first_seen_ms - start_ms) / (end_ms - start_ms)
+        width = NAME_GAP + CHARACTER_WIDTH * len(release.app_version)
+        at_end = x + width > 100
+        left = x - width if at_end else x
+        has_room = left >= 0 and left + width <= free_until
+        free_until = left if has_room else free_until
+        title = f"{release.app_version} was first seen {at:%-d %b, %H:%M} UTC"
+        drawn.append(Tick(_percent(x), title, release.app_version, "end" if at_end else "start", has_room))
+    return drawn[::-1]
 
 
 def intervals(rates: Sequence[tuple[float, tuple[float, float]]]) -> list[Interval]:

@@ -36,6 +36,7 @@ from events.models.site import (
     RetentionDefault,
     RetentionMark,
     SiteDay,
+    Visit,
 )
 from events.models.sourcemaps import ResolvedFrame, SourceMap
 
@@ -88,5 +89,6 @@ __all__ = [
     "SiteDay",
     "Source",
     "SourceMap",
+    "Visit",
     "zero_or_one",
 ]

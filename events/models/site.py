@@ -1,5 +1,6 @@
-"""Data about the site itself: tokens, refused hosts, retention, its days, its commits, and the readiness probe."""
+"""Data about the site itself: tokens, refused hosts, retention, its days, commits, visits, and the readiness probe."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -75,6 +76,24 @@ class RetentionDefault(models.Model):
 
     def __str__(self) -> str:
         return f"{self.days} days" if self.days else "off"
+
+
+class Visit(models.Model):
+    """The last visit of a member of staff to the overview, so that it can mark what is new since the visit before.
+
+    Views with less than `visits.PAUSE` between them are one visit. `before_ms` is the last view of the visit before,
+    NULL during the first one.
+    """
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    seen_ms = models.BigIntegerField()
+    before_ms = models.BigIntegerField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.seen_ms}"
 
 
 class SiteDay(models.Model):

@@ -178,6 +178,11 @@ def lifetime_figures(now_ms: int) -> LifetimeFigures:
     return LifetimeFigures(count, last_ms or None)
 
 
+def first_hour_ms() -> int | None:
+    """Return the start of the first counted hour, None without events. Source: HourlyRollup."""
+    return HourlyRollup.objects.order_by("hour_ms").values_list("hour_ms", flat=True).first()
+
+
 def baseline_history(limit: int = 20) -> list[CounterBaseline]:
     """Return the newest changes of the baseline, newest first."""
     return list(CounterBaseline.objects.order_by("-id")[:limit])
@@ -274,14 +279,15 @@ def counts(start_ms: int, end_ms: int, bucket: str) -> list[Count]:
     rows = _expected(start_ms, end_ms).annotate(start=F("hour_ms") - F("hour_ms") % step)
     totals = rows.values_list("start", *columns).annotate(total=Sum("accepted"))
     expected = {(start, *cell): total for start, *cell, total in totals}
-    counted: Counter[tuple[int, str, str, str]] = Counter()
+    counted: dict[tuple[int, str, str, str], int] = {}
     with connection.cursor() as cursor:
         if bucket == "hour":
             cursor.execute(_HOURS, [start_ms, end_ms])
         else:
             cursor.execute(_DAYS, [start_ms, end_ms, start_ms, end_ms, end_ms])
         for start, event_type, model, version, total in cursor.fetchall():
-            counted[start, event_type, model, version] += total
+            key = (start, event_type, model, version)
+            counted[key] = counted.get(key, 0) + total
     return [Count(*key, total, min(expected.get(key, 0), total)) for key, total in counted.items()]
 
 
@@ -376,23 +382,57 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
     return sorted(rows, key=lambda row: (-row.events - row.expected, row.name))
 
 
-def facet_slices(start_ms: int, end_ms: int, cells: Iterable[Cell]) -> dict[str, list[Slice]]:
-    """Return the figures per value of each facet on the days of [start_ms, end_ms), the most events first.
+class FacetCount(NamedTuple):
+    """The events of one type with one value of a facet. The type is "" for those of expected groups."""
+
+    facet: str
+    name: str
+    event_type: str
+    events: int
+
+
+def facet_counts(start_ms: int, end_ms: int) -> list[FacetCount]:
+    """Return the counts by facet, value and type on the days of [start_ms, end_ms), in one query.
+
+    Source: FacetRollup, and GroupShare for the expected groups.
+    """
+    keys = facets.counted_facets()
+    if not keys:
+        return []
+    with connection.cursor() as cursor:
+        parameters: list[int | str] = [start_ms, end_ms, *keys]
+        cursor.execute(_FACETS.format(keys=", ".join(["%s"] * len(keys))), parameters * 2)
+        return [FacetCount(facet, name, event_type, int(n)) for facet, name, event_type, n in cursor.fetchall()]
+
+
+_FACETS = f"""
+SELECT facet, name, event_type, SUM(accepted) FROM {FacetRollup._meta.db_table}
+WHERE day_ms >= %s AND day_ms < %s AND accepted > 0 AND facet IN ({{keys}}) GROUP BY facet, name, event_type
+UNION ALL
+SELECT facet, name, '', SUM(accepted) FROM {GroupShare._meta.db_table}
+WHERE fingerprint IN (SELECT fingerprint FROM {FailureGroup._meta.db_table} WHERE status = 'expected')
+    AND day_ms >= %s AND day_ms < %s AND accepted > 0 AND facet IN ({{keys}}) GROUP BY facet, name
+"""  # noqa: S608 (our own names)
+
+
+def facet_slices(counted: Iterable[FacetCount], cells: Iterable[Cell]) -> dict[str, list[Slice]]:
+    """Return the figures per value of each facet, the most events first.
 
     A facet that no success of these days has is left out: all its rates would be 1. NOT_TOLD has the rest of `cells`,
-    which are all events of these days. Source: FacetRollup, and GroupShare for the expected groups.
+    which are all events of the same days.
     """
-    days = {"day_ms__gte": start_ms, "day_ms__lt": end_ms, "accepted__gt": 0, "facet__in": facets.counted_facets()}
-    rows = FacetRollup.objects.filter(**days).values_list("facet", "name", "event_type")
     names: dict[str, dict[str, list[int]]] = {}
-    for facet, name, event_type, total in rows.annotate(Sum("accepted")):
-        names.setdefault(facet, {}).setdefault(name, [0, 0, 0])[event_type != SUCCESS] += total
-    shares = GroupShare.objects.filter(**days, fingerprint__in=FailureGroup.objects.expected().values("pk"))
-    for facet, name, total in shares.values_list("facet", "name").annotate(Sum("accepted")):
-        counts = names.get(facet, {}).get(name, [0, 0, 0])
-        expected = min(total, counts[1])
-        counts[1] -= expected
-        counts[2] += expected
+    expected: list[FacetCount] = []
+    for row in counted:
+        if row.event_type:
+            names.setdefault(row.facet, {}).setdefault(row.name, [0, 0, 0])[row.event_type != SUCCESS] += row.events
+        else:
+            expected.append(row)
+    for row in expected:
+        counts = names.get(row.facet, {}).get(row.name, [0, 0, 0])
+        of_failures = min(row.events, counts[1])
+        counts[1] -= of_failures
+        counts[2] += of_failures
     totals = [0, 0, 0]
     for cell in cells:
         totals[cell.event_type != SUCCESS] += cell.events - cell.expected

@@ -54,21 +54,34 @@ def _bar(bar: Any, *, is_current: bool) -> str:
 
 
 @register.simple_tag
-def figure_rows(rows: Iterable[tuple[str, Sequence[int], str]]) -> SafeString:
-    """Return rows of a table of figures: the name of a step, its figures and the URL of its events."""
+def figure_rows(rows: Iterable[tuple[str, Sequence[int], str, Sequence[str]]]) -> SafeString:
+    """Return rows of a table of figures: the name of a step, its figures, the URL of its events, its new releases."""
     return mark_safe(  # noqa: S308 (escaped)
         "".join(
-            f'<tr><th scope="row"><a href="{escape(url)}">{escape(name)}</a></th>'
+            f'<tr><th scope="row"><a href="{escape(url)}">{escape(name)}</a>{_new_in(releases)}</th>'
             + "".join(f'<td class="num">{number:,}</td>' for number in numbers)
             + "</tr>\n"
-            for name, numbers, url in rows
+            for name, numbers, url, releases in rows
         )
     )
+
+
+def _new_in(releases: Sequence[str]) -> str:
+    names = "".join(f" <bdi>{escape(name)}</bdi>" for name in releases)
+    return f' <small class="quiet"><span aria-hidden="true">┆</span> release{names}</small>' if releases else ""
 
 
 @register.simple_tag(takes_context=True)
 def moment(context: Any, at: int | datetime | None) -> str:
     return time_element(at, context["now"])
+
+
+@register.simple_tag(takes_context=True)
+def since(context: Any, at_ms: int) -> SafeString:
+    """Return the UTC time of a moment of today, else its day; the whole time is its title."""
+    at, now = datetime.fromtimestamp(at_ms / 1000, UTC), context["now"]
+    words = f"{at:%H:%M}" if at.date() == now.date() else f"{at:%-d %b}" if at.year == now.year else f"{at:%-d %b %Y}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', clock.iso(at_ms), utc(at_ms), words)
 
 
 def time_element(at: int | datetime | None, now: datetime) -> str:

@@ -1,7 +1,7 @@
 """The admin's index: how it goes today, from rollups alone."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -12,13 +12,14 @@ from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.admin import charts
+from events.admin.overview import visits
 from events.counting import rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
-from events.models import EventType
+from events.models import EventType, Visit
 from events.reports import metrics
 from legacy.models import ModeInForce, ParityRun
-from tests.conftest import BANNER_QUERIES, make_event, sign_in, success, text_of, turn_clock_to
+from tests.conftest import make_event, sign_in, success, text_of, turn_clock_to
 
 pytestmark = pytest.mark.django_db
 
@@ -110,7 +111,8 @@ def test_a_longer_span_is_a_link_away(client: Client) -> None:
     assert answer.context["successes_change"] == (False, 0)
     assert answer.context["before_name"] == "the 7 days before"
     assert client.get("/admin/?days=1").context["before_name"] == "yesterday by this time"
-    assert client.get("/admin/?days=nonsense").context["days"] == 1
+    for nonsense in ("?days=nonsense", "?days=", ""):
+        assert client.get(f"/admin/{nonsense}").context["days"] == "24h"
 
 
 def test_the_span_before_ends_with_the_same_hour_of_its_last_day(
@@ -129,7 +131,15 @@ def test_the_span_before_ends_with_the_same_hour_of_its_last_day(
 
 
 @pytest.mark.parametrize(
-    ("days", "bars", "unit"), [("1", 24, "hour"), ("7", 7, "day"), ("30", 30, "day"), ("90", 90, "day")]
+    ("days", "bars", "unit"),
+    [
+        ("24h", 24, "hour"),
+        ("1", 24, "hour"),
+        ("7", 7, "day"),
+        ("30", 30, "day"),
+        ("90", 90, "day"),
+        ("all", 24, "hour"),
+    ],
 )
 def test_the_chart_has_a_bar_for_each_step_and_its_figures_in_a_table(
     client: Client, days: str, bars: int, unit: str
@@ -150,13 +160,16 @@ def test_a_release_is_marked_at_its_first_event(client: Client) -> None:
     midnight_ms = metrics.day_start_ms(clock.today())
     make_event(**success(app_version="7c1d2e3"), received_at_ms=midnight_ms - 2 * DAY_MS)
     make_event(**success(app_version="dev"))
-    (tick,) = client.get("/admin/?days=7").context["chart"]["releases"]
-    assert tick.x == f"{400 / 7:.2f}%"
+    answer = client.get("/admin/?days=7")
+    (tick,) = answer.context["chart"]["releases"]
+    assert (tick.x, tick.name, tick.has_room) == (f"{400 / 7:.2f}%", "7c1d2e3", True)
     assert tick.title.startswith("7c1d2e3 was first seen ")
+    assert [row[3] for row in answer.context["chart"]["rows"]] == [[], [], ["7c1d2e3"], [], [], [], []]
+    assert "release <bdi>7c1d2e3</bdi></small></th>" in answer.content.decode()
 
 
 @pytest.mark.parametrize("released", ["", "1"])
-@pytest.mark.parametrize("days", ["1", "7", "30", "90"])
+@pytest.mark.parametrize("days", ["24h", "1", "7", "30", "90", "all"])
 def test_every_number_is_the_total_of_the_list_that_it_links_to(client: Client, days: str, released: str) -> None:
     sign_in(client, "Staff")
     now_ms = clock.now_ms()
@@ -167,8 +180,8 @@ def test_every_number_is_the_total_of_the_list_that_it_links_to(client: Client, 
     picker = make_event(event_type="connect_error", message="No port selected")
     triage.expect([str(picker.fingerprint)], user=User.objects.get(), at=clock.now())
     context = client.get("/admin/", {"days": days, "released": released}).context
-    rows = [(sum(numbers), url) for _, numbers, url in context["chart"]["rows"]]
-    assert len(rows) >= int(days)
+    rows = [(sum(numbers), url) for _, numbers, url, _ in context["chart"]["rows"]]
+    assert len(rows) >= 7
     linked = [
         (context["successes"], context["successes_url"]),
         (context["failures"], context["failures_url"]),
@@ -305,7 +318,8 @@ def test_the_index_reads_rollups_and_never_counts_events(client: Client) -> None
     client.get("/admin/")  # the first page of a process and day records the proxy headers
     with CaptureQueriesContext(connection) as queries:
         client.get("/admin/")
-    assert len(queries) <= 21 + BANNER_QUERIES, [query["sql"] for query in queries]
+    # Two of them are the permissions of an account that is no superuser.
+    assert len(queries) <= 12, [query["sql"] for query in queries]
     assert not [q for q in queries if "COUNT(" in q["sql"] and "telemetry_events" in q["sql"]]
 
 
@@ -313,6 +327,247 @@ def test_a_superuser_sees_it_all(client: Client) -> None:
     client.force_login(User.objects.create_superuser("root"))
     make_event()
     assert "Needs attention" in page(client)
+
+
+# --- ranges ----------------------------------------------------------------------------------------------------------
+
+NOON = datetime(2026, 2, 12, 12, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def noon(monkeypatch: pytest.MonkeyPatch, client: Client) -> User:
+    turn_clock_to(monkeypatch, int(NOON.timestamp()))
+    return sign_in(client, "Staff")
+
+
+def received(*ages: timedelta) -> None:
+    for age in ages:
+        make_event(session_id=str(age), received_at_ms=int((NOON - age).timestamp() * 1000))
+
+
+@pytest.mark.usefixtures("noon")
+def test_the_last_24_hours_are_the_first_range_and_cross_midnight(client: Client) -> None:
+    hours = (0.1, 13, 23.4, 24.5, 47)
+    received(*(timedelta(hours=hour) for hour in hours))
+    answer = client.get("/admin/")
+    assert next(iter(answer.context["ranges"])) == answer.context["days"] == "24h"
+    assert (answer.context["failures"], answer.context["failures_change"]) == (3, (True, 50))
+    assert client.get("/admin/?days=1").context["failures"] == 1
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_range_of_days_includes_both_ends(client: Client) -> None:
+    received(*(timedelta(days=day) for day in (0, 1, 3, 5, 6)))
+    answer = client.get("/admin/?first=2026-02-07&last=2026-02-11")
+    context = answer.context
+    assert (context["failures"], context["range_name"]) == (3, "7 to 11 Feb 2026")
+    assert context["before_name"] == "the 5 days before"
+    assert len(context["chart"]["rows"]) == 5
+    assert client.get(context["failures_url"]).context["total"] == 3
+    text = answer.content.decode()
+    assert 'name="first" value="2026-02-07"' in text
+    # Another range forgets the days; everything else keeps them.
+    assert 'href="?days=30"' in text
+    assert 'href="?first=2026-02-07&amp;last=2026-02-11&amp;released=1"' in text
+
+
+@pytest.mark.usefixtures("noon")
+@pytest.mark.parametrize(
+    ("query", "name", "failures"),
+    [
+        ("first=2026-02-12", "12 Feb 2026", 1),
+        ("first=2026-02-11&last=2026-02-11", "11 Feb 2026", 1),
+        ("first=2025-12-30&last=2026-02-11", "30 Dec 2025 to 11 Feb 2026", 2),
+        ("first=2026-01-30&last=2030-01-01", "30 Jan to 12 Feb 2026", 3),
+        ("days=all", "since 3 Feb 2026", 3),
+    ],
+)
+def test_the_words_of_a_range(client: Client, query: str, name: str, failures: int) -> None:
+    received(*(timedelta(days=day) for day in (0, 1, 9)))
+    context = client.get(f"/admin/?{query}").context
+    assert (context["range_name"], context["failures"]) == (name, failures)
+
+
+@pytest.mark.usefixtures("noon")
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("first=2026-02-30", "From: Enter a day as YYYY-MM-DD."),
+        ("first=yesterday&last=2026-02-01", "From: Enter a day as YYYY-MM-DD."),
+        ("last=2026-02-01", "From: Enter the first day too."),
+        ("first=2026-02-13", "From: This day is in the future."),
+        ("first=2026-02-11&last=2026-02-10", "To: This day is before 2026-02-11."),
+        ("first=1999-01-01", "From: A range has at most 3,660 days."),
+        ("first=0001-01-01&last=0001-01-02", ""),
+    ],
+)
+def test_an_invalid_range_says_why_and_shows_the_last_24_hours(client: Client, query: str, error: str) -> None:
+    make_event()
+    answer = client.get(f"/admin/?days=7&{query}")
+    assert answer.status_code == 200
+    assert error in answer.content.decode()
+    assert answer.context["days"] == ("24h" if error else "custom")
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_long_range_has_bars_of_weeks_that_begin_with_its_first_day(client: Client) -> None:
+    received(timedelta(days=199), timedelta(days=200), timedelta())
+    context = client.get("/admin/?first=2025-07-28").context
+    assert (context["failures"], context["chart"]["unit"]) == (2, "week")
+    rows = context["chart"]["rows"]
+    assert (len(rows), sum(rows[-1][1])) == (29, 1)
+    assert client.get(rows[-1][2]).context["total"] == 1
+
+
+@pytest.mark.usefixtures("noon")
+def test_all_time_has_no_span_before(client: Client) -> None:
+    received(timedelta(days=9), timedelta(days=1))
+    context = client.get("/admin/?days=all").context
+    assert (context["failures_change"], context["rate_before"], context["before_name"]) == (None, None, "")
+    assert [line.entry.reason for line in context["listed"]] == ["waiting"]
+
+
+@pytest.mark.usefixtures("noon")
+def test_the_page_says_when_its_figures_were_read(client: Client) -> None:
+    make_event()
+    assert "Figures read at 12:30:00 UTC" in page(client)
+
+
+# --- needs attention -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("noon")
+def test_each_entry_shows_its_reason_its_size_since_when_and_for_whom(client: Client) -> None:
+    for number in range(30):
+        make_event(**success(session_id=f"{number}", model="UV-5RM"))
+    for number in range(12):
+        make_event(message="Radio rejected the clock", session_id=f"{number}", model="DM-32UV", app_version="c0ffee1")
+    for number in range(9):
+        make_event(message=f"One-off {'abcdefghi'[number]}", session_id=f"one {number}")
+    text = page(client)
+    assert text.index("Needs attention") < text.index("Public count")
+    first = text[text.index('<ol class="needs">') :].split("</li>")[0]
+    for part in ("</span> new", "Radio rejected the clock", "<strong>12</strong>", ">12:30</time>"):
+        assert part in first
+    assert ">only DM-32UV</bdi>" in first
+    assert "10 groups, last 24 hours" in text
+    assert "… and 2 more that are new (one event each)." in text
+    assert '<a href="?attention=all">Show all 10</a>' in text
+    everything = client.get("/admin/?attention=all")
+    assert len(everything.context["listed"]) == 10
+    assert "Show fewer" in everything.content.decode()
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_quiet_night_says_so(client: Client) -> None:
+    make_event(**success())
+    assert "No new failures in the last 24 hours. Nothing came back, nothing rises" in page(client)
+
+
+@pytest.mark.usefixtures("noon")
+def test_unknown_and_other_never_head_a_list(client: Client) -> None:
+    for number in range(9):
+        make_event(model="unknown", app_version="dev", session_id=f"{number}")
+    make_event(model="UV-17R", app_version="19afc18", session_id="one")
+    context = client.get("/admin/").context
+    for panel in context["worst"][:2]:
+        assert [bool(worst.remark) for worst in panel.rows] == [False, True]
+    assert [line.names for line in context["listed"]] == ["UV-17R · 19afc18"]
+
+
+@pytest.mark.usefixtures("noon")
+def test_the_newest_releases_have_a_verdict_in_words(client: Client) -> None:
+    make_event(**success(app_version="2c87cac", session_id="a"), received_at_ms=clock.now_ms() - DAY_MS)
+    make_event(**success(app_version="19afc18", session_id="b"))
+    text = page(client).split("Compared with the one before")[1]
+    assert text.index("19afc18") < text.index("2c87cac")
+    assert "first release, so there is nothing to compare with" in text
+    assert "too few to tell" in text
+
+
+# --- visits ----------------------------------------------------------------------------------------------------------
+
+
+def minutes_later(monkeypatch: pytest.MonkeyPatch, minutes: float) -> None:
+    turn_clock_to(monkeypatch, int(NOON.timestamp() + 60 * minutes))
+
+
+def test_what_is_new_since_the_last_visit_is_marked(
+    client: Client, noon: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_event(message="Before", session_id="a")
+    assert "your last visit" not in page(client)  # the first one
+    minutes_later(monkeypatch, 40)
+    make_event(message="After", session_id="b")
+    text = page(client)
+    assert "<strong>1</strong> new since your last visit" in text
+    shown = {line.entry.title: line.is_new_to_reader for line in client.get("/admin/").context["listed"]}
+    assert shown == {"Before": False, "After": True}
+    minutes_later(monkeypatch, 90)
+    assert "Nothing new since your last visit" in page(client)
+
+
+def test_views_without_a_pause_are_one_visit_with_few_writes(
+    client: Client, noon: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.get("/admin/")
+    minutes_later(monkeypatch, 40)
+    for minutes in (40, 41, 44, 60, 80):
+        minutes_later(monkeypatch, minutes)
+        with CaptureQueriesContext(connection) as queries:
+            client.get("/admin/")
+        assert any(query["sql"].startswith("UPDATE") for query in queries) == (minutes in (40, 60, 80))
+        assert Visit.objects.get().before_ms == int(NOON.timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Requested-With": "XMLHttpRequest"},
+        {"Sec-Fetch-Dest": "empty"},
+        {"Sec-Purpose": "prefetch"},
+        {"Purpose": "prefetch"},
+    ],
+)
+def test_scripts_and_prefetches_are_no_visits(client: Client, noon: User, headers: dict[str, str]) -> None:
+    assert client.get("/admin/", headers=headers).status_code == 200
+    assert client.head("/admin/").status_code == client.post("/admin/").status_code == 200
+    assert not Visit.objects.exists()
+    client.get("/admin/", headers={"Sec-Fetch-Dest": "document"})
+    assert Visit.objects.get().user == noon
+
+
+def test_each_reader_has_visits_of_their_own_that_go_with_the_account(
+    client: Client, noon: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.get("/admin/")
+    minutes_later(monkeypatch, 60)
+    other = sign_in(client, "Maintainers")
+    assert client.get("/admin/").context["last_visit_ms"] is None
+    assert Visit.objects.count() == 2
+    other.delete()
+    assert Visit.objects.get().user == noon
+
+
+def test_two_views_at_once_begin_one_visit(client: Client, noon: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.get("/admin/")
+    minutes_later(monkeypatch, 40)
+    first_ms, now_ms = int(NOON.timestamp() * 1000), clock.now_ms()
+    read = visits._after
+
+    def overtaken(row: Visit | None, user_id: int, at_ms: int) -> Visit:
+        Visit.objects.update(seen_ms=now_ms - 1, before_ms=first_ms)  # the other view was faster
+        return read(row, user_id, at_ms)
+
+    monkeypatch.setattr(visits, "_after", overtaken)
+    assert client.get("/admin/").context["last_visit_ms"] == first_ms
+    assert (Visit.objects.get().seen_ms, Visit.objects.get().before_ms) == (now_ms - 1, first_ms)
+
+
+def test_a_visit_of_the_future_begins_no_other_one(client: Client, noon: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    Visit.objects.create(user=noon, seen_ms=clock.now_ms() + 9 * DAY_MS, before_ms=5)
+    assert client.get("/admin/").context["last_visit_ms"] == 5
+    assert Visit.objects.get().seen_ms == clock.now_ms()
 
 
 # --- what an app adds: the old system's panel ------------------------------------------------------------------------

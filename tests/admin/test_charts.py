@@ -134,6 +134,17 @@ def test_a_release_is_a_tick_at_the_moment_it_was_first_seen() -> None:
     Release.objects.create(app_version="2.0.0", first_seen_ms=noon_ms, is_release=True)
     hour_ms = 3_600_000
     assert charts.release_ticks(noon_ms - 3 * hour_ms, noon_ms + hour_ms) == [
-        ("75.00%", "2.0.0 was first seen 12 Feb, 12:00 UTC")
+        ("75.00%", "2.0.0 was first seen 12 Feb, 12:00 UTC", "2.0.0", "start", True)
     ]
     assert charts.release_ticks(noon_ms + 1, noon_ms + hour_ms) == []
+
+
+def test_names_of_releases_that_would_overlap_give_way_to_the_newest() -> None:
+    found = [Release(app_version=f"19afc1{number}", first_seen_ms=at) for number, at in enumerate((10, 500, 520, 999))]
+    drawn = charts.ticks(found, 0, 1_000)
+    assert [(tick.name, tick.has_room, tick.anchor) for tick in drawn] == [
+        ("19afc10", True, "start"),
+        ("19afc11", False, "start"),
+        ("19afc12", True, "start"),
+        ("19afc13", True, "end"),
+    ]

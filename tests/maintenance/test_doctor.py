@@ -119,7 +119,7 @@ STATES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str, str]]]] =
                 "wrong",
                 "database.migrations",
                 "3 pending: events.0033_who_may_see_backups, events.0034_proxy_headers_of_a_day,"
-                " events.0038_assigned_and_unfixed_groups",
+                " events.0039_visits_of_staff",
             ),
             ("look", "database.unchecked", "Backups: their tables are of another release"),
             NO_JOBS,

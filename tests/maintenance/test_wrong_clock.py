@@ -342,8 +342,8 @@ def test_a_regression_is_never_in_the_future(client: Client, monkeypatch: pytest
     set_clock(monkeypatch, TODAY)
     sign_in(client, "Staff")
     assert times(page(client, f"{GROUPS}{key}/"), "with the fix was received ") == [clock.iso(ms(TODAY))]
-    (shown,) = client.get("/admin/").context["groups"].regressed
-    assert shown.regressed_ms == ms(TODAY)
+    (shown,) = client.get("/admin/").context["attention"].entries
+    assert (shown.reason, shown.regressed_ms) == ("regression", ms(TODAY))
 
 
 def test_the_last_day_has_no_failure_of_the_future(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,15 +356,15 @@ def test_the_last_day_has_no_failure_of_the_future(client: Client, monkeypatch: 
     assert client.get(f"{GROUPS}{row.group.pk}/").context["last_day"] == 1
 
 
-def test_what_grows_was_last_seen_now_at_the_latest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rise_includes_no_failure_of_the_future(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fail(TODAY - timedelta(days=2))
     for minutes in range(4):
         fail(EARLIER + timedelta(minutes=minutes))
     fail(FAR_AHEAD)
     set_clock(monkeypatch, TODAY)
     sign_in(client, "Staff")
-    (trend,) = client.get("/admin/", {"days": "1"}).context["groups"].growing
-    assert trend.group.last_ms == ms(EARLIER + timedelta(minutes=3))
+    (shown,) = client.get("/admin/", {"days": "1"}).context["attention"].entries
+    assert (shown.reason, shown.hits) == ("rising", 4)
 
 
 def test_a_token_was_used_now_at_the_latest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

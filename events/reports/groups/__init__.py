@@ -1,5 +1,6 @@
 """Reads of failure groups.
 
-`ranking` selects and sorts groups, and `trends` finds those that returned, are new or grow. For one group, `breakdowns`
-compares its failures with the other flashes, and `places` finds their original places. No module writes a table.
+`ranking` selects and sorts groups, and `attention` ranks those that returned, are new, rise or wait for a decision.
+`breakdowns` compares the failures of groups with the other flashes, and `places` finds original places. No module
+writes a table.
 """

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from django.db.models import F, Sum
+from django.db.models import Case, F, Sum, Value, When
 
 from events.counting import facets
 from events.counting.buckets import DAY_MS, NOT_TOLD
@@ -31,6 +31,7 @@ from events.models import (
 from events.reports import metrics
 
 FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)
+_MODEL, _VERSION = Facet.MODEL.value, Facet.VERSION.value
 # A value stands out with this many failures, and with intervals this far apart: 98 % and 100 % differ, and help nobody.
 _LEAST_EVENTS = 5
 _LEAST_DISTANCE = 0.05
@@ -112,6 +113,11 @@ class Finding(NamedTuple):
     def of_others(self) -> str:
         return _percent(self.part.of_others or 0.0)
 
+    @property
+    def shortly(self) -> str:
+        """Return the finding without the other flashes: `only UV-17R`, `Chrome 139 71 %`."""
+        return f"only {self.subject}" if self.is_only else f"{self.subject} {self.of_group}"
+
     def __str__(self) -> str:
         if self.is_only:
             return f"only {self.subject} ({self.of_others} of {self.others})"
@@ -150,10 +156,48 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
     start_ms = None if start_ms is None else start_ms - start_ms % DAY_MS
     end_ms = now_ms - now_ms % DAY_MS + DAY_MS
     own = _of_group(group.pk, start_ms, end_ms)
-    others = _flashes(start_ms or 0, end_ms)
     is_flash = group.event_type in FLASHES
-    if is_flash:
-        others.subtract(own)
+    parts = _parts(own, _flashes(start_ms or 0, end_ms), is_flash=is_flash)
+    return Comparison(start_ms, is_flash, own.total, parts, _findings(parts, is_flash=is_flash)[:FINDINGS_SHOWN])
+
+
+class Spread(NamedTuple):
+    """For whom a group fails: what stands out, most first, and all models and versions, most failures first."""
+
+    findings: list[Finding]
+    models: list[str]
+    versions: list[str]
+
+
+def spreads(groups: Mapping[str, str], start_ms: int, end_ms: int, flashes: "Side") -> dict[str, Spread]:
+    """Return for whom these groups fail on the UTC days of [start_ms, end_ms), in one query.
+
+    `groups` has the type of each fingerprint. `flashes` are those of the same days. What `flashes` does not count by,
+    such as the mode, does not stand out. Source: GroupShare.
+    """
+    start_ms, end_ms = start_ms - start_ms % DAY_MS, end_ms + -end_ms % DAY_MS
+    sides = {key: Side() for key in groups}
+    rows = GroupShare.objects.filter(fingerprint__in=groups, day_ms__gte=start_ms, day_ms__lt=end_ms)
+    rows = rows.exclude(facet__in=[facet for facet in Facet.values if not flashes.names[facet]])
+    # Only versions are compared by day.
+    day_ms = Case(When(facet=Facet.VERSION.value, then=F("day_ms")), default=Value(0))
+    sums = rows.order_by().annotate(day=day_ms).values_list("fingerprint", "facet", "name", "day")
+    for key, facet, name, day, n in sums.annotate(total=Sum("accepted")):
+        if facet == Facet.VERSION:
+            sides[key].add_version(name, day, n)
+        else:
+            sides[key].add(facet, name, n)
+    spread = {}
+    for key, own in sides.items():
+        is_flash = groups[key] in FLASHES
+        findings = _findings(_parts(own, flashes, is_flash=is_flash), is_flash=is_flash)
+        models, versions = ([name for name, _ in own.names[facet].most_common()] for facet in (_MODEL, _VERSION))
+        spread[key] = Spread(findings, models, versions)
+    return spread
+
+
+def _parts(own: "Side", flashes: "Side", *, is_flash: bool) -> dict[str, list[Part]]:
+    others = flashes.without(own) if is_flash else flashes
     parts = {}
     for facet in (*Facet.values, *(facet for facet in facets.counted_facets() if own.names[facet])):
         counts, other_counts = own.names[facet], others.names[facet]
@@ -165,14 +209,17 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
         if (rest := own.total - totals[0]) > 0 and facet not in Facet.values:
             found.append(_part(NOT_TOLD, rest, max(others.total - totals[1], 0), own.total, others.total))
         parts[facet] = sorted(found, key=lambda part: (not part.is_named, -part.distance, -part.events, part.name))
+    return parts
+
+
+def _findings(parts: Mapping[str, list[Part]], *, is_flash: bool) -> list[Finding]:
     findings = [
         Finding(facet, part, len(facet_parts) == 1, _others(is_flash=is_flash))
         for facet, facet_parts in parts.items()
         for part in facet_parts
         if part.is_striking
     ]
-    findings.sort(key=lambda finding: -finding.part.distance)
-    return Comparison(start_ms, is_flash, own.total, parts, findings[:FINDINGS_SHOWN])
+    return sorted(findings, key=lambda finding: -finding.part.distance)
 
 
 def _others(*, is_flash: bool) -> str:
@@ -207,7 +254,7 @@ def hours(fingerprint: str, start_ms: int, end_ms: int, step_ms: int) -> list[in
 # --- the two sides -------------------------------------------------------------------------------------------------
 
 
-class _Side:
+class Side:
     """The counts of one side of a comparison, by facet and name. Those of versions are also by UTC day."""
 
     def __init__(self) -> None:
@@ -228,16 +275,22 @@ class _Side:
         self.versions[name][day_ms] += n
         self.days[day_ms] += n
 
-    def subtract(self, part: "_Side") -> None:
-        """Subtract the counts of flashes that are a part of this side. The days in use stay.
+    def without(self, part: "Side") -> "Side":
+        """Return this side without the counts of flashes that are a part of it. The days in use stay.
 
         Rebuilt rollups can have another name for a flash, so a count may be missing.
         """
+        rest = Side()
+        rest.versions = self.versions
+        rest.days = self.days.copy()
+        for facet, counts in self.names.items():
+            rest.names[facet] = counts.copy()
         for facet, counts in part.names.items():
             for name, n in counts.items():
-                self.names[facet][name] = max(self.names[facet][name] - n, 0)
+                rest.names[facet][name] = max(rest.names[facet][name] - n, 0)
         for day_ms, n in part.days.items():
-            self.days[day_ms] = max(self.days[day_ms] - n, 0)
+            rest.days[day_ms] = max(rest.days[day_ms] - n, 0)
+        return rest
 
 
 class _Total:
@@ -251,8 +304,8 @@ class _Total:
         return self._sums[bisect_right(self._days, last_ms)] - self._sums[bisect_left(self._days, first_ms)]
 
 
-def _of_group(key: str, start_ms: int | None, end_ms: int) -> _Side:
-    side = _Side()
+def _of_group(key: str, start_ms: int | None, end_ms: int) -> Side:
+    side = Side()
     rows = GroupShare.objects.filter(fingerprint=key, day_ms__lt=end_ms)
     if start_ms is not None:
         rows = rows.filter(day_ms__gte=start_ms)
@@ -272,8 +325,8 @@ def _of_group(key: str, start_ms: int | None, end_ms: int) -> _Side:
     return side
 
 
-def _flashes(start_ms: int, end_ms: int) -> _Side:
-    side = _Side()
+def _flashes(start_ms: int, end_ms: int) -> Side:
+    side = Side()
     hourly = HourlyRollup.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, event_type__in=FLASHES)
     by_name = hourly.annotate(day=F("hour_ms") - F("hour_ms") % DAY_MS).values_list("day", "model", "app_version")
     for day_ms, model, version, n in _summed(by_name):
@@ -293,7 +346,7 @@ def _summed(rows: Any) -> Any:
     return rows.filter(accepted__gt=0).order_by().annotate(total=Sum("accepted"))
 
 
-def _versions(own: _Side, others: _Side) -> Iterable[Part]:
+def _versions(own: Side, others: Side) -> Iterable[Part]:
     """Yield the versions of the group, each compared in the days in which it was in use."""
     own_total, others_total = _Total(own.days), _Total(others.days)
     for name, n in own.names[Facet.VERSION].items():
