@@ -200,9 +200,13 @@ def _give_up_pointless(now_ms: int) -> None:
     _waiting().filter(channel__is_on=False).update(
         state=DeliveryState.GIVEN_UP, ended_at_ms=now_ms, problem="The channel was switched off."
     )
-    due = Alert.objects.filter(deliveries__state=DeliveryState.WAITING, deliveries__due_ms__lte=now_ms)
-    for alert_id, reason in texts.obsolete(due.exclude(subject="").distinct(), now_ms).items():
+    for alert_id, reason in _obsolete(now_ms).items():
         _waiting().filter(alert=alert_id).update(state=DeliveryState.GIVEN_UP, ended_at_ms=now_ms, problem=reason)
+
+
+def _obsolete(now_ms: int) -> dict[int, str]:
+    due = Alert.objects.filter(deliveries__state=DeliveryState.WAITING, deliveries__due_ms__lte=now_ms)
+    return texts.obsolete(due.exclude(subject="").distinct(), now_ms)
 
 
 def _postpone(deliveries: Iterable[AlertDelivery], until_ms: int) -> None:

@@ -47,7 +47,7 @@ def find(now: datetime) -> Iterator[Problem]:
         return
     total = _sum(past)
     part = Part(
-        f"The failure rate of the last 24 hours is {_percent(last)}",
+        heading(last),
         (
             f"{last.failures:,} of {last.total:,} flashes failed since {timing.moment(last_from_ms)}.",
             f"In the {PAST_DAYS} days before: {_percent(total)} ({total.failures:,} of {total.total:,}).",
@@ -98,6 +98,10 @@ def dispersion(days: Sequence[Flashes]) -> float:
     rate = total.failures / total.total
     chi_square = sum((day.failures - day.total * rate) ** 2 / (day.total * rate * (1 - rate)) for day in used)
     return max(chi_square / (len(used) - 1), 1.0)
+
+
+def heading(last: Flashes) -> str:
+    return f"The failure rate of the last 24 hours is {_percent(last)}"
 
 
 def _sum(days: Sequence[Flashes]) -> Flashes:

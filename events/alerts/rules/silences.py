@@ -23,23 +23,22 @@ def find(now: datetime) -> Iterator[Problem]:
     """Yield at most one problem. A reported silence lasts until an event arrives."""
     now_ms = int(now.timestamp() * 1000)
     last_ms = metrics.lifetime_figures(now_ms).last_received_at_ms
-    least_ms = settings.ALERT_SILENCE_HOURS * HOUR_MS
-    if last_ms is None or now_ms - last_ms < least_ms:
+    if last_ms is None or now_ms - last_ms < settings.ALERT_SILENCE_HOURS * HOUR_MS:
         return
     hours = hours_with_events(last_ms)
     longest_ms = longest_pause_ms(hours, last_ms - PAST_DAYS * DAY_MS)
-    days = len({hour_ms // DAY_MS for hour_ms in hours if hour_ms >= last_ms - PAST_DAYS * DAY_MS})
     part = Part(
         f"No event for {timing.duration(now_ms - last_ms)}",
         (
             f"The last event arrived on {timing.moment(last_ms)}.",
             f"The longest pause of the {PAST_DAYS} days before was at most {timing.duration(longest_ms)}."
-            f" Events arrived on {days} of these days.",
+            f" Events arrived on {days_with_events(hours)} of these days.",
             "Check that the front end is online and reaches the site.",
         ),
         reverse("admin:index"),
     )
-    yield Problem("silence", part, opens=days >= LEAST_DAYS and now_ms - last_ms > longest_ms)
+    opens = days_with_events(hours) >= LEAST_DAYS and now_ms - last_ms > longest_ms
+    yield Problem("silence", part, opens=opens)
 
 
 def ended(alert: Alert, now: datetime) -> Part:
@@ -59,12 +58,23 @@ def ended(alert: Alert, now: datetime) -> Part:
     )
 
 
-def hours_with_events(until_ms: int) -> list[int]:
-    """Return the hours with any event up to a time, oldest first, of twice PAST_DAYS. Source: HourlyRollup."""
-    rows = HourlyRollup.objects.filter(
-        hour_ms__gt=until_ms - 2 * PAST_DAYS * DAY_MS, hour_ms__lte=until_ms, accepted__gt=0
-    )
+def hours_with_events(until_ms: int, days: int = 2 * PAST_DAYS) -> list[int]:
+    """Return the hours with any event in the days up to a time, oldest first. Source: HourlyRollup."""
+    rows = HourlyRollup.objects.filter(hour_ms__gt=until_ms - days * DAY_MS, hour_ms__lte=until_ms, accepted__gt=0)
     return list(rows.values_list("hour_ms", flat=True).distinct().order_by("hour_ms"))
+
+
+def alert_after(hours: list[int], least_hours: int) -> int | None:
+    """Return when a silence that follows these hours is an alert, None if no event is expected."""
+    if days_with_events(hours) < LEAST_DAYS:
+        return None
+    longest_ms = longest_pause_ms(hours, hours[-1] - PAST_DAYS * DAY_MS)
+    return hours[-1] + HOUR_MS + max(longest_ms, least_hours * HOUR_MS)
+
+
+def days_with_events(hours: list[int]) -> int:
+    """Return on how many of the PAST_DAYS days up to the last hour events arrived."""
+    return len({hour_ms // DAY_MS for hour_ms in hours if hour_ms >= hours[-1] - PAST_DAYS * DAY_MS})
 
 
 def longest_pause_ms(hours: list[int], since_ms: int) -> int:
