@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import NamedTuple
 
 from events.counting import releases
@@ -12,6 +12,8 @@ from events.querysets import SUCCESS
 GRID_LINES = 3
 # The room for a name on the time axis, in per cent of the width of a plot of 1,100 pixels.
 CHARACTER_WIDTH, NAME_GAP = 0.7, 1.0
+# The steps of a scale of rates. The last one reaches 1 with four lines.
+RATE_STEPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25)
 
 
 class Column(NamedTuple):
@@ -70,6 +72,40 @@ class Interval(NamedTuple):
     middle: str
 
 
+class Difference(NamedTuple):
+    """The interval of a difference on a scale that contains zero, in per cent of the width."""
+
+    low: str
+    width: str
+    middle: str
+    high: str
+    zero: str
+
+
+class Mark(NamedTuple):
+    """One value of a line, with its tooltip. `from_x` and `from_y` are the place of the value before, "" without."""
+
+    x: str
+    y: str
+    title: str
+    from_x: str
+    from_y: str
+
+
+class AxisLabel(NamedTuple):
+    x: str
+    anchor: str
+    text: str
+
+
+class RateLines(NamedTuple):
+    """Lines of rates (0 to 1) over days, with a common scale from zero."""
+
+    lines: list[list[Mark]]
+    grid: list[GridLine]
+    labels: list[AxisLabel]
+
+
 def release_ticks(start_ms: int, end_ms: int) -> list[Tick]:
     """Return a tick for each release first seen in [start_ms, end_ms), on an axis of that span."""
     return ticks(releases.first_seen_between(start_ms, end_ms), start_ms, end_ms)
@@ -98,6 +134,57 @@ def intervals(rates: Sequence[tuple[float, tuple[float, float]]]) -> list[Interv
         Interval(_percent(100 * low / most), _percent(100 * (high - low) / most), _percent(100 * rate / most))
         for rate, (low, high) in rates
     ]
+
+
+def difference(value: float, interval: tuple[float, float]) -> Difference:
+    """Return the interval of a difference, with zero on its scale and a sixth of the width free on each side."""
+    low, high = interval
+    start, end = min(low, 0.0), max(high, 0.0)
+    span = (end - start) * 1.5 or 1.0
+
+    def place(at: float) -> str:
+        return _percent(100 * ((at - start) / span + 1 / 6))
+
+    return Difference(place(low), _percent(100 * (high - low) / span), place(value), place(high), place(0.0))
+
+
+def rate_lines(lines: Sequence[Sequence[tuple[float, str] | None]], labels: Sequence[str]) -> RateLines:
+    """Return one line for each sequence of a rate and a tooltip by day, None for a day without a rate.
+
+    `labels` has a text for each day. About seven of them are shown, counted from the last one.
+    """
+    rates = [point[0] for line in lines for point in line if point is not None]
+    most = max(rates, default=0.0)
+    step = next(step for step in RATE_STEPS if most <= GRID_LINES * step or step == RATE_STEPS[-1])
+    steps = max(ceil(round(most / step, 9)), 1)
+    top = steps * step
+    days = len(labels)
+    every = max(1, round(days / 7))
+
+    def marks(line: Sequence[tuple[float, str] | None]) -> Iterator[Mark]:
+        before = ("", "")
+        for day, point in enumerate(line):
+            if point is not None:
+                place = (_percent(100 * (day + 0.5) / days), _percent(100 * (1 - point[0] / top)))
+                yield Mark(*place, point[1], *before)
+                before = place
+
+    return RateLines(
+        [list(marks(line)) for line in lines],
+        [
+            GridLine(_percent(100 - 100 * number / steps), f"{100 * number * step:.0f} %", number == 0)
+            for number in range(steps + 1)
+        ],
+        [
+            AxisLabel(
+                _percent(100 * (day + 0.5) / days if days - 1 - day or days < 12 else 100),
+                "middle" if days - 1 - day or days < 12 else "end",
+                label,
+            )
+            for day, label in enumerate(labels)
+            if (days - 1 - day) % every == 0
+        ],
+    )
 
 
 def stacked_bars(columns: Sequence[Column], *, label_every: int) -> StackedBars:

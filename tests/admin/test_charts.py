@@ -148,3 +148,47 @@ def test_names_of_releases_that_would_overlap_give_way_to_the_newest() -> None:
         ("19afc12", True, "start"),
         ("19afc13", True, "end"),
     ]
+
+
+# --- differences and rates -------------------------------------------------------------------------------------------
+
+
+def test_an_interval_of_a_difference_has_zero_on_its_scale() -> None:
+    above = charts.difference(0.05, (0.02, 0.08))
+    assert above == charts.Difference("33.33%", "50.00%", "58.33%", "83.33%", "16.67%")
+    below = charts.difference(-0.05, (-0.08, -0.02))
+    assert below == charts.Difference("16.67%", "50.00%", "41.67%", "66.67%", "83.33%")
+    around = charts.difference(0.0, (-0.05, 0.05))
+    assert (around.low, around.zero, around.high) == ("16.67%", "50.00%", "83.33%")
+
+
+def test_lines_of_rates_skip_days_without_a_rate() -> None:
+    drawn = charts.rate_lines([[(0.0, "a"), None, (0.3, "b")], [None, (0.15, "c"), None]], ["1 Feb", "2 Feb", "3 Feb"])
+    assert drawn.lines == [
+        [charts.Mark("16.67%", "100.00%", "a", "", ""), charts.Mark("83.33%", "0.00%", "b", "16.67%", "100.00%")],
+        [charts.Mark("50.00%", "50.00%", "c", "", "")],
+    ]
+    assert [line.label for line in drawn.grid] == ["0 %", "10 %", "20 %", "30 %"]
+    assert [label.text for label in drawn.labels] == ["1 Feb", "2 Feb", "3 Feb"]
+
+
+@pytest.mark.parametrize(
+    ("most", "labels"),
+    [
+        (0.0, ["0 %", "1 %"]),
+        (0.004, ["0 %", "1 %"]),
+        (0.08, ["0 %", "3 %", "6 %", "9 %"]),
+        (0.2, ["0 %", "10 %", "20 %"]),
+        (1.0, ["0 %", "25 %", "50 %", "75 %", "100 %"]),
+    ],
+)
+def test_the_scale_of_rates_is_round(most: float, labels: list[str]) -> None:
+    drawn = charts.rate_lines([[(most, "")]], ["1 Feb"])
+    assert [line.label for line in drawn.grid] == labels
+    assert drawn.grid[0] == charts.GridLine("100.00%", "0 %", True)
+
+
+def test_about_seven_days_of_a_long_line_have_labels() -> None:
+    drawn = charts.rate_lines([[(0.1, "")] * 90], [str(day) for day in range(90)])
+    assert [label.text for label in drawn.labels] == ["11", "24", "37", "50", "63", "76", "89"]
+    assert drawn.labels[-1] == charts.AxisLabel("100.00%", "end", "89")

@@ -175,6 +175,8 @@ ROWS = {
     "admin:events_jobstate_run": Access(
         "/admin/events/jobstate/run/", MAINTAINERS, MAINTAINERS, {"job": "counts"}, seen=405
     ),
+    "admin:events_release_changelist": Access("/admin/events/release/", STAFF),
+    "admin:events_release_change": Access("/admin/events/release/19afc18/", STAFF),
     "admin:events_retentionmark_changelist": Access("/admin/events/retentionmark/", STAFF),
     "admin:events_sourcemap_changelist": Access("/admin/events/sourcemap/", STAFF),
     "admin:events_sourcemap_delete": Access(

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from django.contrib.admin.utils import quote
 from django.urls import URLPattern, URLResolver, get_resolver, reverse, reverse_lazy
 from django.utils.http import urlencode
 from rest_framework.viewsets import ViewSetMixin
@@ -21,7 +22,7 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
-from events.models import AlertChannel, Correction, Event, FailureGroup, FormerGroup, IngestToken
+from events.models import AlertChannel, Correction, Event, FailureGroup, FormerGroup, IngestToken, Release
 from events.reports.groups.places import OriginalPlace
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
@@ -97,6 +98,7 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:events_failuregroup_merge": [lambda world: world.groups["open"]],
     "admin:events_failuregroup_split": [lambda world: world.one(FormerGroup._meta.db_table, "fingerprint")],
     "admin:events_correction_undo": [lambda world: world.one(Correction._meta.db_table)],
+    "admin:events_release_change": [lambda world: quote(_release(world, "DESC"))],
     "admin:legacy_parityrun_change": [lambda world: world.one(ParityRun._meta.db_table)],
     "admin:auth_group_history": ROLE,
     "admin:auth_group_delete": ROLE,
@@ -107,6 +109,20 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:auth_user_change": USER,
     "admin:app_list": [lambda _: "events"],
 }
+
+
+def _release(world: World, order: str) -> str:
+    """Return the newest (`DESC`) or the first (`ASC`) release."""
+    return str(world.one(Release._meta.db_table, "app_version", f"is_release ORDER BY first_seen_ms {order}"))
+
+
+def _release_page(order: str, against: str = "") -> Callable[[World], str]:
+    def address(world: World) -> str:
+        query = urlencode({"against": _release(world, "ASC") if against == "first" else against})
+        return f"{reverse('admin:events_release_change', args=[quote(_release(world, order))])}?{query}"
+
+    return address
+
 
 # A list in other states than its first.
 QUERIES: dict[str, list[dict[str, str]]] = {
@@ -210,6 +226,9 @@ MORE = [
     Page("a place to split off", lambda world: f"{_group('two places')(world)}split-place/?place={PLACE.key}"),
     Page("source maps to delete", _at("/admin/events/sourcemap/delete/?version=19afc18")),
     Page("a user with faults", _at("/admin/auth/user/add/"), fill={"id_username": "a b", "id_password1": "short"}),
+    Page("the first release", _release_page("ASC")),
+    Page("the newest release compared with the first one", _release_page("DESC", "first")),
+    Page("a release compared with none", _release_page("DESC", "no-such-version"), 400),
     Page("login", _at("/admin/login/"), person=""),
     Page("login, refused", _at("/admin/login/"), person="", fill={"id_username": "admin", "id_password": "wrong"}),
     Page("no such page of the admin", _at("/admin/nothing/"), 404),

@@ -68,7 +68,7 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         low, high = self.interval or (-1.0, 1.0)
         if self.name == VerdictName.FIRST:
-            return "first release, so there is nothing to compare with"
+            return "first release"
         if self.name == VerdictName.WORSE:
             return f"worse by {points(low)} to {points(high)} points"
         if self.name == VerdictName.BETTER:
@@ -77,8 +77,7 @@ class Verdict(NamedTuple):
             return f"no worse (at most +{points(high)} points)"
         if self.flashes_needed is None:
             return "too few to tell"
-        about = _two_digits(self.flashes_needed)
-        return f"too few to tell (about {about:,} more flash{'' if about == 1 else 'es'})"
+        return f"too few to tell ({more_flashes(self.flashes_needed)})"
 
 
 def compare(new: Flashes, old: Flashes | None) -> Verdict:
@@ -137,6 +136,13 @@ def points(share: float) -> str:
     return "less than 0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"
 
 
+def more_flashes(number: int) -> str:
+    """Return a number of missing flashes in words, rounded to two digits: `about 140 more flashes`."""
+    step = int(10 ** max(len(str(number)) - 2, 0))
+    about = (number + step // 2) // step * step
+    return f"about {about:,} more flash{'' if about == 1 else 'es'}"
+
+
 def _flashes_needed(new: Flashes, old: Flashes) -> int | None:
     """Return how many more flashes of `new` end `too_few` if both rates stay, None if no number does.
 
@@ -165,9 +171,3 @@ def _sample_size(rate: float, side: int, distance: float, old_spread: float) -> 
     spread = sqrt(distance**2 - old_spread**2)
     bound = rate + side * spread
     return Z_95**2 * bound * (1 - bound) / spread**2 if 0 < bound < 1 else 0.0
-
-
-def _two_digits(number: int) -> int:
-    """Round to two significant digits."""
-    step = int(10 ** max(len(str(number)) - 2, 0))
-    return (number + step // 2) // step * step

@@ -141,7 +141,7 @@ def test_the_verdict(new: Flashes, old: Flashes | None, name: VerdictName, is_al
 
 
 WORDS = [
-    (Verdict(VerdictName.FIRST), "first release, so there is nothing to compare with"),
+    (Verdict(VerdictName.FIRST), "first release"),
     (Verdict(VerdictName.TOO_FEW, 0.0, (-0.1, 0.1), 1), "too few to tell (about 1 more flash)"),
     (Verdict(VerdictName.TOO_FEW, 0.0, (-0.1, 0.1), 7), "too few to tell (about 7 more flashes)"),
     (Verdict(VerdictName.TOO_FEW, 0.0, (-0.1, 0.1), 143), "too few to tell (about 140 more flashes)"),
