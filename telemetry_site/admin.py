@@ -21,8 +21,8 @@ from events.maintenance.doctor.findings import Depth, Examination, ProxyHeaders
 from telemetry_site import sign_in
 
 FIRST_PAGES = [
-    "FailureGroup", "Release", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap", "JobState", "Backup",
-    "RetentionMark", "AlertChannel", "Alert", "IngestToken", "AuditEntry",
+    "FailureGroup", "Release", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap",
+    "JobState", "Backup", "RetentionMark", "AlertChannel", "Alert", "IngestToken", "AuditEntry",
 ]  # fmt: skip
 
 
