@@ -88,7 +88,7 @@ def assign(fingerprints: Sequence[str], *, person: User | None, user: Author, at
         }
     )
     with transaction.atomic():
-        locked = groups.lock(fingerprints)
+        locked = _lock(fingerprints)
         # A deleted account leaves the time of the assignment.
         changing = [
             group
@@ -139,10 +139,7 @@ def _decide(
 ) -> int:
     values = _UNDECIDED | decision
     with transaction.atomic():
-        # Locked in the order in which ingest locks them.
-        types = FailureGroup.objects.filter(pk__in=fingerprints).values_list("event_type", flat=True)
-        rollups.lock(set(types))
-        locked = groups.lock(fingerprints)
+        locked = _lock(fingerprints)
         changing = [group.pk for group in locked if group.status != status]
         if status == GroupStatus.EXPECTED:
             FailureGroup.objects.filter(pk__in=changing).update(uncounted_before_ms=groups.ALL_UNCOUNTED)
@@ -158,6 +155,13 @@ def _decide(
         for group in locked:
             _log(group, words, user, at)
     return len(locked)
+
+
+def _lock(fingerprints: Sequence[str]) -> list[FailureGroup]:
+    """Lock these groups in the order in which ingest locks them: first the totals of their types."""
+    types = FailureGroup.objects.filter(pk__in=fingerprints).values_list("event_type", flat=True)
+    rollups.lock(set(types))
+    return groups.lock(fingerprints)
 
 
 # --- stored events of expected groups ----------------------------------------------------------------------------

@@ -546,6 +546,7 @@ def test_writers_triage_and_regrouping_never_wait_in_a_circle(monkeypatch: pytes
                 triage.resolve(order, fixed_in=None, user=user, at=datetime.now(UTC))
             else:
                 triage.expect(order, user=user, at=datetime.now(UTC))
+            triage.assign(order, person=user if number % 2 else None, user=user, at=datetime.now(UTC))
         triage.expect(keys[:20], user=user, at=datetime.now(UTC))
 
     def regroup() -> None:

@@ -284,6 +284,18 @@ def test_retention_keeps_the_mark(olga: User) -> None:
     assert state() == STILL
 
 
+def test_an_erasure_keeps_the_mark_and_its_events_no_longer_count(olga: User) -> None:
+    end_ms = play(BASE + "R:typo s:new f:new", olga)
+    writer.record(failure("new", at_ms=end_ms, session="erased"))
+    retention.erase("erased", who="olga", at=moment(end_ms), why="")
+    writer.record(failure("new", at_ms=end_ms + 1))
+    assert state() == RESOLVED
+    writer.record(failure("new", at_ms=end_ms + 2, session="erased later"))
+    assert state() == STILL
+    retention.erase("erased later", who="olga", at=moment(end_ms), why="")
+    assert state() == STILL
+
+
 # --- several at once -------------------------------------------------------------------------------------------------
 
 
