@@ -241,15 +241,15 @@ def count(criteria: Criteria) -> int | None:
     return expected if criteria.expected else max(events - expected, 0)
 
 
-def totals_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dict[str, int]:
+def totals_by_type(start_ms: int, end_ms: int) -> dict[str, int]:
     """Return the number of events per type in [start_ms, end_ms), including zeros. Source: HourlyRollup."""
-    sums = _rollups(start_ms, end_ms, released=released).values_list("event_type").annotate(total=Sum("accepted"))
+    sums = _rollups(start_ms, end_ms).values_list("event_type").annotate(total=Sum("accepted"))
     return dict.fromkeys(EventType.values, 0) | dict(sums)
 
 
-def expected_by_type(start_ms: int, end_ms: int, *, released: bool = False) -> dict[str, int]:
+def expected_by_type(start_ms: int, end_ms: int) -> dict[str, int]:
     """Return the number of expected events per type in [start_ms, end_ms), including zeros. Source: ExpectedRollup."""
-    sums = _expected(start_ms, end_ms, released=released).values_list("event_type").annotate(total=Sum("accepted"))
+    sums = _expected(start_ms, end_ms).values_list("event_type").annotate(total=Sum("accepted"))
     return dict.fromkeys(EventType.values, 0) | dict(sums)
 
 
@@ -449,7 +449,7 @@ def facet_slices(counted: Iterable[FacetCount], cells: Iterable[Cell]) -> dict[s
     return found
 
 
-def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = False) -> list[TimeBucket]:
+def timeseries(start_ms: int, end_ms: int, bucket: str) -> list[TimeBucket]:
     """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first. Empty buckets hold zeros.
 
     Source: HourlyRollup; for days ModeRollup, which has far fewer rows; ExpectedRollup.
@@ -458,14 +458,13 @@ def timeseries(start_ms: int, end_ms: int, bucket: str, *, released: bool = Fals
     zeros = dict.fromkeys(EventType.values, 0)
     series = [TimeBucket(start, zeros.copy(), zeros.copy()) for start in range(start_ms, end_ms, step)]
     # Read these first: an event stored between two reads must not be subtracted alone.
-    expected = _by_type(_expected(start_ms, end_ms, released=released), F("hour_ms") - F("hour_ms") % step)
+    expected = _by_type(
+        _expected(start_ms, end_ms), F("hour_ms") - F("hour_ms") % step
+    )  # `Mod` returns a float on SQLite
     if bucket == "hour":
-        rows = _by_type(_rollups(start_ms, end_ms, released=released), F("hour_ms"))
+        rows = _by_type(_rollups(start_ms, end_ms), F("hour_ms"))
     else:
-        unreleased = _rollups(start_ms, end_ms).filter(app_version__in=NO_RELEASES)
-        day_ms = F("hour_ms") - F("hour_ms") % DAY_MS  # `Mod` returns a float on SQLite
-        rows = [(day, name, -total) for day, name, total in _by_type(unreleased, day_ms)] if released else []
-        rows += _by_type(ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms), F("day_ms"))
+        rows = _by_type(ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms), F("day_ms"))
     for start, event_type, total in rows:
         series[(start - start_ms) // step].counts[event_type] += total
     for start, event_type, total in expected:
@@ -544,14 +543,13 @@ def _rounded(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 4)
 
 
-def _rollups(start_ms: int, end_ms: int, *, released: bool = False) -> Any:
-    return _of_hours(HourlyRollup.objects, start_ms, end_ms, released=released)
+def _rollups(start_ms: int, end_ms: int) -> Any:
+    return _of_hours(HourlyRollup.objects, start_ms, end_ms)
 
 
-def _expected(start_ms: int, end_ms: int, *, released: bool = False) -> Any:
-    return _of_hours(ExpectedRollup.objects, start_ms, end_ms, released=released)
+def _expected(start_ms: int, end_ms: int) -> Any:
+    return _of_hours(ExpectedRollup.objects, start_ms, end_ms)
 
 
-def _of_hours(table: Any, start_ms: int, end_ms: int, *, released: bool) -> Any:
-    rows = table.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, accepted__gt=0)
-    return rows.exclude(app_version__in=NO_RELEASES) if released else rows
+def _of_hours(table: Any, start_ms: int, end_ms: int) -> Any:
+    return table.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, accepted__gt=0)

@@ -66,9 +66,8 @@ def test_expected_events_are_counted_apart(client: Client, bucket: str) -> None:
     buckets = client.get(f"/metrics/timeseries?days=1&bucket={bucket}", headers=STAFF).json()["buckets"]
     (filled,) = [at for at in buckets if at["expected"]]
     assert (filled["failures"], filled["expected"], filled["counts"]["connect_error"]) == (1, 1, 1)
-    for released in (True, False):
-        series = metrics.timeseries(*metrics.last_days(1, clock.today()), bucket, released=released)
-        assert sum(at.failures for at in series) == 1
+    series = metrics.timeseries(*metrics.last_days(1, clock.today()), bucket)
+    assert sum(at.failures for at in series) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,19 +105,6 @@ def test_a_bucket_contains_its_first_millisecond_and_not_that_of_the_next(
         make_event(received_at_ms=START_MS + offset, message=f"At {offset}")
     series = metrics.timeseries(START_MS, START_MS + 2 * DAY_MS, bucket)
     assert {at.start_ms: at.counts["flash_error"] for at in series if any(at.counts.values())} == expected
-
-
-@pytest.mark.parametrize("bucket", ["day", "hour"])
-def test_released_leaves_out_what_is_no_release(bucket: str) -> None:
-    for hour, version in enumerate(("19afc18", "dev", "unknown", "(other)", "19afc18")):
-        make_event(received_at_ms=START_MS + 6 * hour * HOUR_MS, app_version=version, message=f"At {hour}")
-    released, everything = (
-        metrics.timeseries(START_MS, START_MS + 2 * DAY_MS, bucket, released=released) for released in (True, False)
-    )
-    step_ms = metrics.BUCKETS[bucket]
-    positions = [6 * hour * HOUR_MS // step_ms for hour in range(5)]
-    for series, at in ((released, [positions[0], positions[-1]]), (everything, positions)):
-        assert [bucket.failures for bucket in series] == [at.count(number) for number in range(len(series))]
 
 
 def test_buckets_distinguish_types_but_not_models() -> None:
