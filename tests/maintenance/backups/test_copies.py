@@ -23,7 +23,7 @@ from events.maintenance.backups.files.manifests import Manifest
 from events.models import Backup
 from tests.conftest import make_event
 from tests.other_process import shared_site
-from tests.s3 import BUCKET, Service, answering, watched
+from tests.s3 import BUCKET, Service, answering, answering_securely, watched
 from tests.servers import PROJECT_DIR, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -378,6 +378,16 @@ def test_a_service_that_hangs_is_given_up(settings: LazySettings, s3: Service, p
     with s3.hanging(), pytest.raises(StoreFailed, match=r"the service did not answer within 1 s\.$"):
         sending.copy_backups(NOW)
     wait_until(lambda: "Copied: " in sending.copy_backups(NOW), "the service answers again")
+
+
+def test_an_unknown_issuer_of_a_certificate_is_named(settings: LazySettings, s3: Service, tmp_path: Path) -> None:
+    keep()
+    with answering_securely(tmp_path) as port:
+        settings.BACKUP_URL = s3.target("x")._replace(endpoint=f"https://localhost:{port}", timeout_seconds=1)
+        with pytest.raises(
+            StoreFailed, match="the certificate of the service is not valid for its host, or its issuer"
+        ):
+            sending.copy_backups(NOW)
 
 
 @pytest.mark.parametrize(

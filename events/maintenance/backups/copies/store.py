@@ -149,7 +149,7 @@ class Store:
             return f"the service answered {status[1]}{f' {code[1]}' if code else ''}"
         if "timed out" in text or "TimedOut" in text:
             return f"the service did not answer within {self._timeout_seconds} s"
-        if "certificate" in text:
+        if "InvalidCertificate" in text:
             return "the certificate of the service is not valid for its host, or its issuer is unknown"
         return "the service cannot be reached, or it ended the connection"
 
