@@ -12,9 +12,15 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && /opt/venv/bin/python -m pip install --disable-pip-version-check --no-cache-dir --no-compile \
         --require-hashes --only-binary=:all: --requirement /build/requirements.txt \
     && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
-# Translations, since USE_I18N is off; source maps of Swagger UI; Redoc, which no page uses.
-RUN find /opt/venv -depth \( -name LC_MESSAGES -o -name '*.js.map' -o -name '*.css.map' -o -name redoc \) \
-    -exec rm -rf {} +
+# Translations, since USE_I18N is off; source maps of Swagger UI; Redoc, which no page uses; maps and the HTML pages of
+# two libraries, which the site does not use. Symbol tables are for debuggers alone. Other compiled modules have none, or
+# were changed by a tool whose result strip may damage.
+RUN find /opt/venv -depth \( -name LC_MESSAGES -o -name '*.js.map' -o -name '*.css.map' -o -name redoc \
+        -o -path '*/django/contrib/gis' -o -path '*/rest_framework/static' \) -exec rm -rf {} + \
+    && apt-get update \
+    && apt-get install --yes --no-install-recommends binutils \
+    && find /opt/venv \( -path '*/obstore/*.so' -o -path '*/cryptography/*.so' -o -path '*/yaml/*.so' \) \
+        -exec strip --strip-unneeded {} +
 
 # --- programs ------------------------------------------------------------------------------------------------------
 # pg_dump and pg_restore back up PostgreSQL. Debian's package depends on Perl, but these two programs do not.
@@ -44,15 +50,21 @@ RUN pg_dump --version && pg_restore --version \
     && python -c "import deploy.healthcheck, django.db.backends.postgresql.base, psycopg_pool, redis, granian.cli" \
     && python -m compileall -q events legacy telemetry_site \
     && chmod -R u=rwX,go=rX /opt
-# Remove what only builds and upgrades need: package managers, Perl, character sets other than UTF-8, setuid bits.
-# dpkg only warns about a package that the base does not have.
-RUN find /usr/lib /usr/local/lib -depth -path '*/python3*' \( -name ensurepip -o -name idlelib -o -name lib2to3 \
-        -o -name pip -o -name 'pip-*' -o -name pydoc_data -o -name tkinter \) -exec rm -rf {} + \
+# Remove what only builds, upgrades and sign-ins to a machine need: package managers and dpkg's lists of files, Perl, tools
+# for disks and accounts, parts of Python, character sets other than UTF-8, setuid bits. The scripts of packages need
+# Perl, so Perl goes last. dpkg only warns about a package that the base does not have.
+RUN find /usr/lib /usr/local/lib -depth -path '*/python3*' -not -path '*/site-packages/*/*' \( -name distutils \
+        -o -name ensurepip -o -name idlelib -o -name lib2to3 -o -name pip -o -name 'pip-*' -o -name pydoc_data \
+        -o -name test -o -name tkinter \) -exec rm -rf {} + \
     && rm -rf /usr/lib/*-linux-gnu*/gconv /usr/share/doc/* /usr/share/info/* /usr/share/locale/* /usr/share/man/* \
     && dpkg --purge --force-depends --force-remove-essential --force-remove-protected \
-        apt gpgv libapt-pkg6.0 libapt-pkg7.0 perl-base python3-pip-whl python3-setuptools-whl sqv \
+        bsdutils e2fsprogs libdb5.3 libdb5.3t64 libext2fs2 libext2fs2t64 libpam-modules libpam-modules-bin \
+        libpam-runtime libsasl2-modules-db libsemanage2 libsepol2 libss2 login logsave mount passwd \
+        util-linux util-linux-extra \
+    && dpkg --purge --force-depends --force-remove-essential --force-remove-protected \
+        apt gpgv libapt-pkg6.0 libapt-pkg7.0 libstdc++6 perl-base python3-pip-whl python3-setuptools-whl sqv \
     && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \
-    && rm -rf /tmp/* /var/cache/* /var/lib/apt /var/log/*
+    && rm -rf /tmp/* /var/lib/dpkg/info /var/cache/* /var/lib/apt /var/log/*
 
 # --- the site ------------------------------------------------------------------------------------------------------
 # A copy in one layer, because files that a later layer deletes still take space.
