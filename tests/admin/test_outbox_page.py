@@ -25,7 +25,9 @@ def channel(name: str = "ops") -> AlertChannel:
 
 def alert(kind: str = "job", *, minutes: int = 5, subject: str = "", key: str = "") -> Alert:
     at_ms = clock.now_ms() - minutes * 60_000
-    return Alert.objects.create(kind=kind, key=key or f"key {next(_keys)}", subject=subject, happened_at_ms=at_ms)
+    key = key or f"key {next(_keys)}"
+    facts = {} if subject else {"heading": key, "lines": [], "path": "/admin/events/jobstate/"}
+    return Alert.objects.create(kind=kind, key=key, subject=subject, facts=facts, happened_at_ms=at_ms)
 
 
 def deliver(to: Alert, state: DeliveryState, *, name: str = "ops", **values: Any) -> AlertDelivery:
@@ -65,6 +67,7 @@ def test_each_alert_has_its_messages_with_the_reason(client: Client) -> None:
     assert "2 attempts so far" in text
     assert "The host refused the connection." in text
     assert "Not planned yet" in text
+    assert '<a href="/admin/events/jobstate/"><bdi>free disk</bdi></a>' in text
     assert text.count(">Try again<") == 1
 
 

@@ -329,7 +329,9 @@ ms = int(now().timestamp() * 1000)
 roster.note_sent(team, ms)
 for number, (kind, subject) in enumerate([("new", target.pk), ("job", ""), ("regression", keys[0])]):
     at_ms = ms - number * 60_000
-    alert = Alert.objects.create(kind=kind, key=f"{number}", subject=subject, happened_at_ms=at_ms, planned_at_ms=ms)
+    facts = {"heading": "The job “Check the counts” failed", "lines": [], "path": "/admin/events/jobstate/"}
+    times = {"happened_at_ms": at_ms, "planned_at_ms": ms}
+    alert = Alert.objects.create(kind=kind, key=f"{number}", subject=subject, facts=facts, **times)
     if kind != "job":
         AlertDelivery.objects.create(alert=alert, channel=team, state="sent", due_ms=ms, attempts=1, ended_at_ms=ms)
     given_up = {"state": "given_up", "ended_at_ms": ms, "problem": "The service answered 403 (Forbidden)."}
