@@ -89,20 +89,6 @@ def deliver(send: Send = sending.send, now_ms: Callable[[], int] = clock.now_ms)
     return f"Sent {numbers['sent']:,} message{'' if numbers['sent'] == 1 else 's'}{failed}; {waiting:,} alerts wait."
 
 
-def retry(delivery: AlertDelivery, *, who: str, at: datetime) -> bool:
-    """Let a delivery wait again, for a whole day. Return False if it was not given up, or its channel is off."""
-    now_ms = int(at.timestamp() * 1000)
-    with transaction.atomic():
-        given_up = AlertDelivery.objects.filter(pk=delivery.pk, state=DeliveryState.GIVEN_UP, channel__is_on=True)
-        is_changed = given_up.update(
-            state=DeliveryState.WAITING, due_ms=now_ms, attempts=0, ended_at_ms=None, problem=""
-        )
-        if is_changed:
-            what = f"Requested another attempt of the alert [{delivery.alert.kind}]."
-            audit.note(AuditKind.ALERT, what, who=who, at=at, about=delivery.channel.name)
-    return bool(is_changed)
-
-
 def plan(now_ms: int) -> None:
     """Write a delivery for each alert that has none yet and each channel that is on and gets its kind."""
     while True:
@@ -121,6 +107,19 @@ def plan(now_ms: int) -> None:
             outbox.mark_planned(alerts, now_ms)
         if len(alerts) < _PLANNED_AT_ONCE:
             return
+
+
+def retry(row: AlertDelivery, *, who: str, at: datetime) -> bool:
+    """Let a delivery wait again, for a whole day. Return False if it was not given up, or its channel is off."""
+    with transaction.atomic():
+        given_up = AlertDelivery.objects.filter(pk=row.pk, state=DeliveryState.GIVEN_UP, channel__is_on=True)
+        is_changed = given_up.update(
+            state=DeliveryState.WAITING, due_ms=int(at.timestamp() * 1000), attempts=0, ended_at_ms=None, problem=""
+        )
+        if is_changed:
+            what = f"Requested another attempt of the alert [{row.alert.kind}]."
+            audit.note(AuditKind.ALERT, what, who=who, at=at, about=row.channel.name)
+    return bool(is_changed)
 
 
 # --- what is due -----------------------------------------------------------------------------------------------------

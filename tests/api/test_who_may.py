@@ -167,6 +167,7 @@ ROWS = {
     "admin:events_alertchannel_history": Access("/admin/events/alertchannel/{channel}/history/", STAFF),
     "admin:events_alertchannel_mine": Access("/admin/events/alertchannel/mine/", STAFF, STAFF, {"choice": "all"}),
     "admin:events_alert_changelist": Access("/admin/events/alert/", STAFF),
+    "admin:events_alert_preview": Access("/admin/events/alert/preview/", STAFF),
     "admin:events_alert_retry": Access(
         "/admin/events/alert/retry/", MAINTAINERS, MAINTAINERS, {"delivery": "{delivery}"}, seen=405
     ),

@@ -221,6 +221,8 @@ MORE = [
         400,
         fill={"id_name": "ops", "id_url": "file:///etc/passwd"},
     ),
+    Page("thresholds to try", _at("/admin/events/alert/preview/?new_after=1&silence_hours=48")),
+    Page("thresholds that can't be used", _at("/admin/events/alert/preview/?new_after=0"), 400),
     Page("an outbox filter that can't be used", _at("/admin/events/alert/?state=nonsense"), 400),
     Page("a group with two places in the code", lambda world: _group("two places")(world)),
     Page("a place to split off", lambda world: f"{_group('two places')(world)}split-place/?place={PLACE.key}"),

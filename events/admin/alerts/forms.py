@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from events.alerts.channels.roster import MailChoice
+from events.alerts.preview import Thresholds
 from events.keyset import Cursor
 from events.models import AlertKind, DeliveryState
 from events.reports.forms import CursorField, ListFilter
@@ -68,6 +70,23 @@ class URLForm(forms.Form):
 
 class MailForm(forms.Form):
     choice = forms.ChoiceField(label="Mail for you", choices=MailChoice.choices, widget=forms.RadioSelect)
+
+
+class ThresholdsForm(ListFilter):
+    """The thresholds to try. They come from the URL; a missing one is that of the settings."""
+
+    new_after = forms.IntegerField(
+        required=False, min_value=1, max_value=100_000, label="Failures until [new]", help_text="ALERT_NEW_AFTER"
+    )
+    silence_hours = forms.IntegerField(
+        required=False, min_value=1, max_value=720, label="Hours until [silence]", help_text="ALERT_SILENCE_HOURS"
+    )
+
+    def thresholds(self) -> Thresholds:
+        cleaned = self.cleaned_data
+        return Thresholds(
+            cleaned["new_after"] or settings.ALERT_NEW_AFTER, cleaned["silence_hours"] or settings.ALERT_SILENCE_HOURS
+        )
 
 
 class OutboxFilter(ListFilter):

@@ -3,18 +3,22 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern
 
 from events import clock, keyset
-from events.admin.alerts.forms import OutboxFilter
+from events.admin.alerts.forms import OutboxFilter, ThresholdsForm
 from events.admin.changelist import KeysetChangeList
 from events.admin.pages import PagesAdmin
-from events.alerts import delivery as deliveries
+from events.alerts import delivery, preview
+from events.alerts.preview import Thresholds
 from events.keyset import Cursor
 from events.models import Alert, AlertChannel, AlertDelivery, DeliveryState, FailureGroup
+
+PREVIEWED = 100
 
 
 class OutboxRow(NamedTuple):
@@ -41,7 +45,11 @@ class OutboxAdmin(PagesAdmin):
     change_list_template = "events/outbox.html"
 
     def get_urls(self) -> list[URLPattern]:
-        return [*super().get_urls(), self.route("retry/", self.retry_view, "retry")]
+        return [
+            *super().get_urls(),
+            self.route("retry/", self.retry_view, "retry"),
+            self.route("preview/", self.preview_view, "preview"),
+        ]
 
     def read_page(self, changelist: KeysetChangeList) -> OutboxPage:
         filters = changelist.form.cleaned_data
@@ -77,23 +85,41 @@ class OutboxAdmin(PagesAdmin):
             "given_up": DeliveryState.GIVEN_UP,
         }
 
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """Show how many messages given thresholds would have caused in the last 30 days."""
+        self.demand(self.has_view_permission(request) and request.user.has_perm("events.view_event"))
+        now = clock.now()
+        form = ThresholdsForm(request.GET).refuse_unknown()
+        found = preview.preview(form.thresholds(), now) if form.is_valid() else None
+        context = {
+            "title": "Preview of alerts",
+            "now": now,
+            "form": form,
+            "preview": found,
+            "thresholds": form.thresholds() if found else None,
+            "in_force": Thresholds(settings.ALERT_NEW_AFTER, settings.ALERT_SILENCE_HOURS),
+            "newest": found.alerts[: -PREVIEWED - 1 : -1] if found else [],
+            "days": preview.DAYS,
+        }
+        return self.render(request, "events/alert_preview.html", context, status=200 if found else 400)
+
     def retry_view(self, request: HttpRequest) -> HttpResponse:
         """Request another attempt of one delivery (POST). The next run of the jobs makes it."""
         self.demand(request.user.has_perm("events.change_alertchannel") and self.has_view_permission(request))
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         number = request.POST.get("delivery", "")
-        delivery = (
+        row = (
             AlertDelivery.objects.select_related("alert", "channel").filter(pk=int(number)).first()
             if number.isascii() and number.isdigit() and len(number) < 19
             else None
         )
-        if delivery is None:
+        if row is None:
             raise Http404
-        if deliveries.retry(delivery, who=request.user.get_username(), at=clock.now()):
-            messages.success(request, f"The channel {delivery.channel.name} tries again within a minute.")
-        elif not delivery.channel.is_on:
-            messages.warning(request, f"The channel {delivery.channel.name} is off. Switch it on first.")
+        if delivery.retry(row, who=request.user.get_username(), at=clock.now()):
+            messages.success(request, f"The channel {row.channel.name} tries again within a minute.")
+        elif not row.channel.is_on:
+            messages.warning(request, f"The channel {row.channel.name} is off. Switch it on first.")
         else:
             messages.warning(request, "This message was not given up, so there is nothing to repeat.")
         return HttpResponseRedirect(self.url("changelist"))
