@@ -52,7 +52,7 @@ test-postgres: $(development) ## run the tests that use the database on PostgreS
 		$(python) -m pytest -n auto --maxprocesses 8 --ignore=tests/faults $(elsewhere) $(ARGS)
 
 browser: $(development) ## test the client and every page in Chromium
-	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest tests/browser $(ARGS)
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -n 2 tests/browser $(ARGS)
 
 grouping: $(development) ## group the sets of failures, those of the client through Chromium; SETS=FILE adds sets
 	@SETS="$(SETS)" $(python) -m pytest -q -s tests/browser/test_failure_sets.py

@@ -17,10 +17,11 @@ class SharedFixtures(LoadScopeScheduling):
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
         super().__init__(config, log)
-        self._has_shared_fixture = cache(
-            lambda file: 'scope="module"' in Path(config.rootpath, file).read_text("utf-8")
-        )
+        self._source = cache(lambda file: Path(config.rootpath, file).read_text("utf-8"))
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if self._has_shared_fixture(file) else nodeid
+        if file.startswith("tests/browser/"):
+            # The page of the front end has one port. Files with a `visitor` open only pages of a site.
+            return file if "visitor" in self._source(file) else "tests/browser"
+        return file if 'scope="module"' in self._source(file) else nodeid

@@ -19,13 +19,14 @@ def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _page(page_folder: Path) -> Iterator[str]:
+def front_end(page_folder: Path) -> Iterator[str]:
+    """Serve the page of the front end at the only origin that the sites allow, so one process at a time can."""
     with page_served(page_folder) as origin:
         yield origin
 
 
 @pytest.fixture(scope="session")
-def make_browser(_page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Browser]]:
+def make_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Browser]]:
     """Start a Chromium, with preferences of the user's where a test wants some."""
     with ExitStack() as started:
 
@@ -40,7 +41,7 @@ def make_browser(_page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def _browser(make_browser: Callable[..., Browser]) -> Browser:
+def _browser(make_browser: Callable[..., Browser], front_end: str) -> Browser:
     return make_browser()
 
 

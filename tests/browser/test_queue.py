@@ -289,6 +289,7 @@ def test_a_cleared_storage_keeps_the_count_of_a_failure(browser: Browser, site: 
     assert [row["metadata_json"] for row in rows(site, "queue: cleared count")] == ['{"count":3}']
 
 
+@pytest.mark.usefixtures("front_end")
 def test_a_forbidden_storage_keeps_events_in_memory(make_browser: Callable[..., Browser], tmp_path: Path) -> None:
     server, url = stopped_site(tmp_path)
     browser = make_browser(**{"profile.default_content_setting_values.cookies": 2})
