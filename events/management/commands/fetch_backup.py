@@ -59,7 +59,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{folder_id}  of {rows[0].host} for {rows[0].site}{own}")
             for copy in rows:
                 manifest = copy.manifest
-                state = manifest.problem or ("proven" if manifest.is_proven else "not proven")
+                state = "damaged" if manifest.problem else "proven" if manifest.is_proven else "not proven"
                 self.stdout.write(
                     f"  {manifest.name}  {_utc(manifest.made_at_ms)}  {manifest.events:>12,} events"
                     f"  {_megabytes(manifest.file_bytes):>12}  {state}"

@@ -20,6 +20,8 @@ from events.maintenance.backups.copies.store import Store, StoreFailed
 from events.maintenance.backups.files import encryption, folder, manifests
 from events.maintenance.backups.files.folder import BackupFailed
 from events.maintenance.backups.files.manifests import Manifest
+from events.maintenance.jobs import registry
+from events.maintenance.jobs.registry import JobFailed
 from events.models import Backup
 from tests.conftest import make_event
 from tests.other_process import shared_site
@@ -208,7 +210,12 @@ def foreign_manifest(s3: Service, key: str) -> None:
     s3.put(f"{key}.json", json.dumps(manifest | {"host": 1, "copied_at_ms": "x"}).encode())
 
 
-@pytest.mark.parametrize("spoil", [cut, without_file, wrong_manifest, foreign_manifest])
+def control_sequence(s3: Service, key: str) -> None:
+    manifest = json.loads(s3.get(f"{key}.json"))
+    s3.put(f"{key}.json", json.dumps(manifest | {"host": "\x1b[2J"}).encode())
+
+
+@pytest.mark.parametrize("spoil", [cut, without_file, wrong_manifest, foreign_manifest, control_sequence])
 def test_a_copy_that_cannot_count_is_sent_again(spoil: Callable[..., None], s3: Service, prefix: str) -> None:
     backup = keep()
     sending.copy_backups(NOW)
@@ -369,6 +376,9 @@ def test_a_failure_is_explained_without_secrets(
         assert str(failure.value).endswith(f"{reason}.")
         assert secret not in str(failure.value)
         assert key_id not in str(failure.value)
+    for name in ("backup-copies", "backup-copies-check"):
+        with pytest.raises(JobFailed, match=reason):
+            registry.registered()[name].work()
     assert Backup.objects.get().copied_ms is None
 
 

@@ -1,7 +1,7 @@
 """The copies in the bucket, read from their manifests. Objects that the site did not write are left out."""
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from events.maintenance.backups.copies.store import Store, StoredObject
 from events.maintenance.backups.files import folder, manifests
@@ -68,12 +68,17 @@ def write_manifest(store: Store, copy: Copy) -> None:
     store.write(manifest_key_of(copy.folder, copy.manifest.name), content)
 
 
+def _is_line(text: object) -> TypeGuard[str]:
+    return isinstance(text, str) and text.isprintable()
+
+
 def _copy(folder_id: str, name: str, content: bytes) -> Copy | None:
     try:
         manifest, values = manifests.parsed(content, name)
     except BackupFailed:
         return None
     host, site, copied_at_ms = (values.get(key) for key in ("host", "site", "copied_at_ms"))
-    if not isinstance(host, str) or not isinstance(site, str) or type(copied_at_ms) is not int:
+    # A terminal shows these texts: they must not contain its control sequences.
+    if not _is_line(host) or not _is_line(site) or type(copied_at_ms) is not int:
         return None
     return Copy(folder_id, manifest, host, site, copied_at_ms)
