@@ -38,9 +38,7 @@ class Events(AppConfig):
         """Return the rules that find alerts: `events.alerts.rules.evaluation.Rule`."""
         from events.alerts.rules import decisions, rates, releases, silences, summaries
         from events.alerts.rules.evaluation import Rule
-        from events.maintenance import disk
-        from events.maintenance.backups import warnings
-        from events.maintenance.jobs import problems
+        from events.maintenance import alerts
         from events.models import AlertKind
 
         return (
@@ -48,18 +46,17 @@ class Events(AppConfig):
             Rule("releases", AlertKind.RELEASE, releases.find),
             Rule("rates", AlertKind.RATE, rates.find),
             Rule("silences", AlertKind.SILENCE, silences.find, silences.ended),
-            Rule("jobs", AlertKind.JOB, problems.alert_problems),
-            Rule("backups", AlertKind.JOB, warnings.alert_problems),
-            Rule("disk", AlertKind.DISK, disk.alert_problems),
+            Rule("jobs", AlertKind.JOB, alerts.jobs),
+            Rule("backups", AlertKind.JOB, alerts.backups),
+            Rule("disk", AlertKind.DISK, alerts.disk_space),
             Rule("summaries", AlertKind.SUMMARY, summaries.find),
         )
 
     def digest_lines(self) -> tuple[Any, ...]:
         """Return the functions that describe the state of the site in Monday's digest."""
-        from events.maintenance import disk
-        from events.maintenance.backups import warnings
+        from events.maintenance import alerts
 
-        return (warnings.digest_lines, disk.digest_lines)
+        return (alerts.digest_lines,)
 
     def banners(self) -> tuple[Any, ...]:
         """Return the functions that find problems of the site: `events.maintenance.banners.BannerSource`."""

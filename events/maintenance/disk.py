@@ -13,11 +13,8 @@ from datetime import datetime
 from enum import Enum
 
 from django.conf import settings
-from django.urls import reverse
 
 from events import process_memory
-from events.alerts.messages import Part
-from events.alerts.rules.evaluation import Problem
 from events.maintenance.banners import Banner
 
 logger = logging.getLogger(__name__)
@@ -53,7 +50,7 @@ def room() -> Room:
         return _room
     try:
         _looked_at = now
-        before, _room = _room, _room_in(free_bytes(), settings.MIN_FREE_BYTES)
+        before, _room = _room, room_in(free_bytes(), settings.MIN_FREE_BYTES)
         if before is not _room:
             level = logging.INFO if _room is Room.ENOUGH else logging.WARNING
             logger.log(level, "%s (MIN_FREE_BYTES=%d)", _WORDS[_room], settings.MIN_FREE_BYTES)
@@ -78,34 +75,6 @@ def banners(now: datetime) -> Iterator[Banner]:
     )
 
 
-def alert_problems(now: datetime) -> Iterator[Problem]:
-    """Yield the state of the disk, for the alert `[disk]`. It is over when a tenth more than the limit is free."""
-    least = settings.MIN_FREE_BYTES
-    if least is None:
-        return
-    free = free_bytes()
-    state = _room_in(free, least)
-    part = Part(
-        f"{'The disk is nearly full' if state is Room.NONE else 'Disk space is low'}: {in_words(free)} are free",
-        (
-            f"The limit MIN_FREE_BYTES is {in_words(least)}.",
-            "Nothing is stored, and clients get 503."
-            if state is Room.NONE
-            else "Failures are stored without stack and log lines.",
-            "Free some space on the disk of DATA_DIR, or keep fewer events.",
-        ),
-        reverse("admin:events_retentionmark_changelist"),
-    )
-    if free < 1.1 * least:
-        yield Problem("little", part, opens=state is Room.LITTLE)
-    if FULL_PART * free < 1.1 * least:
-        yield Problem("none", part, opens=state is Room.NONE)
-
-
-def digest_lines(now: datetime) -> Iterator[str]:
-    yield f"Disk: {in_words(free_bytes())} free."
-
-
 def free_bytes() -> int:
     return shutil.disk_usage(settings.DATA_DIR).free
 
@@ -120,7 +89,8 @@ def in_words(number: float) -> str:
     return f"{'−' if number < 0 and float(digits) else ''}{digits} {units[0]}"
 
 
-def _room_in(free: int, least: int) -> Room:
+def room_in(free: int, least: int) -> Room:
+    """Return the state of a disk with this many free bytes, for a limit of MIN_FREE_BYTES."""
     return Room.ENOUGH if free >= least else Room.LITTLE if FULL_PART * free >= least else Room.NONE
 
 

@@ -1,4 +1,4 @@
-"""The banners and alerts about backups: none is made, none is proven, none is copied, one is damaged.
+"""The banners about backups: none is made, none is proven, none is copied, one is damaged.
 
 With NIGHTLY_BACKUP=0, the first two are not reported: the operator backs up the database in another way.
 """
@@ -7,11 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.urls import reverse
 
-from events.alerts import timing
-from events.alerts.messages import Part
-from events.alerts.rules.evaluation import Problem
 from events.counting.buckets import DAY_MS
 from events.maintenance.banners import Banner
 from events.models import Backup, SiteDay
@@ -23,25 +19,8 @@ _PAGE, _LINK = "events_backup_changelist", "Backups"
 
 
 def find(now: datetime) -> Iterator[Banner]:
-    for _, banner in _found(now):
+    for _, banner in found(now):
         yield banner
-
-
-def alert_problems(now: datetime) -> Iterator[Problem]:
-    """Yield the same problems for the alert `[job]`."""
-    for name, banner in _found(now):
-        yield Problem(name, Part(banner.problem, (banner.action,), reverse(f"admin:{_PAGE}")))
-
-
-def digest_lines(now: datetime) -> Iterator[str]:
-    sound = Backup.objects.filter(problem="")
-    newest = sound.order_by("-made_ms").first()
-    proven_ms = sound.filter(proven_ms__isnull=False).order_by("-proven_ms").values_list("proven_ms", flat=True).first()
-    if newest is not None:
-        proof = f"the last restore drill on {timing.moment(proven_ms)}" if proven_ms else "no restore drill yet"
-        yield f"Backups: the newest on {timing.moment(newest.made_ms)}, {proof}."
-    elif settings.NIGHTLY_BACKUP:
-        yield "Backups: none."
 
 
 def uncopied_days(backups: list[Backup], now: datetime) -> int:
@@ -51,7 +30,7 @@ def uncopied_days(backups: list[Backup], now: datetime) -> int:
     return _days(int(now.timestamp() * 1000) - min(waiting), MADE_DAYS) if waiting else 0
 
 
-def _found(now: datetime) -> Iterator[tuple[str, Banner]]:
+def found(now: datetime) -> Iterator[tuple[str, Banner]]:
     """Yield each problem with a name that stays the same while it lasts."""
     backups = list(Backup.objects.order_by("-made_ms").only("name", "made_ms", "proven_ms", "problem", "copied_ms"))
     if settings.NIGHTLY_BACKUP:

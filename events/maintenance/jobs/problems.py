@@ -4,11 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from django.db.migrations.recorder import MigrationRecorder
-from django.urls import reverse
 
-from events.alerts import timing
-from events.alerts.messages import Part
-from events.alerts.rules.evaluation import Problem
 from events.maintenance.banners import Banner
 from events.maintenance.jobs import leases
 from events.maintenance.jobs.registry import Job, registered
@@ -33,24 +29,9 @@ def find(now: datetime) -> Iterator[Banner]:
         )
     failed = [(job, states[name]) for name, job in jobs.items() if name in states and has_failed(states[name], now)]
     for job, state in failed[:SHOWN]:
-        yield Banner(f"The job “{job.title}” {_what_happened(state)}.", _shortened(state.message), **_PAGE)
+        yield Banner(f"The job “{job.title}” {what_happened(state)}.", _shortened(state.message), **_PAGE)
     if more := [job.title for job, _ in failed[SHOWN:]]:
         yield Banner("More jobs failed:", f"{', '.join(more)}.", **_PAGE)
-
-
-def alert_problems(now: datetime) -> Iterator[Problem]:
-    """Yield the failed jobs for the alert `[job]`, without the message of the job: it may quote an event."""
-    jobs = registered()
-    for name, state in leases.states(jobs).items():
-        if has_failed(state, now):
-            lines = [f"It ended on {timing.moment(state.ended_ms or state.due_ms)}."]
-            lines.append(
-                f"It last succeeded on {timing.moment(state.succeeded_ms)}."
-                if state.succeeded_ms
-                else "It has never succeeded."
-            )
-            heading = f"The job “{jobs[name].title}” {_what_happened(state)}"
-            yield Problem(name, Part(heading, tuple(lines), reverse("admin:events_jobstate_changelist")))
 
 
 def are_idle(states: Iterable[JobState], now: datetime) -> bool:
@@ -76,7 +57,8 @@ def overdue(jobs: Mapping[str, Job], states: Mapping[str, JobState], now: dateti
     return [name for name in jobs if name in states and not states[name].holder and states[name].due_ms < latest_ms]
 
 
-def _what_happened(state: JobState) -> str:
+def what_happened(state: JobState) -> str:
+    """Return the failure of a job in words, such as "lost its process"."""
     return {
         JobOutcome.FAILED: "failed",
         JobOutcome.TIMED_OUT: "exceeded its time limit",

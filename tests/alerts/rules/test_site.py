@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from events.alerts.rules import evaluation
-from events.maintenance import disk
-from events.maintenance.backups import warnings
-from events.maintenance.jobs import leases, problems, registry
+from events.maintenance import alerts, disk
+from events.maintenance.jobs import leases, registry
 from events.models import Alert, AlertKind, Backup, JobOutcome, JobState
 from legacy.cutover import parity
 from legacy.models import ParityRun, Verdict
@@ -27,7 +26,7 @@ def headings() -> list[str]:
 def test_a_failed_job_is_an_alert_until_it_succeeds() -> None:
     leases.add_missing(registry.registered(), NOON)
     row = JobState.objects.filter(name="retention")
-    rule = evaluation.Rule("jobs", AlertKind.JOB, problems.alert_problems)
+    rule = evaluation.Rule("jobs", AlertKind.JOB, alerts.jobs)
 
     def end(outcome: JobOutcome, hours: int) -> None:
         ended_ms = NOON_MS + hours * 3_600_000
@@ -56,7 +55,7 @@ def test_backups_that_are_missing_unproven_or_damaged_are_alerts() -> None:
             | values
         )
 
-    rule = evaluation.Rule("backups", AlertKind.JOB, warnings.alert_problems)
+    rule = evaluation.Rule("backups", AlertKind.JOB, alerts.backups)
     make("a", 3)
     for hours in (0, 30):  # the number of days in the words changes meanwhile
         evaluation.evaluate(NOON + timedelta(hours=hours), [rule])
@@ -74,7 +73,7 @@ def test_backups_that_are_missing_unproven_or_damaged_are_alerts() -> None:
 
 def test_the_disk_is_an_alert_for_each_state_that_gets_worse(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     settings.MIN_FREE_BYTES = GIB
-    rule = evaluation.Rule("disk", AlertKind.DISK, disk.alert_problems)
+    rule = evaluation.Rule("disk", AlertKind.DISK, alerts.disk_space)
     steps = [
         (2.0, 0),
         (0.9, 1),
@@ -100,7 +99,7 @@ def test_the_disk_is_an_alert_for_each_state_that_gets_worse(monkeypatch: pytest
 
 def test_without_a_limit_the_disk_is_no_alert(settings: Any) -> None:
     settings.MIN_FREE_BYTES = None
-    assert list(disk.alert_problems(NOON)) == []
+    assert list(alerts.disk_space(NOON)) == []
 
 
 def test_drift_of_parity_is_an_alert_without_examples() -> None:
