@@ -17,7 +17,7 @@ from events import audit, clock
 from events.admin.changelist import KeysetChangeList, quiet
 from events.admin.group_forms import OriginFilter
 from events.admin.pages import PagesAdmin, event_parts, export_response
-from events.counting import corrections, rollups
+from events.counting import corrections, releases, rollups
 from events.ingest import tokens
 from events.maintenance import retention
 from events.models import (
@@ -177,6 +177,7 @@ class EventAdmin(PagesAdmin):
             "title": str(event),
             "now": now,
             "event": event,
+            "is_release": releases.was_seen(event.app_version),
             "newer_url": newer and self._kept_url(newer, kept.query()),
             "older_url": older and self._kept_url(older, kept.query()),
             "position": failures.position(criteria, event),

@@ -20,7 +20,7 @@ from events.reports.releases.changes import Changed
 from events.reports.releases.figures import Comparison, Details, Figures
 from events.reports.releases.verdicts import LEAST_FLASHES, Flashes, Verdict, VerdictName, more_flashes, points
 
-RELEASES_SHOWN = 100
+RELEASES_SHOWN = 50
 CHOICES = 200
 CHART_DAYS = 90
 GROUPS_SHOWN = 20

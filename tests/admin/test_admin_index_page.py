@@ -279,6 +279,7 @@ def test_failures_come_first_among_the_pages(client: Client) -> None:
     names = [str(model["name"]) for model in apps[0]["models"]]
     assert names == [
         "Failure groups",
+        "Releases",
         "Recent failures",
         "Events",
         "Baseline history",

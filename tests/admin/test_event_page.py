@@ -55,6 +55,16 @@ def test_a_failure_links_to_its_group_and_a_success_to_none(client: Client) -> N
     assert client.get(path_of(make_event(**success()))).context["group"] is None
 
 
+def test_the_version_leads_to_its_release_if_it_is_one(client: Client) -> None:
+    sign_in(client, "Staff")
+    failure = make_event(app_version="v 1/2")
+    assert "/admin/events/release/" not in text_of(client.get(path_of(failure))).partition("</header>")[2]
+    make_event(**success(app_version="v 1/2"))
+    address = re.search(r'<a href="([^"]*)">Release</a>', text_of(client.get(path_of(failure))))
+    assert address
+    assert client.get(address[1]).context["release"].version == "v 1/2"
+
+
 def test_every_fact_is_there(client: Client) -> None:
     sign_in(client, "Staff")
     event = make_event(

@@ -134,7 +134,7 @@ def test_a_different_mix_is_said_beside_adjusted_rates(client: Client) -> None:
     flash("b222222", 240, 160, days_ago=2, model="DM-32UV")
     words = words_of(client.get(f"{LIST}b222222/"))
     assert "Worse than a111111 by" in words
-    assert "The mix of models differs" in words
+    assert "The mix of models differs. With the same mix, the rates would be 22.5 % and 22.5 %." in words
     assert "22.5 % of the flashes of b222222 would fail, and 22.5 % of those of a111111" in words
     assert "100.0 % of all flashes" in words
     assert "DM-32UV 400 40.0 % 100 40.0 %" in words
