@@ -49,7 +49,7 @@ def _regression(of: Regression | StillFailing) -> Alert:
     """Return the alert of a group. It can be still failing first, and regress later: two alerts of one decision."""
     key, facts = f"{of.group}:{of.decided_at_ms}", {"version": of.event.app_version}
     if isinstance(of, StillFailing):
-        key, facts = f"{key}:unfixed", {**facts, "unfixed_in": of.fixed_in}
+        key, facts = f"{key}:still_failing", facts | {"reason": "still_failing", "fixed_in": of.fixed_in}
     return Alert(
         kind=AlertKind.REGRESSION, key=key, subject=of.group, facts=facts, happened_at_ms=of.event.received_at_ms
     )

@@ -209,9 +209,10 @@ def test_only_the_first_doubtful_events_of_a_resolved_group_cost_statements(olga
 def test_one_alert_follows_each_decision(olga: User) -> None:
     play(BASE + "R:typo s:new f:new f:new f:new f:new R:typo2 s:newer f:newer f:newer f:newer s:typo2 f:typo2", olga)
     alerts = Alert.objects.filter(kind=AlertKind.REGRESSION).order_by("id")
+    still_failing = [{"version": version, "reason": "still_failing"} for version in ("new", "newer")]
     assert list(alerts.values_list("subject", "key", "facts", "happened_at_ms")) == [
-        (KEY, f"{KEY}:{minute(2)}:unfixed", {"version": "new", "unfixed_in": "typo"}, minute(6)),
-        (KEY, f"{KEY}:{minute(8)}:unfixed", {"version": "newer", "unfixed_in": "typo2"}, minute(12)),
+        (KEY, f"{KEY}:{minute(2)}:still_failing", still_failing[0] | {"fixed_in": "typo"}, minute(6)),
+        (KEY, f"{KEY}:{minute(8)}:still_failing", still_failing[1] | {"fixed_in": "typo2"}, minute(12)),
         (KEY, f"{KEY}:{minute(8)}", {"version": "typo2"}, minute(14)),
     ]
 
