@@ -88,6 +88,7 @@ class Events(AppConfig):
             Check("unattended.jobs", "Jobs", unattended.jobs),
             Check("unattended.backups", "Backups", unattended.backups),
             Check("unattended.copies", "Copies", unattended.copies),
+            Check("unattended.alerts", "Alerts", unattended.alerts),
             Check("traffic.proxies", "Proxies", traffic.proxies),
             Check("traffic.refusals", "Refusals", traffic.refusals),
             Check("traffic.hosts", "Hosts", traffic.hosts),

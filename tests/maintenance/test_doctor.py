@@ -20,7 +20,6 @@ from events.maintenance.jobs import registry
 from events.maintenance.jobs.registry import Job
 from events.maintenance.jobs.schedules import Daily
 from events.models import Backup, HourlyRollup, JobState, LifetimeTotal, RefusedHost, SiteDay
-from telemetry_site import env
 from telemetry_site.sqlite.base import DatabaseWrapper
 from tests.conftest import make_event, success
 
@@ -410,53 +409,7 @@ def test_each_state_of_the_backups() -> None:
         assert [(finding.level.value, finding.text) for finding in found] == expected
 
 
-COPIES: list[tuple[list[Backup], list[tuple[str, str]]]] = [
-    ([], [("look", "none yet in BACKUP_URL")]),
-    ([backup(1)], [("look", "none yet in BACKUP_URL")]),
-    ([backup(3)], [("wrong", "none yet in BACKUP_URL")]),
-    (
-        [backup(0.5), backup(1.5, copied_ms=NOW_MS)],
-        [("fine", "1 of 2 backups are copied to BACKUP_URL; the newest is 36 h old")],
-    ),
-    (
-        [backup(0.5), backup(2.5), backup(4, copied_ms=NOW_MS)],
-        [("wrong", "1 of 3 backups are copied to BACKUP_URL; the newest is 4 days old")],
-    ),
-    # An unencrypted backup of an earlier time is never copied, and neither is a damaged one.
-    (
-        [backup(3, problem="x"), backup(5, copied_ms=NOW_MS), backup(9)],
-        [("fine", "1 of 3 backups are copied to BACKUP_URL; the newest is 5 days old")],
-    ),
-]
-
-
-@pytest.mark.django_db
-def test_each_state_of_the_copies(settings: Any) -> None:
-    assert list(unattended.copies(Examination(NOW, Depth.PAGE))) == []
-    settings.BACKUP_URL = env._parse_copy_target("s3://a-bucket/sites")
-    for rows, expected in COPIES:
-        Backup.objects.all().delete()
-        Backup.objects.bulk_create(rows)
-        found = unattended.copies(Examination(NOW, Depth.PAGE))
-        assert [(finding.level.value, finding.text) for finding in found] == expected
-
-
-@pytest.mark.django_db
-def test_a_site_that_makes_no_backups_misses_none(settings: Any) -> None:
-    settings.NIGHTLY_BACKUP = False
-    SiteDay.objects.create(seen_on=NOW.date() - timedelta(days=90), database_bytes=1)
-    backup(80).save()
-    [finding] = unattended.backups(Examination(NOW, Depth.PAGE))
-    assert (finding.level.value, finding.text) == ("fine", "1 kept; NIGHTLY_BACKUP is off, so none is expected")
-
-
-@pytest.mark.django_db
-def test_an_old_backup_is_reported_also_if_all_are_kept(settings: Any) -> None:
-    settings.BACKUP_KEEP = None
-    backup(5).save()
-    finding = next(unattended.backups(Examination(NOW, Depth.PAGE)))
-    assert (finding.level.value, finding.text) == ("wrong", "1 kept; the newest is 5 days old")
-
+from events.models import Backup
 
 # --- proxies ---------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Findings about unattended work: the jobs and the backups. Their messages may contain names, so none is repeated."""
+"""Findings about unattended work: jobs, backups, alerts. Their messages may contain names, so none is repeated."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -8,7 +8,7 @@ from django.conf import settings
 from events.maintenance.backups import schedule, warnings
 from events.maintenance.doctor.findings import Examination, Finding, age
 from events.maintenance.jobs import registry
-from events.models import Backup, JobOutcome, JobState, SiteDay
+from events.models import AlertChannel, Backup, JobOutcome, JobState, SiteDay
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 LATE_MS = 15 * MINUTE_MS
@@ -108,6 +108,17 @@ def copies(examination: Examination) -> Iterator[Finding]:
         yield Finding.look(name, title, text, "The site copies a new backup within an hour.")
     else:
         yield Finding.fine(name, title, text)
+
+
+def alerts(examination: Examination) -> Iterator[Finding]:
+    name, title = "unattended.alerts", "Alerts"
+    channels = AlertChannel.objects.filter(is_on=True)
+    number, failing = channels.count(), channels.exclude(problem="").count()
+    if failing:
+        text = f"the last message failed on {failing} of {number} channels"
+        yield Finding.look(name, title, text, "*Alert channels* in the admin and `manage.py channels` show why.")
+    else:
+        yield Finding.fine(name, title, f"channels that are on: {number}" if number else "no channel is on")
 
 
 def _without_backup(today: date) -> Finding:
