@@ -19,7 +19,8 @@ from events.maintenance.doctor.findings import Check, Depth, Examination, Findin
 from events.maintenance.jobs import registry
 from events.maintenance.jobs.registry import Job
 from events.maintenance.jobs.schedules import Daily
-from events.models import Backup, HourlyRollup, JobState, LifetimeTotal, RefusedHost, SiteDay
+from events.models import AlertChannel, Backup, HourlyRollup, JobState, LifetimeTotal, RefusedHost, SiteDay
+from telemetry_site import env
 from telemetry_site.sqlite.base import DatabaseWrapper
 from tests.conftest import make_event, success
 
@@ -117,8 +118,8 @@ STATES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str, str]]]] =
             (
                 "wrong",
                 "database.migrations",
-                "3 pending: events.0033_who_may_see_backups, events.0034_proxy_headers_of_a_day,"
-                " events.0039_visits_of_staff",
+                "7 pending: events.0033_who_may_see_backups, events.0034_proxy_headers_of_a_day, events.0035_alerts"
+                " and 4 more",
             ),
             ("look", "database.unchecked", "Backups: their tables are of another release"),
             NO_JOBS,
@@ -409,7 +410,72 @@ def test_each_state_of_the_backups() -> None:
         assert [(finding.level.value, finding.text) for finding in found] == expected
 
 
-from events.models import Backup
+COPIES: list[tuple[list[Backup], list[tuple[str, str]]]] = [
+    ([], [("look", "none yet in BACKUP_URL")]),
+    ([backup(1)], [("look", "none yet in BACKUP_URL")]),
+    ([backup(3)], [("wrong", "none yet in BACKUP_URL")]),
+    (
+        [backup(0.5), backup(1.5, copied_ms=NOW_MS)],
+        [("fine", "1 of 2 backups are copied to BACKUP_URL; the newest is 36 h old")],
+    ),
+    (
+        [backup(0.5), backup(2.5), backup(4, copied_ms=NOW_MS)],
+        [("wrong", "1 of 3 backups are copied to BACKUP_URL; the newest is 4 days old")],
+    ),
+    # An unencrypted backup of an earlier time is never copied, and neither is a damaged one.
+    (
+        [backup(3, problem="x"), backup(5, copied_ms=NOW_MS), backup(9)],
+        [("fine", "1 of 3 backups are copied to BACKUP_URL; the newest is 5 days old")],
+    ),
+]
+
+
+@pytest.mark.django_db
+def test_each_state_of_the_copies(settings: Any) -> None:
+    assert list(unattended.copies(Examination(NOW, Depth.PAGE))) == []
+    settings.BACKUP_URL = env._parse_copy_target("s3://a-bucket/sites")
+    for rows, expected in COPIES:
+        Backup.objects.all().delete()
+        Backup.objects.bulk_create(rows)
+        found = unattended.copies(Examination(NOW, Depth.PAGE))
+        assert [(finding.level.value, finding.text) for finding in found] == expected
+
+
+@pytest.mark.django_db
+def test_a_site_that_makes_no_backups_misses_none(settings: Any) -> None:
+    settings.NIGHTLY_BACKUP = False
+    SiteDay.objects.create(seen_on=NOW.date() - timedelta(days=90), database_bytes=1)
+    backup(80).save()
+    [finding] = unattended.backups(Examination(NOW, Depth.PAGE))
+    assert (finding.level.value, finding.text) == ("fine", "1 kept; NIGHTLY_BACKUP is off, so none is expected")
+
+
+@pytest.mark.django_db
+def test_an_old_backup_is_reported_also_if_all_are_kept(settings: Any) -> None:
+    settings.BACKUP_KEEP = None
+    backup(5).save()
+    finding = next(unattended.backups(Examination(NOW, Depth.PAGE)))
+    assert (finding.level.value, finding.text) == ("wrong", "1 kept; the newest is 5 days old")
+
+
+@pytest.mark.django_db
+def test_each_state_of_the_channels_of_alerts() -> None:
+    def found() -> list[tuple[str, str]]:
+        return [(each.level.value, each.text) for each in unattended.alerts(Examination(NOW, Depth.PAGE))]
+
+    def add(name: str, problem: str = "", *, is_on: bool = True) -> None:
+        AlertChannel.objects.create(
+            name=name, sealed_url="x", problem=problem, is_on=is_on, service="json", added_at_ms=0, added_by_name="me"
+        )
+
+    assert found() == [("fine", "no channel is on")]
+    add("off", "The service answered 403 (Forbidden).", is_on=False)
+    assert found() == [("fine", "no channel is on")]
+    add("good")
+    assert found() == [("fine", "channels that are on: 1")]
+    add("bad", "The service answered 403 (Forbidden).")
+    assert found() == [("look", "the last message failed on 1 of 2 channels")]
+
 
 # --- proxies ---------------------------------------------------------------------------------------------------------
 
