@@ -23,7 +23,7 @@ from events.maintenance.jobs import leases, problems
 from events.maintenance.jobs.registry import registered
 from events.maintenance.retention_policy import rules
 from events.maintenance.retention_policy.rules import Origin
-from events.models import Backup, Release
+from events.models import Backup, Facet, Release
 from events.process_memory import Recent
 from events.querysets import SUCCESS
 from events.reports import metrics
@@ -195,14 +195,21 @@ def _newest_releases(now: datetime) -> list[tuple[release_figures.Comparison, in
 
 
 def _flashes(counts: list[Count], facet_counts: list[FacetCount]) -> Side:
-    """Return the flashes of whole days, with which groups are compared."""
+    """Return the flashes of whole days, with which groups are compared. STEP says nothing about whom they hit."""
     side = Side()
+    versions: dict[tuple[str, int], int] = {}
+    models: dict[str, int] = {}
     for start_ms, event_type, model, version, n, _ in counts:
         if event_type in FLASHES:
-            side.add("model", model, n)
-            side.add_version(version, start_ms - start_ms % DAY_MS, n)
+            of_day = (version, start_ms - start_ms % DAY_MS)
+            versions[of_day] = versions.get(of_day, 0) + n
+            models[model] = models.get(model, 0) + n
+    for (version, day_ms), n in versions.items():
+        side.add_version(version, day_ms, n)
+    for model, n in models.items():
+        side.add(Facet.MODEL, model, n)
     for facet, name, event_type, n in facet_counts:
-        if event_type in FLASHES:
+        if event_type in FLASHES and facet != STEP:
             side.add(facet, name, n)
     return side
 
@@ -212,7 +219,7 @@ def _listed(span: Span, needing: Attention, flashes: Side, last_visit_ms: int | 
     spreads = breakdowns.spreads(types, span.first_day_ms, span.last_day_ms, flashes) if types else {}
     for entry in needing.entries:
         spread = spreads[entry.fingerprint]
-        findings = [finding for finding in spread.findings if finding.facet != STEP][:FINDINGS_SHOWN]
+        findings = spread.findings[:FINDINGS_SHOWN]
         yield Listed(entry, findings, "" if findings else _names(spread), entry.is_newer_than(last_visit_ms))
 
 

@@ -8,11 +8,12 @@ of the group with the version was counted. Values of a facet are compared among 
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from django.db.models import Case, F, Sum, Value, When
+from django.db import connection
+from django.db.models import F, Sum
 
 from events.counting import facets
 from events.counting.buckets import DAY_MS, NOT_TOLD
@@ -177,16 +178,21 @@ def spreads(groups: Mapping[str, str], start_ms: int, end_ms: int, flashes: "Sid
     """
     start_ms, end_ms = start_ms - start_ms % DAY_MS, end_ms + -end_ms % DAY_MS
     sides = {key: Side() for key in groups}
-    rows = GroupShare.objects.filter(fingerprint__in=groups, day_ms__gte=start_ms, day_ms__lt=end_ms)
-    rows = rows.exclude(facet__in=[facet for facet in Facet.values if not flashes.names[facet]])
-    # Only versions are compared by day.
-    day_ms = Case(When(facet=Facet.VERSION.value, then=F("day_ms")), default=Value(0))
-    sums = rows.order_by().annotate(day=day_ms).values_list("fingerprint", "facet", "name", "day")
-    for key, facet, name, day, n in sums.annotate(total=Sum("accepted")):
-        if facet == Facet.VERSION:
-            sides[key].add_version(name, day, n)
-        else:
-            sides[key].add(facet, name, n)
+    compared = [facet for facet in flashes.names if flashes.names[facet]]
+    if not groups or not compared:
+        return {key: Spread([], [], []) for key in groups}
+    of_groups = [*groups, start_ms, end_ms]
+    with connection.cursor() as cursor:
+        sql = _SHARES.format(keys=_placeholders(groups), facets=_placeholders(compared))
+        cursor.execute(sql, [*of_groups, *compared, *of_groups, _VERSION])
+        for key, facet, name, n, first_ms, last_ms in cursor.fetchall():
+            side = sides[key]
+            if not facet:
+                side.days[first_ms] += int(n)
+                continue
+            side.add(facet, name, int(n))
+            if facet == _VERSION:
+                side.versions[name].update((first_ms, last_ms))
     spread = {}
     for key, own in sides.items():
         is_flash = groups[key] in FLASHES
@@ -194,6 +200,22 @@ def spreads(groups: Mapping[str, str], start_ms: int, end_ms: int, flashes: "Sid
         models, versions = ([name for name, _ in own.names[facet].most_common()] for facet in (_MODEL, _VERSION))
         spread[key] = Spread(findings, models, versions)
     return spread
+
+
+# The sums of each name with its first and last day; then those of each day, with an empty facet.
+_SHARES = f"""
+SELECT fingerprint, facet, name, SUM(accepted), MIN(day_ms), MAX(day_ms) FROM {GroupShare._meta.db_table}
+WHERE fingerprint IN ({{keys}}) AND day_ms >= %s AND day_ms < %s AND accepted > 0 AND facet IN ({{facets}})
+GROUP BY fingerprint, facet, name
+UNION ALL
+SELECT fingerprint, '', '', SUM(accepted), day_ms, day_ms FROM {GroupShare._meta.db_table}
+WHERE fingerprint IN ({{keys}}) AND day_ms >= %s AND day_ms < %s AND accepted > 0 AND facet = %s
+GROUP BY fingerprint, day_ms
+"""  # noqa: S608 (our own names)
+
+
+def _placeholders(values: Collection[str]) -> str:
+    return ", ".join(["%s"] * len(values))
 
 
 def _parts(own: "Side", flashes: "Side", *, is_flash: bool) -> dict[str, list[Part]]:
@@ -255,7 +277,10 @@ def hours(fingerprint: str, start_ms: int, end_ms: int, step_ms: int) -> list[in
 
 
 class Side:
-    """The counts of one side of a comparison, by facet and name. Those of versions are also by UTC day."""
+    """The counts of one side of a comparison, by facet and name. Those of versions are also by UTC day.
+
+    Of the days of a version, a comparison needs the first and the last one, and not their counts.
+    """
 
     def __init__(self) -> None:
         self.names: defaultdict[str, Counter[str]] = defaultdict(Counter)
