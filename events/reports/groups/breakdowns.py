@@ -181,7 +181,7 @@ def spreads(groups: Mapping[str, str], start_ms: int, end_ms: int, flashes: "Sid
     compared = [facet for facet in flashes.names if flashes.names[facet]]
     if not groups or not compared:
         return {key: Spread([], [], []) for key in groups}
-    of_groups = [*groups, start_ms, end_ms]
+    of_groups: list[int | str] = [*groups, start_ms, end_ms]
     with connection.cursor() as cursor:
         sql = _SHARES.format(keys=_placeholders(groups), facets=_placeholders(compared))
         cursor.execute(sql, [*of_groups, *compared, *of_groups, _VERSION])
