@@ -17,6 +17,9 @@ from events.models import Alert, AlertKind, GroupStatus, Source
 KEPT_DAYS = 90
 # In the facts of a problem: the time at which it ended. A problem without it still lasts.
 ENDED = "ended_ms"
+# In the facts of an alert about a group: why it was written, if its kind does not say so.
+REASON = "reason"
+STILL_FAILING = "still_failing"
 _DELETED_AT_ONCE = 1_000
 # Events from these sources are no news.
 _NO_NEWS = {Source.IMPORT.value, Source.DEMO.value}
@@ -49,7 +52,7 @@ def _regression(of: Regression | StillFailing) -> Alert:
     """Return the alert of a group. It can be still failing first, and regress later: two alerts of one decision."""
     key, facts = f"{of.group}:{of.decided_at_ms}", {"version": of.event.app_version}
     if isinstance(of, StillFailing):
-        key, facts = f"{key}:still_failing", facts | {"reason": "still_failing", "fixed_in": of.fixed_in}
+        key, facts = f"{key}:{STILL_FAILING}", facts | {REASON: STILL_FAILING, "fixed_in": of.fixed_in}
     return Alert(
         kind=AlertKind.REGRESSION, key=key, subject=of.group, facts=facts, happened_at_ms=of.event.received_at_ms
     )

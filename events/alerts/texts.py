@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Q, Sum
 from django.urls import reverse
 
-from events.alerts import timing
+from events.alerts import outbox, timing
 from events.alerts.messages import Part, one_line
 from events.counting.buckets import OTHER, UNKNOWN
 from events.models import (
@@ -27,8 +27,7 @@ from events.models import (
 )
 from events.reports.groups import ranking
 
-# In the facts of an alert about a group: why it was written, if its kind does not say so.
-REASON = "reason"
+REASON = outbox.REASON
 MUTE_ENDED = "mute_ended"
 
 NAMES_SHOWN = 3
@@ -79,12 +78,16 @@ def _current_key(alert: Alert) -> str:
 
 
 def _occasion(alert: Alert, group: FailureGroup) -> Iterable[str]:
-    """Say why the group is an alert: that it regressed, or that a mute has ended."""
+    """Say why the group is an alert: that it regressed, that it is still failing, or that a mute has ended."""
     if alert.facts.get(REASON) == MUTE_ENDED:
         until_ms = alert.facts["until_ms"]
         hours = GroupHour.objects.filter(fingerprint=group.pk, hour_ms__gte=until_ms - until_ms % 3_600_000)
         number = hours.aggregate(total=Sum("accepted"))["total"] or 0
         yield f"It still happens after its mute ended on {timing.moment(until_ms)}: {_count(number)} since."
+    elif alert.facts.get(REASON) == outbox.STILL_FAILING:
+        yield f"Resolved in {alert.facts['fixed_in']}, which is not a release. Newer releases still fail."
+        yield f"The third failure was in {alert.facts['version']} on {timing.moment(alert.happened_at_ms)}."
+        yield "If the version is misspelt, correct it. If the fix does not work, open the group again."
     elif alert.kind == AlertKind.REGRESSION:
         version = alert.facts.get("version", "")
         fixed = f" in {group.fixed_in}" if group.fixed_in else ""

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from events.alerts import texts
 from events.counting.buckets import DAY_MS
 from events.grouping import groups, merges, triage
 from events.grouping.fingerprints import fingerprint
@@ -181,6 +182,15 @@ def test_a_muted_or_open_group_is_never_marked(olga: User) -> None:
     triage.mute([KEY], until_ms=None, user=olga, at=moment(end_ms))
     play("s:new f:new f:new f:new", olga, start_ms=end_ms + 1)
     assert state() == "muted"
+
+
+def test_the_message_says_what_to_do(olga: User) -> None:
+    play(BASE + "R:typo s:new f:new f:new f:new", olga)
+    alert = Alert.objects.get(kind=AlertKind.REGRESSION)
+    (part,) = texts.parts_of([alert], 10)
+    assert part.lines[0] == "Resolved in typo, which is not a release. Newer releases still fail."
+    assert part.lines[1].startswith("The third failure was in new on ")
+    assert part.lines[2] == "If the version is misspelt, correct it. If the fix does not work, open the group again."
 
 
 # --- what ingest pays ------------------------------------------------------------------------------------------------
