@@ -92,8 +92,10 @@ def open_problem(
 ) -> None:
     """Write the alert of a problem that a rule reports. Of two processes that report it, one writes it."""
     earlier = Alert.objects.filter(kind=kind, facts__rule=rule, facts__problem=problem)
-    last = earlier.order_by("-id").values_list("pk", flat=True).first()
-    key = f"{rule}:{problem}:{last or 0}"
+    last = earlier.order_by("-id").first()
+    if last and ENDED not in last.facts:  # another process has just written it
+        return
+    key = f"{rule}:{problem}:{last.pk if last else 0}"
     write(kind, key, happened_at_ms=now_ms, subject=subject, facts={**facts, "rule": rule, "problem": problem})
 
 

@@ -29,6 +29,7 @@ from events.reports.groups import ranking
 
 REASON = outbox.REASON
 MUTE_ENDED = "mute_ended"
+STILL_FAILING = "still_failing"  # resolved in a version that no event has reported; newer versions still fail
 
 NAMES_SHOWN = 3
 _UNNAMED = {UNKNOWN, OTHER}  # these say nothing about who is affected, so they are named last

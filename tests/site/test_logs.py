@@ -319,6 +319,7 @@ def test_what_python_would_print_is_logged_instead(lines: Lines, monkeypatch: py
 # the head of a request.
 REVIEWED = {
     "error": "an exception",
+    "type(error).__name__": "the class of an exception",
     "cause": "an exception",
     "context['message']": "asyncio's own words",
     "len(batch)": "a number",
