@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db.models import Count, QuerySet
-from django.urls import reverse
 
 from events import clock
 from events.alerts import timing
-from events.alerts.messages import Message, Part, compose, one_line
+from events.alerts.messages import Message, Part, compose, one_line, page
 from events.alerts.rules import affected
 from events.counting.buckets import DAY_MS
 from events.models import AlertKind, Event, EventType, FailureGroup, GroupHour, GroupStatus, Noise
@@ -48,9 +47,9 @@ def message(at_ms: int) -> Message:
     now = datetime.fromtimestamp(at_ms / 1000, UTC)
     first, final = clock.day_of(start_ms), clock.day_of(end_ms - DAY_MS)
     parts = [
-        Part(f"{first:%-d %b} to {final:%-d %b %Y}", tuple(_totals(last, before)), reverse("admin:index")),
+        Part(f"{first:%-d %b} to {final:%-d %b %Y}", tuple(_totals(last, before)), page("index")),
         Part("Releases", tuple(_releases(now, start_ms)) or ("No release was used.",)),
-        Part("Failure groups", tuple(_changes(start_ms, end_ms)), reverse("admin:events_failuregroup_changelist")),
+        Part("Failure groups", tuple(_changes(start_ms, end_ms)), page("events_failuregroup_changelist")),
         Part("Who is affected", tuple(_affected(start_ms, end_ms)) or ("Nobody.",)),
         Part("Waiting longest for a decision", tuple(_undecided(start_ms, end_ms)) or ("None.",)),
         Part("The site", tuple(_state(now))),

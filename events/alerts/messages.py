@@ -11,6 +11,8 @@ from typing import NamedTuple
 from urllib.parse import urljoin
 
 from django.conf import settings
+from django.contrib import admin
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -79,6 +81,15 @@ def one_line(text: str, length: int = MAX_LINE) -> str:
     if not is_visible(line):
         return "(no visible text)"
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+
+
+def page(name: str, *args: str) -> str:
+    """Return the path of a page of the admin by the name of its route, such as `page("events_jobstate_changelist")`.
+
+    The process of the jobs starts without the admin, so this loads it.
+    """
+    admin.autodiscover()
+    return reverse(f"admin:{name}", args=args)
 
 
 def address(path: str) -> str:

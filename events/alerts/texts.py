@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import Q, Sum
-from django.urls import reverse
 
 from events.alerts import outbox, timing
-from events.alerts.messages import Part, one_line
+from events.alerts.messages import Part, one_line, page
 from events.counting.buckets import OTHER, UNKNOWN
 from events.models import (
     Alert,
@@ -29,7 +28,6 @@ from events.reports.groups import ranking
 
 REASON = outbox.REASON
 MUTE_ENDED = "mute_ended"
-STILL_FAILING = "still_failing"  # resolved in a version that no event has reported; newer versions still fail
 
 NAMES_SHOWN = 3
 _UNNAMED = {UNKNOWN, OTHER}  # these say nothing about who is affected, so they are named last
@@ -63,7 +61,7 @@ def parts_of(alerts: Iterable[Alert], limit: int) -> list[Part]:
     groups = FailureGroup.objects.filter(pk__in=about_groups).order_by("-accepted", "pk")[:limit]
     names = _names([group.pk for group in groups])
     for group in groups:
-        path = reverse("admin:events_failuregroup_change", args=[group.pk])
+        path = page("events_failuregroup_change", group.pk)
         lines = (*_occasion(about_groups[group.pk], group), *_extent(group, names))
         parts.append(Part(group.title, lines, path))
     return parts[:limit]

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.urls import reverse
 
 from events.alerts import timing
-from events.alerts.messages import Part
+from events.alerts.messages import Part, page
 from events.alerts.rules.evaluation import Problem
 from events.maintenance import disk
 from events.maintenance.backups import warnings
@@ -36,12 +35,12 @@ def jobs(now: datetime) -> Iterator[Problem]:
             )
             heading = f"The job “{offered[name].title}” {problems.what_happened(state)}"
             lines = (f"It ended on {timing.moment(state.ended_ms or state.due_ms)}.", success)
-            yield Problem(name, Part(heading, lines, reverse("admin:events_jobstate_changelist")))
+            yield Problem(name, Part(heading, lines, page("events_jobstate_changelist")))
 
 
 def backups(now: datetime) -> Iterator[Problem]:
     for name, banner in warnings.found(now):
-        yield Problem(name, Part(banner.problem, (banner.action,), reverse(f"admin:{banner.page}")))
+        yield Problem(name, Part(banner.problem, (banner.action,), page(banner.page)))
 
 
 def disk_space(now: datetime) -> Iterator[Problem]:
@@ -61,7 +60,7 @@ def disk_space(now: datetime) -> Iterator[Problem]:
             else "Failures are stored without stack and log lines.",
             "Free some space on the disk of DATA_DIR, or keep fewer events.",
         ),
-        reverse("admin:events_retentionmark_changelist"),
+        page("events_retentionmark_changelist"),
     )
     if free < _LASTS * least:
         yield Problem("little", part, opens=state is Room.LITTLE)

@@ -21,11 +21,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.urls import reverse
 
 from events import clock
 from events.alerts import timing
-from events.alerts.messages import Part
+from events.alerts.messages import Part, page
 from events.alerts.rules.evaluation import Problem
 from events.counting.buckets import DAY_MS
 from events.ingest import refusals
@@ -246,7 +245,7 @@ def alert_problems(now: datetime) -> Iterator[Problem]:
                 f"Compared on {timing.moment(int(run.checked_at.timestamp() * 1000))}.",
                 f"Parity was proven on {run.days_held:,} days in a row.",
             ),
-            reverse("admin:legacy_parityrun_change", args=[run.pk]),
+            page("legacy_parityrun_change", str(run.pk)),
         ),
     )
 

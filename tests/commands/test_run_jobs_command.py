@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from events import clock
 from events.maintenance.jobs import registry
-from events.models import JobState, LifetimeTotal
+from events.models import Alert, AlertChannel, JobOutcome, JobState, LifetimeTotal
 from tests.conftest import make_event
 from tests.other_process import manage, shared_site
 from tests.servers import PROJECT_DIR, inherited
@@ -38,6 +38,23 @@ def test_due_jobs_run_once_and_a_failed_one_sets_the_exit_status(tmp_path: Path)
     assert set(registry.registered()) == set(JobState.objects.values_list("name", flat=True))
     second = manage(site, "run_jobs", "--once")
     assert (second.communicate(timeout=60), second.returncode) == (("", ""), 0)
+
+
+def test_the_rules_of_alerts_find_their_pages_in_the_process_of_a_job(tmp_path: Path) -> None:
+    """The process of the jobs loads no page. An alert has a link to one."""
+    site = shared_site(tmp_path / "data")
+    JobState.objects.create(name="counts", due_ms=clock.now_ms() + 3_600_000, outcome=JobOutcome.FAILED, ended_ms=clock.now_ms())
+    for name in ("alert-rules", "alerts"):
+        JobState.objects.create(name=name, due_ms=0)
+    AlertChannel.objects.create(
+        name="ops", service="json", sealed_url="broken", kinds=["job"], added_at_ms=0, added_by_name="kim"
+    )
+    process = manage(site, "run_jobs", "--once")
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, ""), output
+    [alert] = Alert.objects.all()
+    assert (alert.kind, alert.facts["problem"]) == ("job", "counts")
+    assert "/admin/events/jobstate/" in str(alert.facts)
 
 
 def test_the_process_that_waits_loads_no_code_of_requests_and_jobs(tmp_path: Path) -> None:

@@ -15,10 +15,8 @@ from datetime import datetime
 from math import sqrt
 from statistics import NormalDist
 
-from django.urls import reverse
-
 from events.alerts import timing
-from events.alerts.messages import Part
+from events.alerts.messages import Part, page
 from events.alerts.rules import affected
 from events.alerts.rules.evaluation import Problem
 from events.counting.buckets import DAY_MS
@@ -53,7 +51,7 @@ def find(now: datetime) -> Iterator[Problem]:
             f"In the {PAST_DAYS} days before: {_percent(total)} ({total.failures:,} of {total.total:,}).",
             *affected.lines(last_from_ms, last_from_ms + DAY_MS),
         ),
-        reverse("admin:events_failuregroup_changelist"),
+        page("events_failuregroup_changelist"),
     )
     yield Problem("rate", part, opens=is_above(last, past, Z_OPENS))
 

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from statistics import NormalDist
 
-from django.urls import reverse
-from django.utils.http import urlencode
+from django.contrib.admin.utils import quote
 
 from events.alerts import timing
-from events.alerts.messages import Part
+from events.alerts.messages import Part, page
 from events.alerts.rules import affected
 from events.alerts.rules.evaluation import Problem
 from events.reports.releases import figures, verdicts
@@ -50,7 +49,7 @@ def part_of(comparison: Comparison, now: datetime) -> Part:
     if other is not None:
         lines.append(f"{_rate(other)}, the release before.")
     lines += affected.lines(release.first_seen_ms, int(now.timestamp() * 1000) + 1, app_version=release.version)
-    path = f"{reverse('admin:events_failuregroup_changelist')}?{urlencode({'version': release.version})}"
+    path = page("events_release_change", quote(release.version))
     return Part(f"{release.version}: {verdict}", tuple(lines), path)
 
 

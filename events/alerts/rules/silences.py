@@ -5,10 +5,9 @@ from datetime import datetime
 from itertools import pairwise
 
 from django.conf import settings
-from django.urls import reverse
 
 from events.alerts import timing
-from events.alerts.messages import Part
+from events.alerts.messages import Part, page
 from events.alerts.rules.evaluation import Problem
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.models import Alert, HourlyRollup
@@ -35,7 +34,7 @@ def find(now: datetime) -> Iterator[Problem]:
             f" Events arrived on {days_with_events(hours)} of these days.",
             "Check that the front end is online and reaches the site.",
         ),
-        reverse("admin:index"),
+        page("index"),
     )
     opens = days_with_events(hours) >= LEAST_DAYS and now_ms - last_ms > longest_ms
     yield Problem("silence", part, opens=opens)
@@ -54,7 +53,7 @@ def ended(alert: Alert, now: datetime) -> Part:
             f" on {timing.moment(since_ms)}.",
             *alert.facts["lines"][:1],
         ),
-        reverse("admin:index"),
+        page("index"),
     )
 
 

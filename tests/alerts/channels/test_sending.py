@@ -150,7 +150,10 @@ def test_a_sealed_url_shows_nothing_and_is_never_the_same() -> None:
     assert sealing.opened(sealing.seal(url)) == url
 
 
-@pytest.mark.parametrize("sealed", ["", "nonsense", "é", sealing.seal("x")[:-6] + "AAAAA="])
+@pytest.mark.parametrize(
+    "sealed",
+    ["", "nonsense", "é", pytest.param(sealing.seal("x")[:-6] + "AAAAA=", id="another signature")],  # a random text
+)
 def test_a_damaged_row_is_told_in_words(sealed: str) -> None:
     with pytest.raises(sealing.NotOpened, match="Enter the URL again"):
         sealing.opened(sealed)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.auth.models import User
 
-from events.alerts import outbox, texts
+from events.alerts import texts
 from events.alerts.rules import decisions, evaluation
 from events.alerts.rules.evaluation import Rule
 from events.counting.buckets import DAY_MS, HOUR_MS
@@ -60,13 +60,3 @@ def test_each_mute_has_one_alert_that_says_how_often_it_happened_since() -> None
     mute(key, 1, NOON + timedelta(days=7))
     fail(NOON_MS + 9 * DAY_MS)
     assert evaluate(10) == 2
-
-
-def test_a_resolved_group_that_is_still_failing_says_so() -> None:
-    key = fail(NOON_MS)
-    facts = {texts.REASON: texts.STILL_FAILING, "fixed_in": "19afc81", "version": "19afc20"}
-    outbox.write(AlertKind.REGRESSION, f"{key}:1:still_failing", happened_at_ms=NOON_MS, subject=key, facts=facts)
-    (part,) = texts.parts_of(Alert.objects.filter(kind=AlertKind.REGRESSION), 10)
-    assert part.lines[0] == (
-        "Resolved in 19afc81, which no event has reported. It still fails in newer versions: 19afc20."
-    )
