@@ -482,7 +482,7 @@ def test_the_newest_releases_have_a_verdict_in_words(client: Client) -> None:
     make_event(**success(app_version="19afc18", session_id="b"))
     text = page(client).split("Compared with the one before")[1]
     assert text.index("19afc18") < text.index("2c87cac")
-    assert "first release, so there is nothing to compare with" in text
+    assert "first release" in text
     assert "too few to tell" in text
 
 

@@ -236,6 +236,7 @@ def _rest_in_words(rest: list[Rest]) -> str:
 
 _VERBS = {
     Reason.REGRESSION: ("came back", "came back"),
+    Reason.STILL_FAILING: ("still fails", "still fail"),
     Reason.NEW: ("is new", "are new"),
     Reason.RISING: ("rises", "rise"),
     Reason.WAITING: ("waits for a decision", "wait for a decision"),

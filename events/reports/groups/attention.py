@@ -3,8 +3,8 @@
 The measure is the number of failures in the span. A session names one flash attempt, and the unique key of events is
 the type and the session. So within a group, a session counts once, and an event without a session counts as one.
 
-Muted, resolved and expected groups are left out. Groups of browser extensions and browser noise are listed only when
-they are regressions. Source: FailureGroup, GroupHour.
+Muted, resolved and expected groups are left out, except resolved ones that are still failing. Groups of browser
+extensions and browser noise are listed only when they came back or are still failing. Source: FailureGroup, GroupHour.
 """
 
 from enum import StrEnum
@@ -22,13 +22,17 @@ class Reason(StrEnum):
     """Why a group needs attention. The first one that applies; of equal groups, an earlier reason ranks first."""
 
     REGRESSION = "regression"  # it came back after it was resolved, and nobody has decided since
+    STILL_FAILING = "still_failing"  # resolved, but it fails in releases that should contain the fix
     NEW = "new"  # first seen in the span
     RISING = "rising"  # at least LEAST_GROWTH more failures than in the span before
     WAITING = "waiting"  # it fails in the span, and nobody has decided about it
 
 
 class Entry(NamedTuple):
-    """A group with its failures in the span and in the span before. No time is after now."""
+    """A group with its failures in the span and in the span before. No time is after now.
+
+    `regressed_ms` is the time at which it came back, or was found to be still failing.
+    """
 
     fingerprint: str
     title: str
@@ -138,18 +142,19 @@ _FAILURES = f"""COALESCE((
 _RANKED = f"""
 WITH counted AS (
     SELECT fingerprint, title, event_type, first_seen_ms, fixed_in,
-        CASE WHEN status = 'open' THEN regressed_at_ms END AS regressed_ms,
+        CASE status WHEN 'open' THEN regressed_at_ms WHEN 'resolved' THEN unfixed_at_ms END AS regressed_ms, status,
         CASE WHEN first_seen_ms >= %s AND last_seen_ms < %s THEN accepted ELSE {_FAILURES} END AS hits,
         CASE WHEN first_seen_ms >= %s THEN 0 ELSE {_FAILURES} END AS earlier
     FROM {_GROUPS}
-    WHERE (status = 'open' OR (status = 'muted' AND muted_until_ms <= %s))
-        AND ((noise = '' AND last_seen_ms >= %s) OR (status = 'open' AND regressed_at_ms IS NOT NULL))
+    WHERE ((status = 'open' OR (status = 'muted' AND muted_until_ms <= %s)) AND noise = '' AND last_seen_ms >= %s)
+        OR (status = 'open' AND regressed_at_ms IS NOT NULL)
+        OR (status = 'resolved' AND unfixed_at_ms IS NOT NULL)
 ), judged AS (
     SELECT *, CASE
-        WHEN regressed_ms IS NOT NULL THEN 0
-        WHEN first_seen_ms >= %s THEN 1
-        WHEN hits - earlier >= %s THEN 2
-        ELSE 3 END AS reason
+        WHEN regressed_ms IS NOT NULL THEN CASE status WHEN 'open' THEN 0 ELSE 1 END
+        WHEN first_seen_ms >= %s THEN 2
+        WHEN hits - earlier >= %s THEN 3
+        ELSE 4 END AS reason
     FROM counted WHERE hits > 0 OR regressed_ms IS NOT NULL
 )
 SELECT * FROM (

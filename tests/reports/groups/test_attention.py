@@ -104,6 +104,20 @@ def test_a_regression_is_listed_until_a_decision(kim: User) -> None:
     assert lines(shown()) == [("again", "regression", 0)]
 
 
+def test_a_resolved_group_that_still_fails_is_listed_until_a_decision(kim: User) -> None:
+    happened("waits", HOUR_MS)
+    happened("misspelt", 2 * HOUR_MS, HOUR_MS)
+    group = FailureGroup.objects.get(title__startswith="misspelt")
+    triage.resolve([group.pk], fixed_in="19afc81", user=kim, at=datetime.fromtimestamp((NOW_MS - HOUR_MS) / 1000, UTC))
+    assert lines(shown()) == [("waits …", "new", 1)]
+    FailureGroup.objects.filter(pk=group.pk).update(unfixed_at_ms=NOW_MS - 1000, noise="browser")
+    found = shown(newer_than_ms=NOW_MS - 2000)
+    assert lines(found) == [("misspelt …", "still_failing", 2), ("waits …", "new", 1)]
+    assert (found.entries[0].regressed_ms, found.entries[0].fixed_in, found.newer) == (NOW_MS - 1000, "19afc81", 1)
+    triage.resolve([group.pk], fixed_in="19afc18", user=kim, at=datetime.fromtimestamp(NOW_MS / 1000, UTC))
+    assert lines(shown()) == [("waits …", "new", 1)]
+
+
 def test_a_regression_is_neither_new_nor_rising(kim: User) -> None:
     make_event(**success(), received_at_ms=NOW_MS - 3 * DAY_MS)
     happened("back", 3 * DAY_MS)
