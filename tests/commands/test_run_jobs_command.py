@@ -43,7 +43,8 @@ def test_due_jobs_run_once_and_a_failed_one_sets_the_exit_status(tmp_path: Path)
 def test_the_rules_of_alerts_find_their_pages_in_the_process_of_a_job(tmp_path: Path) -> None:
     """The process of the jobs loads no page. An alert has a link to one."""
     site = shared_site(tmp_path / "data")
-    JobState.objects.create(name="counts", due_ms=clock.now_ms() + 3_600_000, outcome=JobOutcome.FAILED, ended_ms=clock.now_ms())
+    now_ms = clock.now_ms()
+    JobState.objects.create(name="counts", due_ms=now_ms + 3_600_000, outcome=JobOutcome.FAILED, ended_ms=now_ms)
     for name in ("alert-rules", "alerts"):
         JobState.objects.create(name=name, due_ms=0)
     AlertChannel.objects.create(

@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 
 import psutil
 
+from tests.month import alerts
 from tests.servers import Server, wait_until
 
 DAYS = 30
@@ -180,7 +181,13 @@ RUN_NOW = "/admin/events/jobstate/run/"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make month", description=__doc__)
     parser.add_argument("--events", type=int, default=60_000, help="how many events (default: 60000)")
-    events_a_day = parser.parse_args().events // DAYS
+    parser.add_argument(
+        "part", nargs="?", choices=["site", "alerts"], default="site", help="which month (default: site)"
+    )
+    options = parser.parse_args()
+    if options.part == "alerts":
+        return alerts.main()
+    events_a_day = options.events // DAYS
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="month-") as name:
         folder = Path(name)
