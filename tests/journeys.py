@@ -101,9 +101,12 @@ async def status_of(app: Any, method: str, path: str, body: bytes = b"", **heade
 
 async def record(recorder: Recorder, cookie: str) -> dict[str, list[str]]:
     """Return the files that each journey visits, in order of the first visit."""
+    from events.maintenance import banners
+    from events.process_memory import Recent
     from telemetry_site.server import rsgi, threads
 
     threads.IDLE_SECONDS = 3600.0  # no idle thread wakes up while a journey is recorded
+    banners._recent = Recent(3600.0)  # also on a machine where a recorded round takes longer than banners are kept
     rsgi.app.__rsgi_init__(asyncio.get_running_loop())
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()  # periodic tasks belong to no request
