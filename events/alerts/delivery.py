@@ -86,7 +86,7 @@ def deliver(send: Send = sending.send, now_ms: Callable[[], int] = clock.now_ms)
                 _mark_sent(bundle, now_ms())
     waiting = _waiting().count()
     failed = f", {numbers['failed']:,} failed" if numbers["failed"] else ""
-    return f"Sent {numbers['sent']:,} message{'' if numbers['sent'] == 1 else 's'}{failed}; {waiting:,} alerts wait."
+    return f"Sent {numbers['sent']:,} message{'' if numbers['sent'] == 1 else 's'}{failed}, {waiting:,} waiting."
 
 
 def plan(now_ms: int) -> None:

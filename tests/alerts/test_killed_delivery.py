@@ -61,7 +61,7 @@ def test_a_message_arrives_although_its_process_is_killed(tmp_path: Path, moment
         assert (row.state, row.attempts, row.problem) == ("waiting", 1, delivery.INTERRUPTED)
         with override_settings(ALERT_ALLOW_HOSTS=[("127.0.0.1", listener.port)]):
             assert delivery.deliver().startswith("Sent 0 messages")  # the claim of the dead process still holds
-            later = "Sent 1 message; 0 alerts wait."
+            later = "Sent 1 message, 0 waiting."
             assert delivery.deliver(now_ms=lambda: clock.now_ms() + delivery.CLAIM_MS) == later
         assert [request.path for request in listener.requests] == ["/"] * times
         assert AlertDelivery.objects.get().state == "sent"
