@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import growth, rates, retention, servers
+from benchmarks import growth, rates, servers, unattended
 
-SECTIONS = ("rates", "postgres", "growth", "pages", "retention")
+SECTIONS = ("rates", "postgres", "growth", "pages", "unattended")
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     sections = options.sections or [name for name in SECTIONS if name != "postgres" or options.postgres]
     if "postgres" in sections and not options.postgres:
         parser.error("`postgres` requires --postgres")
-    if {"rates", "postgres", "growth", "retention"} & set(sections) and shutil.which("wrk") is None:
+    if {"rates", "postgres", "growth", "unattended"} & set(sections) and shutil.which("wrk") is None:
         sys.exit("wrk is missing. On Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         folder = Path(name)
@@ -73,10 +73,12 @@ def main() -> None:
         if "pages" in sections:
             print("\n## Pages of the admin\n", flush=True)
             _run(folder / "pages", "-m", "benchmarks.pages")
-        if "retention" in sections:
-            print("\n## Ingest beside the retention\n", flush=True)
-            for line in retention.beside_ingest(folder / "retention", options.events, options.rounds):
-                print(line, flush=True)
+        if "unattended" in sections:
+            unattended.prepare(folder / "unattended", options.events)
+            for job in unattended.JOBS:
+                print(f"\n## Ingest beside the job {job}\n", flush=True)
+                for line in unattended.beside_ingest(folder / "unattended", job, options.rounds):
+                    print(line, flush=True)
 
 
 def _create_demo_events(folder: Path, events: int) -> None:
