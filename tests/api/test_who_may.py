@@ -38,7 +38,7 @@ PASSWORD = "correct horse battery"
 VOID_MS = 1_770_915_600_000  # 2026-02-12 17:00 UTC
 # What looking may write: who is signed in, that somebody exported, that the database takes writes.
 # The overview records the size of the database and the proxy headers of a day.
-WRITTEN_BY_READING = {"session", "logentry", "readinessprobe", "auditentry", "siteday"}
+WRITTEN_BY_READING = {"session", "logentry", "readinessprobe", "auditentry", "siteday", "visit"}
 
 # Who may, as the first role of a growing line; a visitor is signed in and no staff.
 ANYONE, STAFF_PERSON, STAFF, MAINTAINERS, SUPERUSER, NOBODY = (

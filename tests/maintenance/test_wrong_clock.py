@@ -309,9 +309,10 @@ def test_a_group_is_never_seen_in_the_future(
 
 
 def test_no_page_shows_a_moment_of_a_group_as_it_is_stored() -> None:
-    """`ranking.seen_until` adds each as `first_ms`, `last_ms` and `regressed_ms`."""
+    """`ranking.seen_until` adds each as `first_ms`, `last_ms` and `regressed_ms`. A release has its own."""
+    stored = re.compile(r"(?<!release)\.(\w+_seen|regressed_at)_ms")
     templates = (settings.BASE_DIR / "templates").rglob("*.html")
-    assert [file.name for file in templates if re.search(r"\.(\w+_seen|regressed_at)_ms", file.read_text())] == []
+    assert [file.name for file in templates if stored.search(file.read_text())] == []
 
 
 @pytest.mark.parametrize("sort", ["last", "-last", "first", "-first"])

@@ -334,6 +334,7 @@ REVIEWED = {
     "pause": "a number",
     "name": "the name of a job",
     "job.name": "the name of a job",
+    "rule.name": "the name of a rule of alerts",
     "state.name": "the name of a job",
     "state.holder": "the name of this machine, with numbers",
     "ended.log_line": "the end of a job, in our words",
