@@ -286,7 +286,7 @@ def counts(start_ms: int, end_ms: int, bucket: str) -> list[Count]:
             cursor.execute(_DAYS, [start_ms, end_ms, start_ms, end_ms, end_ms])
         counted = cursor.fetchall()
     # Most rows have no expected events, and a page for 90 days has thousands of rows.
-    return [Count(*row, min(expected[row[:4]], row[4])) if row[:4] in expected else Count(*row) for row in counted]
+    return [Count._make((*row, min(expected[row[:4]], row[4]) if row[:4] in expected else 0)) for row in counted]
 
 
 # One statement, so that a day whose sums are written or dropped meanwhile is read either by day or by hour.
