@@ -16,7 +16,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
 # two libraries, which the site does not use. Symbol tables are for debuggers alone. Other compiled modules have none, or
 # were changed by a tool whose result strip may damage.
 RUN find /opt/venv -depth \( -name LC_MESSAGES -o -name '*.js.map' -o -name '*.css.map' -o -name redoc \
-        -o -path '*/django/contrib/gis' -o -path '*/rest_framework/static' \) -exec rm -rf {} + \
+        -o -path '*/django/contrib/gis' -o -path '*/rest_framework/static' \
+        -o -path '*/apprise/assets' \) -exec rm -rf {} + \
     && apt-get update \
     && apt-get install --yes --no-install-recommends binutils \
     && find /opt/venv \( -path '*/obstore/*.so' -o -path '*/cryptography/*.so' -o -path '*/yaml/*.so' \) \
@@ -56,7 +57,8 @@ RUN pg_dump --version && pg_restore --version \
 RUN find /usr/lib /usr/local/lib -depth -path '*/python3*' -not -path '*/site-packages/*/*' \( -name distutils \
         -o -name ensurepip -o -name idlelib -o -name lib2to3 -o -name pip -o -name 'pip-*' -o -name pydoc_data \
         -o -name test -o -name tkinter \) -exec rm -rf {} + \
-    && rm -rf /usr/lib/*-linux-gnu*/gconv /usr/share/doc/* /usr/share/info/* /usr/share/locale/* /usr/share/man/* \
+    && rm -rf /usr/bin/openssl /usr/share/perl5 /usr/share/zoneinfo/right \
+        /usr/lib/*-linux-gnu*/gconv /usr/share/doc/* /usr/share/info/* /usr/share/locale/* /usr/share/man/* \
     && dpkg --purge --force-depends --force-remove-essential --force-remove-protected \
         bsdutils e2fsprogs libdb5.3 libdb5.3t64 libext2fs2 libext2fs2t64 libpam-modules libpam-modules-bin \
         libpam-runtime libsasl2-modules-db libsemanage2 libsepol2 libss2 login logsave mount passwd \
