@@ -57,8 +57,7 @@ RUN pg_dump --version && pg_restore --version \
 RUN find /usr/lib /usr/local/lib -depth -path '*/python3*' -not -path '*/site-packages/*/*' \( -name distutils \
         -o -name ensurepip -o -name idlelib -o -name lib2to3 -o -name pip -o -name 'pip-*' -o -name pydoc_data \
         -o -name test -o -name tkinter \) -exec rm -rf {} + \
-    && rm -rf /usr/bin/openssl /usr/share/perl5 /usr/share/zoneinfo/right \
-        /usr/lib/*-linux-gnu*/gconv /usr/share/doc/* /usr/share/info/* /usr/share/locale/* /usr/share/man/* \
+    && rm -rf /usr/lib/*-linux-gnu*/gconv /usr/share/doc/* /usr/share/info/* /usr/share/locale/* /usr/share/man/* \
     && dpkg --purge --force-depends --force-remove-essential --force-remove-protected \
         bsdutils e2fsprogs libdb5.3 libdb5.3t64 libext2fs2 libext2fs2t64 libpam-modules libpam-modules-bin \
         libpam-runtime libsasl2-modules-db libsemanage2 libsepol2 libss2 login logsave mount passwd \
@@ -66,7 +65,8 @@ RUN find /usr/lib /usr/local/lib -depth -path '*/python3*' -not -path '*/site-pa
     && dpkg --purge --force-depends --force-remove-essential --force-remove-protected \
         apt gpgv libapt-pkg6.0 libapt-pkg7.0 libstdc++6 perl-base python3-pip-whl python3-setuptools-whl sqv \
     && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \
-    && rm -rf /tmp/* /var/lib/dpkg/info /var/cache/* /var/lib/apt /var/log/*
+    && rm -rf /usr/bin/openssl /usr/share/perl5 /usr/share/zoneinfo/right /tmp/* /var/lib/dpkg/info /var/cache/* \
+        /var/lib/apt /var/log/*
 
 # --- the site ------------------------------------------------------------------------------------------------------
 # A copy in one layer, because files that a later layer deletes still take space.
