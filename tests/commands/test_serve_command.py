@@ -328,7 +328,7 @@ def rows_of(file: Path) -> dict[str, int]:
         return {name: database.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in COUNTED}
 
 
-@pytest.mark.parametrize(("release", "count"), [("0.1.0", 528)])
+@pytest.mark.parametrize(("release", "count"), [("0.1.0", 528), ("0.2.0", 528)])
 def test_an_earlier_release_is_backed_up_and_migrated(new_dir: Path, release: str, count: int) -> None:
     rows = released_site(new_dir, release)
     full = Server(new_dir, MIN_FREE_BYTES=str(10**15)).command("serve")
