@@ -40,7 +40,7 @@ def test_from_a_spike_to_a_regression_and_its_events(tmp_path: Path, make_browse
             field.send_keys(words, Keys.ENTER)
 
     def shows(selector: str, words: str) -> None:
-        assert words in at(selector).text
+        wait_until(lambda: words in at(selector).text, f"{selector} never shows {words!r}", patience_seconds=20)
 
     with served(tmp_path / "data", INGEST_RATE="off") as server:
         assert server.command("demo_data", "--events", "300", "--days", "7", "--seed", "4").returncode == 0
@@ -67,6 +67,9 @@ def test_from_a_spike_to_a_regression_and_its_events(tmp_path: Path, make_browse
         follow("Resolve")
         at("#id_fixed_in").send_keys(FIXED_IN)
         press(".decide button")
+        shows(".page", f"No event has reported {FIXED_IN}")
+        at(f"input[type=radio][value='{FIXED_IN}']").click()
+        press(".decide button")
         shows(".event-head .status", "resolved")
 
         # A cached client of the old version counts; one that has the fix brings it back.
@@ -81,7 +84,8 @@ def test_from_a_spike_to_a_regression_and_its_events(tmp_path: Path, make_browse
         follow("an event")
         assert at("#event-id").text == culprit
         follow("Overview")
-        shows(".attention", f"regression in {FIXED_IN}")
+        shows(".attention", "regression")
+        assert FIXED_IN in (at(".attention").get_attribute("textContent") or "")  # a narrow column cuts it off
 
         # Muted, and its events exported.
         driver.get(group_page)
