@@ -9,7 +9,12 @@ def now() -> datetime:
 
 def now_ms() -> int:
     """Return epoch milliseconds, UTC."""
-    return int(now().timestamp() * 1000)
+    return epoch_ms(now())
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Return an aware moment as epoch milliseconds, rounded down."""
+    return int(moment.timestamp() * 1000)
 
 
 def today() -> date:

@@ -61,7 +61,7 @@ class KeysetChangeList(ChangeList):
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         self.request = request
         self.now = clock.now()
-        self.now_ms = int(self.now.timestamp() * 1000)
+        self.now_ms = clock.epoch_ms(self.now)
         self.kept = request.GET.copy()
         for name in ("cursor", "limit"):
             self.kept.pop(name, None)

@@ -165,7 +165,7 @@ class EventAdmin(PagesAdmin):
 
     def object_context(self, request: HttpRequest, event: Event) -> dict[str, Any]:
         now = clock.now()
-        now_ms = int(now.timestamp() * 1000)
+        now_ms = clock.epoch_ms(now)
         kept = OriginFilter.of(request.GET, failures_only=self.failures_only)
         criteria = kept.criteria(now_ms)
         if not kept.cleaned_data["expected"] and self.failures_only and failures.is_expected(event):
@@ -207,7 +207,7 @@ class EventAdmin(PagesAdmin):
         if not form.is_valid() or self.is_cross_site_request(request):
             return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
         now = clock.now()
-        now_ms = int(now.timestamp() * 1000)
+        now_ms = clock.epoch_ms(now)
         rows = failures.rows(form.criteria(now_ms), export.COLUMNS, size=export.ROWS_A_CHUNK)
         chunks = export.with_top_frames(rows, now_ms=now_ms)
         what = audit.filters_in_words(form.applied()) or "everything"
@@ -226,7 +226,7 @@ class EventAdmin(PagesAdmin):
             return HttpResponseRedirect(self.url("changelist"))
         what = f"{len(rows)} selected rows of {self.title}"
         now = clock.now()
-        chunks = export.with_top_frames([rows], now_ms=int(now.timestamp() * 1000))
+        chunks = export.with_top_frames([rows], now_ms=clock.epoch_ms(now))
         return export_response(
             request, export.with_facets(chunks), export.events_format(), self.file_name, what=what, now=now,
             is_spreadsheet=is_spreadsheet,

@@ -288,7 +288,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
 
     def object_context(self, request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
         now = clock.now()
-        now_ms = _ms(now)
+        now_ms = clock.epoch_ms(now)
         kept = OriginFilter.of(request.GET, origin=OriginFilter.GROUPS)
         before = after = None
         if not kept.from_events:
@@ -500,7 +500,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         if not form.is_valid() or self.is_cross_site_request(request):
             return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
         what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'open groups'}"
-        chunks = ranking.chunks(form.ranking(_ms(now), request.user.pk), size=export.ROWS_A_CHUNK)
+        chunks = ranking.chunks(form.ranking(clock.epoch_ms(now), request.user.pk), size=export.ROWS_A_CHUNK)
         return export_response(
             request, chunks, export.GROUPS, "failure-groups", what=what, now=now, is_spreadsheet=is_spreadsheet
         )
@@ -582,10 +582,6 @@ def _failure_pages(request: HttpRequest) -> str:
 
 def _groups(number: int) -> str:
     return f"{number:,} group{'' if number == 1 else 's'}"
-
-
-def _ms(now: datetime) -> int:
-    return int(now.timestamp() * 1000)
 
 
 def _sort_heading(query: QueryDict, name: str, label: str) -> SortHeading:

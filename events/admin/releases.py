@@ -99,7 +99,7 @@ class ReleaseAdmin(PagesAdmin):
     def _context(self, request: HttpRequest, details: Details, now: datetime) -> dict[str, Any]:
         comparison = details.comparison
         release, other, verdict = comparison
-        now_ms = int(now.timestamp() * 1000)
+        now_ms = clock.epoch_ms(now)
         changed = changes.of(comparison, now_ms)
         choices = [name for name in figures.names(now)[:CHOICES] if name != release.version]
         return {

@@ -114,7 +114,7 @@ def retry(row: AlertDelivery, *, who: str, at: datetime) -> bool:
     with transaction.atomic():
         given_up = AlertDelivery.objects.filter(pk=row.pk, state=DeliveryState.GIVEN_UP, channel__is_on=True)
         is_changed = given_up.update(
-            state=DeliveryState.WAITING, due_ms=int(at.timestamp() * 1000), attempts=0, ended_at_ms=None, problem=""
+            state=DeliveryState.WAITING, due_ms=clock.epoch_ms(at), attempts=0, ended_at_ms=None, problem=""
         )
         if is_changed:
             what = f"Requested another attempt of the alert [{row.alert.kind}]."

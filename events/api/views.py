@@ -298,7 +298,7 @@ class ReleaseViewSet(StaffViewSet):
         details = figures.details(version, query.cleaned_data["against"] or None, now)
         if details is None:
             raise NotFound("No such release")
-        changed = changes.of(details.comparison, int(now.timestamp() * 1000))
+        changed = changes.of(details.comparison, clock.epoch_ms(now))
         return Response(
             {
                 "ok": True,

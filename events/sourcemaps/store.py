@@ -74,7 +74,7 @@ def key_of(app_version: str, name: str) -> Key:
 @upserts.retried
 def put(key: Key, checked: CheckedMap, *, replace: bool, who: str, at: datetime) -> Outcome:
     """Store a map, and prune the oldest versions. Other content is replaced only with `replace`."""
-    uploaded_at_ms = int(at.timestamp() * 1000)
+    uploaded_at_ms = clock.epoch_ms(at)
     fields = checked._asdict() | {"uploaded_at_ms": uploaded_at_ms, "uploaded_by_name": who}
     sources = "1 source" if checked.sources == 1 else f"{checked.sources:,} sources"
     figures = f"{sources}, {checked.bytes:,} bytes"

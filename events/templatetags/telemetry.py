@@ -88,8 +88,8 @@ def time_element(at: int | datetime | None, now: datetime) -> str:
     """Return a time relative to `now`, with its UTC time as title. Accepts epoch ms or aware datetimes."""
     if at is None:
         return "never"
-    at_ms = int(at.timestamp() * 1000) if isinstance(at, datetime) else at
-    relative = ago(at_ms, int(now.timestamp() * 1000))
+    at_ms = clock.epoch_ms(at) if isinstance(at, datetime) else at
+    relative = ago(at_ms, clock.epoch_ms(now))
     return format_html('<time datetime="{}" title="{}" data-relative>{}</time>', clock.iso(at_ms), utc(at_ms), relative)
 
 

@@ -134,7 +134,7 @@ class AdvicePages(PagesAdmin):
             "preview": preview,
             "has_changed": has_changed,
             "is_removing": not step and "remove" in request.GET and bool(group.advice_text),
-            "deliveries": delivery_figures(keys, group.event_type, int(now.timestamp() * 1000)),
+            "deliveries": delivery_figures(keys, group.event_type, clock.epoch_ms(now)),
         }
         status = 409 if has_changed else 400 if step and not form.is_valid() else 200
         return self.render(request, "events/group_advice.html", context, status=status)

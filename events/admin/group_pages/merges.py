@@ -49,7 +49,7 @@ class MergePages(PagesAdmin):
         """Search for the other group (GET), confirm it (GET with `into`), or merge (POST)."""
         self.demand(self.has_triage_permission(request))
         now = clock.now()
-        now_ms = int(now.timestamp() * 1000)
+        now_ms = clock.epoch_ms(now)
         group = self.get_object(request, unquote(object_id))
         if request.method == "POST":
             return self._merge(request, group)
@@ -107,7 +107,7 @@ class MergePages(PagesAdmin):
                 messages.success(request, "Split off again. Later failures join this group.")
                 return HttpResponseRedirect(self.url("change", quote(group.pk)))
         now = clock.now()
-        whole = self._group(FormerGroup.objects.successor(former.pk), int(now.timestamp() * 1000), is_required=False)
+        whole = self._group(FormerGroup.objects.successor(former.pk), clock.epoch_ms(now), is_required=False)
         context = {
             "title": "Split this group off again?",
             "now": now,
@@ -123,7 +123,7 @@ class MergePages(PagesAdmin):
         now = clock.now()
         group = self.get_object(request, unquote(object_id))
         group_url = self.url("change", quote(group.pk))
-        found = places.places(group.pk, now_ms=int(now.timestamp() * 1000))
+        found = places.places(group.pk, now_ms=clock.epoch_ms(now))
         key = (request.POST if request.method == "POST" else request.GET).get("place", "")
         place = next((place for place in found.places if place.key == key), None)
         if place is None or not found.can_split:

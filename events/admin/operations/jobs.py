@@ -50,7 +50,7 @@ class JobStateAdmin(PagesAdmin):
         context = {
             "title": self.title,
             "now": now,
-            "now_ms": int(now.timestamp() * 1000),
+            "now_ms": clock.epoch_ms(now),
             "jobs": _rows(now),
             "kept": runs.KEPT,
             "may_run": self.has_change_permission(request),
@@ -93,7 +93,7 @@ def _next_run(state: JobState | None, now: datetime) -> str:
         return "not planned yet"
     if state.holder:
         return "after this run"
-    minutes = -(-(state.due_ms - int(now.timestamp() * 1000)) // 60_000)
+    minutes = -(-(state.due_ms - clock.epoch_ms(now)) // 60_000)
     if minutes <= 0:
         return "now"
     if minutes < 120:

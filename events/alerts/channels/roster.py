@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import IntegrityError, models, transaction
 
-from events import audit
+from events import audit, clock
 from events.alerts.channels import sealing, sending
 from events.alerts.channels.urls import InvalidURL
 from events.models import AlertChannel, AlertKind, AuditKind
@@ -77,7 +77,7 @@ def add(name: str, url: str, kinds: Collection[str], *, who: str, at: datetime) 
                 sealed_url=sealing.seal(url),
                 service=service,
                 kinds=chosen,
-                added_at_ms=_ms(at),
+                added_at_ms=clock.epoch_ms(at),
                 added_by_name=who,
             )
             _note(channel, f"Added the channel ({service}) for {in_words(chosen)}.", who, at)
@@ -146,7 +146,7 @@ def subscribe(person: Any, choice: MailChoice, *, at: datetime) -> bool:
                 service=PERSONAL,
                 person=person,
                 kinds=kinds,
-                added_at_ms=_ms(at),
+                added_at_ms=clock.epoch_ms(at),
                 added_by_name=who,
             )
         elif (channel.kinds, channel.is_on) == (kinds, is_on):
@@ -177,7 +177,7 @@ def note_problem(channel: AlertChannel, problem: str) -> None:
 def request_test(channel: AlertChannel, *, who: str, at: datetime) -> None:
     """Ask the jobs for a test message through a channel."""
     with transaction.atomic():
-        _update(channel, test_requested_ms=_ms(at))
+        _update(channel, test_requested_ms=clock.epoch_ms(at))
         _note(channel, "Requested a test message.", who, at)
 
 
@@ -224,7 +224,3 @@ def _update(channel: AlertChannel, **values: Any) -> None:
 
 def _note(channel: AlertChannel, what: str, who: str, at: datetime) -> None:
     audit.note(AuditKind.ALERT, what, who=who, at=at, about=channel.name)
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -36,7 +36,7 @@ def send_now(channel: AlertChannel, now: datetime) -> None:
     except ChannelFailed as failure:
         roster.note_problem(channel, str(failure))
         raise
-    roster.note_sent(channel, int(now.timestamp() * 1000))
+    roster.note_sent(channel, clock.epoch_ms(now))
 
 
 def message(channel: AlertChannel, now: datetime) -> Message:

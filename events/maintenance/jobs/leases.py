@@ -18,7 +18,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import QuerySet
 
-from events import audit
+from events import audit, clock
 from events.maintenance.jobs import runs
 from events.maintenance.jobs.registry import Job
 from events.models import AuditKind, JobOutcome, JobState
@@ -48,7 +48,9 @@ def add_missing(jobs: Mapping[str, Job], now: datetime) -> None:
     """Add a row for each job that has none."""
     known = set(JobState.objects.filter(name__in=jobs).values_list("name", flat=True))
     missing = [
-        JobState(name=name, due_ms=_ms(job.schedule.next_after(now))) for name, job in jobs.items() if name not in known
+        JobState(name=name, due_ms=clock.epoch_ms(job.schedule.next_after(now)))
+        for name, job in jobs.items()
+        if name not in known
     ]
     if missing:
         JobState.objects.bulk_create(missing, ignore_conflicts=True)
@@ -64,15 +66,15 @@ def correct_due(job: Job, state: JobState, now: datetime) -> bool:
 
     A clock that was ahead computed it. Without the correction, the job would not run until that time.
     """
-    if state.due_ms <= _ms(job.schedule.next_after(now + CLOCK_TOLERANCE)):
+    if state.due_ms <= clock.epoch_ms(job.schedule.next_after(now + CLOCK_TOLERANCE)):
         return False
     rows = JobState.objects.filter(name=job.name, due_ms=state.due_ms)
-    return bool(rows.update(due_ms=_ms(job.schedule.next_after(now))))
+    return bool(rows.update(due_ms=clock.epoch_ms(job.schedule.next_after(now))))
 
 
 def claim(job: Job, state: JobState, now: datetime) -> Lease | None:
     """Return the lease of a job that is due and free, None if another process was faster."""
-    now_ms = _ms(now)
+    now_ms = clock.epoch_ms(now)
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     with transaction.atomic():
         due = JobState.objects.filter(name=job.name, holder="", due_ms__lte=now_ms)
@@ -84,7 +86,7 @@ def claim(job: Job, state: JobState, now: datetime) -> Lease | None:
 
 def beat(lease: Lease, now: datetime) -> bool:
     """Renew a lease. Return False if it is lost."""
-    return bool(_held(lease).update(heartbeat_ms=_ms(now)))
+    return bool(_held(lease).update(heartbeat_ms=clock.epoch_ms(now)))
 
 
 def end(job: Job, lease: Lease, outcome: JobOutcome, message: str, now: datetime) -> bool:
@@ -107,13 +109,13 @@ def abandon(state: JobState, now: datetime) -> bool:
         is_freed = unchanged.update(
             holder="",
             heartbeat_ms=None,
-            ended_ms=_ms(now),
+            ended_ms=clock.epoch_ms(now),
             outcome=JobOutcome.ABANDONED,
             message=message,
-            due_ms=_ms(due),
+            due_ms=clock.epoch_ms(due),
         )
         if is_freed:
-            runs.abandon(state.name, message, _ms(now))
+            runs.abandon(state.name, message, clock.epoch_ms(now))
     return bool(is_freed)
 
 
@@ -121,14 +123,14 @@ def run_now(job: Job, *, who: str, now: datetime) -> bool:
     """Make a job due at once. Return False if a process runs it already."""
     add_missing({job.name: job}, now)
     with transaction.atomic():
-        is_free = JobState.objects.filter(name=job.name, holder="").update(due_ms=_ms(now))
+        is_free = JobState.objects.filter(name=job.name, holder="").update(due_ms=clock.epoch_ms(now))
         if is_free:
             audit.note(AuditKind.JOB, "Requested a run.", who=who, at=now, about=job.title)
     return bool(is_free)
 
 
 def _end(lease: Lease, outcome: JobOutcome, message: str, now: datetime, due: datetime) -> bool:
-    ended_ms = _ms(now)
+    ended_ms = clock.epoch_ms(now)
     success = {"succeeded_ms": ended_ms} if outcome == JobOutcome.SUCCEEDED else {}
     with transaction.atomic():
         is_held = _held(lease).update(
@@ -137,7 +139,7 @@ def _end(lease: Lease, outcome: JobOutcome, message: str, now: datetime, due: da
             ended_ms=ended_ms,
             outcome=outcome,
             message=message,
-            due_ms=_ms(due),
+            due_ms=clock.epoch_ms(due),
             **success,
         )
         if is_held:
@@ -156,7 +158,3 @@ def _due_after(job: Job, lease: Lease, outcome: JobOutcome, now: datetime) -> da
 
 def _held(lease: Lease) -> QuerySet[JobState]:
     return JobState.objects.filter(name=lease.job, holder=lease.holder)
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -237,7 +237,7 @@ class JobLoop:
     def _start_one(self, states: list[JobState], now: datetime) -> None:
         if any(running.child.seconds < self._patience_seconds for running in self._running.values()):
             return
-        now_ms = int(now.timestamp() * 1000)
+        now_ms = clock.epoch_ms(now)
         for state in sorted(states, key=lambda state: state.due_ms):
             if state.holder or state.due_ms > now_ms:
                 continue

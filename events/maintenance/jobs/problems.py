@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db.migrations.recorder import MigrationRecorder
 
+from events import clock
 from events.maintenance.banners import Banner
 from events.maintenance.jobs import leases
 from events.maintenance.jobs.registry import Job, registered
@@ -37,7 +38,7 @@ def find(now: datetime) -> Iterator[Banner]:
 def are_idle(states: Iterable[JobState], now: datetime) -> bool:
     """Return whether no process runs the jobs: one is overdue, and none has started or ended lately."""
     rows = list(states)
-    latest_ms = _ms(now - OVERDUE)
+    latest_ms = clock.epoch_ms(now - OVERDUE)
     if not rows:  # the loop adds them when it starts
         return _installed_before(now - OVERDUE)
     signs = (sign for row in rows for sign in (row.started_ms, row.ended_ms, row.heartbeat_ms))
@@ -47,13 +48,13 @@ def are_idle(states: Iterable[JobState], now: datetime) -> bool:
 def has_failed(state: JobState, now: datetime) -> bool:
     """Return whether the last run of a job failed. One that lost its process only counts if it waits to run again."""
     if state.outcome == JobOutcome.ABANDONED:
-        return not state.holder and state.due_ms > _ms(now)
+        return not state.holder and state.due_ms > clock.epoch_ms(now)
     return state.outcome in (JobOutcome.FAILED, JobOutcome.TIMED_OUT)
 
 
 def overdue(jobs: Mapping[str, Job], states: Mapping[str, JobState], now: datetime) -> list[str]:
     """Return the names of the jobs that should have started long ago."""
-    latest_ms = _ms(now - OVERDUE)
+    latest_ms = clock.epoch_ms(now - OVERDUE)
     return [name for name in jobs if name in states and not states[name].holder and states[name].due_ms < latest_ms]
 
 
@@ -74,7 +75,3 @@ def _installed_before(time: datetime) -> bool:
     applied = MigrationRecorder.Migration.objects.filter(app="events").order_by("applied")
     first = applied.values_list("applied", flat=True).first()
     return first is not None and first < time
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

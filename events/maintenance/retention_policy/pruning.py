@@ -65,7 +65,7 @@ class _Run:
         self._reclaim()
         problem = self._delete_by_size()
         if not doubt:
-            retention.forget_days_of_shares(int(self.now.timestamp() * 1000))
+            retention.forget_days_of_shares(clock.epoch_ms(self.now))
         words = " ".join(self._words(cutoffs))
         if problem:
             raise JobFailed(f"{problem} {words}")

@@ -61,7 +61,7 @@ class Command(BaseCommand):
                 deleted = self._prune(pruning, counts.total())
                 self.stdout.write(f"  deleted: {retention.in_words(deleted)}. Counts stay.")
                 if not doubt:
-                    retention.forget_days_of_shares(int(now.timestamp() * 1000))
+                    retention.forget_days_of_shares(clock.epoch_ms(now))
             kept = retention.count_kept(before_ms, imported_too=imported_too)
             if kept.total():
                 self.stdout.write(f"  kept: {retention.in_words(kept)}.")

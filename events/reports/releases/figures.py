@@ -90,7 +90,7 @@ class _Counts(NamedTuple):
 
 def newest(limit: int, now: datetime) -> list[Comparison]:
     """Return the newest releases, newest first, each compared with the release before it. Uses five queries."""
-    now_ms = _ms(now)
+    now_ms = clock.epoch_ms(now)
     releases = list(_releases(now_ms)[: limit + 1])
     figures = _figures(releases, _sums([release.app_version for release in releases], (), now_ms))
     pairs = zip(figures, [*figures[1:], None], strict=False)
@@ -99,12 +99,12 @@ def newest(limit: int, now: datetime) -> list[Comparison]:
 
 def names(now: datetime) -> list[str]:
     """Return all releases, newest first."""
-    return list(_releases(_ms(now)).values_list("app_version", flat=True))
+    return list(_releases(clock.epoch_ms(now)).values_list("app_version", flat=True))
 
 
 def details(version: str, against: str | None, now: datetime) -> Details | None:
     """Compare a release with another one, or with the release before it. None if one of them is no release."""
-    now_ms = _ms(now)
+    now_ms = clock.epoch_ms(now)
     wanted = {version} if against is None else {version, against}
     if any("\0" in name for name in wanted):  # PostgreSQL raises an error for NUL
         return None
@@ -272,7 +272,3 @@ SELECT {{keys}}, SUM(accepted) FROM (
         AND NOT EXISTS (SELECT 1 FROM {DailyRollup._meta.db_table} WHERE day_ms = start_ms)
 ) AS counted GROUP BY {{keys}}
 """  # noqa: S608 (our own names)
-
-
-def _ms(now: datetime) -> int:
-    return int(now.timestamp() * 1000)
