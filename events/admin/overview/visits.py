@@ -1,6 +1,6 @@
 """The only writer of `events_visit`: when a member of staff looked at the overview, and when before that.
 
-Views with less than PAUSE between them are one visit. So a reload keeps the marks of what is new since the last visit.
+Page views less than PAUSE apart count as one visit, so a reload still marks what is new since the last visit.
 """
 
 from contextlib import suppress

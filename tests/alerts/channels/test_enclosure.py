@@ -1,4 +1,4 @@
-"""The audit hook of the sending process, in processes of its own: a hook cannot be removed."""
+"""The audit hook that limits the sending process. Each test starts a process, because a hook cannot be removed."""
 
 import json
 import subprocess
