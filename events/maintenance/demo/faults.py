@@ -91,7 +91,7 @@ FAULTS = [
         ("overrun",), "RX overrun", only=BAD_BROWSER,
     ),
     Fault(
-        EventType.FLASH_ERROR, 70, 1, 1, "write", "PortLostError", _same("Port vanished while writing"),
+        EventType.FLASH_ERROR, 110, 1, 1, "write", "PortLostError", _same("Port vanished while writing"),
         ("vanished", "bytes-write", "flash-write", *_FLASH), "port disconnected", only=VANISHING,
     ),
     Fault(
