@@ -18,6 +18,7 @@ WRITERS = {
     },
     "LifetimeTotal": {"events/counting/rollups.py"},
     "ExpectedRollup": {"events/counting/expected.py"},
+    "DailyExpected": {"events/counting/rollups.py"},
     "DailyRollup": {"events/counting/rollups.py"},
     "HourlyRollup": {"events/counting/rollups.py"},
     "IngestTally": {"events/counting/rollups.py"},

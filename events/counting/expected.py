@@ -20,7 +20,16 @@ from events.counting import rollups
 from events.counting.buckets import DAY_MS, HOUR_MS, OTHER, Bucket, Counted, bucket_of, rollups_of_day
 from events.counting.rollups import EventsAreGone
 from events.counting.upserts import Upsert, added, lower, upsert
-from events.models import Event, EventType, ExpectedRollup, FailureGroup, FormerGroup, GroupStatus, HourlyRollup
+from events.models import (
+    DailyExpected,
+    Event,
+    EventType,
+    ExpectedRollup,
+    FailureGroup,
+    FormerGroup,
+    GroupStatus,
+    HourlyRollup,
+)
 from events.querysets import EventQuerySet
 
 
@@ -97,17 +106,17 @@ def rename(key: str, into: str) -> None:
         return
     rows = ExpectedRollup.objects.filter(fingerprint=key)
     _insert({bucket._replace(fingerprint=into): n for bucket, n in _stored(rows).items()})
-    rows.delete()
+    rows.delete()  # in the same hours
 
 
 def forget(keys: Collection[str]) -> None:
     """Delete the counts of groups that are no longer expected, and of the groups that were merged into them."""
-    ExpectedRollup.objects.filter(fingerprint__in=[*keys, *_merged_into(keys)]).delete()
+    _delete(ExpectedRollup.objects.filter(fingerprint__in=[*keys, *_merged_into(keys)]))
 
 
 def recount(key: str, start_ms: int, end_ms: int) -> None:
     """Count the stored events of an expected group again, for the hours of [start_ms, end_ms)."""
-    ExpectedRollup.objects.filter(fingerprint=key, hour_ms__gte=start_ms, hour_ms__lt=end_ms).delete()
+    _delete(ExpectedRollup.objects.filter(fingerprint=key, hour_ms__gte=start_ms, hour_ms__lt=end_ms))
     _insert(_named(_by_bucket(Event.objects.of_group(key).between(start_ms, end_ms))))
 
 
@@ -133,9 +142,9 @@ def rebuild(day_ms: int) -> None:
                 sums[bucket.hour_ms, bucket.fingerprint] += n
         gone = (counted - stored).total()
         if gone:
-            _rows_of(day_ms).filter(fingerprint__in=unexpected).delete()
+            _delete(_rows_of(day_ms).filter(fingerprint__in=unexpected))
         else:
-            _rows_of(day_ms).delete()
+            _delete(_rows_of(day_ms))
             for key in sorted({bucket.fingerprint for bucket in events}):
                 recount(key, day_ms, day_ms + DAY_MS)
     if gone:
@@ -158,6 +167,12 @@ def _merged_into(keys: Iterable[str]) -> set[str]:
 
 def _insert(buckets: Mapping[ExpectedBucket, int]) -> None:
     upsert(_ROWS, [(*bucket, n) for bucket, n in buckets.items()])
+    rollups.drop_sums(DailyExpected, (bucket.hour_ms for bucket in buckets))
+
+
+def _delete(rows: QuerySet[ExpectedRollup]) -> None:
+    rollups.drop_sums(DailyExpected, rows.order_by().values_list("hour_ms", flat=True).distinct())
+    rows.delete()
 
 
 def _take(counted: Mapping[ExpectedBucket, int]) -> Counter[ExpectedBucket]:
@@ -175,6 +190,7 @@ def _take(counted: Mapping[ExpectedBucket, int]) -> Counter[ExpectedBucket]:
             n -= part
     taken = +taken
     lower(_ROWS, [(*bucket, n) for bucket, n in taken.items()])
+    rollups.drop_sums(DailyExpected, (bucket.hour_ms for bucket in taken))
     if taken:
         rows.filter(accepted=0).delete()
     return taken

@@ -26,8 +26,10 @@ from events.counting.upserts import Upsert, added, latest, lower, upsert
 from events.models import (
     AuditKind,
     CounterBaseline,
+    DailyExpected,
     DailyRollup,
     Event,
+    ExpectedRollup,
     HourlyRollup,
     IngestTally,
     LifetimeTotal,
@@ -50,7 +52,7 @@ class ModeBucket(NamedTuple):
 
 
 class DayBucket(NamedTuple):
-    """The key of a DailyRollup row."""
+    """The key of a DailyRollup or DailyExpected row."""
 
     day_ms: int
     event_type: str
@@ -209,12 +211,12 @@ def _take_from_buckets(events: Sequence[Counted]) -> tuple[set[int], set[int]]:
 
 def _add_to_hours(buckets: Mapping[Bucket, int]) -> None:
     upsert(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
-    _drop_sums(buckets)
+    drop_sums(DailyRollup, (bucket.hour_ms for bucket in buckets))
 
 
 def _take_from_hours(buckets: Mapping[Bucket, int]) -> None:
     lower(_HOURLY, [(*bucket, count) for bucket, count in buckets.items()])
-    _drop_sums(buckets)
+    drop_sums(DailyRollup, (bucket.hour_ms for bucket in buckets))
 
 
 def _places(bucket: Bucket) -> list[Bucket]:
@@ -234,25 +236,22 @@ def _last_received_at_ms(event_type: str) -> int:
 
 # --- sums of past days -----------------------------------------------------------------------------------------------
 
-_today_ms = 0  # the UTC day to which this process adds events, and whose sums it has dropped
+Sums = type[DailyRollup] | type[DailyExpected]
+_SUMS: tuple[Sums, ...] = (DailyRollup, DailyExpected)
+# The UTC day to which this process adds events, and whose sums it has dropped.
+_today_ms: dict[Sums, int] = {}
+process_memory.register(_today_ms.clear)
 
 
-@process_memory.register
-def _forget_today() -> None:
-    global _today_ms
-    _today_ms = 0
-
-
-def _drop_sums(buckets: Iterable[Bucket]) -> None:
-    """Delete the sums of these days, because their hours change. Ingest adds to the current day, which has none."""
-    global _today_ms
-    days = {bucket.hour_ms - bucket.hour_ms % DAY_MS for bucket in buckets}
-    if days <= {_today_ms}:
+def drop_sums(table: Sums, hours: Iterable[int]) -> None:
+    """Delete the sums of the days of these hours, which change. Ingest adds to the current day, which has none."""
+    days = {hour_ms - hour_ms % DAY_MS for hour_ms in hours}
+    if days <= {_today_ms.get(table, 0)}:
         return
-    DailyRollup.objects.filter(day_ms__in=days).delete()
+    table.objects.filter(day_ms__in=days).delete()
     now_ms = clock.now_ms()
     if now_ms - now_ms % DAY_MS in days:
-        _today_ms = now_ms - now_ms % DAY_MS
+        _today_ms[table] = now_ms - now_ms % DAY_MS
 
 
 def sum_past_days(now_ms: int) -> int:
@@ -261,21 +260,32 @@ def sum_past_days(now_ms: int) -> int:
     Each day is one transaction, which blocks the writers for a few milliseconds.
     """
     summed = set(DailyRollup.objects.values_list("day_ms", flat=True).distinct())
+    summed -= _days_with_expected() - set(DailyExpected.objects.values_list("day_ms", flat=True).distinct())
     newest_ms = now_ms - _SETTLED_MS - (now_ms - _SETTLED_MS) % DAY_MS
     count = 0
     for day_ms in days_in_use(0, newest_ms):
         if day_ms not in summed or day_ms >= newest_ms - _RENEWED_DAYS * DAY_MS:
             with writers_blocked():
-                DailyRollup.objects.filter(day_ms=day_ms).delete()
-                rows = _sums_of_hours(day_ms).items()
-                DailyRollup.objects.bulk_create(DailyRollup(**key._asdict(), accepted=total) for key, total in rows)
+                for table in _SUMS:
+                    rows: Any = table.objects
+                    rows.filter(day_ms=day_ms).delete()
+                    totals = _sums_of_hours(table, day_ms).items()
+                    rows.bulk_create(table(**key._asdict(), accepted=total) for key, total in totals)
             count += 1
     return count
 
 
-def _sums_of_hours(day_ms: int) -> dict[DayBucket, int]:
-    rows = rollups_of_day(day_ms).filter(accepted__gt=0).values_list("event_type", "model", "app_version")
-    return {DayBucket(day_ms, *key): total for *key, total in rows.annotate(total=Sum("accepted"))}
+def _days_with_expected() -> set[int]:
+    day_ms = F("hour_ms") - F("hour_ms") % DAY_MS
+    rows = ExpectedRollup.objects.order_by().filter(accepted__gt=0).annotate(day_ms=day_ms)
+    return set(rows.values_list("day_ms", flat=True).distinct())
+
+
+def _sums_of_hours(table: Sums, day_ms: int) -> dict[DayBucket, int]:
+    hours: Any = HourlyRollup if table is DailyRollup else ExpectedRollup
+    rows = hours.objects.filter(hour_ms__gte=day_ms, hour_ms__lt=day_ms + DAY_MS, accepted__gt=0).order_by()
+    keys = rows.values_list("event_type", "model", "app_version")
+    return {DayBucket(day_ms, *key): total for *key, total in keys.annotate(total=Sum("accepted"))}
 
 
 # --- verification ----------------------------------------------------------------------------------------------------
@@ -333,6 +343,7 @@ def rebuild(day_ms: int) -> None:
             for group, count in _groups(day_ms):
                 buckets[bucket_of(*group)] += count
             _add_to_hours(buckets)
+            DailyExpected.objects.filter(day_ms=day_ms).delete()
             ModeRollup.objects.filter(day_ms=day_ms).delete()
             upsert(_MODES, [(*bucket, count) for bucket, count in _modes(day_ms).items()])
             facets.rebuild(day_ms)
@@ -419,19 +430,18 @@ def _differences(day_ms: int) -> list[Difference]:
         for event_type, facet, name, counted, events in facets.differences(day_ms)
     ]
     by_name = by_name if has_all_names else []
-    return (by_type + by_name + _mode_differences(day_ms) + by_facet + _sum_differences(day_ms))[:_MAX_DIFFERENCES]
+    return (by_type + by_name + _mode_differences(day_ms) + by_facet + [*_sum_differences(day_ms)])[:_MAX_DIFFERENCES]
 
 
-def _sum_differences(day_ms: int) -> list[Difference]:
-    """Return the differences between the sums of a day and its hours. Here `events` is the sum of the hours."""
-    rows = DailyRollup.objects.filter(day_ms=day_ms)
-    stored = {DayBucket(*key): count for *key, count in rows.values_list(*DayBucket._fields, "accepted")}
-    hours = _sums_of_hours(day_ms) if stored else {}
-    return [
-        Difference(*bucket, stored.get(bucket, 0), hours.get(bucket, 0))
-        for bucket in sorted(stored | hours)
-        if stored.get(bucket, 0) != hours.get(bucket, 0)
-    ]
+def _sum_differences(day_ms: int) -> Iterator[Difference]:
+    """Yield the differences between the sums of a day and its hours. Here `events` is the sum of the hours."""
+    for table in _SUMS:
+        rows = table.objects.filter(day_ms=day_ms).values_list(*DayBucket._fields, "accepted")
+        stored = {DayBucket(*key): count for *key, count in rows}
+        hours = _sums_of_hours(table, day_ms) if stored else {}
+        for bucket in sorted(stored | hours):
+            if stored.get(bucket, 0) != hours.get(bucket, 0):
+                yield Difference(*bucket, stored.get(bucket, 0), hours.get(bucket, 0))
 
 
 def _mode_differences(day_ms: int) -> list[Difference]:

@@ -20,6 +20,7 @@ from events.models.jobs import Backup, JobOutcome, JobRun, JobState
 from events.models.names import Arrival, KnownName, Release
 from events.models.rollups import (
     CounterBaseline,
+    DailyExpected,
     DailyRollup,
     ExpectedRollup,
     FacetRollup,
@@ -55,6 +56,7 @@ __all__ = [
     "CorrectionFacet",
     "CorrectionShare",
     "CounterBaseline",
+    "DailyExpected",
     "DailyRollup",
     "DeliveryState",
     "DismissedMerge",

@@ -113,6 +113,32 @@ class ExpectedRollup(models.Model):
         return f"{self.fingerprint} {self.hour_ms} {self.model} {self.app_version}: {self.accepted}"
 
 
+class DailyExpected(models.Model):
+    """The sum of the ExpectedRollup rows of one type, model and version over one past UTC day, over all groups.
+
+    A day without rows here is read by hour.
+    """
+
+    day_ms = models.BigIntegerField()
+    event_type = models.TextField(choices=EventType.choices)
+    model = models.TextField()
+    app_version = models.TextField()
+    accepted = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            # Every read uses this index: a range of days.
+            models.UniqueConstraint(
+                fields=["day_ms", "event_type", "model", "app_version"], name="events_dailyexpected_bucket"
+            ),
+            models.CheckConstraint(condition=Q(accepted__gt=0), name="events_dailyexpected_accepted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day_ms} {self.event_type} {self.model} {self.app_version}: {self.accepted}"
+
+
 class ModeRollup(models.Model):
     """The number of events of one type on one UTC day, by write mode and by whether a radio was connected."""
 

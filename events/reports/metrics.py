@@ -13,13 +13,14 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import F, Q, Sum
+from django.db.models import Q, Sum
 
 from events.counting import facets
 from events.counting.buckets import DAY_MS, HOUR_MS, NOT_TOLD, OTHER
 from events.counting.releases import NO_RELEASES
 from events.models import (
     CounterBaseline,
+    DailyExpected,
     DailyRollup,
     Event,
     EventType,
@@ -30,7 +31,6 @@ from events.models import (
     HourlyRollup,
     IngestTally,
     LifetimeTotal,
-    ModeRollup,
 )
 from events.querysets import SUCCESS
 from events.reports.failures import Criteria
@@ -254,121 +254,186 @@ def expected_by_type(start_ms: int, end_ms: int) -> dict[str, int]:
 
 
 class Count(NamedTuple):
-    """The events of one type, model and version in one day or hour. `expected` of them belong to expected groups."""
+    """The events of one type, model and version in one hour. `expected` of them belong to expected groups."""
 
     start_ms: int
     event_type: str
     model: str
     app_version: str
     events: int
-    expected: int = 0
+    expected: int
 
 
-def counts(start_ms: int, end_ms: int, bucket: str) -> list[Count]:
-    """Return the counts per `day` or `hour`, type, model and version in [start_ms, end_ms), in no order.
+class Step(NamedTuple):
+    """The events of one type and version in one step of time. `expected` of them belong to expected groups."""
 
-    One read of the rows serves the chart, the totals and the ranking of a page. Beyond 50 models or 200 versions a day,
-    the rest of that day is counted as `(other)`. Source: DailyRollup, HourlyRollup, ExpectedRollup. Raises ValueError
-    when a bound is not the start of a day or hour, or none is between them.
+    start_ms: int
+    event_type: str
+    app_version: str
+    events: int
+    expected: int
+
+
+class Figures(NamedTuple):
+    """The counts of a span, summed in two ways: over the models, and over the time."""
+
+    steps: list[Step]
+    cells: list[Cell]
+
+
+def by_hour(start_ms: int, end_ms: int) -> list[Count]:
+    """Return the counts per hour, type, model and version in [start_ms, end_ms), in no order.
+
+    Source: HourlyRollup, ExpectedRollup. Raises ValueError when a bound is not the start of an hour, or none is between
+    them.
     """
+    _check_bounds(start_ms, end_ms, "hour")
+    with connection.cursor() as cursor:
+        cursor.execute(_HOURS, [start_ms, end_ms] * 2)
+        # A count that the totals have lost must not make a failure rate negative.
+        return [Count._make((*row[:-1], min(row[-2:]))) for row in cursor.fetchall()]
+
+
+def by_day(start_ms: int, end_ms: int) -> Figures:
+    """Return the figures of the UTC days of [start_ms, end_ms), by day, in one query and in no order.
+
+    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: DailyRollup and
+    DailyExpected; HourlyRollup and ExpectedRollup for days without sums. Raises ValueError when a bound is not the
+    start of a day, or none is between them.
+    """
+    _check_bounds(start_ms, end_ms, "day")
+    found = Figures([], [])
+    with connection.cursor() as cursor:
+        cursor.execute(_DAYS, _days_between(start_ms, end_ms))
+        # Of a step the model is None, of a cell the start.
+        for day_ms, event_type, model, version, events, expected in cursor.fetchall():
+            expected = min(expected, events)  # as in `by_hour`
+            if day_ms is None:
+                found.cells.append(Cell(event_type, model, version, events, expected))
+            else:
+                found.steps.append(Step(day_ms, event_type, version, events, expected))
+    return found
+
+
+def figures_of(counts: Iterable[Count]) -> Figures:
+    """Return the sums of these counts."""
+    steps: Counter[tuple[int, str, str]] = Counter()
+    cells: Counter[tuple[str, str, str]] = Counter()
+    expected_of_steps, expected_of_cells = steps.copy(), cells.copy()
+    for start_ms, event_type, model, version, events, expected in counts:
+        step, cell = (start_ms, event_type, version), (event_type, model, version)
+        steps[step] += events
+        cells[cell] += events
+        expected_of_steps[step] += expected
+        expected_of_cells[cell] += expected
+    return Figures(
+        [Step(*step, events, expected_of_steps[step]) for step, events in steps.items()],
+        [Cell(*cell, events, expected_of_cells[cell]) for cell, events in cells.items()],
+    )
+
+
+def _check_bounds(start_ms: int, end_ms: int, bucket: str) -> None:
     step = BUCKETS[bucket]
     if start_ms % step or end_ms % step or start_ms >= end_ms:
         raise ValueError(f"the bounds are not the starts of two {bucket}s")
-    columns = ("event_type", "model", "app_version")
-    # Read these first: an event stored between two reads must not be subtracted alone.
-    rows = _expected(start_ms, end_ms).annotate(start=F("hour_ms") - F("hour_ms") % step)
-    totals = rows.values_list("start", *columns).annotate(total=Sum("accepted"))
-    expected = {(start, *cell): total for start, *cell, total in totals}
-    with connection.cursor() as cursor:
-        if bucket == "hour":
-            cursor.execute(_HOURS, [start_ms, end_ms])
-        else:
-            cursor.execute(_DAYS, [start_ms, end_ms, start_ms, end_ms, end_ms])
-        counted = cursor.fetchall()
-    # Most rows have no expected events, and a page for 90 days has thousands of rows.
-    return [Count._make((*row, min(expected[row[:4]], row[4]) if row[:4] in expected else 0)) for row in counted]
 
 
-# One statement, so that a day whose sums are written or dropped meanwhile is read either by day or by hour.
+# One statement, so that an event stored meanwhile is not subtracted alone.
 _HOURS = f"""
-SELECT hour_ms, event_type, model, app_version, CAST(SUM(accepted) AS bigint)
-FROM {HourlyRollup._meta.db_table} WHERE hour_ms >= %s AND hour_ms < %s AND accepted > 0
-GROUP BY hour_ms, event_type, model, app_version
+SELECT hour_ms, event_type, model, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint) FROM (
+    SELECT hour_ms, event_type, model, app_version, accepted, 0 AS expected
+    FROM {HourlyRollup._meta.db_table} WHERE hour_ms >= %s AND hour_ms < %s AND accepted > 0
+    UNION ALL
+    SELECT hour_ms, event_type, model, app_version, 0, accepted
+    FROM {ExpectedRollup._meta.db_table} WHERE hour_ms >= %s AND hour_ms < %s AND accepted > 0
+) AS counted GROUP BY hour_ms, event_type, model, app_version
 """  # noqa: S608 (our own names)
-_DAYS = f"""
-WITH RECURSIVE days (start_ms) AS (
-    SELECT CAST(%s AS bigint) UNION ALL SELECT start_ms + {DAY_MS} FROM days WHERE start_ms + {DAY_MS} < %s
+
+
+def _of_days(sums: type[DailyRollup] | type[DailyExpected], hours: type[HourlyRollup] | type[ExpectedRollup]) -> str:
+    """Return the SQL of the sums of days, and of the hours of those days that have no sums.
+
+    It is one statement, so that a day whose sums are written or dropped meanwhile is read either by day or by hour.
+    """
+    return f"""
+    SELECT day_ms, event_type, model, app_version, accepted
+    FROM {sums._meta.db_table} WHERE day_ms >= %s AND day_ms < %s
+    UNION ALL
+    SELECT start_ms, event_type, model, app_version, accepted
+    FROM days JOIN {hours._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
+    WHERE accepted > 0 AND NOT EXISTS (SELECT 1 FROM {sums._meta.db_table} WHERE day_ms = start_ms)
+    """  # noqa: S608 (our own names)
+
+
+_COUNTED = f"""
+WITH RECURSIVE starts (start_ms) AS (
+    SELECT CAST(%s AS bigint) UNION ALL SELECT start_ms + {DAY_MS} FROM starts WHERE start_ms + {DAY_MS} < %s
+), days AS (
+    SELECT start_ms FROM starts WHERE start_ms < %s
+), counted AS (
+    SELECT day_ms, event_type, model, app_version, accepted, 0 AS expected
+    FROM ({_of_days(DailyRollup, HourlyRollup)}) AS total
+    UNION ALL
+    SELECT day_ms, event_type, model, app_version, 0, accepted
+    FROM ({_of_days(DailyExpected, ExpectedRollup)}) AS part
 )
-SELECT day_ms, event_type, model, app_version, accepted
-FROM {DailyRollup._meta.db_table} WHERE day_ms >= %s AND day_ms < %s
+"""  # noqa: S608 (our own names)
+
+
+def _days_between(start_ms: int, end_ms: int) -> list[int]:
+    """Return the parameters of _COUNTED."""
+    return [start_ms, end_ms, end_ms, start_ms, end_ms, start_ms, end_ms]
+
+
+_DAYS = f"""{_COUNTED}
+SELECT day_ms, event_type, NULL, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)
+FROM counted GROUP BY day_ms, event_type, app_version
 UNION ALL
-SELECT start_ms, event_type, model, app_version, CAST(SUM(accepted) AS bigint)
-FROM days JOIN {HourlyRollup._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
-WHERE accepted > 0 AND start_ms < %s
-    AND NOT EXISTS (SELECT 1 FROM {DailyRollup._meta.db_table} WHERE day_ms = start_ms)
-GROUP BY start_ms, event_type, model, app_version
+SELECT NULL, event_type, model, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)
+FROM counted GROUP BY event_type, model, app_version
 """  # noqa: S608 (our own names)
 
 
 def sums(start_ms: int, end_ms: int, *, released: bool = False) -> TimeBucket:
     """Return the counts by type of [start_ms, end_ms), bounds at whole hours, in one query.
 
-    Source: DailyRollup for whole days, HourlyRollup for the rest, ExpectedRollup.
+    Source: as `by_day` for whole days, as `by_hour` for the rest.
     """
     first_day_ms = min(start_ms + -start_ms % DAY_MS, end_ms)
     last_day_ms = max(end_ms - end_ms % DAY_MS, first_day_ms)
-    days = [first_day_ms, last_day_ms, first_day_ms, last_day_ms, last_day_ms]
     versions = sorted(NO_RELEASES) if released else []
     only = f"WHERE app_version NOT IN ({', '.join(['%s'] * len(versions))})" if versions else ""
     counted, expected = dict.fromkeys(EventType.values, 0), dict.fromkeys(EventType.values, 0)
-    hours = [start_ms, first_day_ms, last_day_ms, end_ms]
+    rest = [start_ms, first_day_ms, last_day_ms, end_ms]
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(only=only), [*days, *hours, start_ms, end_ms, *versions])
-        for event_type, is_expected, total in cursor.fetchall():
-            (expected if is_expected else counted)[event_type] = int(total)
-    return TimeBucket(start_ms, counted, {name: min(total, counted[name]) for name, total in expected.items()})
+        cursor.execute(_SUMS.format(only=only), [*_days_between(first_day_ms, last_day_ms), *rest, *rest, *versions])
+        for event_type, total, part in cursor.fetchall():
+            counted[event_type], expected[event_type] = int(total), min(int(part), int(total))
+    return TimeBucket(start_ms, counted, expected)
 
 
-_SUMS = f"""
-SELECT event_type, is_expected, SUM(accepted) FROM (
-    SELECT event_type, app_version, accepted, 0 AS is_expected FROM ({_DAYS}) AS of_days
+_SUMS = f"""{_COUNTED}
+SELECT event_type, SUM(accepted), SUM(expected) FROM (
+    SELECT event_type, app_version, accepted, expected FROM counted
     UNION ALL
     SELECT event_type, app_version, accepted, 0 FROM {HourlyRollup._meta.db_table}
     WHERE (hour_ms >= %s AND hour_ms < %s) OR (hour_ms >= %s AND hour_ms < %s)
     UNION ALL
-    SELECT event_type, app_version, accepted, 1 FROM {ExpectedRollup._meta.db_table}
-    WHERE hour_ms >= %s AND hour_ms < %s
-) AS counted {{only}} GROUP BY event_type, is_expected
+    SELECT event_type, app_version, 0, accepted FROM {ExpectedRollup._meta.db_table}
+    WHERE (hour_ms >= %s AND hour_ms < %s) OR (hour_ms >= %s AND hour_ms < %s)
+) AS total {{only}} GROUP BY event_type
 """  # noqa: S608 (our own names)
 
 
-def series(counts: Iterable[Count], start_ms: int, end_ms: int, step_ms: int) -> list[TimeBucket]:
+def series(steps: Iterable[Step], start_ms: int, end_ms: int, step_ms: int) -> list[TimeBucket]:
     """Return one bucket per step of [start_ms, end_ms), oldest first. Empty buckets hold zeros."""
     zeros = dict.fromkeys(EventType.values, 0)
     buckets = [TimeBucket(start, zeros.copy(), zeros.copy()) for start in range(start_ms, end_ms, step_ms)]
-    for count in counts:
-        bucket = buckets[(count.start_ms - start_ms) // step_ms]
-        bucket.counts[count.event_type] += count.events
-        bucket.expected[count.event_type] += count.expected
+    for at_ms, event_type, _, events, expected in steps:
+        bucket = buckets[(at_ms - start_ms) // step_ms]
+        bucket.counts[event_type] += events
+        bucket.expected[event_type] += expected
     return buckets
-
-
-def cells_of(counts: Iterable[Count]) -> list[Cell]:
-    """Return the sums of these counts per type, model and version."""
-    totals: dict[tuple[str, str, str], list[int]] = {}
-    for _, event_type, model, version, events, expected in counts:
-        total = totals.setdefault((event_type, model, version), [0, 0])
-        total[0] += events
-        total[1] += expected
-    return [Cell(*key, *total) for key, total in totals.items()]
-
-
-def cells(start_ms: int, end_ms: int) -> list[Cell]:
-    """Return the number of events per type, model and version on the UTC days of [start_ms, end_ms).
-
-    Source and errors: as `counts`.
-    """
-    return cells_of(counts(start_ms, end_ms, "day"))
 
 
 def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
@@ -450,31 +515,9 @@ def facet_slices(counted: Iterable[FacetCount], cells: Iterable[Cell]) -> dict[s
 
 
 def timeseries(start_ms: int, end_ms: int, bucket: str) -> list[TimeBucket]:
-    """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first. Empty buckets hold zeros.
-
-    Source: HourlyRollup; for days ModeRollup, which has far fewer rows; ExpectedRollup.
-    """
-    step = BUCKETS[bucket]
-    zeros = dict.fromkeys(EventType.values, 0)
-    series = [TimeBucket(start, zeros.copy(), zeros.copy()) for start in range(start_ms, end_ms, step)]
-    # Read these first: an event stored between two reads must not be subtracted alone.
-    expected = _by_type(
-        _expected(start_ms, end_ms), F("hour_ms") - F("hour_ms") % step
-    )  # `Mod` returns a float on SQLite
-    if bucket == "hour":
-        rows = _by_type(_rollups(start_ms, end_ms), F("hour_ms"))
-    else:
-        rows = _by_type(ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms), F("day_ms"))
-    for start, event_type, total in rows:
-        series[(start - start_ms) // step].counts[event_type] += total
-    for start, event_type, total in expected:
-        at = series[(start - start_ms) // step]
-        at.expected[event_type] = min(total, at.counts[event_type])
-    return series
-
-
-def _by_type(rows: Any, start: Any) -> list[tuple[int, str, int]]:
-    return list(rows.annotate(start=start).values_list("start", "event_type").annotate(total=Sum("accepted")))
+    """Return one bucket per `day` or `hour` of [start_ms, end_ms), oldest first. Empty buckets hold zeros."""
+    found = by_day(start_ms, end_ms) if bucket == "day" else figures_of(by_hour(start_ms, end_ms))
+    return series(found.steps, start_ms, end_ms, BUCKETS[bucket])
 
 
 def names(column: str, start_ms: int, end_ms: int) -> list[str]:
@@ -500,7 +543,7 @@ def tallies(start: date, end: date) -> dict[str, int]:
 def summary(days: int, today: date) -> dict[str, Any]:
     """Return the figures of `GET /metrics/summary`."""
     start_ms, end_ms = last_days(days, today)
-    all_cells = cells(start_ms, end_ms)
+    all_cells = by_day(start_ms, end_ms).cells
     by_type, expected_by_type = Counter[str](), Counter[str]()
     for cell in all_cells:
         by_type[cell.event_type] += cell.events

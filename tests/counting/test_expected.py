@@ -40,6 +40,7 @@ MIDNIGHT_MS = NOON_MS - 12 * HOUR_MS
 AT = datetime(2026, 2, 20, tzinfo=UTC)
 EVER = (0, 2**52)
 DAY = (MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS)
+FOUR_DAYS = (MIDNIGHT_MS, MIDNIGHT_MS + 4 * DAY_MS)
 PICKER = "No port selected by the user"
 
 
@@ -245,12 +246,12 @@ def test_names_beyond_the_capacity_of_a_day_are_subtracted_where_they_are_counte
     triage.expect([KEY], user=olga, at=AT)
     triage.expect([key_of("No ACK")], user=olga, at=AT)
     assert differences() == []
-    assert {row.failures for row in metrics.sliced(metrics.cells(*DAY), "model")} == {0}
+    assert {row.failures for row in metrics.sliced(metrics.by_day(*DAY).cells, "model")} == {0}
     merges.merge(KEY, key_of("No ACK"), user=olga, at=AT)
     assert differences() == []
     merges.split(KEY, user=olga, at=AT)
     assert differences() == []
-    assert {row.failures for row in metrics.sliced(metrics.cells(*DAY), "model")} == {0}
+    assert {row.failures for row in metrics.sliced(metrics.by_day(*DAY).cells, "model")} == {0}
     for key in (KEY, key_of("No ACK")):
         expected.subtract([(event, key) for event in Event.objects.of_group(key)])
     assert rows() == set()
@@ -374,6 +375,9 @@ def test_after_any_operations_the_counts_are_those_of_the_stored_events(
         at_ms = NOON_MS + rng.randrange(4) * DAY_MS + rng.randrange(3) * HOUR_MS
         fail(rng.choice(messages), at_ms=at_ms, model=rng.choice("ab"), write_mode=rng.randrange(2))
 
+    def by_hour() -> set[metrics.Cell]:
+        return set(metrics.figures_of(metrics.by_hour(*FOUR_DAYS)).cells)
+
     def merge_two() -> None:
         with suppress(CannotMerge):
             merges.merge(any_key(), any_key(), user=olga, at=AT)
@@ -389,6 +393,7 @@ def test_after_any_operations_the_counts_are_those_of_the_stored_events(
         lambda: triage.resolve([any_key()], fixed_in=None, user=olga, at=AT),
         *[merge_two] * 2,
         *[split_one] * 2,
+        *[lambda: rollups.sum_past_days(FOUR_DAYS[1])] * 4,
     ]
     for _ in range(20):
         fail_once()
@@ -400,6 +405,7 @@ def test_after_any_operations_the_counts_are_those_of_the_stored_events(
         assert triage.uncounted() == 0
         assert counted() == expected_events().total()
         assert metrics.expected_by_type(*EVER)["flash_error"] == expected_events().total()
+        assert by_hour() == set(metrics.by_day(*FOUR_DAYS).cells)
         assert not ExpectedRollup.objects.filter(accepted=0).exists()
         if operation is not fail_once:
             assert totals() == before

@@ -86,7 +86,7 @@ def test_a_name_of_an_earlier_day_is_ranked_after_a_flood(
     flood(300, make=make, **{column: invented})
     after_flood()
     make_event(**success(**{column: "real"}), received_at_ms=NOON_MS)
-    ranked = metrics.sliced(metrics.cells(MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS), column)
+    ranked = metrics.sliced(metrics.by_day(MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS).cells, column)
     assert {"real", OTHER} <= {row.name for row in ranked}
 
 

@@ -157,7 +157,9 @@ def test_a_moved_event_leaves_the_total_as_it_was() -> None:
     assert buckets_now == {"a": 0, "b": 2}
     assert mode_counts() == {(1, 0): 1, (1, 1): 1}
     assert LifetimeTotal.objects.get().accepted == 2
-    assert [row.name for row in metrics.sliced(metrics.cells(MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS), "model")] == ["b"]
+    assert [row.name for row in metrics.sliced(metrics.by_day(MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS).cells, "model")] == [
+        "b"
+    ]
 
 
 def test_a_move_to_the_same_bucket_changes_nothing() -> None:
@@ -233,7 +235,7 @@ def sums() -> dict[tuple[int, str, str, str], int]:
 
 
 def cells(days: int = 1) -> set[tuple[str, str, str, int]]:
-    return {cell[:4] for cell in metrics.cells(MIDNIGHT_MS, MIDNIGHT_MS + days * DAY_MS)}
+    return {cell[:4] for cell in metrics.by_day(MIDNIGHT_MS, MIDNIGHT_MS + days * DAY_MS).cells}
 
 
 def test_a_past_day_is_summed_once_it_is_over_for_an_hour() -> None:
@@ -331,6 +333,6 @@ def test_a_check_finds_a_wrong_sum_and_a_rebuild_mends_it() -> None:
 
 
 @pytest.mark.parametrize("span", [(MIDNIGHT_MS + 1, AN_HOUR_AFTER_MS), (MIDNIGHT_MS, NOON_MS), (MIDNIGHT_MS,) * 2])
-def test_cells_of_a_span_that_is_not_whole_days_are_refused(span: tuple[int, int]) -> None:
+def test_a_span_that_is_not_whole_days_is_refused(span: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="starts of two days"):
-        metrics.cells(*span)
+        metrics.by_day(*span)

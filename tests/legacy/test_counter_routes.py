@@ -61,7 +61,7 @@ def test_its_event_fills_the_placeholder_and_the_total_stays(client: Client, pos
         '["ok"]',
     )
     day_ms = event.received_at_ms - event.received_at_ms % DAY_MS
-    assert metrics.sliced(metrics.cells(day_ms, day_ms + DAY_MS), "model") == [("UV-5RM", 1, 0, 0)]
+    assert metrics.sliced(metrics.by_day(day_ms, day_ms + DAY_MS).cells, "model") == [("UV-5RM", 1, 0, 0)]
     assert client.get("/count").json()["total"] == 1
 
 

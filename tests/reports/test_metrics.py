@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from events import clock
 from events.counting import rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
-from events.models import DailyRollup, ExpectedRollup
+from events.models import DailyExpected, DailyRollup, ExpectedRollup
 from events.reports import metrics
 from tests.conftest import make_event, success, turn_clock_to
 
@@ -22,7 +23,7 @@ TODAY_MS = NOW_MS - NOW_MS % DAY_MS
 
 @pytest.fixture
 def four_days(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Store events of four days, some of them expected. Two of the past days have sums, one lost them."""
+    """Store events of four days, some of them expected. One past day lost its sums, one those of expected events."""
     turn_clock_to(monkeypatch, NOW_MS // 1000)
     drawn = random.Random(18)
     for number in range(60):
@@ -37,25 +38,27 @@ def four_days(monkeypatch: pytest.MonkeyPatch) -> None:
     triage.expect([str(picker.fingerprint)], user=User.objects.create(username="ada"), at=clock.now())
     rollups.sum_past_days(NOW_MS)
     DailyRollup.objects.filter(day_ms=TODAY_MS - 2 * DAY_MS).delete()
+    assert DailyExpected.objects.filter(day_ms=TODAY_MS - DAY_MS).delete()[0]
 
 
 @pytest.mark.usefixtures("four_days")
-def test_counts_by_day_and_by_hour_have_the_same_cells() -> None:
+def test_figures_by_day_and_by_hour_agree() -> None:
     start_ms, end_ms = TODAY_MS - 4 * DAY_MS, TODAY_MS + DAY_MS
-    by_day, by_hour = (metrics.counts(start_ms, end_ms, bucket) for bucket in ("day", "hour"))
-    assert sorted(metrics.cells_of(by_day)) == sorted(metrics.cells_of(by_hour))
-    assert metrics.series(by_day, start_ms, end_ms, DAY_MS) == metrics.series(by_hour, start_ms, end_ms, DAY_MS)
-    assert metrics.series(by_day, start_ms, end_ms, DAY_MS) == metrics.timeseries(start_ms, end_ms, "day")
-    assert sum(count.events for count in by_day) == 61
-    rows = ExpectedRollup.objects.values_list("accepted", flat=True)
-    assert sum(count.expected for count in by_day) == sum(rows) > 5
+    by_day, by_hour = metrics.by_day(start_ms, end_ms), metrics.figures_of(metrics.by_hour(start_ms, end_ms))
+    assert sorted(by_day.cells) == sorted(by_hour.cells)
+    series = [metrics.series(figures.steps, start_ms, end_ms, DAY_MS) for figures in (by_day, by_hour)]
+    assert series[0] == series[1] == metrics.timeseries(start_ms, end_ms, "day")
+    for counts in (by_day.steps, by_day.cells, by_hour.steps):
+        assert sum(count.events for count in counts) == 61
+        assert sum(count.expected for count in counts) == sum(ExpectedRollup.objects.values_list("accepted", flat=True))
+    assert sum(count.expected for count in by_day.steps) > 5
 
 
-@pytest.mark.parametrize("bucket", ["day", "hour"])
-def test_bounds_that_are_no_whole_steps_are_refused(bucket: str) -> None:
+@pytest.mark.parametrize("read", [metrics.by_day, metrics.by_hour])
+def test_bounds_that_are_no_whole_steps_are_refused(read: Callable[[int, int], object]) -> None:
     for bounds in ((TODAY_MS + 1, TODAY_MS + DAY_MS), (TODAY_MS, TODAY_MS + 1), (TODAY_MS, TODAY_MS)):
         with pytest.raises(ValueError, match="the bounds are not the starts of two"):
-            metrics.counts(*bounds, bucket)
+            read(*bounds)
 
 
 @pytest.mark.usefixtures("four_days")
@@ -67,7 +70,7 @@ def test_sums_of_any_hours_agree_with_the_hours(from_hour: int, to_hour: int, re
     start_ms, end_ms = TODAY_MS + from_hour * HOUR_MS, TODAY_MS + to_hour * HOUR_MS
     found = metrics.sums(start_ms, end_ms, released=released)
     counted, expected = Counter[str](), Counter[str]()
-    for count in metrics.counts(start_ms, end_ms, "hour") if start_ms < end_ms else []:
+    for count in metrics.by_hour(start_ms, end_ms) if start_ms < end_ms else []:
         if count.app_version == "19afc18" or not released:
             counted[count.event_type] += count.events
             expected[count.event_type] += count.expected

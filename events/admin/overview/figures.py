@@ -31,7 +31,7 @@ from events.reports.forms import facet_label
 from events.reports.groups import breakdowns
 from events.reports.groups.attention import Attention, Entry, Reason, Rest, attention
 from events.reports.groups.breakdowns import FLASHES, Side, Spread
-from events.reports.metrics import Cell, Count, FacetCount, Slice, TimeBucket
+from events.reports.metrics import Cell, FacetCount, Figures, Slice, TimeBucket
 from events.reports.releases import figures as release_figures
 
 LABELS_SHOWN = 7  # on the axis of time
@@ -119,13 +119,9 @@ def overview(
     span = span_of(form, key, now)
     scope = Scope(span, released, has_failure_links)
     # Facets and groups are counted by day, so the days of an hourly range are read whole.
-    of_days = metrics.counts(span.first_day_ms, span.last_day_ms, "hour" if span.is_hourly else "day")
-    cells_of_days = metrics.cells_of(of_days)
-    is_whole = (span.start_ms, span.end_ms) == (span.first_day_ms, span.last_day_ms)
-    counts = of_days if is_whole else [c for c in of_days if span.start_ms <= c.start_ms < span.end_ms]
-    cells = cells_of_days if is_whole else metrics.cells_of(counts)
-    shown = [count for count in counts if count.app_version not in NO_RELEASES] if released else counts
-    series = metrics.series(shown, span.axis_start_ms, span.end_ms, span.step_ms)
+    counted, of_days = _counted(span)
+    steps = [step for step in counted.steps if step.app_version not in NO_RELEASES] if released else counted.steps
+    series = metrics.series(steps, span.axis_start_ms, span.end_ms, span.step_ms)
     current = _sum(series)
     # Sparklines exclude the incomplete and future buckets, which would look like a drop.
     complete = [bucket for bucket in series if bucket.start_ms + span.step_ms <= span.now_ms]
@@ -181,11 +177,21 @@ def overview(
             "lists_all": lists_all,
             "last_visit_ms": last_visit_ms,
             "releases": _recent.get("releases", now, lambda: _newest_releases(now)),
-            "worst": list(_who_fails(scope, cells, cells_of_days, facet_counts)),
+            "worst": list(_who_fails(scope, counted.cells, of_days.cells, facet_counts)),
         }
-        | _ingest(scope, sum(cell.events for cell in cells))
+        | _ingest(scope, sum(cell.events for cell in counted.cells))
         | site
     )
+
+
+def _counted(span: Span) -> tuple[Figures, Figures]:
+    """Return the figures of the span, and those of its whole days."""
+    if not span.is_hourly:
+        figures = metrics.by_day(span.start_ms, span.end_ms)
+        return figures, figures
+    counts = metrics.by_hour(span.first_day_ms, span.last_day_ms)
+    within = [count for count in counts if span.start_ms <= count.start_ms < span.end_ms]
+    return metrics.figures_of(within), metrics.figures_of(counts)
 
 
 def _newest_releases(now: datetime) -> list[tuple[release_figures.Comparison, int]]:
@@ -194,20 +200,15 @@ def _newest_releases(now: datetime) -> list[tuple[release_figures.Comparison, in
     return [(comparison, comparison.release.first_seen_ms) for comparison in found]
 
 
-def _flashes(counts: list[Count], facet_counts: list[FacetCount]) -> Side:
+def _flashes(figures: Figures, facet_counts: list[FacetCount]) -> Side:
     """Return the flashes of whole days, with which groups are compared. STEP says nothing about whom they hit."""
     side = Side()
-    versions: dict[tuple[str, int], int] = {}
-    models: dict[str, int] = {}
-    for start_ms, event_type, model, version, n, _ in counts:
-        if event_type in FLASHES:
-            of_day = (version, start_ms - start_ms % DAY_MS)
-            versions[of_day] = versions.get(of_day, 0) + n
-            models[model] = models.get(model, 0) + n
-    for (version, day_ms), n in versions.items():
-        side.add_version(version, day_ms, n)
-    for model, n in models.items():
-        side.add(Facet.MODEL, model, n)
+    for step in figures.steps:
+        if step.event_type in FLASHES:
+            side.add_version(step.app_version, step.start_ms - step.start_ms % DAY_MS, step.events)
+    for cell in figures.cells:
+        if cell.event_type in FLASHES:
+            side.add(Facet.MODEL, cell.model, cell.events)
     for facet, name, event_type, n in facet_counts:
         if event_type in FLASHES and facet != STEP:
             side.add(facet, name, n)
