@@ -9,6 +9,8 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -64,22 +66,40 @@ class Word(NamedTuple):
     share: float
 
 
-class Part(NamedTuple):
-    """One value of a facet: its failures in the group, its share of those, its share of the other flashes (0 to 1).
+@dataclass(frozen=True)
+class Part:
+    """One value of a facet: its failures in the group, and its other flashes, both with the totals of the facet.
 
-    `of_others` is None without any flash to compare with. The intervals are 95 % intervals of the shares. `distance` is
-    the gap between them: 0 if they overlap, negative if the value is rarer in the group.
+    The shares are 0 to 1. The intervals are 95 % intervals of the shares, computed when they are first read: most
+    values do not stand out at first sight.
     """
 
     name: str
     events: int
-    of_group: float
-    of_others: float | None
-    group_interval: tuple[float, float]
-    others_interval: tuple[float, float]
+    total: int
+    others: int
+    others_total: int
 
     @property
+    def of_group(self) -> float:
+        return self.events / self.total
+
+    @property
+    def of_others(self) -> float | None:
+        """Return None without any flash to compare with."""
+        return self.others / self.others_total if self.others_total else None
+
+    @cached_property
+    def group_interval(self) -> tuple[float, float]:
+        return metrics.failure_rate_interval(self.total - self.events, self.events) or (0.0, 1.0)
+
+    @cached_property
+    def others_interval(self) -> tuple[float, float]:
+        return metrics.failure_rate_interval(self.others_total - self.others, self.others) or (0.0, 1.0)
+
+    @cached_property
     def distance(self) -> float:
+        """Return the gap between the intervals: 0 if they overlap, negative if the value is rarer in the group."""
         (low, high), (others_low, others_high) = self.group_interval, self.others_interval
         return max(low - others_high, 0.0) or min(high - others_low, 0.0)
 
@@ -89,7 +109,9 @@ class Part(NamedTuple):
 
     @property
     def is_striking(self) -> bool:
-        return self.is_named and self.events >= _LEAST_EVENTS and self.distance >= _LEAST_DISTANCE
+        """Return whether the value stands out. Intervals are at most as far apart as their shares."""
+        may_be = self.is_named and self.events >= _LEAST_EVENTS
+        return may_be and self.of_group - (self.of_others or 0) >= _LEAST_DISTANCE <= self.distance
 
 
 class Finding(NamedTuple):
@@ -158,7 +180,10 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
     end_ms = now_ms - now_ms % DAY_MS + DAY_MS
     own = _of_group(group.pk, start_ms, end_ms)
     is_flash = group.event_type in FLASHES
-    parts = _parts(own, _flashes(start_ms or 0, end_ms), is_flash=is_flash)
+    parts = {
+        facet: sorted(found, key=lambda part: (not part.is_named, *_rank(part)))
+        for facet, found in _parts(own, _flashes(start_ms or 0, end_ms), is_flash=is_flash).items()
+    }
     return Comparison(start_ms, is_flash, own.total, parts, _findings(parts, is_flash=is_flash)[:FINDINGS_SHOWN])
 
 
@@ -230,7 +255,7 @@ def _parts(own: "Side", flashes: "Side", *, is_flash: bool) -> dict[str, list[Pa
             found = [_part(name, n, other_counts[name], *totals) for name, n in counts.items()]
         if (rest := own.total - totals[0]) > 0 and facet not in Facet.values:
             found.append(_part(NOT_TOLD, rest, max(others.total - totals[1], 0), own.total, others.total))
-        parts[facet] = sorted(found, key=lambda part: (not part.is_named, -part.distance, -part.events, part.name))
+        parts[facet] = found
     return parts
 
 
@@ -241,7 +266,11 @@ def _findings(parts: Mapping[str, list[Part]], *, is_flash: bool) -> list[Findin
         for part in facet_parts
         if part.is_striking
     ]
-    return sorted(findings, key=lambda finding: -finding.part.distance)
+    return sorted(findings, key=lambda finding: _rank(finding.part))
+
+
+def _rank(part: Part) -> tuple[float, int, str]:
+    return -part.distance, -part.events, part.name
 
 
 def _others(*, is_flash: bool) -> str:
@@ -383,15 +412,7 @@ def _versions(own: Side, others: Side) -> Iterable[Part]:
 
 
 def _part(name: str, events: int, others: int, total: int, others_total: int) -> Part:
-    others = min(others, others_total)
-    return Part(
-        name,
-        events,
-        events / total,
-        others / others_total if others_total else None,
-        metrics.failure_rate_interval(total - events, events) or (0.0, 1.0),
-        metrics.failure_rate_interval(others_total - others, others) or (0.0, 1.0),
-    )
+    return Part(name, events, total, min(others, others_total), others_total)
 
 
 def _percent(share: float) -> str:

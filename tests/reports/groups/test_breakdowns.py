@@ -267,7 +267,7 @@ def test_findings_are_in_words_of_their_facets_the_clearest_first() -> None:
 
 
 def test_a_facet_without_words_of_its_own_is_named() -> None:
-    part = Part("1a86:7523", 9, 0.9, 0.1, (0.5, 1.0), (0.0, 0.2))
+    part = Part("1a86:7523", events=9, total=10, others=10, others_total=100)
     words = {facet: str(Finding(facet, part, False, "flashes")) for facet in ("f.usb", "f.browser", "model")}
     assert words == {
         "f.usb": "usb 1a86:7523: 90 % of these, 10 % of flashes",
@@ -277,14 +277,14 @@ def test_a_facet_without_words_of_its_own_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "expected"),
+    ("of_100_000", "expected"),
     [
-        (0.0, "0 %"), (0.0004, "under 0.1 %"), (0.001, "0.1 %"), (0.00949, "0.9 %"), (0.01, "1 %"), (0.125, "12 %"),
-        (0.989, "99 %"), (0.9912, "99.1 %"), (0.99999, "99.9 %"), (1.0, "100 %"),
+        (0, "0 %"), (40, "under 0.1 %"), (100, "0.1 %"), (949, "0.9 %"), (1_000, "1 %"), (12_500, "12 %"),
+        (98_900, "99 %"), (99_120, "99.1 %"), (99_999, "99.9 %"), (100_000, "100 %"),
     ],
 )  # fmt: skip
-def test_only_a_whole_share_is_a_hundred_per_cent_and_only_an_empty_one_zero(share: float, expected: str) -> None:
-    finding = Finding("model", Part("x", 9, share, share, (0.5, 1.0), (0.0, 0.2)), False, "flashes")
+def test_only_a_whole_share_is_a_hundred_per_cent_and_only_an_empty_one_zero(of_100_000: int, expected: str) -> None:
+    finding = Finding("model", Part("x", of_100_000, 100_000, of_100_000, 100_000), False, "flashes")
     assert (finding.of_group, finding.of_others) == (expected, expected)
 
 
