@@ -38,9 +38,12 @@ class HasIngestToken(BasePermission):
         if not settings.INGEST_TOKEN_REQUIRED or view.action == "metadata":
             return True
         sent = guards.bearer(request._request) or request._request.GET.get("token", "")
-        if tokens.admit(sent, Scope.INGEST):
-            return True
-        raise NotAuthenticated("Token required", RefusalReason.TOKEN)
+        found = tokens.find(sent)
+        if found is None:
+            raise NotAuthenticated("Token required", RefusalReason.TOKEN)
+        if not tokens.use(found, Scope.INGEST):
+            raise NotAuthenticated(_lack_of(Scope.INGEST), RefusalReason.TOKEN)
+        return True
 
 
 class AdminTokenAuthentication(BaseAuthentication):
@@ -64,7 +67,7 @@ class MayRead(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         if is_staff(request):
             return True
-        raise NotAuthenticated("Unauthorized")
+        raise unauthorized(request, Scope.READ)
 
 
 class MayUseSourceMaps(BasePermission):
@@ -73,7 +76,19 @@ class MayUseSourceMaps(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         if has_scope(request, Scope.SOURCE_MAPS) or (request.method in SAFE_METHODS and is_staff(request)):
             return True
-        raise NotAuthenticated("Unauthorized")
+        raise unauthorized(request, Scope.SOURCE_MAPS)
+
+
+class RequiresTriage(BasePermission):
+    """Requires ADMIN_TOKEN, the scope `triage`, or a session with permission to triage. Others get 401.
+
+    A session is checked for a CSRF token by DRF's SessionAuthentication, as long as the view uses that class.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if has_scope(request, Scope.TRIAGE) or _may(request, "events.view_event", "events.triage_event"):
+            return True
+        raise unauthorized(request, Scope.TRIAGE)
 
 
 class MayScrape(BasePermission):
@@ -88,15 +103,28 @@ class MayScrape(BasePermission):
 
 
 def is_staff(request: Request) -> bool:
+    return _may(request, "events.view_event") or has_scope(request, Scope.READ)
+
+
+def _may(request: Request, *permissions: str) -> bool:
+    """Return whether the request has the session of a member of staff with all these permissions."""
     user = request.user
-    is_reader = user and user.is_active and user.is_staff and user.has_perm("events.view_event")
-    return bool(is_reader) or has_scope(request, Scope.READ)
+    return bool(user and user.is_active and user.is_staff and user.has_perms(permissions))
 
 
 def has_scope(request: Request, scope: Scope) -> bool:
     """Return whether the request has ADMIN_TOKEN or a token of this scope."""
     auth = request.auth
     return auth == ADMIN_TOKEN or (isinstance(auth, IngestToken) and tokens.use(auth, scope))
+
+
+def unauthorized(request: Request, scope: Scope) -> NotAuthenticated:
+    """Return the refusal of a request. It names the missing scope only to the holder of a valid token."""
+    return NotAuthenticated(_lack_of(scope) if isinstance(request.auth, IngestToken) else "Unauthorized")
+
+
+def _lack_of(scope: Scope) -> str:
+    return f"This token lacks the scope {scope}"
 
 
 def name_of(request: Request) -> str:

@@ -97,7 +97,8 @@ def test_guesses_at_a_signed_token_are_counted_without_an_admin_token() -> None:
 def test_a_signed_token_of_another_scope_is_refused_and_is_no_guess() -> None:
     signed = tokens.issue("web", who="someone", now=clock.now(), expires_at=None, scopes=[Scope.INGEST])
     for _ in range(WRONG_TOKENS.attempts + 1):
-        assert read(signed).status_code == 401
+        answer = read(signed)
+        assert (answer.status_code, answer.json()["error"]) == (401, "This token lacks the scope read")
     assert read(TOKEN).status_code == 200
 
 

@@ -250,6 +250,8 @@ def test_a_token_needs_the_scope(method: str, scopes: tuple[Scope, ...], admitte
     assert (answer.status_code != 401) is (method in admitted)
     if method not in admitted:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+    if method not in (*admitted, "head"):
+        assert answer.json()["error"] == ("This token lacks the scope sourcemaps" if scopes else "Unauthorized")
 
 
 @override_settings(ADMIN_TOKEN=ADMIN_TOKEN)
