@@ -22,6 +22,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from events import rates
+
 T = TypeVar("T")
 
 
@@ -349,7 +351,7 @@ def time_zone(name: str, default: str) -> ZoneInfo:
 
 def rate(name: str, default: str | None) -> str | None:
     """Read a rate such as `120/m` (units s, m, h, d). Return None for `off`."""
-    return _read(name, default, _parse_rate, "a rate such as 120/m, or off")
+    return _read(name, default, rates.parse, "a rate such as 120/m, or off")
 
 
 def size(name: str, default: int | None) -> int | None:
@@ -658,14 +660,6 @@ def _parse_copy_target(raw: str) -> CopyTarget:
     except ValueError:
         raise UnusableValue("has a path_style or an unencrypted that is not 0 or 1") from None
     return CopyTarget(parts.netloc, prefix, endpoint, region, is_path_style, int(timeout), may_be_plain)
-
-
-def _parse_rate(raw: str) -> str | None:
-    if raw.lower() == "off":
-        return None
-    if not re.fullmatch(r"[1-9]\d{0,8}/[1-9]?\d{0,3}[smhd]", raw):
-        raise ValueError
-    return raw
 
 
 def _parse_scheme(*schemes: str) -> Callable[[str], str]:

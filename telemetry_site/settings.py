@@ -366,13 +366,16 @@ SPECTACULAR_SETTINGS = {
             "scopedToken": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "A token of the scope that the route needs: `manage.py issue_token NAME --scope SCOPE`.",
+                "description": "A token of the scope that the route needs, from the admin or from `manage.py"
+                " issue_token NAME --scope SCOPE`. Without the scope the answer is 401, and its `error` names the"
+                " scope. Over the rate limit of the token it is 429.",
             },
             "staffSession": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE_NAME},
             "ingestToken": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "Required with INGEST_TOKEN_REQUIRED=1. A beacon sends it as `?token=`.",
+                "description": "Required with INGEST_TOKEN_REQUIRED=1: a token of scope `ingest`. A beacon sends it as"
+                " `?token=`.",
             },
         }
     },

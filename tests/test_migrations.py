@@ -630,6 +630,7 @@ ROLES = {
         "view_correction",
         "add_correction",
         "view_ingesttoken",
+        "add_ingesttoken",
         "change_ingesttoken",
         "view_auditentry",
         "view_sourcemap",

@@ -11,4 +11,5 @@ from events.admin import (  # noqa: F401  (imported to register their pages)
     groups,
     operations,
     releases,
+    tokens,
 )

@@ -1,10 +1,10 @@
-"""Admin pages of events, recent failures, the baseline of the public count, ingest tokens and the audit log."""
+"""Admin pages of events, recent failures, the baseline of the public count and the audit log."""
 
 from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.utils import quote
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
@@ -18,17 +18,14 @@ from events.admin.changelist import KeysetChangeList, quiet
 from events.admin.group_forms import OriginFilter
 from events.admin.pages import PagesAdmin, event_parts, export_response
 from events.counting import corrections, releases, rollups
-from events.ingest import tokens
 from events.maintenance import retention
 from events.models import (
     AuditEntry,
-    AuditKind,
     Correction,
     CounterBaseline,
     Event,
     EventType,
     FailureGroup,
-    IngestToken,
     RecentFailure,
 )
 from events.querysets import SUCCESS
@@ -36,7 +33,7 @@ from events.reports import export, failures, metrics
 from events.reports.failures import Criteria, EventPage
 from events.reports.forms import AuditFilter, BaselineForm, EventFilter
 from events.reports.groups import ranking
-from events.templatetags.telemetry import dash, event_type, figure, time_element
+from events.templatetags.telemetry import dash, event_type, figure
 
 NAMES_OF_DAYS = 30
 GROUPS_SHOWN = 5
@@ -298,76 +295,6 @@ class CounterBaselineAdmin(PagesAdmin):
             "void_now": corrections.void_now(),
         }
         return super().changelist_view(request, context)
-
-
-@admin.register(IngestToken)
-class IngestTokenAdmin(PagesAdmin):
-    """Tokens of front ends and scripts: a list, and a page to revoke one."""
-
-    title = "Ingest tokens"
-    list_display = ("token", "scope_words", "created_at", "last_used", "expires", "revoked_at")
-    list_display_links = ("token",)
-    column_labels = {"created_at": "Created", "revoked_at": "Revoked"}
-    column_classes = {
-        "token": "", "scope_words": "", "created_at": "nowrap wide-only", "last_used": "nowrap", "expires": "nowrap",
-        "revoked_at": "nowrap", "revoke_link": "num",
-    }  # fmt: skip
-    labelled_columns = ("scope_words", "last_used", "expires", "revoked_at")
-    change_list_template = "events/token_list.html"
-
-    def get_urls(self) -> list[URLPattern]:
-        return [
-            *super().get_urls(),
-            self.route("<path:object_id>/revoke/", self.change_view, "change"),
-            self.route("<path:object_id>/history/", self.history_view, "history"),
-        ]
-
-    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        return (*self.list_display, "revoke_link") if self.has_change_permission(request) else self.list_display
-
-    def read_page(self, changelist: KeysetChangeList) -> tuple[list[IngestToken], None]:
-        return tokens.used_until(changelist.now), None
-
-    @admin.display(description="Name")
-    def token(self, token: IngestToken) -> str:
-        return format_html("<bdi>{}</bdi>", token.name)
-
-    @admin.display(description="Scopes")
-    def scope_words(self, token: IngestToken) -> str:
-        return ", ".join(token.scopes.split())
-
-    @admin.display(description="Last used")
-    def last_used(self, token: Any) -> str:
-        return time_element(token.last_used_at, token.changelist.now) if token.last_used_at else quiet("never")
-
-    @admin.display(description="Expires")
-    def expires(self, token: Any) -> str:
-        if not token.expires_at:
-            return quiet("never")
-        is_expired = token.expires_at <= token.changelist.now
-        expired = mark_safe(' <span class="bad">expired</span>') if is_expired else ""
-        return format_html("{} UTC{}", f"{token.expires_at:%Y-%m-%d %H:%M}", expired)
-
-    @admin.display(description=mark_safe('<span class="visually-hidden">Revoke</span>'))
-    def revoke_link(self, token: IngestToken) -> str:
-        if token.revoked_at:
-            return mark_safe("")
-        return format_html('<a href="{}">Revoke…</a>', self.url("change", str(token.pk)))
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the confirmation page (GET), or revoke the token (POST)."""
-        self.demand(self.has_change_permission(request))
-        token = self.get_object(request, unquote(object_id))
-        if request.method == "POST":
-            tokens.revoke(token, who=request.user.get_username(), now=clock.now())
-            messages.success(request, f"{token.name} is revoked.")
-            return HttpResponseRedirect(self.url("changelist"))
-        return self.render(request, "events/token_revoke.html", {"title": f"Revoke {token.name}?", "token": token})
-
-    def history(self, token: IngestToken) -> QuerySet[AuditEntry]:
-        return AuditEntry.objects.filter(kind=AuditKind.TOKEN, about=token.name).order_by("-at_ms", "-id")
 
 
 @admin.register(AuditEntry)

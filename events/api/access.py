@@ -41,6 +41,8 @@ class HasIngestToken(BasePermission):
         found = tokens.find(sent)
         if found is None:
             raise NotAuthenticated("Token required", RefusalReason.TOKEN)
+        # All visitors of a front end send the same token, and each of them has INGEST_RATE.
+        count_use(request._request, found, default=None)
         if not tokens.use(found, Scope.INGEST):
             raise NotAuthenticated(_lack_of(Scope.INGEST), RefusalReason.TOKEN)
         return True
@@ -54,10 +56,15 @@ class AdminTokenAuthentication(BaseAuthentication):
 
 
 class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer …`. `request.auth` becomes ADMIN_TOKEN, or the row of a valid signed token."""
+    """`Authorization: Bearer …`. `request.auth` becomes ADMIN_TOKEN, or the row of a valid signed token.
+
+    Raises TooManyRequests when the signed token is over its rate limit.
+    """
 
     def authenticate(self, request: Request) -> tuple[None, str | IngestToken] | None:
         found = found_token(request._request)
+        if isinstance(found, IngestToken):
+            count_use(request._request, found, default=settings.READ_RATE)
         return None if found is None else (None, found)
 
 
@@ -163,6 +170,13 @@ def found_token(request: HttpRequest) -> str | IngestToken | None:
     found = ADMIN_TOKEN if guards.is_admin_token(request) else tokens.find(sent)
     count_attempt(request, is_right=found is not None)
     return found
+
+
+def count_use(request: HttpRequest, token: IngestToken, *, default: str | None) -> None:
+    """Count a request of a valid token. Raises TooManyRequests over the rate limit of the token."""
+    seconds = guards.seconds_over_token_rate(request, str(token.pk), tokens.rate_of(token, default))
+    if seconds is not None:
+        raise TooManyRequests(seconds, RefusalReason.RATE_LIMITED)
 
 
 def count_attempt(request: HttpRequest, *, is_right: bool) -> None:

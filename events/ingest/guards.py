@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
-from events import clock
+from events import clock, rates
 from events.ingest.addresses import client_network
 
 logger = logging.getLogger(__name__)
@@ -102,10 +102,20 @@ def seconds_over_rate(request: HttpRequest, rate: Rate) -> int | None:
 
     While the cache is unavailable, every client is within the limit.
     """
-    limit = getattr(settings, rate.setting)
+    return _seconds_over(request, rate.group, _client_key, getattr(settings, rate.setting))
+
+
+def seconds_over_token_rate(request: HttpRequest, token: str, limit: str | None) -> int | None:
+    """Count a request of a token, as `seconds_over_rate` does for a client. `token` is its key, not its text."""
+    return _seconds_over(request, "token", lambda *_: token, limit)
+
+
+def _seconds_over(
+    request: HttpRequest, group: str, key: Callable[[str, HttpRequest], str], limit: str | None
+) -> int | None:
     if limit is None:
         return None
-    usage = ask_memory(lambda: get_usage(request, group=rate.group, key=_client_key, rate=limit, increment=True))
+    usage = ask_memory(lambda: get_usage(request, group=group, key=key, rate=limit, increment=True))
     if usage is None or not usage["should_limit"]:
         return None
     # `time_left` excludes the last second of the window, so the next window begins one second later.
@@ -121,7 +131,7 @@ def seconds_over_batch_events(request: HttpRequest, count: int) -> int | None:
     limit = settings.BATCH_EVENTS_RATE
     if limit is None:
         return None
-    most, seconds = split_rate(limit)
+    most, seconds = rates.split(limit)
     now = clock.now_ms() // 1000
     key = f"batch-events:{client_hash(request)}:{now // seconds}"
     total = add_up(key, count, 2 * seconds)
@@ -129,15 +139,6 @@ def seconds_over_batch_events(request: HttpRequest, count: int) -> int | None:
         return None
     add_up(key, -count, 2 * seconds)
     return seconds - now % seconds
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def split_rate(rate: str) -> tuple[int, int]:
-    """Return the count and the seconds of a rate such as `120/m` or `5/10s`."""
-    most, _, time_span = rate.partition("/")
-    return int(most), int(time_span[:-1] or 1) * _UNITS[time_span[-1]]
 
 
 def forget_absence() -> None:

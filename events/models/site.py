@@ -8,7 +8,8 @@ from django.db.models import Q
 class IngestToken(models.Model):
     """A signed token of a front end or a script. The token itself is not stored.
 
-    `scopes` lists what it may do: words of `tokens.Scope`, separated by spaces.
+    `scopes` lists what it may do: words of `tokens.Scope`, separated by spaces. `rate` is its own rate limit, such as
+    `60/m` or `off`, and "" for the site's default.
     """
 
     name = models.TextField(unique=True)
@@ -17,10 +18,12 @@ class IngestToken(models.Model):
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
+    rate = models.TextField(db_default="")
 
     class Meta:
-        default_permissions = ("view", "change")
+        default_permissions = ("view", "add", "change")
         ordering = ["name"]
+        constraints = [models.CheckConstraint(condition=~Q(scopes=""), name="events_ingesttoken_has_scope")]
 
     def __str__(self) -> str:
         return self.name

@@ -290,7 +290,7 @@ def test_failures_come_first_among_the_pages(client: Client) -> None:
         "Retention",
         "Alert channels",
         "Outbox of alerts",
-        "Ingest tokens",
+        "Tokens",
         "Audit log",
     ]
 

@@ -184,6 +184,12 @@ ROWS = {
         "/admin/events/sourcemap/delete/?version=19afc18", MAINTAINERS, MAINTAINERS, {"version": "19afc18"}
     ),
     "admin:events_ingesttoken_changelist": Access("/admin/events/ingesttoken/", MAINTAINERS),
+    "admin:events_ingesttoken_add": Access(
+        "/admin/events/ingesttoken/add/",
+        MAINTAINERS,
+        MAINTAINERS,
+        {"name": "new", "scopes": "ingest", "lifetime": "90"},
+    ),
     "admin:events_ingesttoken_change": Access("/admin/events/ingesttoken/{token}/revoke/", MAINTAINERS, MAINTAINERS),
     "admin:events_ingesttoken_history": Access("/admin/events/ingesttoken/{token}/history/", MAINTAINERS),
     "admin:events_auditentry_changelist": Access("/admin/events/auditentry/", MAINTAINERS),

@@ -7,8 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from events import clock
-from events.ingest import tokens
 from events.models import IngestToken
+from tests.tokens import admit
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ def issue(*arguments: str) -> str:
 def test_the_token_alone_is_printed_and_it_is_valid() -> None:
     token = issue("web-v2", "--expires", "90d")
     assert token.count("\n") == 1
-    assert tokens.admit(token.strip())
+    assert admit(token.strip())
 
 
 def test_only_the_name_is_kept() -> None:
@@ -82,6 +82,19 @@ def test_what_is_no_name_is_refused_in_words(name: str) -> None:
 def test_it_has_the_scopes_that_are_named(arguments: tuple[str, ...], scopes: str) -> None:
     issue("ci", "--expires", "1d", *arguments)
     assert IngestToken.objects.get().scopes == scopes
+
+
+@pytest.mark.parametrize(("rate", "stored"), [(None, ""), ("60/m", "60/m"), ("5/10s", "5/10s"), ("OFF", "off")])
+def test_it_has_the_rate_limit_that_is_named(rate: str | None, stored: str) -> None:
+    issue("ci", "--expires", "1d", *([f"--rate={rate}"] if rate else []))
+    assert IngestToken.objects.get().rate == stored
+
+
+@pytest.mark.parametrize("rate", ["60", "0/m", "60/w", "-1/s", "٦/m", "off/m"])
+def test_what_is_no_rate_is_refused_in_words(rate: str) -> None:
+    with pytest.raises(CommandError, match="is neither a rate such as 60/m"):
+        issue("ci", "--expires", "1d", f"--rate={rate}")
+    assert not IngestToken.objects.exists()
 
 
 @pytest.mark.parametrize("scope", ["", "admin", "read,", "read sourcemaps", "READ"])

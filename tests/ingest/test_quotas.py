@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client, override_settings
 
-from events import clock, process_memory, rows
+from events import clock, process_memory, rates, rows
 from events.ingest import guards, quotas
 from events.ingest.refusals import RefusalReason
 from events.models import Event
@@ -257,4 +257,4 @@ def test_the_rate_of_events_remembers_no_address(post: Callable[..., Any]) -> No
     [("120/m", (120, 60)), ("5/10s", (5, 10)), ("1/d", (1, 86_400)), ("9/2h", (9, 7_200)), ("3/s", (3, 1))],
 )
 def test_a_rate_in_parts(rate: str, split: tuple[int, int]) -> None:
-    assert guards.split_rate(rate) == split
+    assert rates.split(rate) == split

@@ -9,6 +9,7 @@ from events.counting import site_days
 from events.ingest import tokens
 from events.ingest.tokens import Scope
 from events.models import AuditEntry, IngestToken
+from tests.tokens import admit
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
@@ -37,46 +38,46 @@ def test_its_use_is_kept_to_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None
     kept = []
     for minutes in (0, 9, 10, 19, 20):
         turn_clock_to(monkeypatch, NOON + timedelta(minutes=minutes))
-        assert tokens.admit(token)
+        assert admit(token)
         kept.append(last_used())
     assert kept == [NOON + timedelta(minutes=minutes) for minutes in (0, 0, 10, 10, 20)]
 
 
 def test_most_events_cost_no_write(django_assert_num_queries) -> None:
     token = tokens.issue("web", who="someone", now=NOON, expires_at=None)
-    tokens.admit(token)
+    admit(token)
     with django_assert_num_queries(1):
-        assert tokens.admit(token)
+        assert admit(token)
 
 
 def test_a_refused_token_was_not_used() -> None:
     token = tokens.issue("web", who="someone", now=NOON, expires_at=NOON)
-    assert not tokens.admit(token)
-    assert not tokens.admit("web:forged")
+    assert not admit(token)
+    assert not admit("web:forged")
     assert last_used() is None
 
 
 def test_of_two_names_both_are_good_until_the_old_one_is_revoked() -> None:
     old, new = (tokens.issue(name, who="someone", now=NOON, expires_at=None) for name in ("web", "web-2"))
-    assert tokens.admit(old)
-    assert tokens.admit(new)
+    assert admit(old)
+    assert admit(new)
     tokens.revoke(IngestToken.objects.get(name="web"), who="someone", now=NOON)
-    assert not tokens.admit(old)
-    assert tokens.admit(new)
+    assert not admit(old)
+    assert admit(new)
 
 
 def test_a_token_ends_at_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     token = tokens.issue("web", who="someone", now=NOON, expires_at=NOON + timedelta(days=90))
     turn_clock_to(monkeypatch, NOON + timedelta(days=90, seconds=-1))
-    assert tokens.admit(token)
+    assert admit(token)
     turn_clock_to(monkeypatch, NOON + timedelta(days=90))
-    assert not tokens.admit(token)
+    assert not admit(token)
 
 
 @pytest.mark.parametrize("scopes", [[Scope.INGEST], [Scope.SOURCE_MAPS], [Scope.TRIAGE, Scope.READ], list(Scope)])
 def test_a_token_is_valid_for_its_scopes_and_no_others(scopes: list[Scope]) -> None:
     token = tokens.issue("web", who="someone", now=NOON, expires_at=None, scopes=scopes)
-    assert [scope for scope in Scope if tokens.admit(token, scope)] == sorted(scopes, key=list(Scope).index)
+    assert [scope for scope in Scope if admit(token, scope)] == sorted(scopes, key=list(Scope).index)
     kept = IngestToken.objects.get()
     kept.refresh_from_db()
     assert kept.scopes.split() == sorted(scopes, key=list(Scope).index)
@@ -85,8 +86,23 @@ def test_a_token_is_valid_for_its_scopes_and_no_others(scopes: list[Scope]) -> N
 
 def test_a_token_without_the_scope_was_not_used() -> None:
     token = tokens.issue("web", who="someone", now=NOON, expires_at=None, scopes=[Scope.SOURCE_MAPS])
-    assert not tokens.admit(token, Scope.INGEST)
+    assert not admit(token, Scope.INGEST)
     assert last_used() is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "of_site", "limit"),
+    [("", "600/m", "600/m"), ("", None, None), ("off", "600/m", None), ("5/10s", None, "5/10s")],
+)
+def test_a_token_has_its_own_rate_or_that_of_the_route(rate: str, of_site: str | None, limit: str | None) -> None:
+    tokens.issue("web", who="someone", now=NOON, expires_at=None, rate=tokens.parse_rate(rate))
+    assert tokens.rate_of(IngestToken.objects.get(), of_site) == limit
+
+
+def test_the_database_refuses_a_token_without_scopes() -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        tokens.issue("web", who="someone", now=NOON, expires_at=None, scopes=[])
+    assert not AuditEntry.objects.exists()
 
 
 def test_a_token_that_expired_a_month_ago_is_revoked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +119,7 @@ def test_a_token_that_expired_a_month_ago_is_revoked_for_ever(monkeypatch: pytes
     entry = AuditEntry.objects.latest("id")
     assert (entry.who, entry.what, entry.about) == ("the site", "Revoked.", "old")
     turn_clock_to(monkeypatch, NOON - timedelta(days=32))  # a wrong clock
-    assert {name: tokens.admit(token) for name, token in expired.items()} == {
+    assert {name: admit(token) for name, token in expired.items()} == {
         "old": False, "recent": True, "good": True,
     }  # fmt: skip
     # The name stays taken: a new token of this name would be the same text.

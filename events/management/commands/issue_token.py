@@ -13,10 +13,8 @@ from events.ingest import tokens
 from events.ingest.tokens import Scope
 from events.management.account import login
 
-MAX_NAME = 64
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _NEVER = timedelta.max
-_LONGEST = timedelta(days=3_650)
 
 
 class Command(BaseCommand):
@@ -35,22 +33,26 @@ class Command(BaseCommand):
             metavar="SCOPE",
             help=f"what the token may do: {', '.join(Scope)} (default: {Scope.INGEST}); several by commas or repeated",
         )
+        parser.add_argument(
+            "--rate",
+            type=_rate,
+            default=tokens.DEFAULT_RATE,
+            help="the rate limit of the token, such as 60/m, or off (default: READ_RATE for reads, decisions and source"
+            " maps, and none for events)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         name: str = options["name"].strip()
-        # The token contains the name and is sent in a header, where browsers allow only ASCII.
-        if not name or len(name) > MAX_NAME or not (name.isascii() and name.isprintable()):
-            raise CommandError(f"A name has 1 to {MAX_NAME} printable ASCII characters.")
+        if fault := tokens.name_fault(name):
+            raise CommandError(fault)
         scopes = options["scope"] or [Scope.INGEST]
         now = clock.now()
         expires_at = None if options["expires"] is _NEVER else now + options["expires"]
         try:
-            token = tokens.issue(name, who=login(), now=now, expires_at=expires_at, scopes=scopes)
+            token = tokens.issue(name, who=login(), now=now, expires_at=expires_at, scopes=scopes, rate=options["rate"])
         except IntegrityError:
-            raise CommandError(
-                f"A token named {name} exists or existed. Names are unique, so choose another."
-            ) from None
-        until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until it is revoked"
+            raise CommandError(tokens.taken_words(name)) from None
+        until = tokens.until_words(expires_at)
         scope_words = ", ".join(scope for scope in Scope if scope in scopes)
         self.stderr.write(f"{name} is valid for {scope_words} {until}. The token is shown only once:", style_func=str)
         self.stdout.write(token)
@@ -63,11 +65,18 @@ def _scopes(raw: str) -> list[Scope]:
     return [Scope(word) for word in words]
 
 
+def _rate(raw: str) -> str:
+    try:
+        return tokens.parse_rate(raw)
+    except ValueError:
+        raise ArgumentTypeError(f"{raw!r} is neither a rate such as 60/m (units s, m, h, d) nor off") from None
+
+
 def _span(raw: str) -> timedelta:
     if raw == "never":
         return _NEVER
     match = re.fullmatch(r"([1-9][0-9]{0,6})([mhd])", raw)
     span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
-    if span is None or span > _LONGEST:
+    if span is None or span > tokens.LONGEST:
         raise ArgumentTypeError(f"{raw!r} is neither a duration such as 90d, 12h or 30m (at most 3650d) nor never")
     return span

@@ -44,6 +44,9 @@
       button.addEventListener('click', () => copy(button));
     }
 
+    // A page that shows a secret once must not show it again after "Back", which may restore the page from memory.
+    addEventListener('pagehide', () => document.querySelectorAll('[data-forget]').forEach((part) => part.remove()));
+
     // The time lies above the row's link, to show its title. Forward a click on it to the link.
     document.addEventListener('click', ({ target }) => target.closest('.rows time')?.closest('tr').querySelector('a').click());
 
