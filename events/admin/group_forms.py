@@ -1,4 +1,4 @@
-"""Forms of the failure groups: the filters of the list, and the inputs of each decision."""
+"""Forms of the failure groups: the filters that their pages keep, and the inputs of each decision."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,91 +15,11 @@ from events.counting.buckets import FACET_PREFIX
 from events.counting.releases import NO_RELEASES
 from events.grouping import triage
 from events.ingest.contract import MAX_NAME
-from events.models import EventType, FailureGroup, Release
-from events.querysets import SUCCESS
+from events.models import FailureGroup, Release
 from events.reports.failures import Criteria
-from events.reports.forms import WINDOWS, CursorField, EventFilter, FacetFilters
-from events.reports.groups.ranking import COLUMNS, Ranking, parse_cursor
+from events.reports.forms import EventFilter, GroupFilter
 
-STATUSES = [
-    ("open", "open"),
-    ("mine", "mine"),
-    ("regression", "regressions"),
-    ("still_failing", "still failing"),
-    ("resolved", "resolved"),
-    ("muted", "muted"),
-    ("expected", "expected"),
-    ("all", "all"),
-]
-FILTERS = ("type", "model", "version", "assigned", "new", "noise")
-SORTS = [*COLUMNS, *(f"-{name}" for name in COLUMNS)]
-MAX_NOTE = 2_000
 MAX_SUGGESTED = 5
-
-
-class GroupFilter(FacetFilters):
-    """The filters and the order of the list of groups. They come from the URL, and all of them apply."""
-
-    status = forms.ChoiceField(required=False, choices=[("", "open"), *STATUSES])
-    type = forms.ChoiceField(
-        required=False, choices=[("", "any"), *((value, value) for value in EventType.values if value != SUCCESS)]
-    )
-    model = forms.CharField(
-        required=False, strip=False, max_length=MAX_NAME, widget=forms.TextInput({"list": "models"})
-    )
-    version = forms.CharField(
-        required=False, strip=False, max_length=MAX_NAME, widget=forms.TextInput({"list": "versions"})
-    )
-    assigned = forms.CharField(
-        required=False, max_length=150, label="Assigned to", widget=forms.TextInput({"list": "people"})
-    )
-    new = forms.ChoiceField(
-        required=False,
-        label="First seen",
-        choices=[("", "any time"), *((key, words.lower()) for key, (words, _) in WINDOWS.items())],
-    )
-    noise = forms.ChoiceField(
-        required=False,
-        label="Extensions and browser noise",
-        choices=[("", "included"), ("hidden", "left out"), ("only", "only these")],
-    )
-    q = forms.CharField(
-        required=False,
-        max_length=200,
-        label="Search",
-        widget=forms.SearchInput({"placeholder": "Message, error or function", "data-key": "/"}),
-    )
-    sort = forms.ChoiceField(required=False, choices=[("", "last seen"), *((name, name) for name in SORTS)])
-    cursor = CursorField(parse_cursor, max_length=400)
-
-    @property
-    def narrowed_by(self) -> int:
-        """The number of active filters, without the search and the status."""
-        return sum(1 for name in FILTERS if self.data.get(name)) + self.active_facets
-
-    @property
-    def shown_filters(self) -> list[forms.BoundField]:
-        return [self[name] for name in FILTERS]
-
-    def ranking(self, now_ms: int, viewer_id: int | None) -> Ranking:
-        """Return the ranking of the valid form. The status `mine` means the groups of the account `viewer_id`."""
-        cleaned = self.cleaned_data
-        status = cleaned["status"] or "open"
-        new_since_ms = now_ms - int(WINDOWS[cleaned["new"]][1].total_seconds() * 1000) if cleaned["new"] else None
-        return Ranking(
-            now_ms,
-            status=None if status == "all" else status,
-            viewer_id=viewer_id,
-            assigned_to=cleaned["assigned"] or None,
-            event_type=cleaned["type"] or None,
-            model=cleaned["model"] or None,
-            app_version=cleaned["version"] or None,
-            text=cleaned["q"] or None,
-            facets=tuple(self.facet_values.items()),
-            new_since_ms=new_since_ms,
-            is_noise=cleaned["noise"] == "only" if cleaned["noise"] else None,
-            sort=cleaned["sort"] or "-last",
-        )
 
 
 class OriginFilter(EventFilter):
@@ -324,5 +244,8 @@ class NoteField(forms.CharField):
 
 class NoteForm(forms.Form):
     note = NoteField(
-        required=False, max_length=MAX_NOTE, label="Note", widget=forms.Textarea({"rows": 3, "maxlength": MAX_NOTE})
+        required=False,
+        max_length=triage.MAX_NOTE,
+        label="Note",
+        widget=forms.Textarea({"rows": 3, "maxlength": triage.MAX_NOTE}),
     )

@@ -23,10 +23,8 @@ from events.admin import charts
 from events.admin.changelist import KeysetChangeList, SortHeading, quiet
 from events.admin.group_forms import (
     MAX_SUGGESTED,
-    STATUSES,
     AssignForm,
     DecisionForm,
-    GroupFilter,
     MuteForm,
     NoteForm,
     OriginFilter,
@@ -39,14 +37,14 @@ from events.admin.pages import PAGE_ROWS, event_parts, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.grouping import groups, triage
-from events.keyset import Cursor
 from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup, Release
 from events.reports import event_text, export, failures, metrics
 from events.reports.failures import Criteria
-from events.reports.forms import facet_label
+from events.reports.forms import GROUP_STATUSES, GroupFilter, facet_label
 from events.reports.groups import breakdowns, ranking
 from events.reports.groups.breakdowns import Part
+from events.reports.groups.ranking import GroupCursor
 from events.templatetags.telemetry import dash, event_type, figure, time_element
 
 NAMES_OF_DAYS = 30
@@ -201,11 +199,11 @@ class FailureGroupAdmin(AdvicePages, MergePages):
     def get_selection(self, changelist: KeysetChangeList) -> Any:
         return changelist.form.ranking(changelist.now_ms, changelist.request.user.pk)
 
-    def read_page(self, changelist: KeysetChangeList) -> tuple[list[FailureGroup], Cursor | None] | None:
+    def read_page(self, changelist: KeysetChangeList) -> tuple[list[FailureGroup], GroupCursor | None] | None:
         try:
             page = ranking.page(changelist.selection, limit=self.list_per_page, after=changelist.after)
         except ValueError:
-            changelist.form.add_error("cursor", "Not a cursor of this order. Start again without a cursor.")
+            changelist.form.add_error("cursor", "Not a cursor of this list. Start again without a cursor.")
             return None
         for row in page.rows:  # for the display methods
             row.group.figures, row.group.points = row, charts.sparkline(row.days)  # type: ignore[attr-defined]
@@ -606,7 +604,7 @@ class StatusTab(NamedTuple):
 def _statuses(query: QueryDict) -> list[StatusTab]:
     current = query.get("status") or "open"
     tabs = []
-    for value, label in STATUSES:
+    for value, label in GROUP_STATUSES:
         changed = query.copy()
         changed["status"] = value
         is_marked = value == "still_failing" and ranking.has_unfixed()
@@ -625,7 +623,7 @@ def _digest(groups: list[FailureGroup]) -> str:
 
 def _hidden(parameters: QueryDict, digest: str) -> list[tuple[str, str]]:
     """Return the hidden fields of a confirmation for all matching groups: the filters and a digest of the groups."""
-    names = [name for name in GroupFilter(parameters).fields if name != "cursor"]
+    names = [name for name in GroupFilter(parameters).fields if name not in ("cursor", "limit")]
     return [("all", "1"), ("shown", digest), *((name, str(parameters[name])) for name in names if parameters.get(name))]
 
 

@@ -23,6 +23,7 @@ from events.grouping import groups
 from events.models import AuditKind, DismissedMerge, FailureGroup, GroupHour, GroupStatus
 
 ABOUT_CHARACTERS = 200
+MAX_NOTE = 2_000
 COUNTED_AT_ONCE = 2_000  # Ingest waits while one batch is counted.
 _GROUPS_AT_ONCE = 50
 _UNDECIDED: dict[str, Any] = {

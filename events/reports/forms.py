@@ -14,6 +14,7 @@ from events.keyset import Cursor
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
 from events.reports.failures import Criteria, current_group
+from events.reports.groups.ranking import COLUMNS, GroupCursor, Ranking
 from events.visible_text import is_visible
 
 WINDOWS = {
@@ -28,13 +29,25 @@ FILTERS = (
     "until",
 )  # fmt: skip
 _SHOWN_FILTERS = 7
+GROUP_FILTERS = ("type", "model", "version", "assigned", "new", "noise")
+GROUP_STATUSES = [
+    ("open", "open"),
+    ("mine", "mine"),
+    ("regression", "regressions"),
+    ("still_failing", "still failing"),
+    ("resolved", "resolved"),
+    ("muted", "muted"),
+    ("expected", "expected"),
+    ("all", "all"),
+]
+GROUP_SORTS = [*COLUMNS, *(f"-{name}" for name in COLUMNS)]
 YES_OR_NO = [("", "any"), ("1", "yes"), ("0", "no")]
 
 
 class CursorField(forms.CharField):
     """A keyset cursor, None for the first page. `parse` converts its text, or raises ValueError."""
 
-    def __init__(self, parse: Callable[[str], Cursor], *, max_length: int) -> None:
+    def __init__(self, parse: Callable[[str], Any], *, max_length: int) -> None:
         super().__init__(required=False, max_length=max_length)
         self._parse = parse
 
@@ -197,6 +210,68 @@ class EventFilter(FacetFilters):
             facets=tuple(self.facet_values.items()),
             since_ms=since_ms,
             until_ms=int(cleaned["until"].timestamp() * 1000) if cleaned["until"] else None,
+        )
+
+
+class GroupFilter(FacetFilters):
+    """The filters and the order of every list of groups. They come from the URL, and all of them apply."""
+
+    status = forms.ChoiceField(required=False, choices=[("", "open"), *GROUP_STATUSES])
+    type = forms.ChoiceField(
+        required=False, choices=[("", "any"), *((value, value) for value in EventType.values if value != SUCCESS)]
+    )
+    model = _name_field("models")
+    version = _name_field("versions")
+    assigned = forms.CharField(
+        required=False, max_length=150, label="Assigned to", widget=forms.TextInput({"list": "people"})
+    )
+    new = forms.ChoiceField(
+        required=False,
+        label="First seen",
+        choices=[("", "any time"), *((key, words.lower()) for key, (words, _) in WINDOWS.items())],
+    )
+    noise = forms.ChoiceField(
+        required=False,
+        label="Extensions and browser noise",
+        choices=[("", "included"), ("hidden", "left out"), ("only", "only these")],
+    )
+    q = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Search",
+        widget=forms.SearchInput({"placeholder": "Message, error or function", "data-key": "/"}),
+    )
+    sort = forms.ChoiceField(required=False, choices=[("", "last seen"), *((name, name) for name in GROUP_SORTS)])
+    cursor = CursorField(GroupCursor.parse, max_length=450)
+    limit = forms.IntegerField(required=False, min_value=1, max_value=200)
+
+    @property
+    def narrowed_by(self) -> int:
+        """The number of active filters, without the search and the status."""
+        return sum(1 for name in GROUP_FILTERS if self.data.get(name)) + self.active_facets
+
+    @property
+    def shown_filters(self) -> list[forms.BoundField]:
+        return [self[name] for name in GROUP_FILTERS]
+
+    def ranking(self, now_ms: int, viewer_id: int | None) -> Ranking:
+        """Return the ranking of the valid form. The status `mine` means the groups of the account `viewer_id`."""
+        cleaned = self.cleaned_data
+        status = cleaned["status"] or "open"
+        new = WINDOWS[cleaned["new"]][1] if cleaned["new"] else None
+        return Ranking(
+            now_ms,
+            status=None if status == "all" else status,
+            viewer_id=viewer_id if status == "mine" else None,
+            assigned_to=cleaned["assigned"] or None,
+            event_type=cleaned["type"] or None,
+            model=cleaned["model"] or None,
+            app_version=cleaned["version"] or None,
+            text=cleaned["q"] or None,
+            facets=tuple(self.facet_values.items()),
+            new_within_ms=None if new is None else int(new.total_seconds() * 1000),
+            is_noise=cleaned["noise"] == "only" if cleaned["noise"] else None,
+            sort=cleaned["sort"] or "-last",
         )
 
 

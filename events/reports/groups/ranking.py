@@ -1,10 +1,11 @@
 """Lists of failure groups: filters, sorting by any column, keyset pagination, and the figures of each row."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from django.db.models import (
     BigIntegerField,
@@ -21,6 +22,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Coalesce
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from events import keyset
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
@@ -49,13 +51,38 @@ LINE_DAYS = 30
 NAMES_SHOWN = 3
 
 
+class GroupCursor(NamedTuple):
+    """A position in a list of groups: the two sort values of a group, and the time when the first page was read.
+
+    `signature` binds them to the filters and the order of the list: see `Ranking.sign`.
+    """
+
+    now_ms: int
+    signature: str
+    value: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.now_ms}.{self.signature}.{self.value}.{self.key}"
+
+    @classmethod
+    def parse(cls, raw: str) -> Self:
+        """Parse the output of `str()`. Raises ValueError."""
+        match = re.fullmatch(r"(?s)([0-9]{13})\.([0-9a-f]{16})\.(.*)\.([^.]+)", raw, re.ASCII)
+        if match is None:
+            raise ValueError("not a cursor")
+        now_ms, *rest = match.groups()
+        return cls(int(now_ms), *rest)
+
+
 @dataclass(frozen=True)
 class Ranking:
     """Filters and order of failure groups; None means any. `status` may also be `regression`, a kind of open group.
 
     `sort` is one of COLUMNS, with a minus sign for descending order. `now_ms` decides which groups are still muted, and
-    where the last 24 hours start. `facets` are pairs of a key of the metadata and its value. `assigned_to` is the name
-    of an account, or NOBODY. The status `mine` means the groups of the account `viewer_id` that need work.
+    where the last 24 hours and `new_within_ms` start. `facets` are pairs of a key of the metadata and its value.
+    `assigned_to` is the name of an account, or NOBODY. The status `mine` means the groups of the account `viewer_id`
+    that need work.
     """
 
     now_ms: int
@@ -67,7 +94,7 @@ class Ranking:
     app_version: str | None = None
     facets: tuple[tuple[str, str], ...] = ()
     text: str | None = None
-    new_since_ms: int | None = None
+    new_within_ms: int | None = None
     is_noise: bool | None = None
     sort: str = "-last"
 
@@ -82,8 +109,8 @@ class Ranking:
             groups = groups.filter(event_type=self.event_type)
         if self.is_noise is not None:
             groups = groups.exclude(noise=Noise.NONE) if self.is_noise else groups.filter(noise=Noise.NONE)
-        if self.new_since_ms is not None:
-            groups = groups.filter(first_seen_ms__gte=self.new_since_ms)
+        if self.new_within_ms is not None:
+            groups = groups.filter(first_seen_ms__gte=self.now_ms - self.new_within_ms)
         facets = [(FACET_PREFIX + key, value) for key, value in self.facets]
         for facet, name in ((Facet.MODEL.value, self.model), (Facet.VERSION.value, self.app_version), *facets):
             if name is not None:
@@ -103,6 +130,19 @@ class Ranking:
             return is_status(self.status, self.now_ms)
         needs_work = is_status("open", self.now_ms) | is_status("still_failing", self.now_ms)
         return needs_work & Q(assigned_to__isnull=False, assigned_to=self.viewer_id)
+
+    def sign(self, position: Cursor) -> GroupCursor:
+        """Return the cursor of a position in this list. Only an equal ranking accepts it."""
+        value, key = str(position.value), str(position.key)
+        text = repr((astuple(self), value, key))
+        return GroupCursor(self.now_ms, salted_hmac("events.groups-cursor", text).hexdigest()[:16], value, key)
+
+    def position(self, cursor: GroupCursor) -> Cursor:
+        """Return the position of a cursor. Raises ValueError if it belongs to another list, or was changed."""
+        position = Cursor(cursor.value, cursor.key)
+        if not constant_time_compare(str(self.sign(position)), str(cursor)):
+            raise ValueError("not a cursor of this list")
+        return position if self.sort.lstrip("-") in TEXT_COLUMNS else position._replace(value=int(cursor.value))
 
     @cached_property
     def _column(self) -> str:
@@ -130,19 +170,21 @@ class RankedGroup(NamedTuple):
 
 class GroupPage(NamedTuple):
     rows: list[RankedGroup]
-    next: Cursor | None
+    next: GroupCursor | None
 
 
-def page(ranking: Ranking, *, limit: int, after: Cursor | None = None) -> GroupPage:
-    """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another order."""
-    if after and ranking.sort.lstrip("-") not in TEXT_COLUMNS:
-        after = after._replace(value=int(after.value))
-    groups, following = keyset.page(ranking.select().select_related("assigned_to"), limit, after)
-    return GroupPage(list(_rows(groups, ranking.now_ms)), following)
+def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None) -> GroupPage:
+    """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another list.
 
-
-def parse_cursor(raw: str) -> Cursor:
-    return Cursor.parse(raw, r"(?s)(.*)\.([^.]+)")
+    A further page has the filters and the order as of the time of the first page. So a group without new events keeps
+    its place while others fail and time passes.
+    """
+    position = None
+    if after is not None:
+        ranking = replace(ranking, now_ms=after.now_ms)
+        position = ranking.position(after)
+    groups, following = keyset.page(ranking.select().select_related("assigned_to"), limit, position)
+    return GroupPage(list(_rows(groups, ranking.now_ms)), following and ranking.sign(following))
 
 
 def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
