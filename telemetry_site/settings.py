@@ -355,7 +355,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Receives events from small browser tools (`POST /event`) and serves metrics and failures.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",  # Pydantic writes JSON Schema in the dialect of OpenAPI 3.1
-    "TAGS": [{"name": name} for name in ("events", "reads", "source maps", "health")],
+    "TAGS": [{"name": name} for name in ("events", "reads", "groups", "source maps", "health")],
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["events.api.schema.without_last_slash"],
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "events.api.schema.with_every_tag"],

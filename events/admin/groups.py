@@ -36,14 +36,14 @@ from events.admin.group_pages.merges import MergePages
 from events.admin.pages import PAGE_ROWS, event_parts, export_response
 from events.counting import releases
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
-from events.grouping import groups, triage
+from events.grouping import groups, merges, triage
 from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup, Release
 from events.reports import event_text, export, failures, metrics
 from events.reports.failures import Criteria
 from events.reports.forms import GROUP_STATUSES, GroupFilter, facet_label
 from events.reports.groups import breakdowns, ranking
-from events.reports.groups.breakdowns import Part
+from events.reports.groups.breakdowns import DEFAULT_SPAN, SPANS, Axis, Part
 from events.reports.groups.ranking import GroupCursor
 from events.templatetags.telemetry import dash, event_type, figure, time_element
 
@@ -55,12 +55,8 @@ FORMER_SHOWN = 20
 SHOWN_PARTS = 6
 # Nobody reviews more groups than this before deciding.
 MAX_AT_ONCE = 1_000
-SPANS = {"1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days", "all": "all"}
 # How many bars have one label, by the number of bars; otherwise about seven labels.
 LABEL_EVERY = {24: 4, 30: 7, 90: 14}
-# The bars of the span `all`: the shortest of these with at most so many bars.
-MAX_BARS = 100
-STEPS = {DAY_MS: "day", 7 * DAY_MS: "week", 28 * DAY_MS: "4 weeks", 364 * DAY_MS: "52 weeks"}
 # The orders that the heading of a column offers.
 COLUMN_SORTS = {
     "failure": ("title", "type"),
@@ -138,16 +134,7 @@ ACTIONS = {
 UNFIXED_ACTIONS = {"resolve": "Correct the version", "reopen": "Open again"}
 
 
-_NOT_EXPECTED = "The overflow group of a type cannot be expected, because it holds different failures. It was left out."
-
-
-class Axis(NamedTuple):
-    """The time axis of a span: [start_ms, end_ms) in steps. The last step contains the current time."""
-
-    start_ms: int
-    end_ms: int
-    step_ms: int
-    unit: str
+_NOT_EXPECTED = f"{triage.NOT_EXPECTED} It was left out."
 
 
 class FacetTable(NamedTuple):
@@ -296,10 +283,10 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         # The page of a group shows its events, whether or not they are expected.
         criteria = replace(kept.criteria(now_ms), event_type=None, fingerprint=group.pk, expected=None)
         kept_span = request.GET.get("span") if request.GET.get("span") in SPANS else None
-        span = kept_span or "30"
+        span = kept_span or DEFAULT_SPAN
         events = failures.page(criteria, limit=NEWEST_EVENTS).events
-        axis = _axis(span, group.first_ms, now_ms)
-        compared = breakdowns.compare(group, None if span == "all" else axis.start_ms, now_ms)
+        axis = breakdowns.axis_of(span, group.first_ms, now_ms)
+        compared = breakdowns.compare_in(span, group, now_ms)
         from_ms = ranking.last_day_from_ms(now_ms)
         status = ranking.status_of(group, now_ms)
         is_overflow = groups.is_overflow(group.pk)
@@ -349,7 +336,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "words": breakdowns.common_words(group.pk, axis.start_ms) if is_overflow else None,
             "former": listed[:FORMER_SHOWN],
             "more_former": max(len(listed) - FORMER_SHOWN, 0),
-            "successor": self.successor_of(group.pk) if not events else None,
+            "successor": merges.successor_of(group.pk) if not events else None,
             "history": list(_entries([group.pk, *(part.pk for part in former)])[:HISTORY_SHOWN]),
             "history_shown": HISTORY_SHOWN,
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
@@ -535,19 +522,6 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "current": len(counts) - 1,
             "releases": charts.release_ticks(axis.start_ms, axis.end_ms),
         }
-
-
-def _axis(span: str, first_ms: int, now_ms: int) -> Axis:
-    """Return the axis of one of SPANS. The first bar of `all` contains the time at which the group was first seen."""
-    if span == "1":
-        end_ms = now_ms - now_ms % HOUR_MS + HOUR_MS
-        return Axis(end_ms - DAY_MS, end_ms, HOUR_MS, "hour")
-    end_ms = now_ms - now_ms % DAY_MS + DAY_MS
-    if span != "all":
-        return Axis(end_ms - int(span) * DAY_MS, end_ms, DAY_MS, STEPS[DAY_MS])
-    whole_ms = end_ms - first_ms
-    step_ms = next((step for step in STEPS if whole_ms <= MAX_BARS * step), max(STEPS))
-    return Axis(end_ms - -(-whole_ms // step_ms) * step_ms, end_ms, step_ms, STEPS[step_ms])
 
 
 def _has_other_decision(former: FormerGroup, group: FailureGroup) -> bool:

@@ -43,7 +43,7 @@ class BodyParser(BaseParser):
         return type(self).parse_bytes(read_body(stream, getattr(settings, self.setting)))
 
 
-class EventParser(BodyParser):
+class ObjectParser(BodyParser):
     media_type = CONTENT_TYPE
     setting = "MAX_BODY_BYTES"
     parse_bytes = contract.read_object

@@ -3,6 +3,7 @@
 from django.urls import re_path
 from rest_framework.routers import DynamicRoute, Route, SimpleRouter
 
+from events.api.groups.views import DecisionViewSet, GroupViewSet
 from events.api.views import (
     EventViewSet,
     FailureViewSet,
@@ -58,4 +59,10 @@ releases = [
     re_path(r"^releases/(?P<version>.+?)/?$", ReleaseViewSet.as_view({"get": "retrieve"}), name="release"),
 ]
 
-urlpatterns = [*staff.urls, *source_maps, *releases]
+groups = [
+    re_path(r"^groups/?$", GroupViewSet.as_view({"get": "ranked"}), name="groups"),
+    re_path(r"^groups/(?P<key>[^/]+)/?$", GroupViewSet.as_view({"get": "retrieve"}), name="group"),
+    re_path(r"^groups/(?P<key>[^/]+)/decision/?$", DecisionViewSet.as_view({"post": "create"}), name="group-decision"),
+]
+
+urlpatterns = [*staff.urls, *source_maps, *releases, *groups]

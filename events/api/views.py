@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -38,17 +39,18 @@ from events.api.answers import (
     refusal_body,
     rendered,
 )
-from events.api.parsers import BatchParser, EventParser, JsonOnly, upload_chunks
+from events.api.parsers import BatchParser, JsonOnly, ObjectParser, upload_chunks
 from events.api.throttles import BatchRate, DailyBytes, IngestRate, ReadRate
 from events.ingest import contract, guards, media_types, quotas, refusals, writer
 from events.ingest.refusals import RefusalReason
 from events.keyset import Cursor
 from events.maintenance import disk
 from events.maintenance.disk import Room
-from events.models import Event
+from events.models import Event, FailureGroup
 from events.monitoring import exposition
 from events.reports import failures, metrics
 from events.reports.forms import EventFilter, ReleaseQuery, ReleasesQuery, SummaryQuery, TimeseriesQuery
+from events.reports.groups.ranking import GroupCursor
 from events.reports.releases import changes, figures, mixes
 from events.rows import EventRow
 from events.sourcemaps import check, intake, resolve, store
@@ -86,18 +88,22 @@ class SiteViewSet(ViewSet):
         return "Bearer"  # without it, DRF turns 401 into 403
 
 
-class IngestViewSet(SiteViewSet):
-    """A route that receives events. It counts each refusal by reason."""
-
-    permission_classes = [OriginAllowed]
-    throttle_classes = [IngestRate, DailyBytes]
-    parser_classes = [EventParser]
+class TakesBody(SiteViewSet):
+    """A route with a JSON body."""
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
         """Let the parser read every body. DRF treats a body without Content-Length (chunked) as empty."""
         wrapped = super().initialize_request(request, *args, **kwargs)
         wrapped._stream = request
         return wrapped
+
+
+class IngestViewSet(TakesBody):
+    """A route that receives events. It counts each refusal by reason."""
+
+    permission_classes = [OriginAllowed]
+    throttle_classes = [IngestRate, DailyBytes]
+    parser_classes = [ObjectParser]
 
     def handle_exception(self, error: Exception) -> Response:
         reason = reason_of(error)
@@ -217,7 +223,7 @@ class MetricsViewSet(StaffViewSet):
     def summary(self, request: Request) -> Response:
         query = SummaryQuery(request.query_params)
         if not query.is_valid():
-            return _invalid(query)
+            return invalid(query)
         days = query.cleaned_data["days"] or 30
         return Response({"ok": True, **metrics.summary(days, clock.today())})
 
@@ -226,7 +232,7 @@ class MetricsViewSet(StaffViewSet):
     def timeseries(self, request: Request) -> Response:
         query = TimeseriesQuery(request.query_params)
         if not query.is_valid():
-            return _invalid(query)
+            return invalid(query)
         bucket = query.cleaned_data["bucket"] or "day"
         days = query.cleaned_data["days"] or (30 if bucket == "day" else 1)
         start_ms, end_ms = metrics.last_days(days, clock.today())
@@ -266,16 +272,16 @@ class FailureViewSet(StaffViewSet):
     def retrieve(self, request: Request) -> Response:
         query = EventFilter(request.query_params)
         if not query.is_valid():
-            return _invalid(query)
+            return invalid(query)
         now_ms = clock.now_ms()
         criteria = query.criteria(now_ms)
         page = failures.page(criteria, limit=query.cleaned_data["limit"] or 50, after=query.cleaned_data["cursor"])
         resolved = resolve.of_stacks([(event.app_version, event.stack) for event in page.events], now_ms=now_ms)
-        results = [_with_frames(event, frames) for event, frames in zip(page.events, resolved, strict=True)]
-        return Response({"ok": True, "results": results, "next": page.older and _next_url(request, page.older)})
+        results = [with_frames(event, frames) for event, frames in zip(page.events, resolved, strict=True)]
+        return Response({"ok": True, "results": results, "next": page.older and next_url(request, page.older)})
 
 
-def _with_frames(event: Event, frames: list[resolve.Frame]) -> dict[str, Any]:
+def with_frames(event: Event, frames: list[resolve.Frame]) -> dict[str, Any]:
     item = failures.as_json(event)
     return item | {"frames": [frame.as_json() for frame in frames]} if frames else item
 
@@ -285,7 +291,7 @@ class ReleaseViewSet(StaffViewSet):
     def newest(self, request: Request) -> Response:
         query = ReleasesQuery(request.query_params)
         if not query.is_valid():
-            return _invalid(query)
+            return invalid(query)
         compared = figures.newest(query.cleaned_data["limit"] or 20, clock.now())
         return Response({"ok": True, "results": [figures.as_json(row) for row in compared]})
 
@@ -293,7 +299,7 @@ class ReleaseViewSet(StaffViewSet):
     def retrieve(self, request: Request, version: str) -> Response:
         query = ReleaseQuery(request.query_params)
         if not query.is_valid():
-            return _invalid(query)
+            return invalid(query)
         now = clock.now()
         details = figures.details(version, query.cleaned_data["against"] or None, now)
         if details is None:
@@ -315,14 +321,18 @@ class ReleaseViewSet(StaffViewSet):
 
 def _group_as_json(changed: changes.Changed) -> dict[str, Any]:
     group = changed.group
-    page = reverse("admin:events_failuregroup_change", args=[group.pk])
     return {
         "key": group.pk,
         "title": group.title,
         "event_type": group.event_type,
         "events": changed.events,
-        "url": f"{settings.SITE_URL}{page}",
+        "url": group_url(group),
     }
+
+
+def group_url(group: FailureGroup) -> str:
+    """Return the address of the page of a group."""
+    return f"{settings.SITE_URL}{reverse('admin:events_failuregroup_change', args=[quote(group.pk)])}"
 
 
 class SourceMapViewSet(SiteViewSet):
@@ -395,13 +405,14 @@ def _checked_upload(request: Request) -> intake.CheckedMap:
         raise Unavailable("The source map could not be checked. Try again later.") from None
 
 
-def _next_url(request: Request, older: Cursor) -> str:
+def next_url(request: Request, cursor: Cursor | GroupCursor) -> str:
+    """Return the address of the next page of a list: with the same parameters, after the cursor."""
     query = request.query_params.copy()
-    query["cursor"] = str(older)
-    return f"/failures?{query.urlencode()}"
+    query["cursor"] = str(cursor)
+    return f"{request.path.rstrip('/')}?{query.urlencode()}"
 
 
-def _invalid(form: Any) -> Response:
+def invalid(form: Any) -> Response:
     errors: Mapping[str, Any] = form.errors
     fields = {field: [str(message) for message in messages] for field, messages in errors.items()}
     return Response(refusal_body("Invalid parameters", fields), 400)

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -132,6 +132,11 @@ def was_seen(version: str) -> bool:
 def was_reported(version: str) -> bool:
     """Return whether an event has reported a version, whether or not it is a release."""
     return Release.objects.filter(app_version=version).exists()
+
+
+def reported(versions: Collection[str]) -> set[str]:
+    """Return those of these versions that events have reported, in one query."""
+    return set(Release.objects.filter(app_version__in=versions).values_list("app_version", flat=True))
 
 
 def similar(version: str, limit: int) -> list[Release]:

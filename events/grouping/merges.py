@@ -71,6 +71,17 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
     return FailureGroup.objects.get(pk=target.pk)
 
 
+def successor_of(key: str) -> FailureGroup | None:
+    """Return the group that has the events of a former group, None for any other group."""
+    former = FormerGroup.objects.filter(pk=key).first()
+    if former is None:
+        return None
+    # The new group may have had no room on a day with too many new failures.
+    candidates = [FormerGroup.objects.successor(key), groups.overflow_of(former.row["event_type"]).key]
+    existing = FailureGroup.objects.in_bulk(candidates)
+    return next((existing[candidate] for candidate in candidates if candidate in existing), None)
+
+
 def passes_decision(group: FailureGroup, target: FailureGroup) -> bool:
     """Return whether the target takes over the decision about the group: it has none, and it has fewer events."""
     is_decided, is_target_decided = (one.decided_at_ms is not None or one.note != "" for one in (group, target))

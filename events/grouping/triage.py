@@ -10,8 +10,8 @@ events as expected. Then `count_expected` counts the stored ones, the newest fir
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -24,11 +24,9 @@ from events.models import AuditKind, DismissedMerge, FailureGroup, GroupHour, Gr
 
 ABOUT_CHARACTERS = 200
 MAX_NOTE = 2_000
+NOT_EXPECTED = "The overflow group of a type cannot be expected, because it holds different failures."
 COUNTED_AT_ONCE = 2_000  # Ingest waits while one batch is counted.
 _GROUPS_AT_ONCE = 50
-_UNDECIDED: dict[str, Any] = {
-    "fixed_in": None, "muted_until_ms": None, "regressed_at_ms": None, "regressed_by": None, "unfixed_at_ms": None,
-}  # fmt: skip
 
 
 class Author(Protocol):
@@ -37,19 +35,49 @@ class Author(Protocol):
     def get_username(self) -> str: ...
 
 
+class Decision(NamedTuple):
+    """A status, with the version of a fix if it is resolved, or the end of the mute (epoch ms) if it is muted.
+
+    None as version means the next one, and None as end means for ever.
+    """
+
+    status: GroupStatus
+    fixed_in: str | None = None
+    until_ms: int | None = None
+
+    def is_made(self, group: FailureGroup) -> bool:
+        """Return whether this is the current decision about a group. A regression ends a decision."""
+        return (self.status, self.fixed_in, self.until_ms) == (
+            group.status, group.fixed_in, group.muted_until_ms,
+        ) and group.regressed_at_ms is None  # fmt: skip
+
+    def __str__(self) -> str:
+        match self.status:
+            case GroupStatus.RESOLVED:
+                return f"Resolved in {self.fixed_in}." if self.fixed_in else "Resolved in the next version."
+            case GroupStatus.MUTED:
+                return "Muted for good." if self.until_ms is None else f"Muted until {_day(self.until_ms)}."
+            case GroupStatus.EXPECTED:
+                return "Marked as expected."
+            case GroupStatus.OPEN:
+                return "Opened again."
+
+
+def _day(epoch_ms: int) -> str:
+    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d}"
+
+
 def resolve(fingerprints: Sequence[str], *, fixed_in: str | None, user: Author, at: datetime) -> int:
     """Mark these groups as fixed in a version, or in the next one without a version; return their number.
 
     The version may be one that no event has reported (`releases.was_reported`): the fix is not released yet.
     """
-    where = f"in {fixed_in}" if fixed_in else "in the next version"
-    return _decide(fingerprints, GroupStatus.RESOLVED, f"Resolved {where}.", user, at, fixed_in=fixed_in)
+    return _decide(fingerprints, Decision(GroupStatus.RESOLVED, fixed_in=fixed_in), user, at)
 
 
 def mute(fingerprints: Sequence[str], *, until_ms: int | None, user: Author, at: datetime) -> int:
     """Mute these groups until a time (epoch ms), or for ever with None."""
-    until = "for good" if until_ms is None else f"until {datetime.fromtimestamp(until_ms / 1000, at.tzinfo):%Y-%m-%d}"
-    return _decide(fingerprints, GroupStatus.MUTED, f"Muted {until}.", user, at, muted_until_ms=until_ms)
+    return _decide(fingerprints, Decision(GroupStatus.MUTED, until_ms=until_ms), user, at)
 
 
 def expect(fingerprints: Sequence[str], *, user: Author, at: datetime) -> int:
@@ -58,14 +86,36 @@ def expect(fingerprints: Sequence[str], *, user: Author, at: datetime) -> int:
     Leaves out overflow groups, which hold different failures.
     """
     keys = [key for key in fingerprints if not groups.is_overflow(key)]
-    number = _decide(keys, GroupStatus.EXPECTED, "Marked as expected.", user, at)
+    number = _decide(keys, Decision(GroupStatus.EXPECTED), user, at)
     count_expected()
     return number
 
 
 def reopen(fingerprints: Sequence[str], *, user: Author, at: datetime) -> int:
     """Open these groups again."""
-    return _decide(fingerprints, GroupStatus.OPEN, "Opened again.", user, at)
+    return _decide(fingerprints, Decision(GroupStatus.OPEN), user, at)
+
+
+def decide_once(fingerprint: str, decision: Decision, *, note: str | None, user: Author, at: datetime) -> bool:
+    """Decide about one group, and store a note unless it is None; return whether something changed.
+
+    A script may repeat its request. So a decision or a note that the group already has is not recorded again. The
+    caller refuses the decision *expected* about an overflow group. Raises FailureGroup.DoesNotExist.
+    """
+    with transaction.atomic():
+        locked = _lock([fingerprint])
+        if not locked:
+            raise FailureGroup.DoesNotExist
+        [group] = locked
+        is_new = not decision.is_made(group)
+        if is_new:
+            _store(locked, decision, user, at)
+        has_new_note = note is not None and note != group.note
+        if has_new_note:
+            _annotate(group, note or "", user, at)
+    if decision.status == GroupStatus.EXPECTED:
+        count_expected()
+    return is_new or has_new_note
 
 
 def assignable() -> QuerySet[User]:
@@ -112,8 +162,12 @@ def annotate(fingerprint: str, note: str, *, user: Author, at: datetime) -> None
     """Store a note about a group."""
     with transaction.atomic():
         for group in FailureGroup.objects.select_for_update().filter(pk=fingerprint):
-            FailureGroup.objects.filter(pk=group.pk).update(note=note)
-            _log(group, f"Noted: {note}" if note else "Took the note away.", user, at)
+            _annotate(group, note, user, at)
+
+
+def _annotate(group: FailureGroup, note: str, user: Author, at: datetime) -> None:
+    FailureGroup.objects.filter(pk=group.pk).update(note=note)
+    _log(group, f"Noted: {note}" if note else "Took the note away.", user, at)
 
 
 def dismiss_merge(fingerprint: str, other: str, *, user: Author, at: datetime) -> bool:
@@ -135,27 +189,34 @@ def dismiss_merge(fingerprint: str, other: str, *, user: Author, at: datetime) -
     return is_new
 
 
-def _decide(
-    fingerprints: Sequence[str], status: GroupStatus, words: str, user: Author, at: datetime, **decision: Any
-) -> int:
-    values = _UNDECIDED | decision
+def _decide(fingerprints: Sequence[str], decision: Decision, user: Author, at: datetime) -> int:
     with transaction.atomic():
         locked = _lock(fingerprints)
-        changing = [group.pk for group in locked if group.status != status]
-        if status == GroupStatus.EXPECTED:
-            FailureGroup.objects.filter(pk__in=changing).update(uncounted_before_ms=groups.ALL_UNCOUNTED)
-        elif leaving := [group.pk for group in locked if group.status == GroupStatus.EXPECTED]:
-            FailureGroup.objects.filter(pk__in=leaving).update(uncounted_before_ms=None)
-            expected.forget(leaving)
-        FailureGroup.objects.filter(pk__in=[group.pk for group in locked]).update(
-            status=status,
-            decided_at_ms=int(at.timestamp() * 1000),
-            decided_by_name=user.get_username(),
-            **values,
-        )
-        for group in locked:
-            _log(group, words, user, at)
+        _store(locked, decision, user, at)
     return len(locked)
+
+
+def _store(locked: Sequence[FailureGroup], decision: Decision, user: Author, at: datetime) -> None:
+    """Store a decision about locked groups in the caller's transaction. It ends regressions and failing fixes."""
+    status = decision.status
+    changing = [group.pk for group in locked if group.status != status]
+    if status == GroupStatus.EXPECTED:
+        FailureGroup.objects.filter(pk__in=changing).update(uncounted_before_ms=groups.ALL_UNCOUNTED)
+    elif leaving := [group.pk for group in locked if group.status == GroupStatus.EXPECTED]:
+        FailureGroup.objects.filter(pk__in=leaving).update(uncounted_before_ms=None)
+        expected.forget(leaving)
+    FailureGroup.objects.filter(pk__in=[group.pk for group in locked]).update(
+        status=status,
+        fixed_in=decision.fixed_in,
+        muted_until_ms=decision.until_ms,
+        regressed_at_ms=None,
+        regressed_by=None,
+        unfixed_at_ms=None,
+        decided_at_ms=int(at.timestamp() * 1000),
+        decided_by_name=user.get_username(),
+    )
+    for group in locked:
+        _log(group, str(decision), user, at)
 
 
 def _lock(fingerprints: Sequence[str]) -> list[FailureGroup]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NoReturn
@@ -206,7 +206,10 @@ def parse(payload: Any, *, received_at_ms: int) -> EventRow:
     try:
         valid = EventPayload.model_validate(payload)
     except ValidationError as error:
-        raise InvalidFields(_fields_in_words(error, payload)) from None
+        fields = fields_in_words(error)
+        if payload.get("event_type") == SUCCESS and payload.get("session_id") is None:
+            fields.setdefault("session_id", [_SESSION_REQUIRED])
+        raise InvalidFields(fields) from None
     if valid.event_type == SUCCESS and valid.session_id is None:
         raise InvalidFields({"session_id": [_SESSION_REQUIRED]})
     return identified(EventRow._make(("", received_at_ms, *_columns(valid), Source.EVENT.value)))
@@ -278,16 +281,16 @@ _WORDS = {
     "greater_than_equal": "Must be the integer 0 or 1.",
     "less_than_equal": "Must be the integer 0 or 1.",
     "literal_error": "Must be one of {expected}.",
+    "extra_forbidden": "There is no such field.",
     "value_error": "{error}",
 }
 
 
-def _fields_in_words(error: ValidationError, payload: Mapping[str, Any]) -> dict[str, list[str]]:
+def fields_in_words(error: ValidationError) -> dict[str, list[str]]:
+    """Return the messages of a failed validation by field."""
     fields: dict[str, list[str]] = {}
     for fault in error.errors(include_url=False, include_input=False):
         words = _WORDS.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {}))
         sentence = words[0].upper() + words[1:].rstrip(".") + "."
         fields.setdefault(str(fault["loc"][0]), []).append(sentence)
-    if payload.get("event_type") == SUCCESS and payload.get("session_id") is None:
-        fields.setdefault("session_id", [_SESSION_REQUIRED])
     return fields

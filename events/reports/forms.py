@@ -14,6 +14,7 @@ from events.keyset import Cursor
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
 from events.reports.failures import Criteria, current_group
+from events.reports.groups.breakdowns import SPANS
 from events.reports.groups.ranking import COLUMNS, GroupCursor, Ranking
 from events.visible_text import is_visible
 
@@ -66,7 +67,7 @@ class ListFilter(forms.Form):
 
     def refuse_unknown(self) -> Self:
         """Add an error for each parameter that is no field. Without it, a misspelt filter would show everything."""
-        for name in [name for name in self.data if name not in self.fields]:
+        for name in [name for name in self.data if name not in self.fields and name not in self.errors]:
             self.errors[name] = self.error_class(["This list has no such filter."])
         return self
 
@@ -273,6 +274,12 @@ class GroupFilter(FacetFilters):
             is_noise=cleaned["noise"] == "only" if cleaned["noise"] else None,
             sort=cleaned["sort"] or "-last",
         )
+
+
+class GroupQuery(ListFilter):
+    """The time span in which a group is compared with the flashes."""
+
+    span = forms.ChoiceField(required=False, choices=list(SPANS.items()))
 
 
 class SummaryQuery(forms.Form):

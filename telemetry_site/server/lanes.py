@@ -13,7 +13,7 @@ POOLS = {"events": settings.THREADS, "reads": 3, "pages": 4, "health": 2, "uploa
 
 
 class Lane(NamedTuple):
-    """Which pools answer POST and every other method, the largest body, and whether it is the API or a page.
+    """Which pools answer POST and every other method, the largest body, and whether a POST contains events.
 
     The view reads the body of a PUT itself, while it arrives, if the path `takes_uploads`.
     """
@@ -21,7 +21,7 @@ class Lane(NamedTuple):
     writes: str
     reads: str
     max_body_bytes: int
-    is_api: bool = True
+    takes_events: bool = True
     has_cors: bool = True
     takes_uploads: bool = False
 
@@ -31,15 +31,19 @@ class Lane(NamedTuple):
         return self.writes if method == "POST" else self.reads
 
 
-_LIMIT = settings.MAX_BODY_BYTES
+_LIMIT, _FORM_LIMIT = settings.MAX_BODY_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 # The first match counts.
 LANES = [
     (re.compile(pattern, re.DOTALL).fullmatch, lane)
     for pattern, lane in {
         r"/health(/ready)?/?": Lane("health", "health", _LIMIT),
         r"/event/batch(/.*)?": Lane("events", "reads", settings.MAX_BATCH_BODY_BYTES),
-        r"/admin(/.*)?": Lane("pages", "pages", settings.DATA_UPLOAD_MAX_MEMORY_SIZE, is_api=False, has_cors=False),
-        r"/static(/.*)?": Lane("pages", "pages", _LIMIT, is_api=False),
+        r"/admin(/.*)?": Lane(
+            "pages", "pages", settings.DATA_UPLOAD_MAX_MEMORY_SIZE, takes_events=False, has_cors=False
+        ),
+        r"/static(/.*)?": Lane("pages", "pages", _LIMIT, takes_events=False),
+        # A decision can count many events, which takes seconds.
+        r"/groups(/.*)?": Lane("pages", "reads", _LIMIT, takes_events=False, has_cors=False),
         r"/sourcemaps/.*": Lane("reads", "reads", _LIMIT, has_cors=False, takes_uploads=True),
         r".*": Lane("events", "reads", _LIMIT),
     }.items()

@@ -74,5 +74,5 @@ def cors_headers(path: str, origin: str | None) -> Headers:
 
 def note_refusal(method: str, path: str, outcome: refusals.RefusalReason) -> None:
     """Count a refused event."""
-    if method == "POST" and lane_of(path).is_api:
+    if method == "POST" and lane_of(path).takes_events:
         refusals.note(outcome, clock.now_ms())

@@ -18,15 +18,21 @@ from telemetry_site.public_urls import urlpatterns as public_urlpatterns
 from tests.conftest import payload
 
 RELEASE = "/releases/{version}"
-STAFF_READS = {
+GROUP, DECISION = "/groups/{key}", "/groups/{key}/decision"
+STAFF_ROUTES = {
     "/metrics/summary", "/metrics/timeseries", "/failures", "/recent", "/metrics/prometheus", "/releases", RELEASE,
+    "/groups", GROUP, DECISION,
 }  # fmt: skip
 MAPS, MAP = "/sourcemaps/{app_version}", "/sourcemaps/{app_version}/{file}"
-PARAMETERS = {"source-maps": ["{app_version}"], "source-map": ["{app_version}", "{file}"], "release": ["{version}"]}
+PARAMETERS = {
+    "source-maps": ["{app_version}"], "source-map": ["{app_version}", "{file}"], "release": ["{version}"],
+    "group": ["{key}"], "group-decision": ["{key}"],
+}  # fmt: skip
 METHODS = {
     **{path: {"post"} for path in ("/event", "/event/batch", "/client-log", "/increment")},
     MAPS: {"get", "delete"},
     MAP: {"put"},
+    DECISION: {"post"},
 }
 
 
@@ -77,11 +83,11 @@ def test_each_operation_names_defined_security_schemes(schema: dict[str, Any]) -
     assert set(schema["components"]["securitySchemes"]) == used
 
 
-def test_staff_reads_are_for_staff_alone(schema: dict[str, Any]) -> None:
+def test_staff_routes_are_for_staff_alone(schema: dict[str, Any]) -> None:
     for path, methods in schema["paths"].items():
         for operation in methods.values():
             open_to_all = {} in operation["security"]
-            assert open_to_all is (path not in STAFF_READS | {MAPS, MAP})
+            assert open_to_all is (path not in STAFF_ROUTES | {MAPS, MAP})
 
 
 def test_failures_are_filtered_by_the_types_of_failures(schema: dict[str, Any]) -> None:
@@ -94,7 +100,9 @@ def test_only_old_routes_are_deprecated(schema: dict[str, Any]) -> None:
     assert ends == {"/client-log", "/increment", "/count", "/recent"}
 
 
-@pytest.mark.parametrize(("path", "field"), [("/failures", "results"), ("/recent", "rows"), ("/releases", "results")])
+@pytest.mark.parametrize(
+    ("path", "field"), [("/failures", "results"), ("/recent", "rows"), ("/releases", "results"), ("/groups", "results")]
+)
 def test_a_list_is_described_inside_its_object(schema: dict[str, Any], path: str, field: str) -> None:
     """Found by `make fuzz`: they were described as arrays of answers."""
     described = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -108,7 +116,7 @@ def test_every_operation_has_a_name_and_a_summary_of_its_own(schema: dict[str, A
         assert len(set(described)) == len(described)
 
 
-def test_every_operation_has_one_of_five_tags(schema: dict[str, Any]) -> None:
+def test_every_operation_has_one_of_six_tags(schema: dict[str, Any]) -> None:
     headings = {path: operation["tags"] for path, of in schema["paths"].items() for operation in of.values()}
     assert headings == {
         "/event": ["events"],
@@ -120,6 +128,9 @@ def test_every_operation_has_one_of_five_tags(schema: dict[str, Any]) -> None:
         "/metrics/timeseries": ["reads"],
         "/releases": ["reads"],
         RELEASE: ["reads"],
+        "/groups": ["groups"],
+        GROUP: ["groups"],
+        DECISION: ["groups"],
         MAPS: ["source maps"],
         MAP: ["source maps"],
         "/health": ["health"],
@@ -192,4 +203,11 @@ def test_no_other_page_may_draw_data_images(client: Client) -> None:
 
 
 def test_the_old_routes_are_last(schema: dict[str, Any]) -> None:
-    assert [tag["name"] for tag in schema["tags"]] == ["events", "reads", "source maps", "health", "old routes"]
+    assert [tag["name"] for tag in schema["tags"]] == [
+        "events",
+        "reads",
+        "groups",
+        "source maps",
+        "health",
+        "old routes",
+    ]

@@ -59,6 +59,12 @@ class Access(NamedTuple):
     act: str = NOBODY
     form: dict[str, str] = {}
     seen: int = 200
+    is_json: bool = False
+
+    def post(self, client: Client, things: dict[str, Any]) -> Any:
+        path = self.path.partition("?")[0].format_map(things)
+        form = {field: value.format_map(things) for field, value in self.form.items()}
+        return client.post(path, form, content_type="application/json") if self.is_json else client.post(path, form)
 
 
 USER = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
@@ -69,6 +75,11 @@ ROWS = {
     "metrics-timeseries": Access("/metrics/timeseries", STAFF),
     "monitoring-prometheus": Access("/metrics/prometheus", NOBODY),  # for tokens alone
     "failures": Access("/failures", STAFF),
+    "groups": Access("/groups", STAFF),
+    "group": Access("/groups/{group}", STAFF),
+    "group-decision": Access(
+        "/groups/{group}/decision", NOBODY, MAINTAINERS, {"status": "muted"}, is_json=True
+    ),  # only a POST
     "releases": Access("/releases", STAFF),
     "release": Access("/releases/19afc18", STAFF),
     "source-maps": Access("/sourcemaps/19afc18", STAFF),
@@ -222,6 +233,7 @@ OTHER_REFUSALS = {
     "admin:view_on_site": 404,
     "admin:logout": 405,
     "source-map": 405,
+    "group-decision": 405,
 }
 READS = [name for name in ROWS if not name.startswith("admin:") and ROWS[name].see == STAFF]
 OTHER_REFUSALS |= dict.fromkeys(READS, 401)
@@ -342,12 +354,11 @@ def test_acting_is_for_those_who_may(things: dict[str, Any]) -> None:
     before = everything()
     for name in [name for name in ROWS if name not in ("admin:login", "admin:logout")]:
         row = ROWS[name]
-        form = {field: value.format_map(things) for field, value in row.form.items()}
         for role, client in people.items():
             case = f"{role} at {name}"
             client.cookies = copy(signed_in[role])  # a changed password gives another session, which is rolled back
             with rolled_back():
-                answer = client.post(row.path.partition("?")[0].format_map(things), form)
+                answer = row.post(client, things)
                 assert answer.status_code < 500, case
                 assert (everything() != before) is may(role, row.act), (case, answer.content[:2000])
         assert everything() == before, name
@@ -360,8 +371,7 @@ def test_a_page_elsewhere_acts_in_nobody_s_name(things: dict[str, Any]) -> None:
     before = everything()
     for name, row in ROWS.items():
         if row.act:
-            form = {field: value.format_map(things) for field, value in row.form.items()}
-            assert client.post(row.path.partition("?")[0].format_map(things), form).status_code == 403, name
+            assert row.post(client, things).status_code == 403, name
             assert everything() == before, name
 
 
@@ -384,6 +394,7 @@ WRONG = ["", "a-long-random-toke", TOKEN + "n", TOKEN.upper(), "x" * 100_000, "Ã
 @pytest.mark.parametrize("path", [*(ROWS[name].path for name in READS), "/recent"])
 def test_the_admin_token_reads_and_no_other_does(path: str, client: Client) -> None:
     make_event(**success())  # its version is a release
+    path = path.format(group=make_event().fingerprint)
     assert client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     for wrong in WRONG:
         assert client.get(path, headers={"authorization": f"Bearer {wrong}"}).status_code == 401

@@ -31,6 +31,7 @@ OPERATIONS = [
     ("GET", "/metrics/summary"), ("GET", "/metrics/timeseries"), ("GET", "/metrics/prometheus"), ("GET", "/failures"),
     ("PUT", "/sourcemaps/{app_version}/{file}"), ("GET", "/sourcemaps/{app_version}"),
     ("DELETE", "/sourcemaps/{app_version}"), ("GET", "/releases"), ("GET", "/releases/{version}"),
+    ("GET", "/groups"), ("GET", "/groups/{key}"), ("POST", "/groups/{key}/decision"),
 ]  # fmt: skip
 
 

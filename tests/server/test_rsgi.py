@@ -287,6 +287,9 @@ def test_a_watchdog_does_not_wait_behind_a_locked_database(server_of_two_threads
         ("POST", "/adminx", "events"),
         ("GET", "/statics", "reads"),
         ("GET", "/static/x", "pages"),
+        ("GET", "/groups", "reads"),
+        ("POST", "/groups/0a4e2f6d9c1b7e35/decision", "pages"),
+        ("POST", "/groupsx", "events"),
     ],
 )
 def test_a_pool_is_for_its_own_paths_alone(method: str, path: str, pool: str) -> None:

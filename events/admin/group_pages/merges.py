@@ -166,7 +166,7 @@ class MergePages(PagesAdmin):
     def successor_response(self, request: HttpRequest, key: str) -> HttpResponse:
         """Return a redirect to the group that has the events of a former group. Raises Http404."""
         former = self._former(key)
-        successor = self.successor_of(key) if former else None
+        successor = merges.successor_of(key) if former else None
         if former is None or successor is None:
             raise Http404
         messages.info(
@@ -178,17 +178,6 @@ class MergePages(PagesAdmin):
         query = request.GET.urlencode()
         # Temporary, because the group can be split off again.
         return HttpResponseRedirect(f"{self.url('change', quote(successor.pk))}{f'?{query}' if query else ''}")
-
-    @staticmethod
-    def successor_of(key: str) -> FailureGroup | None:
-        """Return the group that has the events of a former group, None for any other group."""
-        former = FormerGroup.objects.filter(pk=key).first()
-        if former is None:
-            return None
-        # The new group may have had no room on a day with too many new failures.
-        candidates = [FormerGroup.objects.successor(key), groups.overflow_of(former.row["event_type"]).key]
-        existing = FailureGroup.objects.in_bulk(candidates)
-        return next((existing[candidate] for candidate in candidates if candidate in existing), None)
 
     @staticmethod
     def _former(key: str) -> FormerGroup | None:

@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.models import F, Sum
 
 from events.counting import facets
-from events.counting.buckets import DAY_MS, NOT_TOLD
+from events.counting.buckets import DAY_MS, HOUR_MS, NOT_TOLD
 from events.counting.releases import NO_RELEASES
 from events.models import (
     Event,
@@ -33,6 +33,11 @@ from events.models import (
 )
 from events.reports import metrics
 
+SPANS = {"1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days", "all": "all"}
+DEFAULT_SPAN = "30"
+# The bars of the span `all`: the shortest of these with at most so many bars.
+MAX_BARS = 100
+STEPS = {DAY_MS: "day", 7 * DAY_MS: "week", 28 * DAY_MS: "4 weeks", 364 * DAY_MS: "52 weeks"}
 FLASHES = (EventType.FLASH_SUCCESS.value, EventType.FLASH_ERROR.value)
 _MODEL, _VERSION = Facet.MODEL.value, Facet.VERSION.value
 # A value stands out with this many failures, and with intervals this far apart: 98 % and 100 % differ, and help nobody.
@@ -56,6 +61,28 @@ _WORD = re.compile(r"[^\W\d_]{3,40}")
 _COMMON_IN_ANY_TEXT = frozenset({
     "and", "are", "but", "can", "did", "for", "from", "has", "have", "that", "the", "this", "was", "were", "with",
 })  # fmt: skip
+
+
+class Axis(NamedTuple):
+    """The time axis of a span: [start_ms, end_ms) in steps. The last step contains the current time."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    unit: str
+
+
+def axis_of(span: str, first_ms: int, now_ms: int) -> Axis:
+    """Return the axis of one of SPANS. The first step of `all` contains the time at which the group was first seen."""
+    if span == "1":
+        end_ms = now_ms - now_ms % HOUR_MS + HOUR_MS
+        return Axis(end_ms - DAY_MS, end_ms, HOUR_MS, "hour")
+    end_ms = now_ms - now_ms % DAY_MS + DAY_MS
+    if span != "all":
+        return Axis(end_ms - int(span) * DAY_MS, end_ms, DAY_MS, STEPS[DAY_MS])
+    whole_ms = end_ms - first_ms
+    step_ms = next((step for step in STEPS if whole_ms <= MAX_BARS * step), max(STEPS))
+    return Axis(end_ms - -(-whole_ms // step_ms) * step_ms, end_ms, step_ms, STEPS[step_ms])
 
 
 class Word(NamedTuple):
@@ -185,6 +212,12 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
         for facet, found in _parts(own, _flashes(start_ms or 0, end_ms), is_flash=is_flash).items()
     }
     return Comparison(start_ms, is_flash, own.total, parts, _findings(parts, is_flash=is_flash)[:FINDINGS_SHOWN])
+
+
+def compare_in(span: str, group: FailureGroup, now_ms: int) -> Comparison:
+    """Compare a group in one of SPANS, as its page does."""
+    start_ms = None if span == "all" else axis_of(span, group.first_ms, now_ms).start_ms
+    return compare(group, start_ms, now_ms)
 
 
 class Spread(NamedTuple):

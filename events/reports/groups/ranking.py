@@ -187,6 +187,12 @@ def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None) -> G
     return GroupPage(list(_rows(groups, ranking.now_ms)), following and ranking.sign(following))
 
 
+def of_key(key: str, now_ms: int) -> RankedGroup | None:
+    """Return the group with this key as a row of the list, None if there is none."""
+    groups = seen_until(now_ms).select_related("assigned_to").filter(pk=key)
+    return next(_rows(list(groups), now_ms), None)
+
+
 def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
     """Return the groups before and after this one in the list, even when the filters exclude this one."""
     annotated = seen_until(ranking.now_ms).annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
