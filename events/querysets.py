@@ -85,8 +85,21 @@ class EventQuerySet(models.QuerySet[Row]):
 
         Compares JSON text, because metadata is stored in one form: compact, without needless escapes.
         """
+        has_value = self._has_facet(key, value)
+        return self.none() if has_value is None else self.filter(has_value)
+
+    def without_facet(self, key: str, value: str) -> Self:
+        """Keep the events that do not have this value under the key, and those without the key."""
+        has_value = self._has_facet(key, value)
+        if has_value is None:
+            return self.all()
+        # A negation would drop the events without the key: on PostgreSQL the condition is NULL for them.
+        return self.filter(models.Case(models.When(has_value, then=models.Value(False)), default=models.Value(True)))
+
+    def _has_facet(self, key: str, value: str) -> models.Case | None:
+        """Return the condition that an event has this value, None if no event can have it."""
         if not 1 <= len(value) <= MAX_VALUE:
-            return self.none()
+            return None
         values = [_to_json(value)]
         if value in ("true", "false") or re.fullmatch("-?[1-9][0-9]*|0", value):
             values.append(value)
@@ -94,10 +107,9 @@ class EventQuerySet(models.QuerySet[Row]):
         texts = [f"{_to_json(key)}:{text}" for text in values]
         may_match = models.Q(metadata_json__startswith="{", metadata_json__endswith="}")
         may_match &= reduce(or_, (models.Q(metadata_json__contains=text) for text in texts))
-        is_match = models.Case(
+        return models.Case(
             models.When(may_match, then=_IsMember("metadata_json", key=key, values=values)), default=models.Value(False)
         )
-        return self.filter(is_match)
 
     def named(self, name: str) -> Self:
         """Keep the event with this id and the events of the session with this name. Uses indexes; returns few rows."""

@@ -11,7 +11,7 @@ from django import forms
 from django.contrib.admin.utils import label_for_field, lookup_field
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -55,6 +55,8 @@ class KeysetChangeList(ChangeList):
 
     model_admin: Any
     form: Any
+    kept: QueryDict
+    kept_query: str
     selection: Any
     search_form_class = forms.Form  # `filter_form` contains the search
 
@@ -62,10 +64,6 @@ class KeysetChangeList(ChangeList):
         self.request = request
         self.now = clock.now()
         self.now_ms = clock.epoch_ms(self.now)
-        self.kept = request.GET.copy()
-        for name in ("cursor", "limit"):
-            self.kept.pop(name, None)
-        self.kept_query = self.kept.urlencode()  # the filters and the order, for links
         self.leads_to: str | None = None  # set when a search names one object
         super().__init__(request, *args, **kwargs)
         self.is_popup = False
@@ -73,6 +71,10 @@ class KeysetChangeList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """Return all rows that match the filters. Actions use it; `read_page` reads a page in bounded windows."""
         self.form = self.model_admin.get_filter_form(request.GET).refuse_unknown()
+        self.kept = self.form.data.copy()
+        for name in ("cursor", "limit"):
+            self.kept.pop(name, None)
+        self.kept_query = self.kept.urlencode()  # the filters and the order, for links
         self.selection = self.model_admin.get_selection(self) if self.form.is_valid() else None
         if not self.form.is_valid():
             return self.root_queryset.none()

@@ -81,7 +81,7 @@ class EventAdmin(PagesAdmin):
 
     def read_page(self, changelist: KeysetChangeList) -> EventPage:
         criteria: Criteria = changelist.selection
-        if criteria.text and changelist.after is None:
+        if criteria.text and not criteria.phrases and changelist.after is None:
             changelist.leads_to = self._named_url(criteria.text)
         return failures.page(criteria, limit=self.list_per_page, after=changelist.after)
 
@@ -120,7 +120,9 @@ class EventAdmin(PagesAdmin):
             total = metrics.count(criteria)
             group = FailureGroup.objects.filter(pk=criteria.fingerprint).first() if criteria.fingerprint else None
             if criteria.text and changelist.after is None:
-                matching = ranking.seen_until(changelist.now_ms).mentioning(criteria.text)
+                matching = ranking.seen_until(changelist.now_ms)
+                for text in form.search.texts:
+                    matching = matching.mentioning(text)
                 groups = list(matching.order_by(F("last_ms").desc())[:GROUPS_SHOWN])
         period = metrics.last_days(NAMES_OF_DAYS, changelist.now.date())
         return {

@@ -18,6 +18,8 @@ from events.ingest.contract import MAX_NAME
 from events.models import FailureGroup, Release
 from events.reports.failures import Criteria
 from events.reports.forms import EventFilter, GroupFilter
+from events.reports.search import operators
+from events.reports.search.operators import Operator
 
 MAX_SUGGESTED = 5
 
@@ -36,25 +38,36 @@ class OriginFilter(EventFilter):
         required=False, choices=[("", ""), (GROUPS, GROUPS), *((name, title) for name, title in LISTS.items())]
     )
     # The filters that only the list of groups has.
-    status, assigned, new, noise, sort = (
-        GroupFilter.base_fields[name] for name in ("status", "assigned", "new", "noise", "sort")
+    status, assigned, new, noise, fixed, sort = (
+        GroupFilter.base_fields[name] for name in ("status", "assigned", "new", "noise", "fixed", "sort")
     )
 
     @classmethod
     def of(cls, parameters: QueryDict, *, origin: str = "", failures_only: bool = True) -> Self:
         """Return a valid form: the known parameters with a valid value, and `origin` if they name none."""
-        form = cls(parameters, failures_only=failures_only)
+        named = parameters.copy()
+        if origin and not named.get("origin"):
+            named["origin"] = origin
+        form = cls(named, failures_only=failures_only)
         form.is_valid()
         kept = {
-            name: str(parameters[name])
+            name: str(form.data[name])
             for name in form.fields
-            if name in form.cleaned_data and parameters.get(name) and name not in ("cursor", "limit")
+            if name in form.cleaned_data and form.data.get(name) and name not in ("cursor", "limit")
         }
         if origin:
             kept.setdefault("origin", origin)
         form = cls(kept, failures_only=failures_only)
         form.is_valid()
         return form
+
+    def search_operators(self) -> dict[str, Operator]:
+        """Return the filters that the search of the list of origin knows."""
+        is_groups = self.data.get("origin") == self.GROUPS
+        names = (GroupFilter if is_groups else EventFilter).base_fields
+        return operators.of_list(
+            {name: field for name, field in self.fields.items() if name in names or name.startswith(FACET_PREFIX)}
+        )
 
     @property
     def from_events(self) -> str:
@@ -95,7 +108,7 @@ class OriginFilter(EventFilter):
 
     def criteria(self, now_ms: int) -> Criteria:
         criteria = super().criteria(now_ms)
-        return criteria if self._has_event_search() else replace(criteria, text=None)
+        return criteria if self._has_event_search() else replace(criteria, text=None, phrases=(), without=())
 
     def _event_filters(self) -> list[str]:
         return [

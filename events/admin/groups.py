@@ -597,8 +597,9 @@ def _digest(groups: list[FailureGroup]) -> str:
 
 def _hidden(parameters: QueryDict, digest: str) -> list[tuple[str, str]]:
     """Return the hidden fields of a confirmation for all matching groups: the filters and a digest of the groups."""
-    names = [name for name in GroupFilter(parameters).fields if name not in ("cursor", "limit")]
-    return [("all", "1"), ("shown", digest), *((name, str(parameters[name])) for name in names if parameters.get(name))]
+    form = GroupFilter(parameters)
+    names = [name for name in form.fields if name not in ("cursor", "limit")]
+    return [("all", "1"), ("shown", digest), *((name, str(form.data[name])) for name in names if form.data.get(name))]
 
 
 def _is_offered(name: str, group: FailureGroup, now_ms: int) -> bool:

@@ -237,7 +237,7 @@ FAILURES = extend_schema(
         OpenApiParameter("mode", str, enum=["0", "1"]),
         OpenApiParameter("connected", str, enum=["0", "1"]),
         OpenApiParameter("window", str, enum=list(WINDOWS)),
-        OpenApiParameter("since", str, description="ISO 8601, UTC."),
+        OpenApiParameter("since", str, description="ISO 8601, UTC; or a duration up to now, such as `36h`."),
         OpenApiParameter("until", str, description="ISO 8601, UTC; exclusive."),
         OpenApiParameter("session", str),
         OpenApiParameter("group", str, description="The fingerprint of a failure group."),
@@ -252,7 +252,9 @@ FAILURES = extend_schema(
         OpenApiParameter(
             "q",
             str,
-            description="Text in the message, error, stack, session, model or version; or a session or event id.",
+            description="Text in the message, error, stack, session, model or version; or a session or event id. It can"
+            ' contain filters, such as `model:UV-17R "No ACK" -version:dev -expected since:7d`. A minus sign excludes a'
+            " value. Each filter sets the parameter of the same name; a contradiction is refused.",
         ),
         *(
             OpenApiParameter(f"f.{name}", str, description=f"The value of `{name}` in the metadata.")

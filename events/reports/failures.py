@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db.models import Case, QuerySet, SmallIntegerField, When
 
 from events import keyset
+from events.counting.buckets import FACET_PREFIX
 from events.counting.releases import NO_RELEASES
 from events.keyset import Cursor
 from events.models import Event, FailureGroup, FormerGroup
@@ -27,9 +28,11 @@ COUNTED_ROWS = 1_000
 class Criteria:
     """Filters of events; None means any. [since_ms, until_ms) is by our clock.
 
-    `text` matches anywhere in the texts of an event; with it, a stack that has one of `places` matches too. `name` is
-    the id of an event or of a session. `released` excludes the versions that are no releases. `facets` are pairs of a
-    key of the metadata and its value. `expected` keeps only the events of expected groups, or leaves them out.
+    `text` matches anywhere in the texts of an event; with it, a stack that has one of `places` matches too. `phrases`
+    are further texts, each with its places. `name` is the id of an event or of a session. `released` excludes the
+    versions that are no releases. `facets` are pairs of a key of the metadata and its value. `without` are pairs of a
+    column, or of FACET_PREFIX and a key, and a value that no event has. `expected` keeps only the events of expected
+    groups, or leaves them out.
     """
 
     failures_only: bool = True
@@ -41,12 +44,14 @@ class Criteria:
     session_id: str | None = None
     text: str | None = None
     places: tuple[FramePosition, ...] = ()
+    phrases: tuple[tuple[str, tuple[FramePosition, ...]], ...] = ()
     name: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
     fingerprint: str | None = None
     released: bool = False
     facets: tuple[tuple[str, str], ...] = ()
+    without: tuple[tuple[str, str], ...] = ()
     expected: bool | None = None
 
     def select(self) -> EventQuerySet[Event]:
@@ -75,7 +80,15 @@ class Criteria:
             events = events.named(self.name)
         for key, value in self.facets:
             events = events.with_facet(key, value)
-        return events.mentioning(self.text, self.places) if self.text else events
+        for column, value in self.without:
+            if column.startswith(FACET_PREFIX):
+                events = events.without_facet(column.removeprefix(FACET_PREFIX), value)
+            else:
+                events = events.exclude(**{column: value})
+        for phrase, places in ((self.text, self.places), *self.phrases):
+            if phrase:
+                events = events.mentioning(phrase, places)
+        return events
 
     def resolved(self) -> "Criteria":
         """Return equivalent criteria that are faster to search, with the original places that the `text` names.
@@ -87,20 +100,20 @@ class Criteria:
         criteria = self
         if self.expected is not None and not FailureGroup.objects.expected().exists():
             criteria = replace(criteria, expected=None, until_ms=0 if self.expected else self.until_ms)
+        if self.phrases:
+            criteria = replace(criteria, phrases=tuple((phrase, _places(phrase)) for phrase, _ in self.phrases))
         if self.text is None:
             return criteria
         if Event.objects.named(self.text).exists():
             return replace(criteria, text=None, name=self.text)
-        places = resolve.mentioning(self.text, newest=SEARCH_ROWS, limit=SEARCH_PLACES)
-        return replace(criteria, places=tuple(places))
+        return replace(criteria, places=_places(self.text))
 
     @property
     def is_indexed(self) -> bool:
         """Whether an index alone selects the rows, so that the search needs no bound."""
         unindexed = (
             self.model, self.app_version, self.write_mode, self.connected, self.text, self.released or None,
-            self.facets or None,
-            self.expected,
+            self.phrases or None, self.facets or None, self.without or None, self.expected,
         )  # fmt: skip
         by_key = (self.session_id, self.name)  # few rows each; a group can have any number
         return any(value is not None for value in by_key) or all(value is None for value in unindexed)
@@ -109,6 +122,10 @@ class Criteria:
     def is_narrowed(self) -> bool:
         """Whether there is any filter besides the failures or a group."""
         return self != Criteria(failures_only=self.failures_only, fingerprint=self.fingerprint)
+
+
+def _places(text: str) -> tuple[FramePosition, ...]:
+    return tuple(resolve.mentioning(text, newest=SEARCH_ROWS, limit=SEARCH_PLACES))
 
 
 def current_group(fingerprint: str) -> str:
@@ -201,7 +218,7 @@ def position(criteria: Criteria, event: Event, *, is_newest: bool = False) -> Li
     Reads at most COUNTED_ROWS rows in each direction. A search for a text has no positions: it would read long texts.
     With `is_newest` the caller knows that the event is the newest match.
     """
-    if criteria.text is not None:
+    if criteria.text is not None or criteria.phrases:
         return None
     if criteria.is_narrowed and not is_newest and not criteria.select().filter(pk=event.pk).exists():
         return None

@@ -1,4 +1,7 @@
-"""Forms that validate the filters of lists, exports and API reads, and the inputs of admin pages."""
+"""Forms that validate the filters of lists, exports and API reads, and the inputs of admin pages.
+
+The forms of events and groups read the search syntax of `q`: see `events.reports.search`.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -16,6 +19,9 @@ from events.querysets import SUCCESS
 from events.reports.failures import Criteria, current_group
 from events.reports.groups.breakdowns import SPANS
 from events.reports.groups.ranking import COLUMNS, GroupCursor, Ranking
+from events.reports.search import grammar, operators
+from events.reports.search.grammar import MAX_QUERY, SearchError
+from events.reports.search.operators import Meaning, Operator
 from events.visible_text import is_visible
 
 WINDOWS = {
@@ -31,6 +37,8 @@ FILTERS = (
 )  # fmt: skip
 _SHOWN_FILTERS = 7
 GROUP_FILTERS = ("type", "model", "version", "assigned", "new", "noise")
+_GROUP_KEPT_FILTERS = ("mode", "connected", "fixed", "since", "until")
+_COLUMNS = {"model": "model", "version": "app_version", "type": "event_type"}
 GROUP_STATUSES = [
     ("open", "open"),
     ("mine", "mine"),
@@ -42,6 +50,7 @@ GROUP_STATUSES = [
     ("all", "all"),
 ]
 GROUP_SORTS = [*COLUMNS, *(f"-{name}" for name in COLUMNS)]
+WRITE_MODES = [("", "any"), ("1", "write"), ("0", "no write")]
 YES_OR_NO = [("", "any"), ("1", "yes"), ("0", "no")]
 
 
@@ -120,6 +129,116 @@ class FacetFilters(ListFilter):
         ]
 
 
+class SinceField(forms.DateTimeField):
+    """The start of a list: a moment, or a duration up to now such as `7d` or `36h`, which stays text."""
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and operators.duration_ms(value.strip()) is not None:
+            return value.strip()
+        return super().to_python(value)
+
+
+def _search_field(placeholder: str) -> forms.CharField:
+    widget = forms.SearchInput({"placeholder": placeholder, "data-key": "/", "data-search": ""})
+    return forms.CharField(required=False, max_length=MAX_QUERY, label="Search", widget=widget)
+
+
+class SearchFilters(FacetFilters):
+    """Filters with a search `q`, which can set the other filters.
+
+    `data` has the normal form: the filters that `q` sets are parameters, and `q` is the rest of it. So every link that
+    keeps the parameters of a list keeps its meaning. A query with a fault changes nothing; the form is then invalid.
+    """
+
+    search: Meaning
+    _search_faults: tuple[str, ...]
+
+    def read_search(self) -> None:
+        """Bring `data` into the normal form. The fields must have their choices by now."""
+        self.search, self._search_faults = Meaning(), ()
+        raw = self.data.get("q")
+        if not raw or not isinstance(raw, str):
+            return
+        names = self.search_operators()
+        try:
+            query = grammar.parse(raw, names)
+            meaning = operators.read(query, names)
+            self._refuse_contradictions(meaning)
+        except SearchError as error:
+            self._search_faults = error.args
+            return
+        self.search = meaning
+        if query.filters:
+            normal = self.data.copy()  # type: ignore[attr-defined]
+            for name, value in {**meaning.parameters, "q": meaning.rest}.items():
+                normal[name] = value
+            if not meaning.rest:
+                del normal["q"]
+            self.data = normal
+
+    def search_operators(self) -> dict[str, Operator]:
+        """Return the filters that the search of this list knows."""
+        return operators.of_list(self.fields)
+
+    def clean_q(self) -> str:
+        if self._search_faults:
+            raise forms.ValidationError(list(self._search_faults))
+        return str(self.cleaned_data["q"])
+
+    @property
+    def read_as(self) -> list[tuple[str, str]]:
+        """Return the labels and values of what the search means, if that is not obvious: texts and excluded values."""
+        texts, excluded = self.search.texts, self.search.excluded
+        if not excluded and len(texts) <= 1 and not any(set(text) & set('":-') for text in texts):
+            return []
+        return [
+            *((f"Not {_in_sentence(str(self[name].label))}", value) for name, value in excluded),
+            *(("Text", text) for text in texts),
+        ]
+
+    @property
+    def search_help(self) -> list[tuple[str, str]]:
+        """Return examples of searches in this list, each with its meaning."""
+        examples = [
+            ("No ACK for block", "this text, exactly"),
+            ('"No ACK" "0x15"', "both texts"),
+            ("model:UV-17R timed out", "the text, and the filter Model"),
+            ('"model: unknown"', 'a text that would be read as a filter; a quote inside of quotes is \\"'),
+            ("-version:dev", "all versions except this one"),
+            ("-expected", "without expected outcomes"),
+            ("since:2026-11-01 until:2026-11-30", "both days included, UTC"),
+            ("since:36h", "the last 36 hours; 7d: the last 7 days"),
+        ]
+        if "status" in self.fields:
+            examples.append(("is:resolved", "the groups of this tab; is:all: of all tabs"))
+        return examples
+
+    @property
+    def text_query(self) -> str:
+        """Return a query with the texts of this one alone, which every list reads in the same way."""
+        return grammar.formatted(grammar.Query(texts=self.search.texts))
+
+    def _refuse_contradictions(self, meaning: Meaning) -> None:
+        faults = [
+            f"The search sets {self[name].label} to {grammar.shown(value)}, but the filter below is"
+            f" {grammar.shown(str(self.data[name]))}. Change one of them."
+            for name, value in meaning.parameters.items()
+            if self.data.get(name) and self.data[name] != value
+        ]
+        faults += [
+            f"The search excludes {self[name].label} {grammar.shown(value)}, but the filter below is the same. Change"
+            " one of them."
+            for name, value in meaning.excluded
+            if self.data.get(name) == value
+        ]
+        if faults:
+            raise SearchError(*faults)
+
+
+def _in_sentence(label: str) -> str:
+    return label if label.isupper() else label[:1].lower() + label[1:]
+
+
 def facet_label(key: str) -> str:
     """Return the heading of a facet: `os` as OS, `boot_loader` as Boot loader."""
     return key.upper() if key in ("os", "usb") else key.replace("_", " ").capitalize()
@@ -135,13 +254,13 @@ class ExpectedField(forms.ChoiceField):
         return value in EXPECTED
 
 
-class EventFilter(FacetFilters):
+class EventFilter(SearchFilters):
     """The filters of every list of events. They come from the URL, and all of them apply."""
 
     type = forms.ChoiceField(required=False)
     model = _name_field("models")
     version = _name_field("versions")
-    mode = forms.ChoiceField(required=False, choices=[("", "any"), ("1", "write"), ("0", "no write")])
+    mode = forms.ChoiceField(required=False, choices=WRITE_MODES)
     connected = forms.ChoiceField(required=False, choices=YES_OR_NO)
     window = forms.ChoiceField(
         required=False, choices=[("", "all time"), *((key, label) for key, (label, _) in WINDOWS.items())]
@@ -150,16 +269,9 @@ class EventFilter(FacetFilters):
     session = forms.CharField(required=False, strip=False, max_length=128)
     group = forms.CharField(required=False, max_length=64)
     released = forms.ChoiceField(required=False, choices=[("", "all versions"), ("1", "only releases")])
-    q = forms.CharField(
-        required=False,
-        max_length=200,
-        label="Search",
-        widget=forms.SearchInput(
-            {"placeholder": "Message, error, stack, model, version; a session or an id", "data-key": "/"}
-        ),
-    )
-    since = forms.DateTimeField(required=False, help_text="ISO 8601, UTC")
-    until = forms.DateTimeField(required=False, help_text="ISO 8601, UTC; exclusive")
+    q = _search_field("Message, error, stack, model, version; a session or an id; or model:UV-17R")
+    since = SinceField(required=False, label="Received from", help_text="ISO 8601, UTC; or 7d")
+    until = forms.DateTimeField(required=False, label="Received before", help_text="ISO 8601, UTC; exclusive")
     cursor = CursorField(Cursor.parse, max_length=300)
     limit = forms.IntegerField(required=False, min_value=1, max_value=200)
 
@@ -174,6 +286,7 @@ class EventFilter(FacetFilters):
         if not self._leaves_out_expected:
             choices = [("", "included"), ("0", "left out"), ("1", "only these")]
         self.fields["expected"].choices = choices  # type: ignore[attr-defined]
+        self.read_search()
 
     @property
     def narrowed_by(self) -> int:
@@ -192,7 +305,7 @@ class EventFilter(FacetFilters):
     def criteria(self, now_ms: int) -> Criteria:
         """Return the criteria of the valid form. Its time window ends at `now_ms`."""
         cleaned = self.cleaned_data
-        since_ms = int(cleaned["since"].timestamp() * 1000) if cleaned["since"] else None
+        since_ms = _since_ms(cleaned["since"], now_ms)
         if cleaned["window"]:
             start_ms = now_ms - int(WINDOWS[cleaned["window"]][1].total_seconds() * 1000)
             since_ms = max(since_ms or 0, start_ms)
@@ -207,14 +320,16 @@ class EventFilter(FacetFilters):
             fingerprint=current_group(cleaned["group"]) if cleaned["group"] else None,
             released=bool(cleaned["released"]),
             expected=EXPECTED.get(cleaned["expected"], False if self._leaves_out_expected else None),
-            text=cleaned["q"] or None,
+            text=self.search.texts[0] if self.search.texts else None,
+            phrases=tuple((text, ()) for text in self.search.texts[1:]),
             facets=tuple(self.facet_values.items()),
+            without=tuple((_COLUMNS.get(name, name), value) for name, value in self.search.excluded),
             since_ms=since_ms,
-            until_ms=int(cleaned["until"].timestamp() * 1000) if cleaned["until"] else None,
+            until_ms=_epoch_ms(cleaned["until"]),
         )
 
 
-class GroupFilter(FacetFilters):
+class GroupFilter(SearchFilters):
     """The filters and the order of every list of groups. They come from the URL, and all of them apply."""
 
     status = forms.ChoiceField(required=False, choices=[("", "open"), *GROUP_STATUSES])
@@ -236,29 +351,40 @@ class GroupFilter(FacetFilters):
         label="Extensions and browser noise",
         choices=[("", "included"), ("hidden", "left out"), ("only", "only these")],
     )
-    q = forms.CharField(
-        required=False,
-        max_length=200,
-        label="Search",
-        widget=forms.SearchInput({"placeholder": "Message, error or function", "data-key": "/"}),
-    )
+    mode = forms.ChoiceField(required=False, choices=WRITE_MODES)
+    connected = forms.ChoiceField(required=False, choices=YES_OR_NO)
+    fixed = _name_field("versions")
+    fixed.label = "Fixed in"
+    since = SinceField(required=False, label="Failed from", help_text="ISO 8601, UTC; or 7d")
+    until = forms.DateTimeField(required=False, label="Failed before", help_text="ISO 8601, UTC; exclusive")
+    q = _search_field("Message, error or function; or model:UV-17R")
     sort = forms.ChoiceField(required=False, choices=[("", "last seen"), *((name, name) for name in GROUP_SORTS)])
     cursor = CursorField(GroupCursor.parse, max_length=450)
     limit = forms.IntegerField(required=False, min_value=1, max_value=200)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.read_search()
+
     @property
     def narrowed_by(self) -> int:
         """The number of active filters, without the search and the status."""
-        return sum(1 for name in GROUP_FILTERS if self.data.get(name)) + self.active_facets
+        names = (*GROUP_FILTERS, *_GROUP_KEPT_FILTERS)
+        return sum(1 for name in names if self.data.get(name)) + self.active_facets
 
     @property
     def shown_filters(self) -> list[forms.BoundField]:
         return [self[name] for name in GROUP_FILTERS]
 
+    @property
+    def kept_filters(self) -> list[forms.BoundField]:
+        """Filters that only the search and links set. The page shows their fields while they are active."""
+        return [self[name] for name in _GROUP_KEPT_FILTERS if self.data.get(name)]
+
     def ranking(self, now_ms: int, viewer_id: int | None) -> Ranking:
         """Return the ranking of the valid form. The status `mine` means the groups of the account `viewer_id`."""
         cleaned = self.cleaned_data
-        status = cleaned["status"] or "open"
+        status, since = cleaned["status"] or "open", cleaned["since"]
         new = WINDOWS[cleaned["new"]][1] if cleaned["new"] else None
         return Ranking(
             now_ms,
@@ -268,8 +394,15 @@ class GroupFilter(FacetFilters):
             event_type=cleaned["type"] or None,
             model=cleaned["model"] or None,
             app_version=cleaned["version"] or None,
-            text=cleaned["q"] or None,
+            write_mode=cleaned["mode"] or None,
+            connected=cleaned["connected"] or None,
+            fixed_in=cleaned["fixed"] or None,
+            texts=self.search.texts,
             facets=tuple(self.facet_values.items()),
+            without=self.search.excluded,
+            failed_within_ms=operators.duration_ms(since) if isinstance(since, str) else None,
+            failed_from_ms=_epoch_ms(since) if isinstance(since, datetime) else None,
+            failed_before_ms=_epoch_ms(cleaned["until"]),
             new_within_ms=None if new is None else int(new.total_seconds() * 1000),
             is_noise=cleaned["noise"] == "only" if cleaned["noise"] else None,
             sort=cleaned["sort"] or "-last",
@@ -280,6 +413,16 @@ class GroupQuery(ListFilter):
     """The time span in which a group is compared with the flashes."""
 
     span = forms.ChoiceField(required=False, choices=list(SPANS.items()))
+
+
+def _since_ms(since: datetime | str | None, now_ms: int) -> int | None:
+    if isinstance(since, str):
+        return now_ms - (operators.duration_ms(since) or 0) if since else None
+    return _epoch_ms(since)
+
+
+def _epoch_ms(moment: datetime | None) -> int | None:
+    return int(moment.timestamp() * 1000) if moment else None
 
 
 class SummaryQuery(forms.Form):

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 from events import clock
 from events.maintenance import disk
 from events.models import EventType
+from events.reports.search import grammar
 from events.visible_text import is_visible
 
 register = template.Library()
@@ -96,6 +97,12 @@ def time_element(at: int | datetime | None, now: datetime) -> str:
 @register.filter
 def utc(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@register.filter
+def as_search(text: str) -> str:
+    """Return a search for exactly this text, for a link to a list."""
+    return grammar.as_text(text)
 
 
 @register.filter

@@ -21,6 +21,7 @@ from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
 from events.models import Event, FailureGroup
 from events.reports import failures
+from events.reports.search.grammar import quoted
 from tests.conftest import BANNER_QUERIES, make_event, sign_in, success
 from tests.plans import sought_by
 
@@ -296,6 +297,7 @@ def test_a_pasted_session_or_id_is_found_however_old(
         ({"window": "century"}, "century is not one of the available choices"),
         ({"cursor": "../.."}, "Not a cursor of this list"),
         ({"q": "x" * 201}, "at most 200 characters"),
+        ({"q": "x " * 251}, "at most 500 characters"),
         ({"model": "a\0b"}, "Null characters are not allowed"),
         ({"since": "yesterday"}, "Enter a valid date/time"),
     ],
@@ -449,7 +451,7 @@ def test_text_of_an_event_stays_text(client: Client) -> None:
     sign_in(client, "Staff")
     hostile = '"><script>alert(1)</script>'
     make_event(message=hostile, model=hostile, app_version=hostile, error_name=hostile)
-    answer = client.get(PATH, {"q": hostile, "model": hostile})
+    answer = client.get(PATH, {"q": quoted(hostile), "model": hostile})
     text = answer.content.decode()
     assert len(answer.context["page"].events) == 1
     assert "<script>alert" not in text

@@ -83,6 +83,10 @@ class Ranking:
     where the last 24 hours and `new_within_ms` start. `facets` are pairs of a key of the metadata and its value.
     `assigned_to` is the name of an account, or NOBODY. The status `mine` means the groups of the account `viewer_id`
     that need work.
+
+    `without` are pairs of the name of a filter and a value that no group has; a facet's name begins with FACET_PREFIX.
+    A group contains all `texts`. It failed in the last `failed_within_ms` and in [failed_from_ms, failed_before_ms),
+    by the hour.
     """
 
     now_ms: int
@@ -92,42 +96,75 @@ class Ranking:
     event_type: str | None = None
     model: str | None = None
     app_version: str | None = None
+    write_mode: str | None = None
+    connected: str | None = None
+    fixed_in: str | None = None
     facets: tuple[tuple[str, str], ...] = ()
-    text: str | None = None
+    texts: tuple[str, ...] = ()
+    without: tuple[tuple[str, str], ...] = ()
+    failed_within_ms: int | None = None
+    failed_from_ms: int | None = None
+    failed_before_ms: int | None = None
     new_within_ms: int | None = None
     is_noise: bool | None = None
     sort: str = "-last"
 
     def select(self) -> QuerySet[FailureGroup]:
         """Return the matching groups in order."""
-        groups: FailureGroupQuerySet[Any] = seen_until(self.now_ms).filter(self._of_status())
-        if self.assigned_to is not None:
-            groups = groups.filter(
-                Q(assigned_to=None) if self.assigned_to == NOBODY else Q(assigned_to__username=self.assigned_to)
-            )
-        if self.event_type is not None:
-            groups = groups.filter(event_type=self.event_type)
+        groups: FailureGroupQuerySet[Any] = seen_until(self.now_ms).filter(self._of_status(self.status))
+        values = {
+            "type": self.event_type,
+            "model": self.model,
+            "version": self.app_version,
+            "mode": self.write_mode,
+            "connected": self.connected,
+            "fixed": self.fixed_in,
+            "assigned": self.assigned_to,
+            **{FACET_PREFIX + key: value for key, value in self.facets},
+        }
+        for name, value in values.items():
+            if value is not None:
+                groups = groups.filter(self._has(name, value))
+        for name, value in self.without:
+            groups = groups.exclude(self._has(name, value))
         if self.is_noise is not None:
             groups = groups.exclude(noise=Noise.NONE) if self.is_noise else groups.filter(noise=Noise.NONE)
         if self.new_within_ms is not None:
             groups = groups.filter(first_seen_ms__gte=self.now_ms - self.new_within_ms)
-        facets = [(FACET_PREFIX + key, value) for key, value in self.facets]
-        for facet, name in ((Facet.MODEL.value, self.model), (Facet.VERSION.value, self.app_version), *facets):
-            if name is not None:
-                # Seeks the index once for each group: it has many more shares, and no index by name.
-                groups = groups.filter(
-                    Exists(GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=facet, name=name))
-                )
-        if self.text:
-            groups = groups.mentioning(self.text)
+        for text in self.texts:
+            groups = groups.mentioning(text)
+        if any(bound is not None for bound in (self.failed_within_ms, self.failed_from_ms, self.failed_before_ms)):
+            groups = groups.filter(Exists(self._hours()))
         if self._column == "last_day":
             groups = groups.annotate(last_day=_last_day(self.now_ms))
         sign = "-" if self.sort.startswith("-") else ""
         return groups.order_by(f"{sign}{self._column}", f"{sign}fingerprint")
 
-    def _of_status(self) -> Q:
-        if self.status != "mine":
-            return is_status(self.status, self.now_ms)
+    def _has(self, name: str, value: str) -> Q | Exists:
+        """Return the condition that a group has this value of a filter."""
+        match name:
+            case "status":
+                return self._of_status(value)
+            case "type":
+                return Q(event_type=value)
+            case "fixed":
+                return Q(fixed_in=value)
+            case "assigned":
+                return Q(assigned_to=None) if value == NOBODY else Q(assigned_to__username=value)
+        # Seeks the index once for each group: it has many more shares, and no index by name.
+        return Exists(GroupShare.objects.filter(fingerprint=OuterRef("pk"), facet=name, name=value))
+
+    def _hours(self) -> QuerySet[GroupHour]:
+        """Return the hours with failures of a group in the chosen span, which begins with a whole hour."""
+        hours = GroupHour.objects.filter(fingerprint=OuterRef("pk"), accepted__gt=0)
+        starts = [self.failed_from_ms or 0, self.now_ms - self.failed_within_ms if self.failed_within_ms else 0]
+        start_ms = max(starts)
+        hours = hours.filter(hour_ms__gte=start_ms - start_ms % HOUR_MS)
+        return hours if self.failed_before_ms is None else hours.filter(hour_ms__lt=self.failed_before_ms)
+
+    def _of_status(self, status: str | None) -> Q:
+        if status != "mine":
+            return is_status(status, self.now_ms)
         needs_work = is_status("open", self.now_ms) | is_status("still_failing", self.now_ms)
         return needs_work & Q(assigned_to__isnull=False, assigned_to=self.viewer_id)
 
