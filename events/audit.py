@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from events import keyset
 from events.keyset import Cursor
@@ -70,12 +70,15 @@ class AuditPage(NamedTuple):
 
 def page(*, kind: str = "", who: str = "", limit: int, after: Cursor | None = None) -> AuditPage:
     """Return up to `limit` entries, newest first, after a cursor. "" as `kind` or `who` means any."""
-    entries = AuditEntry.objects.order_by("-at_ms", "-id")
+    return AuditPage(*keyset.page(entries(kind=kind, who=who), limit, after))
+
+
+def entries(*, kind: str = "", who: str = "") -> QuerySet[AuditEntry]:
+    """Return the entries, newest first. "" as `kind` or `who` means any."""
+    selected = AuditEntry.objects.order_by("-at_ms", "-id")
     if kind:
-        entries = entries.filter(kind=kind)
-    if who:
-        entries = entries.filter(who=who)
-    return AuditPage(*keyset.page(entries, limit, after))
+        selected = selected.filter(kind=kind)
+    return selected.filter(who=who) if who else selected
 
 
 def parse_cursor(raw: str) -> Cursor:

@@ -12,6 +12,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from django.utils.http import urlencode
 
 from events import clock
 from events.counting import site_days
@@ -21,7 +22,7 @@ from events.maintenance.doctor.findings import Depth, Examination, ProxyHeaders
 from telemetry_site import sign_in
 
 FIRST_PAGES = [
-    "FailureGroup", "Release", "RecentFailure", "Event", "CounterBaseline", "Correction", "SourceMap",
+    "FailureGroup", "Release", "RecentFailure", "Event", "CounterBaseline", "Correction", "NamedExport", "SourceMap",
     "JobState", "Backup", "RetentionMark", "AlertChannel", "Alert", "IngestToken", "AuditEntry",
 ]  # fmt: skip
 
@@ -76,6 +77,8 @@ class TelemetryAdminSite(admin.AdminSite):
             **(extra_context or {}),
         }
         if request.user.has_perm("events.view_event"):
+            kept = {name: request.GET[name] for name in ("days", "first", "last", "released") if request.GET.get(name)}
+            context["days_query"] = f"?{urlencode(kept)}" if kept else ""
             context |= overview(
                 RangeForm(request.GET, today=now.date()),
                 request.GET.get("days", ""),

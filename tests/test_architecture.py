@@ -47,6 +47,7 @@ WRITERS = {
     "SourceMap": {"events/sourcemaps/resolve.py", "events/sourcemaps/store.py"},
     "CommitBucket": {"events/monitoring/commits.py"},
     "Backup": {"events/maintenance/backups/records.py"},
+    "NamedExport": {"events/reports/exports/named.py"},
     "SiteDay": {"events/counting/site_days.py"},
     "Visit": {"events/admin/overview/visits.py"},
     "RetentionMark": {"events/maintenance/retention.py"},

@@ -614,6 +614,7 @@ ROLES = {
         "view_backup",
         "view_alertchannel",
         "view_alert",
+        "view_namedexport",
     },
     "Maintainers": {
         "view_event",
@@ -638,6 +639,10 @@ ROLES = {
         "view_jobstate",
         "change_jobstate",
         "view_backup",
+        "view_namedexport",
+        "add_namedexport",
+        "change_namedexport",
+        "delete_namedexport",
     },
 }
 

@@ -2,12 +2,13 @@
 
 Django's autodiscovery imports this package, which registers the pages. They read through `events.reports`, and write
 only through `triage`, `advice`, `merges`, `splits`, `corrections`, `rollups`, `jobs.leases`, `tokens` and
-`sourcemaps.store`, `alerts.channels.roster` and `alerts.delivery`.
+`exports.named`, `sourcemaps.store`, `alerts.channels.roster` and `alerts.delivery`.
 """
 
 from events.admin import (  # noqa: F401  (imported to register their pages)
     alerts,
     events,
+    exports,
     groups,
     operations,
     releases,

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from events import audit, clock
 from events.admin.changelist import KeysetChangeList, quiet
 from events.admin.group_forms import OriginFilter
-from events.admin.pages import PagesAdmin, event_parts, export_response
+from events.admin.pages import PagesAdmin, event_parts, rows_response
 from events.counting import corrections, releases, rollups
 from events.maintenance import retention
 from events.models import (
@@ -29,7 +29,9 @@ from events.models import (
     RecentFailure,
 )
 from events.querysets import SUCCESS
-from events.reports import export, failures, metrics
+from events.reports import failures, metrics
+from events.reports.exports import lists
+from events.reports.exports.lists import LISTS
 from events.reports.failures import Criteria, EventPage
 from events.reports.forms import AuditFilter, BaselineForm, EventFilter
 from events.reports.groups import ranking
@@ -47,7 +49,7 @@ class EventAdmin(PagesAdmin):
 
     failures_only = False
     keeps_filters = True
-    title, file_name = "Events", "events"
+    title, file_name, list_key = "Events", "events", "events"
     list_display = (
         "received_at_ms", "marked_type", "message", "error_name", "model", "app_version", "mode", "is_connected",
     )  # fmt: skip
@@ -142,6 +144,7 @@ class EventAdmin(PagesAdmin):
             "models": metrics.names("model", *period),
             "versions": metrics.names("app_version", *period),
             "facets": form.shown_facets(metrics.facet_names(*period)),
+            "export_page": self.export_page(self.list_key, changelist.kept_query),
             "export_url": self.url("export"),
             "xlsx_url": self.url("export_xlsx"),
             "event_url": request.build_absolute_uri("/event"),
@@ -202,33 +205,24 @@ class EventAdmin(PagesAdmin):
             ids = [key for key in request.POST.getlist("id")[: self.list_per_page] if "\0" not in key]
             selected = self.get_queryset(request).filter(pk__in=ids)
             return self._export_selected(request, selected, is_spreadsheet=is_spreadsheet)
-        form = self.get_filter_form(request.GET)
-        if not form.is_valid() or self.is_cross_site_request(request):
-            return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
-        now = clock.now()
-        now_ms = clock.epoch_ms(now)
-        rows = failures.rows(form.criteria(now_ms), export.COLUMNS, size=export.ROWS_A_CHUNK)
-        chunks = export.with_top_frames(rows, now_ms=now_ms)
-        what = audit.filters_in_words(form.applied()) or "everything"
-        return export_response(
-            request, export.with_facets(chunks), export.events_format(), self.file_name, what=f"{self.title}: {what}",
-            now=now, is_spreadsheet=is_spreadsheet,
-        )  # fmt: skip
+        return self.export_list(request, self.list_key, is_spreadsheet=is_spreadsheet)
 
     def _export_selected(
         self, request: HttpRequest, events: QuerySet[Event], *, is_spreadsheet: bool
     ) -> HttpResponseBase:
         selected = failures.with_expected(events).order_by("-received_at_ms", "-id")
-        rows = list(selected.values_list(*export.COLUMNS)[: self.list_per_page])
+        columns = LISTS[self.list_key].columns()
+        names = [column.name for column in columns]
+        sources = lists.sources_of(names)
+        rows = list(selected.values_list(*sources)[: self.list_per_page])
         if not rows:
             messages.warning(request, "No row is selected, so nothing was exported.")
             return HttpResponseRedirect(self.url("changelist"))
-        what = f"{len(rows)} selected rows of {self.title}"
         now = clock.now()
-        chunks = export.with_top_frames([rows], now_ms=clock.epoch_ms(now))
-        return export_response(
-            request, export.with_facets(chunks), export.events_format(), self.file_name, what=what, now=now,
-            is_spreadsheet=is_spreadsheet,
+        chunks = lists.with_columns(iter([rows]), sources, names, now_ms=clock.epoch_ms(now))
+        return rows_response(
+            request, chunks, columns, f"{self.file_name}-selected", what=f"{len(rows)} selected rows of {self.title}",
+            now=now, is_spreadsheet=is_spreadsheet,
         )  # fmt: skip
 
 
@@ -237,7 +231,7 @@ class RecentFailureAdmin(EventAdmin):
     """The newest failures: the page that a maintainer reads every day."""
 
     failures_only = True
-    title, file_name = "Recent failures", "failures"
+    title, file_name, list_key = "Recent failures", "failures", "failures"
 
 
 @admin.register(CounterBaseline)
@@ -339,7 +333,10 @@ class AuditEntryAdmin(PagesAdmin):
         return format_html("<bdi>{}</bdi>", entry.why) if entry.why else None
 
     def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
-        return {"is_narrowed": any(request.GET.get(name) for name in ("kind", "who"))}
+        return {
+            "is_narrowed": any(request.GET.get(name) for name in ("kind", "who")),
+            "export_page": self.export_page("audit", changelist.kept_query),
+        }
 
 
 def _types_in(criteria: failures.Criteria) -> list[str]:

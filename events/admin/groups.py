@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
-from events import audit, clock
+from events import clock
 from events.admin import charts
 from events.admin.changelist import KeysetChangeList, SortHeading, quiet
 from events.admin.group_forms import (
@@ -33,13 +33,13 @@ from events.admin.group_forms import (
 )
 from events.admin.group_pages.advice import AdvicePages, delivery_figures
 from events.admin.group_pages.merges import MergePages
-from events.admin.pages import PAGE_ROWS, event_parts, export_response
+from events.admin.pages import PAGE_ROWS, event_parts
 from events.counting import releases
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.grouping import groups, merges, triage
 from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup, Release
-from events.reports import event_text, export, failures, metrics
+from events.reports import event_text, failures, metrics
 from events.reports.failures import Criteria
 from events.reports.forms import GROUP_STATUSES, GroupFilter, facet_label
 from events.reports.groups import breakdowns, ranking
@@ -260,6 +260,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "rows": [(group.figures, group.points) for group in changelist.result_list],
             "columns": [heading for column in changelist.columns for heading in column.sorts],
             "statuses": _statuses(changelist.kept),
+            "export_page": self.export_page("groups", changelist.kept_query),
             "people": [ranking.NOBODY, *triage.assignable().values_list("username", flat=True)],
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": not FailureGroup.objects.exists(),
@@ -325,6 +326,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             **self._shown_event(request, criteria, events, kept.query(origin=kept.from_events, span=kept_span), now_ms),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
+            "export_page": self.export_page(_export_list(request)),
             "deliveries": delivery_figures([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
             "note_form": NoteForm({"note": group.note}),
             "actions": {
@@ -479,16 +481,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
 
     def export(self, request: HttpRequest, *, is_spreadsheet: bool = False) -> HttpResponseBase:
         """Export the groups that match the filters, in the order of the list."""
-        self.demand(self.has_export_permission(request))
-        now = clock.now()
-        form = self.get_filter_form(request.GET)
-        if not form.is_valid() or self.is_cross_site_request(request):
-            return HttpResponseRedirect(f"{self.url('changelist')}?{request.GET.urlencode()}")
-        what = f"{self.title}: {audit.filters_in_words(form.applied()) or 'open groups'}"
-        chunks = ranking.chunks(form.ranking(clock.epoch_ms(now), request.user.pk), size=export.ROWS_A_CHUNK)
-        return export_response(
-            request, chunks, export.GROUPS, "failure-groups", what=what, now=now, is_spreadsheet=is_spreadsheet
-        )
+        return self.export_list(request, "groups", is_spreadsheet=is_spreadsheet)
 
     def _chosen(self, parameters: QueryDict, now_ms: int, viewer_id: int | None) -> list[FailureGroup]:
         """Return the selected groups, or all that match the filters: at most one more than MAX_AT_ONCE."""
@@ -550,6 +543,11 @@ def _back(parameters: QueryDict | None) -> str:
 def _failure_pages(request: HttpRequest) -> str:
     """Return the name of the pages for the events of a group: recent failures, or events without that permission."""
     return f"admin:events_{'recentfailure' if request.user.has_perm('events.view_recentfailure') else 'event'}"
+
+
+def _export_list(request: HttpRequest) -> str:
+    """Return the list that exports the events of a group, as `_failure_pages`."""
+    return "failures" if request.user.has_perm("events.view_recentfailure") else "events"
 
 
 def _groups(number: int) -> str:

@@ -1,6 +1,6 @@
 """Base class of the admin pages: lists, permissions and exports."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,16 +12,23 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import Truncator
 
 from events import clock
 from events.admin.changelist import KeysetChangeList, SortHeading
 from events.models import AuditEntry, Event
-from events.reports import event_text, export, failures, spreadsheets
-from events.reports.export import Format
+from events.reports import event_text, failures
+from events.reports.exports import choices, making
+from events.reports.exports.choices import Choice, Format, InvalidExport
+from events.reports.exports.columns import Column, Row
+from events.reports.exports.lists import LISTS, Read
+from events.reports.exports.making import Progress
 from events.reports.forms import ListFilter
 
 PAGE_ROWS = 50
 HISTORY_ROWS = 200
+MAX_QUERY = 8_000
+MESSAGE_CHARACTERS = 500
 
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -162,6 +169,24 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         shared = self.admin_site.each_context(request) | {"opts": self.opts, "list_url": self.url("changelist")}
         return TemplateResponse(request, template, shared | context, status=status)
 
+    def export_page(self, list_key: str, query: str = "") -> str:
+        """Return the URL of the page that exports a list with these filters."""
+        return with_query(reverse("admin:events_namedexport_of", args=[list_key]), query)
+
+    def export_list(self, request: HttpRequest, list_key: str, *, is_spreadsheet: bool = False) -> HttpResponseBase:
+        """Export every column of the rows that match the filters of the URL. With invalid filters, show the list."""
+        self.demand(self.has_export_permission(request))
+        list_url = with_query(self.url("changelist"), request.GET.urlencode())
+        if self.is_cross_site_request(request):
+            return HttpResponseRedirect(list_url)
+        try:
+            choice = choices.of_query(LISTS[list_key], request.GET)
+            choice = choice.with_format(Format.XLSX if is_spreadsheet else Format.CSV)
+            return export_response(request, choice, choice.read(clock.now(), request.user.pk))
+        except InvalidExport as fault:
+            messages.warning(request, Truncator(f"Nothing was exported. {fault}").chars(MESSAGE_CHARACTERS))
+            return HttpResponseRedirect(list_url)
+
     @staticmethod
     def is_cross_site_request(request: HttpRequest) -> bool:
         """Return whether another site opened this export. If so, add a warning for the next page.
@@ -177,6 +202,11 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return is_cross_site
 
 
+def with_query(url: str, query: str) -> str:
+    """Return a URL for a redirect. Django and browsers refuse a very long one, so it loses its query."""
+    return f"{url}?{query}" if query and len(query) <= MAX_QUERY else url
+
+
 def event_parts(request: HttpRequest, event: Event, url: str, now_ms: int) -> dict[str, Any]:
     """Return the context of the parts that the page of an event and the page of its group share."""
     texts = event_text.of(event, now_ms=now_ms)
@@ -188,24 +218,32 @@ def event_parts(request: HttpRequest, event: Event, url: str, now_ms: int) -> di
     }
 
 
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-
-
 def export_response(
+    request: HttpRequest, choice: Choice, read: Read, *, progress: Progress | None = None, name: str = ""
+) -> StreamingHttpResponse:
+    """Record an export and return it as a streamed file. `name` is that of a stored export."""
+    making.note(choice, who=request.user.get_username(), at=read.now, name=name)
+    return _file_response(making.pieces(choice, read, progress), choice.file_name(read), choice.format)
+
+
+def rows_response(
     request: HttpRequest,
-    chunks: Iterable[list[tuple[Any, ...]]],
-    form: Format,
+    chunks: Iterable[list[Row]],
+    columns: Sequence[Column],
     name: str,
     *,
     what: str,
     now: datetime,
     is_spreadsheet: bool,
 ) -> StreamingHttpResponse:
-    """Record an export and return it as a streamed file: XLSX or CSV. `what` describes it in the audit log."""
-    export.note_export(request.user, what, at=now)
-    file_name = f"{name}-{now:%Y-%m-%d}.{'xlsx' if is_spreadsheet else 'csv'}"
-    return StreamingHttpResponse(
-        spreadsheets.as_xlsx(chunks, form) if is_spreadsheet else export.as_csv(chunks, form),
-        content_type=XLSX if is_spreadsheet else "text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"},
+    """Record an export of rows that are no list, and return it as a streamed file. `what` describes it."""
+    making.note_export(what, who=request.user.get_username(), at=now)
+    file_format = Format.XLSX if is_spreadsheet else Format.CSV
+    return _file_response(
+        file_format.encode(chunks, columns), f"{name}-{now:%Y-%m-%d}.{file_format.value}", file_format
     )
+
+
+def _file_response(pieces: Iterator[bytes], file_name: str, file_format: Format) -> StreamingHttpResponse:
+    media_type = file_format.encoding.media_type
+    return StreamingHttpResponse(pieces, content_type=media_type, headers=making.headers_of(file_name))

@@ -78,6 +78,8 @@ class ReleaseAdmin(PagesAdmin):
             "rows": _rows(compared),
             "has_more": len(compared) == RELEASES_SHOWN,
             "event_url": request.build_absolute_uri("/event"),
+            "may_export": self.has_export_permission(request),
+            "export_page": self.export_page("releases"),
         }
         return self.render(request, "events/release_list.html", context)
 

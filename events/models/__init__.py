@@ -4,6 +4,7 @@ from events.models.alerts import Alert, AlertChannel, AlertDelivery, AlertKind, 
 from events.models.audit import AuditEntry, AuditKind
 from events.models.corrections import Correction, CorrectionFacet, CorrectionShare
 from events.models.event import Event, EventType, RecentFailure, Source, zero_or_one
+from events.models.exports import NamedExport
 from events.models.groups import (
     AdviceDay,
     DismissedMerge,
@@ -79,6 +80,7 @@ __all__ = [
     "KnownName",
     "LifetimeTotal",
     "ModeRollup",
+    "NamedExport",
     "Noise",
     "PlaceRule",
     "ReadinessProbe",

@@ -157,21 +157,37 @@ def page(criteria: Criteria, *, limit: int, after: Cursor | None = None) -> Even
     return EventPage(events, older or bound, bound.value if bound and not older else None)
 
 
-def rows(criteria: Criteria, columns: tuple[str, ...], *, size: int) -> Iterator[list[tuple[Any, ...]]]:
+def rows(
+    criteria: Criteria, columns: tuple[str, ...], *, size: int, limit: int | None = None
+) -> Iterator[list[tuple[Any, ...]]]:
     """Yield every event that matches the criteria as a tuple of columns, newest first, in chunks of `size`.
 
-    Each chunk is a separate query, so that a slow reader keeps no transaction open.
+    Each chunk is a separate query, so that a slow reader keeps no transaction open. A `limit` yields the first rows
+    that one query finds: up to `limit`, and without an index only among the newest SEARCH_ROWS rows.
     """
     criteria = criteria.resolved()
     after: Cursor | None = None
     while True:
         selected, bound = _bounded(criteria, after, rows=SEARCH_ROWS)
-        chunk = list(with_expected(selected).values_list("received_at_ms", "id", *columns)[:size])
+        annotated = with_expected(selected) if "expected" in columns else selected
+        chunk = list(annotated.values_list("received_at_ms", "id", *columns)[: limit or size])
         if chunk:
             yield [row[2:] for row in chunk]
         after = Cursor(*chunk[-1][:2]) if len(chunk) == size else bound
-        if after is None:
+        if after is None or limit is not None:
             return
+
+
+def matches(criteria: Criteria) -> tuple[int, bool]:
+    """Return how many events match the criteria, and whether these are all.
+
+    Counts at most SEARCH_ROWS events; without an index, those that match among the newest SEARCH_ROWS rows.
+    """
+    selected, bound = _bounded(criteria.resolved(), None, rows=SEARCH_ROWS)
+    if bound is not None:
+        return selected.order_by().count(), False
+    number = selected.order_by()[: SEARCH_ROWS + 1].count()
+    return min(number, SEARCH_ROWS), number <= SEARCH_ROWS
 
 
 def with_expected(events: QuerySet[Event]) -> QuerySet[Any]:

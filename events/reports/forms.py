@@ -4,7 +4,7 @@ The forms of events and groups read the search syntax of `q`: see `events.report
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Self
 
 from django import forms
@@ -423,6 +423,62 @@ def _since_ms(since: datetime | str | None, now_ms: int) -> int | None:
 
 def _epoch_ms(moment: datetime | None) -> int | None:
     return int(moment.timestamp() * 1000) if moment else None
+
+
+RANGES = {
+    "24h": "Last 24 hours",
+    "1": "Today",
+    "7": "Last 7 days",
+    "30": "Last 30 days",
+    "90": "Last 90 days",
+    "this_month": "This month",
+    "last_month": "Last month",
+    "all": "All time",
+}
+MAX_DAYS = 3_660
+
+
+class DayFilter(ListFilter):
+    """The filters of the daily figures: the range of the overview, in UTC days.
+
+    `days` is one of RANGES, and stays relative to the day of the export. `first` and `last` are days, and win.
+    """
+
+    days = forms.ChoiceField(required=False, label="Days", choices=[("", "Last 30 days"), *RANGES.items()])
+    first = forms.DateField(required=False, label="From", widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"))
+    last = forms.DateField(required=False, label="To", widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"))
+    released = forms.ChoiceField(required=False, choices=[("", "all versions"), ("1", "only releases")])
+    by = forms.ChoiceField(required=False, label="Rows", choices=[("", "one a day"), ("model", "one a day and model")])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        first, last = cleaned.get("first"), cleaned.get("last")
+        if last and not first and "first" not in self.errors:
+            self.add_error("first", "Enter the first day too.")
+        elif first and last and last < first:
+            self.add_error("last", f"This day is before {first.isoformat()}.")
+        elif first and last and (last - first).days >= MAX_DAYS:
+            self.add_error("first", f"A range has at most {MAX_DAYS:,} days.")
+        return cleaned
+
+    def range(self, today: date, first_day: date) -> tuple[date, date]:
+        """Return the first and the last day of the valid form. `first_day` is the first day of all time.
+
+        No day is after today. If the range begins later, it has no day: the last one is before the first.
+        """
+        first, last = self.cleaned_data["first"], self.cleaned_data["last"]
+        if first:
+            return max(first, today - timedelta(days=MAX_DAYS)), min(last or today, today)
+        month = today.replace(day=1)
+        days = self.cleaned_data["days"] or "30"
+        if days == "this_month":
+            return month, today
+        if days == "last_month":
+            last = month - timedelta(days=1)
+            return last.replace(day=1), last
+        if days == "all":
+            return min(first_day, today), today
+        return today - timedelta(days=1 if days == "24h" else int(days) - 1), today
 
 
 class SummaryQuery(forms.Form):

@@ -254,7 +254,7 @@ def expected_by_type(start_ms: int, end_ms: int) -> dict[str, int]:
 
 
 class Count(NamedTuple):
-    """The events of one type, model and version in one hour. `expected` of them belong to expected groups."""
+    """The events of one type, model and version in one hour or day. `expected` of them belong to expected groups."""
 
     start_ms: int
     event_type: str
@@ -313,6 +313,14 @@ def by_day(start_ms: int, end_ms: int) -> Figures:
             else:
                 found.steps.append(Step(day_ms, event_type, version, events, expected))
     return found
+
+
+def by_day_and_name(start_ms: int, end_ms: int) -> list[Count]:
+    """Return the counts per day, type, model and version in [start_ms, end_ms). Source and errors: as `by_day`."""
+    _check_bounds(start_ms, end_ms, "day")
+    with connection.cursor() as cursor:
+        cursor.execute(_DAYS_AND_NAMES, _days_between(start_ms, end_ms))
+        return [Count._make((*row[:-1], min(row[-2:]))) for row in cursor.fetchall()]
 
 
 def figures_of(counts: Iterable[Count]) -> Figures:
@@ -391,6 +399,10 @@ FROM counted GROUP BY day_ms, event_type, app_version
 UNION ALL
 SELECT NULL, event_type, model, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)
 FROM counted GROUP BY event_type, model, app_version
+"""  # noqa: S608 (our own names)
+_DAYS_AND_NAMES = f"""{_COUNTED}
+SELECT day_ms, event_type, model, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)
+FROM counted GROUP BY day_ms, event_type, model, app_version
 """  # noqa: S608 (our own names)
 
 

@@ -13,9 +13,10 @@ from django.utils.text import Truncator
 
 from events import clock
 from events.admin.changelist import KeysetChangeList
-from events.admin.pages import PagesAdmin, export_response
+from events.admin.pages import PagesAdmin, rows_response
 from events.ingest.writer import StorageUnavailable
-from events.reports import export
+from events.reports.exports.columns import Column, Kind, numbers, texts
+from events.reports.exports.lists import ROWS_A_CHUNK
 from events.templatetags.telemetry import dash, event_type
 from legacy import old_tables
 from legacy.admin import pages
@@ -23,8 +24,16 @@ from legacy.admin.forms import SwitchForm
 from legacy.cutover import modes, old_counts, parity, switch
 from legacy.models import ClientLog, Cutover, ImportRun, Mode, ParityRun
 
-OLD_LOG_FORMAT = export.Format(
-    ("telemetry_old_log_v1_id", "received_at", *pages.OLD_LOG_COLUMNS[2:]), moments=(1,), times=(2,)
+# The columns of `pages.OLD_LOG_COLUMNS`.
+OLD_LOG_FORMAT = (
+    Column("id", key_heading="telemetry_old_log_v1_id"),
+    Column("received_at", Kind.MOMENT),
+    Column("occurred_at", Kind.TIME),
+    *texts("event_type", "message", "error_name", "stack", "model", "app_version"),
+    *numbers("write_mode", "connected"),
+    Column("log_lines_json", Kind.JSON),
+    Column("event_id"),
+    *numbers("in_stream"),
 )
 
 
@@ -234,8 +243,8 @@ class OldLogAdmin(PagesAdmin):
         self.demand(self.has_export_permission(request))
         if modes.in_force().tables_dropped or self.is_cross_site_request(request):
             return HttpResponseRedirect(self.url("changelist"))
-        chunks = old_tables.log_chunks(pages.OLD_LOG_COLUMNS, size=export.ROWS_A_CHUNK)
-        return export_response(
+        chunks = old_tables.log_chunks(pages.OLD_LOG_COLUMNS, size=ROWS_A_CHUNK)
+        return rows_response(
             request, chunks, OLD_LOG_FORMAT, "old-log", what=self.title, now=clock.now(), is_spreadsheet=is_spreadsheet
         )
 

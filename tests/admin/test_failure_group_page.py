@@ -195,7 +195,7 @@ def test_a_filter_chooses_the_events_and_the_export_but_not_the_figures(maintain
     assert answer.context["position"] == ListPosition(1, 3, is_total_exact=True)
     assert answer.context["group"].accepted == 6
     text = answer.content.decode()
-    assert f"/recentfailure/export/?model=UV-17R&amp;group={group().pk}" in text
+    assert f"/namedexport/of/failures/?model=UV-17R&amp;group={group().pk}" in text
     assert answer.context["older_url"].startswith("?model=UV-17R&span=90&event=")
 
 

@@ -50,7 +50,7 @@ def test_staff_look_and_export_but_have_nothing_to_decide_with(client: Client) -
     make_event()
     sign_in(client, "Staff")
     text = client.get(PATH).content.decode()
-    assert "Export XLSX" in text
+    assert "Export…" in text
     assert "checkbox" not in text
     assert "Resolve…" not in text
 
@@ -305,7 +305,7 @@ def exported(client: Client, **query: object) -> list[dict[str, str]]:
 
 
 def test_the_file_holds_what_the_filters_show_in_their_order(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("events.reports.export.ROWS_A_CHUNK", 2)
+    monkeypatch.setattr("events.reports.exports.lists.ROWS_A_CHUNK", 2)
     for message in ("d", "b", "a", "c"):
         make_event(message=message, received_at_ms=1_770_000_000_123)
     make_event(message="x", event_type="connect_error")
@@ -334,7 +334,7 @@ def test_the_file_holds_what_the_filters_show_in_their_order(reader: Client, mon
 
 
 def test_a_group_that_fails_meanwhile_is_in_the_file_once(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("events.reports.export.ROWS_A_CHUNK", 2)
+    monkeypatch.setattr("events.reports.exports.lists.ROWS_A_CHUNK", 2)
     for number, message in enumerate("abcdef"):
         make_event(message=message, received_at_ms=1_770_000_000_000 + number)
     content = reader.get(f"{PATH}export/").streaming_content

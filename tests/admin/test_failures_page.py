@@ -243,7 +243,7 @@ def test_filters_stay_in_the_form_and_go_with_the_export(client: Client) -> None
     answer = client.get(PATH, {"model": "UV-5RM", "session": "", "q": "ACK"})
     text = answer.content.decode()
     assert 'value="UV-5RM"' in text
-    assert f'href="{PATH}export/?model=UV-5RM&amp;session=&amp;q=ACK"' in text
+    assert 'href="/admin/events/namedexport/of/failures/?model=UV-5RM&amp;session=&amp;q=ACK"' in text
 
 
 def test_models_and_versions_are_offered(client: Client) -> None:

@@ -21,7 +21,7 @@ from events.counting.buckets import HOUR_MS
 from events.counting.corrections import Selection
 from events.grouping import advice, merges
 from events.ingest import tokens
-from events.models import Alert, AlertDelivery, DeliveryState, Event, IngestToken
+from events.models import Alert, AlertDelivery, DeliveryState, Event, IngestToken, NamedExport
 from events.sourcemaps import store
 from events.sourcemaps.intake import CheckedMap
 from events.sourcemaps.store import Key
@@ -194,6 +194,22 @@ ROWS = {
     "admin:events_sourcemap_delete": Access(
         "/admin/events/sourcemap/delete/?version=19afc18", MAINTAINERS, MAINTAINERS, {"version": "19afc18"}
     ),
+    "admin:events_namedexport_changelist": Access("/admin/events/namedexport/", STAFF),
+    "admin:events_namedexport_of": Access(
+        "/admin/events/namedexport/of/failures/", STAFF, MAINTAINERS,
+        {"x.column": "id", "x.action": "store", "x.name": "mine"},
+    ),
+    "admin:events_namedexport_progress": Access(
+        "/admin/events/namedexport/progress/0123456789abcdef/", STAFF, seen=404
+    ),
+    "admin:events_namedexport_export": Access("/admin/events/namedexport/{export}/download/", STAFF),
+    "admin:events_namedexport_change": Access(
+        "/admin/events/namedexport/{export}/change/", MAINTAINERS, MAINTAINERS, {"name": "other"}
+    ),
+    "admin:events_namedexport_delete": Access(
+        "/admin/events/namedexport/{export}/delete/", MAINTAINERS, MAINTAINERS, {"post": "yes"}
+    ),
+    "admin:events_namedexport_history": Access("/admin/events/namedexport/{export}/history/", STAFF),
     "admin:events_ingesttoken_changelist": Access("/admin/events/ingesttoken/", MAINTAINERS),
     "admin:events_ingesttoken_add": Access(
         "/admin/events/ingesttoken/add/",
@@ -271,7 +287,17 @@ def things() -> dict[str, Any]:
     channel = roster.add("ops", "mailto:a@example.org", ["new"], who="someone", at=clock.now())
     alert = Alert.objects.create(kind="new", key="x", happened_at_ms=VOID_MS)
     delivery = AlertDelivery.objects.create(alert=alert, channel=channel, state=DeliveryState.GIVEN_UP, due_ms=VOID_MS)
+    export = NamedExport.objects.create(
+        name="weekly",
+        list_key="failures",
+        filters="",
+        columns=["id"],
+        format="csv",
+        created_at_ms=1,
+        created_by_name="x",
+    )
     return {
+        "export": export.pk,
         "channel": channel.pk,
         "delivery": delivery.pk,
         "event": event.pk,

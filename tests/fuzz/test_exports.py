@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.models import AuditEntry
-from events.reports.export import Format, as_csv
+from events.reports.exports.text_files import as_csv
 from tests.conftest import make_event
 from tests.fuzz.judge import case, check, rolled_back, share
 from tests.fuzz.strategies import texts_around
-from tests.reports.test_spreadsheets import sheets, written
+from tests.reports.exports.test_spreadsheets import AT_MS, FORM, sheets, written
 
 CELLS = st.one_of(
     st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20),
@@ -27,8 +27,6 @@ CELLS = st.one_of(
     st.from_regex(r"[0-9a-f]{7}|[0-9]{1,20}([.,e][0-9]+)?|[=+@-][A-Z0-9()]*", fullmatch=True),
     texts_around(32_766).filter(lambda text: text[:1] not in ("\ud83d", "\0")),
 )
-FORM = Format(("format_v1_name", "at", "told", "count"), moments=(1,), times=(2,))
-AT_MS = 1_770_919_200_500  # 2026-02-12 18:00:00.5 UTC
 MOST = 32_767  # UTF-16 units of a cell
 
 

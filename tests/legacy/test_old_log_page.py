@@ -107,7 +107,7 @@ def test_only_the_newest_rows_are_read_and_none_are_counted(
 def test_the_whole_log_is_exported_newest_first(
     client: Client, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.reports.export.ROWS_A_CHUNK", 2)
+    monkeypatch.setattr("legacy.admin.lists.ROWS_A_CHUNK", 2)
     sign_in(client, "Staff")
     for number in range(5):
         assert post("/client-log", payload(message=f"=fault {number}")).status_code == 200

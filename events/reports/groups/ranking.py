@@ -238,10 +238,10 @@ def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | No
     return keyset.before(groups, cursor).first(), keyset.after(groups, cursor).first()
 
 
-def chunks(ranking: Ranking, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield every group of the list as a tuple of EXPORTED, in chunks of `size`."""
+def chunks(ranking: Ranking, *, size: int, limit: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield every group of the list, or the first `limit`, as a tuple of EXPORTED, in chunks of `size`."""
     # Read all keys first: a group that fails during the export would move to another position.
-    keys = list(ranking.select().values_list("pk", flat=True))
+    keys = list(ranking.select().values_list("pk", flat=True)[:limit])
     for start in range(0, len(keys), size):
         chunk = keys[start : start + size]
         groups = seen_until(ranking.now_ms).select_related("assigned_to").in_bulk(chunk)
