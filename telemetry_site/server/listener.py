@@ -72,11 +72,28 @@ def _close_excess(port: int, share: int) -> int:
         by_client[client_network(connection.peer[0])].append(connection)
     for connections in by_client.values():
         for connection in sorted(connections)[share:]:
-            # The file number may have been reused. Duplicate it first, then compare the peer.
-            with suppress(OSError), socket.socket(fileno=os.dup(connection.file)) as handle:
-                if handle.getpeername()[:2] == connection.peer:
-                    handle.shutdown(socket.SHUT_RDWR)
+            _close(connection)
     return sum(map(len, by_client.values()))
+
+
+def cut(port: int, client: str) -> None:
+    """Close the connection of a client, `address:port`, in the middle of its response. Linux only.
+
+    Granian ends a streamed response as if it were complete. Only a closed connection tells the client otherwise.
+    """
+    if sys.platform == "linux":
+        address, _, client_port = client.rpartition(":")
+        peer = (address.strip("[]"), int(client_port))
+        for connection in _connections(port):
+            if connection.peer == peer:
+                _close(connection)
+
+
+def _close(connection: _Connection) -> None:
+    # The file number may have been reused. Duplicate it first, then compare the peer.
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.file)) as handle:
+        if handle.getpeername()[:2] == connection.peer:
+            handle.shutdown(socket.SHUT_RDWR)
 
 
 def _connections(port: int) -> Iterator[_Connection]:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import IO, Any
 
@@ -169,7 +170,8 @@ class Application:
             return
         status, answer_headers, response = unsent
         if isinstance(response, Chunks):
-            await streaming.send(protocol, status, answer_headers, response, self._streams)
+            cut = partial(asyncio.to_thread, listener.cut, settings.PORT, scope.client)
+            await streaming.send(protocol, status, answer_headers, response, self._streams, cut)
             return
         if isinstance(body, Upload) and "expect" not in scope.headers and (length or 0) <= MAX_DISCARDED:
             with suppress(OSError):  # also TimeoutError

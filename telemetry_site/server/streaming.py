@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,18 @@ class Chunks:
             close()
 
 
-async def send(protocol: HTTPProtocol, status: int, headers: Any, chunks: Chunks, pool: ThreadPool) -> None:
-    """Send the chunks as fast as the client reads. End the response when it reads nothing for CHUNK_SECONDS."""
+async def send(
+    protocol: HTTPProtocol,
+    status: int,
+    headers: Any,
+    chunks: Chunks,
+    pool: ThreadPool,
+    cut: Callable[[], Awaitable[None]],
+) -> None:
+    """Send the chunks as fast as the client reads. End the response when it reads nothing for CHUNK_SECONDS.
+
+    After an error, `cut` closes the connection: the end of the pipe alone would be the end of a complete response.
+    """
     pipe = -1
     try:
         with tempfile.TemporaryDirectory(prefix="telemetry-stream-") as folder:
@@ -55,6 +65,7 @@ async def send(protocol: HTTPProtocol, status: int, headers: Any, chunks: Chunks
         pass  # the client disconnected
     except Exception as error:
         logger.warning("A streamed answer ended early: %s", error)
+        await cut()
     finally:
         if pipe >= 0:
             os.close(pipe)

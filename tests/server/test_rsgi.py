@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from telemetry_site.server.lanes import lane_of
 from tests.conftest import payload, success
-from tests.servers import Server, served_prepared, wait_until
+from tests.servers import PATIENCE_SECONDS, Server, served_prepared, wait_until
 
 HEAD = b"POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nOrigin: http://localhost:5173\r\n"
 
@@ -205,6 +205,25 @@ def test_a_slow_reader_fills_no_memory(server_of_two_threads: Server) -> None:
             if read > len(whole):
                 break
     assert read > len(whole)  # and it gets everything all the same
+
+
+def test_an_export_that_fails_does_not_look_complete(data_dir: Path) -> None:
+    with served_prepared(data_dir, DATABASE_URL="") as server:
+        assert server.command("demo_data", "--days", "5", "--events", "20000").returncode == 0
+        cookies = server.sign_in()
+        request = f"GET /admin/events/event/export/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"
+        with socket.socket() as wire:
+            wire.settimeout(PATIENCE_SECONDS)
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            wire.connect((server.address, server.port))
+            wire.sendall(request.encode())
+            received = wire.recv(1024)
+            assert received.startswith(b"HTTP/1.1 200 ")
+            (data_dir / "telemetry.sqlite3").unlink()
+            with suppress(ConnectionResetError):
+                while part := wire.recv(1 << 20):
+                    received = received[-100:] + part
+        assert not received.endswith(b"0\r\n\r\n")
 
 
 def test_the_head_of_an_export_makes_no_export(server: Server) -> None:
