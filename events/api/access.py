@@ -1,11 +1,12 @@
 """Who may do what: the authentication and the permissions of the API."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import NotAuthenticated
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
@@ -17,6 +18,8 @@ from events.ingest.refusals import RefusalReason
 from events.ingest.tokens import Scope
 from events.models import IngestToken
 
+# What a token with the scope `read` may export.
+TOKEN_PERMISSIONS = {"events.view_event", "events.view_recentfailure"}
 ADMIN_TOKEN = "admin-token"  # noqa: S105 (a name, no secret)
 WRONG_TOKENS = attempts.Limit("address", 20, 900)
 
@@ -117,6 +120,19 @@ def _may(request: Request, *permissions: str) -> bool:
     """Return whether the request has the session of a member of staff with all these permissions."""
     user = request.user
     return bool(user and user.is_active and user.is_staff and user.has_perms(permissions))
+
+
+def demand_export(request: Request, permissions: Collection[str]) -> None:
+    """Raise PermissionDenied unless the request may export a list with these permissions.
+
+    A token reads events, and so no list with another permission, such as the audit log.
+    """
+    if request.auth is None:
+        is_allowed = request.user.has_perms(("events.export_event", *permissions))
+    else:
+        is_allowed = set(permissions) <= TOKEN_PERMISSIONS
+    if not is_allowed:
+        raise PermissionDenied("This export needs a permission that you do not have")
 
 
 def has_scope(request: Request, scope: Scope) -> bool:

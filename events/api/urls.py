@@ -6,6 +6,7 @@ from rest_framework.routers import DynamicRoute, Route, SimpleRouter
 from events.api.groups.views import DecisionViewSet, GroupViewSet
 from events.api.views import (
     EventViewSet,
+    ExportViewSet,
     FailureViewSet,
     HealthViewSet,
     MetricsViewSet,
@@ -65,4 +66,7 @@ groups = [
     re_path(r"^groups/(?P<key>[^/]+)/decision/?$", DecisionViewSet.as_view({"post": "create"}), name="group-decision"),
 ]
 
-urlpatterns = [*staff.urls, *source_maps, *releases, *groups]
+# A name can contain a slash.
+exports = [re_path(r"^exports/(?P<name>.+?)/?$", ExportViewSet.as_view({"get": "retrieve"}), name="export")]
+
+urlpatterns = [*staff.urls, *source_maps, *releases, *groups, *exports]

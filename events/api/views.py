@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.admin.utils import quote
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.decorators import action
@@ -25,6 +26,7 @@ from events.api.access import (
     MayUseSourceMaps,
     OriginAllowed,
     TokenAuthentication,
+    demand_export,
     name_of,
 )
 from events.api.answers import (
@@ -49,6 +51,8 @@ from events.maintenance.disk import Room
 from events.models import Event, FailureGroup
 from events.monitoring import exposition
 from events.reports import failures, metrics
+from events.reports.exports import making, named
+from events.reports.exports.choices import InvalidExport
 from events.reports.forms import EventFilter, ReleaseQuery, ReleasesQuery, SummaryQuery, TimeseriesQuery
 from events.reports.groups.ranking import GroupCursor
 from events.reports.releases import changes, figures, mixes
@@ -333,6 +337,32 @@ def _group_as_json(changed: changes.Changed) -> dict[str, Any]:
 def group_url(group: FailureGroup) -> str:
     """Return the address of the page of a group."""
     return f"{settings.SITE_URL}{reverse('admin:events_failuregroup_change', args=[quote(group.pk)])}"
+
+
+class ExportViewSet(StaffViewSet):
+    """Downloads a stored export. Tokens get the lists of events and groups, persons those that they may export."""
+
+    @schema.EXPORT
+    def retrieve(self, request: Request, name: str) -> HttpResponseBase:
+        if request.query_params:
+            fields = {parameter: ["This route has no parameters."] for parameter in request.query_params}
+            return Response(refusal_body("Invalid parameters", fields), 400)
+        export = named.find(name)
+        if export is None:
+            raise NotFound("No such export")
+        try:
+            choice = named.choice_of(export)
+            demand_export(request, choice.export_list.permissions)
+            read = choice.read(clock.now(), getattr(request.user, "pk", None))
+        except InvalidExport as fault:
+            return Response(refusal_body("This export can no longer be made", fault.fields), 409)
+        if request.method != "HEAD":
+            making.note(choice, who=name_of(request), at=read.now, name=name)
+        headers = making.headers_of(choice.file_name(read))
+        if choice.missing:
+            headers["X-Export-Empty-Columns"] = ", ".join(choice.missing)
+        media_type = choice.format.encoding.media_type
+        return StreamingHttpResponse(making.pieces(choice, read), content_type=media_type, headers=headers)
 
 
 class SourceMapViewSet(SiteViewSet):

@@ -22,11 +22,13 @@ GROUP, DECISION = "/groups/{key}", "/groups/{key}/decision"
 STAFF_ROUTES = {
     "/metrics/summary", "/metrics/timeseries", "/failures", "/recent", "/metrics/prometheus", "/releases", RELEASE,
     "/groups", GROUP, DECISION,
+    "/exports/{name}",
 }  # fmt: skip
 MAPS, MAP = "/sourcemaps/{app_version}", "/sourcemaps/{app_version}/{file}"
 PARAMETERS = {
     "source-maps": ["{app_version}"], "source-map": ["{app_version}", "{file}"], "release": ["{version}"],
     "group": ["{key}"], "group-decision": ["{key}"],
+    "export": ["{name}"],
 }  # fmt: skip
 METHODS = {
     **{path: {"post"} for path in ("/event", "/event/batch", "/client-log", "/increment")},
@@ -127,6 +129,7 @@ def test_every_operation_has_one_of_six_tags(schema: dict[str, Any]) -> None:
         "/metrics/summary": ["reads"],
         "/metrics/timeseries": ["reads"],
         "/releases": ["reads"],
+        "/exports/{name}": ["reads"],
         RELEASE: ["reads"],
         "/groups": ["groups"],
         GROUP: ["groups"],

@@ -82,6 +82,7 @@ ROWS = {
     ),  # only a POST
     "releases": Access("/releases", STAFF),
     "release": Access("/releases/19afc18", STAFF),
+    "export": Access("/exports/weekly", STAFF),
     "source-maps": Access("/sourcemaps/19afc18", STAFF),
     "source-map": Access("/sourcemaps/19afc18/index.js", NOBODY),  # for tokens alone
     "api-schema": Access("/api/schema/", ANYONE),
@@ -269,6 +270,11 @@ def test_every_route_has_its_row_and_no_row_is_of_none() -> None:
     assert sorted(set(names(urlpatterns)) - public) == sorted(ROWS)
 
 
+def make_export() -> NamedExport:
+    values = {"list_key": "failures", "filters": "", "columns": ["id"], "format": "csv", "created_by_name": "x"}
+    return NamedExport.objects.create(name="weekly", created_at_ms=1, **values)
+
+
 @pytest.fixture
 def things() -> dict[str, Any]:
     """Return a thing of each kind, for the addresses of pages."""
@@ -287,15 +293,7 @@ def things() -> dict[str, Any]:
     channel = roster.add("ops", "mailto:a@example.org", ["new"], who="someone", at=clock.now())
     alert = Alert.objects.create(kind="new", key="x", happened_at_ms=VOID_MS)
     delivery = AlertDelivery.objects.create(alert=alert, channel=channel, state=DeliveryState.GIVEN_UP, due_ms=VOID_MS)
-    export = NamedExport.objects.create(
-        name="weekly",
-        list_key="failures",
-        filters="",
-        columns=["id"],
-        format="csv",
-        created_at_ms=1,
-        created_by_name="x",
-    )
+    export = make_export()
     return {
         "export": export.pk,
         "channel": channel.pk,
@@ -421,6 +419,7 @@ WRONG = ["", "a-long-random-toke", TOKEN + "n", TOKEN.upper(), "x" * 100_000, "Ã
 def test_the_admin_token_reads_and_no_other_does(path: str, client: Client) -> None:
     make_event(**success())  # its version is a release
     path = path.format(group=make_event().fingerprint)
+    make_export()
     assert client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     for wrong in WRONG:
         assert client.get(path, headers={"authorization": f"Bearer {wrong}"}).status_code == 401

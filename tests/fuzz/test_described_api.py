@@ -32,6 +32,7 @@ OPERATIONS = [
     ("PUT", "/sourcemaps/{app_version}/{file}"), ("GET", "/sourcemaps/{app_version}"),
     ("DELETE", "/sourcemaps/{app_version}"), ("GET", "/releases"), ("GET", "/releases/{version}"),
     ("GET", "/groups"), ("GET", "/groups/{key}"), ("POST", "/groups/{key}/decision"),
+    ("GET", "/exports/{name}"),
 ]  # fmt: skip
 
 

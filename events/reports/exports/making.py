@@ -90,17 +90,21 @@ def pieces(choice: Choice, read: Read, progress: Progress | None = None) -> Iter
     return progress.watching(choice.format.encode(progress.counting(choice.rows(read)), choice.columns))
 
 
-def note(choice: Choice, *, who: str, at: datetime, name: str = "") -> None:
-    """Record in the audit log who exports which list with which filters. `name` is that of a stored export."""
+def note(choice: Choice, *, who: str, at: datetime, name: str = "", logs: bool = True) -> None:
+    """Record in the audit log who exports which list with which filters. `name` is that of a stored export.
+
+    Without `logs`, the server log has no line: for a command, it would be a line on stderr.
+    """
     filters = audit.filters_in_words(choice.form.applied()) or choice.export_list.unfiltered
     stored = f" (stored export {name})" if name else ""
-    note_export(f"{choice.export_list.title}: {filters}{stored}", who=who, at=at)
+    note_export(f"{choice.export_list.title}: {filters}{stored}", who=who, at=at, logs=logs)
 
 
-def note_export(what: str, *, who: str, at: datetime) -> None:
+def note_export(what: str, *, who: str, at: datetime, logs: bool = True) -> None:
     """Record who exported what in the audit log. The server log gets no filter: it may quote an event."""
     audit.note(AuditKind.EXPORT, f"Exported {what}", who=who, at=at)
-    logger.info("%s made an export; the audit log says of what", who)
+    if logs:
+        logger.info("%s made an export; the audit log says of what", who)
 
 
 def headers_of(file_name: str) -> dict[str, str]:
