@@ -63,7 +63,7 @@ class TokenForm(forms.Form):
         label="The token may", widget=forms.CheckboxSelectMultiple, help_text="Choose as few as possible."
     )
     lifetime = forms.ChoiceField(
-        label="Valid for", choices=list(LIFETIMES.items()), initial="90", widget=forms.RadioSelect
+        label="Lifetime", choices=list(LIFETIMES.items()), initial="90", widget=forms.RadioSelect
     )
     last_day = forms.DateField(
         required=False,
