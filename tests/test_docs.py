@@ -96,6 +96,7 @@ def routes(patterns: list[Any], prefix: str = "/") -> Iterator[str]:
     """Yield `METHOD /path` for every route but the admin's own."""
     for pattern in patterns:
         path = prefix + re.sub(r"^\^|/?\??\$$", "", re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", str(pattern.pattern)))
+        path = path.replace(r"\.", ".")
         if isinstance(pattern, URLResolver) and pattern.app_name != "admin":
             yield from routes(pattern.url_patterns, path)
         elif isinstance(pattern, URLPattern):

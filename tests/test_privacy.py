@@ -129,7 +129,7 @@ def public_routes() -> Iterator[tuple[str, str]]:
     """Yield the method and the path of every route that anyone may call."""
     for pattern in urlpatterns:
         for method in pattern.callback.actions:
-            yield method.upper(), re.sub(r"^\^|/\?\$$", "", str(pattern.pattern)).join(["/", ""])
+            yield method.upper(), re.sub(r"^\^|\\|/\?\$$", "", str(pattern.pattern)).join(["/", ""])
 
 
 def report_all(client: Client) -> None:
@@ -142,7 +142,7 @@ def report_all(client: Client) -> None:
     assert client.send("POST", "/event/batch", {"events": [payload(message="b") | OF_THEMSELVES, 7]}) == 200
     assert client.send("POST", "/client-log", failure | {"occurred_at": "2026-02-12 18:00:00"}) == 200
     assert client.send("POST", "/increment", {"sessionId": "flash-1"} | OF_THEMSELVES) == 200
-    for path in ("/count", "/metrics/flash-count", "/health", "/health/ready"):
+    for path in ("/count", "/metrics/flash-count", "/health", "/health/ready", "/badge.svg", "/badge.json"):
         assert client.send("GET", path) == 200
     assert client.send("GET", "/recent", Authorization=f"Bearer {ADMIN_TOKEN}") == 200
     assert client.send("GET", "/failures", Authorization=f"Bearer {ADMIN_TOKEN}") == 200

@@ -3,11 +3,12 @@
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from events.grouping import advice
 from events.ingest.contract import MAX_BATCH_EVENTS, EventPayload
 from events.models import EventType
+from events.reports import badges, public
 from events.reports.forms import WINDOWS
 from events.reports.releases.changes import MAX_GROUPS
 from events.reports.releases.verdicts import VerdictName
@@ -117,6 +118,72 @@ FLASH_COUNT = extend_schema(
     summary="The public count",
     description="The baseline plus every success ever accepted that was not voided. Retention never lowers it.",
     responses={200: TOTAL, **refusals(405, 429)},
+    auth=ANYONE,
+)
+BADGE = [
+    OpenApiParameter(
+        "label",
+        {"type": "string", "minLength": 1, "maxLength": badges.MAX_LABEL},
+        description=f"The left text: 1 to {badges.MAX_LABEL} characters; default `{badges.DEFAULT_LABEL}`.",
+    ),
+    OpenApiParameter(
+        "color",
+        {"type": "string", "pattern": "^([0-9a-fA-F]{3}){1,2}$"},
+        description=f"The colour of the count: 3 or 6 hex digits; default `{badges.DEFAULT_COLOR}`.",
+    ),
+]
+KEPT = {304: OpenApiResponse(description="The client has this content: `If-None-Match` contains its `ETag`.")}
+BADGE_SVG = extend_schema(
+    operation_id="get_badge_svg",
+    tags=["reads"],
+    summary="The public count as a badge",
+    parameters=BADGE,
+    responses={(200, "image/svg+xml"): STRING, **KEPT, **refusals(400, 405, 429, 503)},
+    auth=ANYONE,
+)
+BADGE_JSON = extend_schema(
+    operation_id="get_badge_json",
+    tags=["reads"],
+    summary="The public count in the form of an endpoint of shields.io",
+    description="It has exactly these four keys, because shields.io refuses others.",
+    parameters=BADGE,
+    responses={
+        200: obj(
+            {"schemaVersion": {"type": "integer", "enum": [1]}, "label": STRING, "message": STRING, "color": STRING}
+        ),
+        **KEPT,
+        **refusals(400, 405, 429, 503),
+    },
+    auth=ANYONE,
+)
+STATS = extend_schema(
+    operation_id="get_stats_json",
+    tags=["reads"],
+    summary="The public statistics",
+    description="Successful flashes only: the public count, and those of the last 90 days by day, oldest first, and by"
+    f" model, most first. At most {public.MAX_MODELS} models are named; the rest is `(other)`. 404 without"
+    " `PUBLIC_STATS=1`.",
+    responses={
+        200: obj(
+            {
+                "ok": just(True),
+                "total": COUNT,
+                "days": COUNT,
+                "by_day": array(obj({"day": {"type": "string", "format": "date"}, "flashes": COUNT})),
+                "by_model": array(obj({"model": STRING, "flashes": COUNT}), maxItems=public.MAX_MODELS + 1),
+            }
+        ),
+        **KEPT,
+        **refusals(404, 405, 429, 503),
+    },
+    auth=ANYONE,
+)
+STATS_PAGE = extend_schema(
+    operation_id="get_stats",
+    tags=["reads"],
+    summary="The public statistics as a page",
+    description="404 without `PUBLIC_STATS=1`.",
+    responses={(200, "text/html"): STRING, **KEPT, **refusals(404, 405, 429, 503)},
     auth=ANYONE,
 )
 HEALTH = extend_schema(

@@ -4,6 +4,7 @@ from django.urls import re_path
 from rest_framework.routers import DynamicRoute, Route, SimpleRouter
 
 from events.api.groups.views import DecisionViewSet, GroupViewSet
+from events.api.public import BadgeViewSet, StatsViewSet
 from events.api.views import (
     EventViewSet,
     ExportViewSet,
@@ -34,6 +35,13 @@ public = SiteRouter()
 public.register("event", EventViewSet, "event")
 public.register("metrics", PublicMetricsViewSet, "metrics")
 public.register("health", HealthViewSet, "health")
+
+# The names of these routes contain a dot. The page of the statistics is in `telemetry_site`.
+everybody = [
+    re_path(r"^badge\.svg/?$", BadgeViewSet.as_view({"get": "svg"}), name="badge-svg"),
+    re_path(r"^badge\.json/?$", BadgeViewSet.as_view({"get": "json"}), name="badge-json"),
+    re_path(r"^stats\.json/?$", StatsViewSet.as_view({"get": "json"}), name="stats-json"),
+]
 
 staff = SiteRouter()
 staff.register("metrics", MetricsViewSet, "metrics")

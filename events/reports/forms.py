@@ -16,6 +16,7 @@ from events.counting.corrections import Selection
 from events.keyset import Cursor
 from events.models import AuditKind, EventType, Source
 from events.querysets import SUCCESS
+from events.reports import badges
 from events.reports.failures import Criteria, current_group
 from events.reports.groups.breakdowns import SPANS
 from events.reports.groups.ranking import COLUMNS, GroupCursor, Ranking
@@ -583,3 +584,22 @@ class AuditFilter(ListFilter):
     @property
     def shown_filters(self) -> list[forms.BoundField]:
         return [self["kind"], self["who"]]
+
+
+class BadgeQuery(forms.Form):
+    """The parameters of the badge of the public count."""
+
+    label = forms.CharField(required=False, strip=False, max_length=badges.MAX_LABEL)
+    color = forms.CharField(required=False, strip=False)
+
+    def clean_label(self) -> str:
+        label: str = self.cleaned_data["label"]
+        if "label" in self.data and not badges.is_label(label):
+            raise forms.ValidationError("Must be visible text, without control characters.")
+        return label
+
+    def clean_color(self) -> str:
+        color: str = self.cleaned_data["color"]
+        if "color" in self.data and not badges.is_color(color):
+            raise forms.ValidationError("Must be 3 or 6 hex digits, such as 2f6fde.")
+        return color

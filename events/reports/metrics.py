@@ -448,6 +448,22 @@ def series(steps: Iterable[Step], start_ms: int, end_ms: int, step_ms: int) -> l
     return buckets
 
 
+def successes_by_day_and_model(start_ms: int, end_ms: int) -> list[tuple[int, str, int]]:
+    """Return the start of the day, the model and the number of successes in [start_ms, end_ms), in no order.
+
+    Source and errors: as `by_day`.
+    """
+    _check_bounds(start_ms, end_ms, "day")
+    with connection.cursor() as cursor:
+        cursor.execute(_SUCCESSES, [*_days_between(start_ms, end_ms), SUCCESS])
+        return [(day_ms, model, int(total)) for day_ms, model, total in cursor.fetchall()]
+
+
+_SUCCESSES = f"""{_COUNTED}
+SELECT day_ms, model, SUM(accepted) FROM counted WHERE event_type = %s GROUP BY day_ms, model
+"""  # noqa: S608 (our own names)
+
+
 def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
     """Return the successes, failures and expected events per `model` or `app_version`, the most events first."""
     names: dict[str, list[int]] = {}

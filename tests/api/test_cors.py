@@ -24,8 +24,17 @@ PUBLIC = [
     ("GET", "/count"),
     ("POST", "/increment"),
     ("GET", "/recent"),
+    ("GET", "/badge.svg"),
+    ("GET", "/badge.json"),
+    ("GET", "/stats"),
+    ("GET", "/stats.json"),
 ]
 STAFF = ["/metrics/summary", "/metrics/timeseries", "/failures"]
+
+
+@pytest.fixture(autouse=True)
+def _stats_are_public(settings: Any) -> None:
+    settings.PUBLIC_STATS = True
 
 
 def cors(answer: Any) -> dict[str, str]:
@@ -88,7 +97,14 @@ def test_a_401_may_be_read_too(client: Client, method: str, path: str) -> None:
 
 @override_settings(INGEST_RATE="1/d", BATCH_RATE="1/d", READ_RATE="1/d")
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/event"), ("POST", "/event/batch"), ("GET", "/metrics/flash-count")]
+    ("method", "path"),
+    [
+        ("POST", "/event"),
+        ("POST", "/event/batch"),
+        ("GET", "/metrics/flash-count"),
+        ("GET", "/badge.svg"),
+        ("GET", "/stats"),
+    ],
 )
 def test_a_429_may_be_read_too_and_its_retry_after(client: Client, method: str, path: str) -> None:
     ask(client, method, path, success())

@@ -123,6 +123,8 @@ def test_every_operation_has_one_of_six_tags(schema: dict[str, Any]) -> None:
     assert headings == {
         "/event": ["events"],
         "/event/batch": ["events"],
+        "/badge.json": ["reads"],
+        "/badge.svg": ["reads"],
         "/failures": ["reads"],
         "/metrics/flash-count": ["reads"],
         "/metrics/prometheus": ["reads"],
@@ -134,6 +136,8 @@ def test_every_operation_has_one_of_six_tags(schema: dict[str, Any]) -> None:
         "/groups": ["groups"],
         GROUP: ["groups"],
         DECISION: ["groups"],
+        "/stats": ["reads"],
+        "/stats.json": ["reads"],
         MAPS: ["source maps"],
         MAP: ["source maps"],
         "/health": ["health"],

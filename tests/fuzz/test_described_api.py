@@ -33,6 +33,7 @@ OPERATIONS = [
     ("DELETE", "/sourcemaps/{app_version}"), ("GET", "/releases"), ("GET", "/releases/{version}"),
     ("GET", "/groups"), ("GET", "/groups/{key}"), ("POST", "/groups/{key}/decision"),
     ("GET", "/exports/{name}"),
+    ("GET", "/badge.svg"), ("GET", "/badge.json"), ("GET", "/stats"), ("GET", "/stats.json"),
 ]  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def test_no_operation_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-@override_settings(ADMIN_TOKEN="for-tests")
+@override_settings(ADMIN_TOKEN="for-tests", PUBLIC_STATS=True)
 def test_an_operation(method: str, path: str) -> None:
     schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
     operation = schema[path][method]

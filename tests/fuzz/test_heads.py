@@ -101,7 +101,18 @@ def test_the_size_of_a_head(
     check("else", (status == 431) is is_over, status, size, cookie)
 
 
-KNOWN_PATHS = ["/health", "/health/ready", "/admin", "/static", "/event", "/event/batch", "/metrics/flash-count", ""]
+KNOWN_PATHS = [
+    "/health",
+    "/health/ready",
+    "/admin",
+    "/static",
+    "/event",
+    "/event/batch",
+    "/metrics/flash-count",
+    "/badge.svg",
+    "/stats",
+    "",
+]
 NEAR_PATHS = st.builds(
     "{}{}{}".format,
     st.sampled_from(["", "", "", "/", "/x", "/."]),

@@ -40,8 +40,8 @@ def refuse(host: str, times: int = 1, *, at_ms: int | None = None) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/event", "/event/batch/", "/client-log", "/count", "/metrics/flash-count", "/health", "/failures", "/",
-     "/admin/", "/admin/login/", "/admin/events/event/", "/api/", "/nowhere"],
+    ["/event", "/event/batch/", "/client-log", "/count", "/metrics/flash-count", "/badge.svg", "/stats", "/health",
+     "/failures", "/", "/admin/", "/admin/login/", "/admin/events/event/", "/api/", "/nowhere"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_refused_host_is_counted_on_every_route(client: Client, method: str, path: str) -> None:

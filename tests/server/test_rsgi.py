@@ -293,6 +293,8 @@ def test_a_watchdog_does_not_wait_behind_a_locked_database(server_of_two_threads
         ("post", "/event", "reads"),
         ("GET", "/count", "reads"),
         ("HEAD", "/metrics/flash-count", "reads"),
+        ("GET", "/badge.svg", "reads"),
+        ("GET", "/stats", "reads"),
         ("GET", "/health", "health"),
         ("GET", "/health/", "health"),
         ("GET", "/health/ready", "health"),
