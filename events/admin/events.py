@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
 from django.db.models import F, QuerySet
@@ -29,11 +30,11 @@ from events.models import (
     RecentFailure,
 )
 from events.querysets import SUCCESS
-from events.reports import failures, metrics
+from events.reports import badges, failures, metrics
 from events.reports.exports import lists
 from events.reports.exports.lists import LISTS
 from events.reports.failures import Criteria, EventPage
-from events.reports.forms import AuditFilter, BaselineForm, EventFilter
+from events.reports.forms import AuditFilter, BadgeQuery, BaselineForm, EventFilter
 from events.reports.groups import ranking
 from events.templatetags.telemetry import dash, event_type, figure
 
@@ -245,7 +246,11 @@ class CounterBaselineAdmin(PagesAdmin):
     change_list_template = "events/baseline.html"
 
     def get_urls(self) -> list[URLPattern]:
-        return [*super().get_urls(), self.route("add/", self.changelist_view, "add")]
+        return [
+            *super().get_urls(),
+            self.route("add/", self.changelist_view, "add"),
+            self.route("badge/", self.badge_view, "badge"),
+        ]
 
     def read_page(self, changelist: KeysetChangeList) -> tuple[list[CounterBaseline], None]:
         return metrics.baseline_history(limit=HISTORY_ROWS), None
@@ -289,8 +294,36 @@ class CounterBaselineAdmin(PagesAdmin):
             "count_then": count._replace(baseline=form.cleaned_data["value"]) if confirming else None,
             "corrections": corrections.history(limit=CORRECTIONS_SHOWN),
             "void_now": corrections.void_now(),
+            "badge_url": self.url("badge"),
         }
         return super().changelist_view(request, context)
+
+    def badge_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the badge of the public count, and the lines that embed it. The URL contains its label and colour."""
+        self.demand(self.has_view_permission(request))
+        parameters = request.GET.copy()
+        if "color" in parameters:
+            parameters["color"] = str(parameters["color"]).removeprefix("#")  # as the input of a colour sends it
+        form = BadgeQuery(parameters)
+        chosen = form.cleaned_data if form.is_valid() else {"label": "", "color": ""}
+        badge = badges.of_count(metrics.flash_count().total, **chosen)
+        stats_url = f"{settings.SITE_URL}{reverse('stats')}" if settings.PUBLIC_STATS else None
+        embedding = badges.embedding(badge.label, badge.color, site_url=settings.SITE_URL, links_to=stats_url)
+        context = {
+            "title": "Badge of the public count",
+            "form": form,
+            "badge": badge,
+            "color": badges.six_digits(badge.color),
+            "max_label": badges.MAX_LABEL,
+            "preview_url": embedding.url.removeprefix(settings.SITE_URL),
+            "lines": [
+                ("Markdown", "badge-markdown", embedding.markdown),
+                ("HTML", "badge-html", embedding.html),
+                ("Markdown, drawn by shields.io", "badge-shields", embedding.shields),
+            ],
+            "stats_url": stats_url,
+        }
+        return self.render(request, "events/badge.html", context, status=200 if form.is_valid() else 400)
 
 
 @admin.register(AuditEntry)

@@ -148,6 +148,7 @@ ROWS = {
         MAINTAINERS,
         {"value": "7", "note": "from before", "confirmed": "1"},
     ),
+    "admin:events_counterbaseline_badge": Access("/admin/events/counterbaseline/badge/", STAFF),
     "admin:events_correction_changelist": Access(
         "/admin/events/correction/",
         STAFF,
