@@ -28,8 +28,9 @@ _REST_SECONDS = 10.0
 _ATTEMPTS = 3
 _ATTEMPT_SECONDS = 0.1
 _FAILURES = (OperationalError, InterfaceError, InternalError)
-# Permissions of a token change at once. A visit is updated by the page that reads it.
-_PRIMARY_ONLY = {"ingesttoken", "visit"}
+# Permissions of a token change at once. A link to a saved view works at once for everybody. A visit is updated by the
+# page that reads it.
+_PRIMARY_ONLY = {"ingesttoken", "savedview", "visit"}
 
 logger = logging.getLogger(__name__)
 

@@ -35,7 +35,11 @@ class TelemetryAdminSite(admin.AdminSite):
     login_form = sign_in.SignInForm
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [path("about/", self.admin_view(self.about), name="about"), *super().get_urls()]
+        # The pages of `events.admin` register with this site, so it must exist before they are imported.
+        from events.admin.saved_views.pages import SavedViewPages
+
+        about = path("about/", self.admin_view(self.about), name="about")
+        return [about, *SavedViewPages(self).urls(), *super().get_urls()]
 
     def about(self, request: HttpRequest) -> TemplateResponse:
         """Show the report of `manage.py doctor`, without the checks that read many rows."""
@@ -59,11 +63,16 @@ class TelemetryAdminSite(admin.AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         # A function, so that only pages that show the banners query them.
-        added = {"site_version": settings.VERSION, "banners": lambda: banners.current(clock.now())}
+        from events.admin.saved_views import navigation
+
+        added = {
+            "site_version": settings.VERSION,
+            "banners": lambda: banners.current(clock.now()),
+            "saved_views": lambda: navigation.links(self, request),
+        }
         return super().each_context(request) | added
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        # The pages of `events.admin` register with this site, so it must exist before they are imported.
         from events.admin.overview import visits
         from events.admin.overview.figures import overview
         from events.admin.overview.ranges import RangeForm

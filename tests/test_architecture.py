@@ -49,6 +49,7 @@ WRITERS = {
     "Backup": {"events/maintenance/backups/records.py"},
     "NamedExport": {"events/reports/exports/named.py"},
     "SiteDay": {"events/counting/site_days.py"},
+    "SavedView": {"events/admin/saved_views/store.py"},
     "Visit": {"events/admin/overview/visits.py"},
     "RetentionMark": {"events/maintenance/retention.py"},
     "GroupHour": {"events/grouping/groups.py"},

@@ -643,6 +643,7 @@ ROLES = {
         "add_namedexport",
         "change_namedexport",
         "delete_namedexport",
+        "share_savedview",
     },
 }
 

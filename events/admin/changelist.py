@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from events import clock
+from events.admin.saved_views.addresses import OWN, query_of
 from events.templatetags.telemetry import dash, figure, time_element, yes_no
 
 
@@ -55,9 +56,11 @@ class KeysetChangeList(ChangeList):
 
     model_admin: Any
     form: Any
-    kept: QueryDict
+    kept: QueryDict  # the filters, the order, the columns and the saved view, for links
     kept_query: str
+    filter_query: str
     selection: Any
+    column_choice: Any
     search_form_class = forms.Form  # `filter_form` contains the search
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -70,11 +73,13 @@ class KeysetChangeList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """Return all rows that match the filters. Actions use it; `read_page` reads a page in bounded windows."""
-        self.form = self.model_admin.get_filter_form(request.GET).refuse_unknown()
+        self.form, self.column_choice = self.model_admin.read_address(request.GET)
         self.kept = self.form.data.copy()
         for name in ("cursor", "limit"):
             self.kept.pop(name, None)
-        self.kept_query = self.kept.urlencode()  # the filters and the order, for links
+        self.filter_query = self.kept.urlencode()  # the filters and the order, for exports
+        self.kept.update({name: request.GET[name] for name in OWN if request.GET.get(name)})
+        self.kept_query = query_of(self.kept)
         self.selection = self.model_admin.get_selection(self) if self.form.is_valid() else None
         if not self.form.is_valid():
             return self.root_queryset.none()
@@ -91,6 +96,11 @@ class KeysetChangeList(ChangeList):
         self.result_count = len(self.result_list)
         for row in self.result_list:
             row.changelist = self
+
+    @property
+    def has_chosen_columns(self) -> bool:
+        """Whether the address chooses the columns. Narrow pages then show each of them, with its heading."""
+        return self.column_choice is not None and self.column_choice.is_chosen
 
     @cached_property
     def columns(self) -> list[ListColumn]:
@@ -110,8 +120,11 @@ class KeysetChangeList(ChangeList):
         is_row_heading = name in (self.list_display_links or ())
         heading_css = f"sorted {sorts[0].name}" if sorts else "" if is_row_heading else css
         attributes = filled = format_html(' class="{}"', css) if css else SafeString()
-        if name in model_admin.labelled_columns:
-            filled = format_html('{} data-label="{}"', attributes, label)
+        is_labelled = name in model_admin.labelled_columns
+        if self.has_chosen_columns and name not in ("action_checkbox", *model_admin.plain_columns):
+            is_labelled, attributes = True, format_html(' class="{} wide-only"', css)
+        if is_labelled:
+            filled = format_html('{} data-label="{}"', filled, label)
         return ListColumn(name, label, heading_css, sorts, is_row_heading, attributes, filled)
 
     def _cell(self, column: ListColumn, row: Any) -> SafeString:

@@ -18,7 +18,8 @@ from events import audit, clock
 from events.admin.changelist import KeysetChangeList, quiet
 from events.admin.group_forms import OriginFilter
 from events.admin.pages import PagesAdmin, event_parts, rows_response
-from events.counting import corrections, releases, rollups
+from events.counting import corrections, facets, releases, rollups
+from events.counting.buckets import FACET_PREFIX
 from events.maintenance import retention
 from events.models import (
     AuditEntry,
@@ -34,7 +35,7 @@ from events.reports import badges, failures, metrics
 from events.reports.exports import lists
 from events.reports.exports.lists import LISTS
 from events.reports.failures import Criteria, EventPage
-from events.reports.forms import AuditFilter, BadgeQuery, BaselineForm, EventFilter
+from events.reports.forms import AuditFilter, BadgeQuery, BaselineForm, EventFilter, facet_label
 from events.reports.groups import ranking
 from events.templatetags.telemetry import dash, event_type, figure
 
@@ -42,6 +43,17 @@ NAMES_OF_DAYS = 30
 GROUPS_SHOWN = 5
 CORRECTIONS_SHOWN = 20
 HISTORY_ROWS = 200
+
+
+class FacetColumn:
+    """A column with the value of one facet of the metadata, such as browser."""
+
+    def __init__(self, key: str) -> None:
+        self.__name__ = self.facet = FACET_PREFIX + key
+        self.short_description = facet_label(key)
+
+    def __call__(self, event: Event) -> str | None:
+        return dict(facets.values_in(event.metadata_json)).get(self.facet)
 
 
 @admin.register(Event)
@@ -60,6 +72,13 @@ class EventAdmin(PagesAdmin):
         "action_checkbox": "tick", "received_at_ms": "when", "marked_type": "what", "message": "message",
         "error_name": "error", "model": "model", "app_version": "version", "mode": "mode", "is_connected": "connected",
     }  # fmt: skip
+    has_saved_views = True
+    more_columns = ("source", "session_id", "occurred_at", "id")
+    column_names = {
+        "received_at_ms": "time", "marked_type": "type", "error_name": "error", "app_version": "version",
+        "is_connected": "connected", "session_id": "session", "occurred_at": "occurred",
+    }  # fmt: skip
+    plain_columns = ("received_at_ms", "marked_type", "message", "model")
     actions = ("export_xlsx", "export_csv")
     change_list_template = "events/event_list.html"
     change_form_template = "events/event_detail.html"
@@ -78,6 +97,9 @@ class EventAdmin(PagesAdmin):
 
     def get_filter_form(self, parameters: QueryDict) -> EventFilter:
         return EventFilter(parameters, failures_only=self.failures_only)
+
+    def get_more_columns(self) -> tuple[Any, ...]:
+        return (*(FacetColumn(key) for key in settings.FACETS), *self.more_columns)
 
     def get_selection(self, changelist: KeysetChangeList) -> Any:
         return changelist.form.criteria(changelist.now_ms)
@@ -145,7 +167,7 @@ class EventAdmin(PagesAdmin):
             "models": metrics.names("model", *period),
             "versions": metrics.names("app_version", *period),
             "facets": form.shown_facets(metrics.facet_names(*period)),
-            "export_page": self.export_page(self.list_key, changelist.kept_query),
+            "export_page": self.export_page(self.list_key, changelist.filter_query),
             "export_url": self.url("export"),
             "xlsx_url": self.url("export_xlsx"),
             "event_url": request.build_absolute_uri("/event"),
@@ -335,6 +357,8 @@ class AuditEntryAdmin(PagesAdmin):
     list_display = ("at_ms", "person", "kind_link", "action", "reason")
     list_display_links = ("action",)
     column_classes = {"at_ms": "nowrap", "person": "nowrap", "kind_link": "", "action": "", "reason": ""}
+    has_saved_views = True
+    column_names = {"at_ms": "when", "person": "who", "kind_link": "kind", "action": "what", "reason": "why"}
     change_list_template = "events/audit_log.html"
 
     def read_page(self, changelist: KeysetChangeList) -> audit.AuditPage:
@@ -368,7 +392,7 @@ class AuditEntryAdmin(PagesAdmin):
     def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
         return {
             "is_narrowed": any(request.GET.get(name) for name in ("kind", "who")),
-            "export_page": self.export_page("audit", changelist.kept_query),
+            "export_page": self.export_page("audit", changelist.filter_query),
         }
 
 

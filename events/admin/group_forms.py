@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib.auth.models import User
 from django.http import QueryDict
-from django.utils.http import urlencode
 
+from events.admin.saved_views.addresses import OWN
 from events.counting import releases
 from events.counting.buckets import FACET_PREFIX
 from events.counting.releases import NO_RELEASES
@@ -37,6 +38,9 @@ class OriginFilter(EventFilter):
     origin = forms.ChoiceField(
         required=False, choices=[("", ""), (GROUPS, GROUPS), *((name, title) for name, title in LISTS.items())]
     )
+    # The columns of the list, and the saved view that it was opened from.
+    columns = forms.CharField(required=False, max_length=1_000)
+    view = forms.CharField(required=False, max_length=64)
     # The filters that only the list of groups has.
     status, assigned, new, noise, fixed, sort = (
         GroupFilter.base_fields[name] for name in ("status", "assigned", "new", "noise", "fixed", "sort")
@@ -80,8 +84,9 @@ class OriginFilter(EventFilter):
         return _query_string({**self.data, **changes})
 
     def event_query(self, **changes: str | None) -> str:
-        """Return the query string of a link to a list of events: the filters that this list has."""
-        return _query_string({**{name: self.data[name] for name in self._event_filters()}, **changes})
+        """Return the query string of a link to a list of events: the filters that this list has, and its columns."""
+        names = [*self._event_filters(), *(OWN if self.cleaned_data["origin"] != self.GROUPS else ())]
+        return _query_string({**{name: self.data[name] for name in names if name in self.data}, **changes})
 
     def group_query(self) -> str:
         """Return the query string of a link to the list of groups."""
@@ -89,7 +94,9 @@ class OriginFilter(EventFilter):
             {
                 name: value
                 for name, value in self.data.items()
-                if name in GroupFilter.base_fields or name.startswith(FACET_PREFIX)
+                if name in GroupFilter.base_fields
+                or name.startswith(FACET_PREFIX)
+                or (name in OWN and self.cleaned_data["origin"] == self.GROUPS)
             }
         )
 
@@ -123,7 +130,7 @@ class OriginFilter(EventFilter):
 
 
 def _query_string(parameters: dict[str, str | None]) -> str:
-    query = urlencode({name: value for name, value in parameters.items() if value})
+    query = urlencode({name: value for name, value in parameters.items() if value}, safe=",")
     return f"?{query}" if query else ""
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import TooManyFieldsSent
@@ -34,6 +35,7 @@ from events.admin.group_forms import (
 from events.admin.group_pages.advice import AdvicePages, delivery_figures
 from events.admin.group_pages.merges import MergePages
 from events.admin.pages import PAGE_ROWS, event_parts
+from events.admin.saved_views.addresses import query_of
 from events.counting import releases
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.grouping import groups, merges, triage
@@ -146,6 +148,18 @@ class FacetTable(NamedTuple):
     more: int
 
 
+class CommonValue:
+    """A column with the most common value of a facet among the failures of a group."""
+
+    def __init__(self, facet: str) -> None:
+        self.__name__ = self.facet = facet
+        self.short_description = _facet_label(facet)
+
+    def __call__(self, group: Any) -> SafeString | None:
+        names = [BITS.get(self.facet, {}).get(name, name) for name in group.figures.names[self.facet]]
+        return format_html('<bdi class="cut" title="{}">{}</bdi>', ", ".join(names), dash(names[0])) if names else None
+
+
 @admin.register(FailureGroup)
 class FailureGroupAdmin(AdvicePages, MergePages):
     """Failure groups: what fails, for whom, since when, and whether it is fixed."""
@@ -162,6 +176,13 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         "last_seen": "last when", "first_seen": "first when", "versions": "versions", "models": "models",
         "state": "state", "line": "line",
     }  # fmt: skip
+    has_saved_views = True
+    more_columns = ("marked_type", "error_name", "frame", "assignee", "fixed_in", "note")
+    column_names = {
+        "accepted": "count", "last_day": "day", "last_seen": "last", "first_seen": "first", "state": "status",
+        "line": "chart", "marked_type": "type", "error_name": "error", "assignee": "assigned",
+    }  # fmt: skip
+    plain_columns = ("failure", "accepted", "last_day", "last_seen", "state", "line", "marked_type")
     actions = ("resolve", "mute", "expect", "reopen", "assign")
     change_list_template = "events/group_list.html"
     change_form_template = "events/group_detail.html"
@@ -183,12 +204,17 @@ class FailureGroupAdmin(AdvicePages, MergePages):
     def get_queryset(self, request: HttpRequest) -> QuerySet[FailureGroup]:
         return ranking.seen_until(clock.now_ms())
 
+    def get_more_columns(self) -> tuple[Any, ...]:
+        facets = (Facet.MODE.value, Facet.CONNECTED.value, *(FACET_PREFIX + key for key in settings.FACETS))
+        return (*(CommonValue(facet) for facet in facets), *self.more_columns)
+
     def get_selection(self, changelist: KeysetChangeList) -> Any:
         return changelist.form.ranking(changelist.now_ms, changelist.request.user.pk)
 
     def read_page(self, changelist: KeysetChangeList) -> tuple[list[FailureGroup], GroupCursor | None] | None:
         try:
-            page = ranking.page(changelist.selection, limit=self.list_per_page, after=changelist.after)
+            facets = [column.facet for column in changelist.list_display if isinstance(column, CommonValue)]
+            page = ranking.page(changelist.selection, limit=self.list_per_page, after=changelist.after, facets=facets)
         except ValueError:
             changelist.form.add_error("cursor", "Not a cursor of this list. Start again without a cursor.")
             return None
@@ -203,6 +229,14 @@ class FailureGroupAdmin(AdvicePages, MergePages):
     @admin.display(description=mark_safe('<span class="visually-hidden">Select for a decision</span>'))
     def action_checkbox(self, group: FailureGroup) -> SafeString:
         return format_html('<input type="checkbox" name="id" value="{}" aria-label="Select this group">', group.pk)
+
+    @admin.display(description="Type")
+    def marked_type(self, group: FailureGroup) -> str:
+        return event_type(group.event_type)
+
+    @admin.display(description="Assigned to")
+    def assignee(self, group: FailureGroup) -> str | None:
+        return group.assigned_to.get_username() if group.assigned_to else None
 
     @admin.display(description="Failure")
     def failure(self, group: Any) -> str:
@@ -260,7 +294,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             "rows": [(group.figures, group.points) for group in changelist.result_list],
             "columns": [heading for column in changelist.columns for heading in column.sorts],
             "statuses": _statuses(changelist.kept),
-            "export_page": self.export_page("groups", changelist.kept_query),
+            "export_page": self.export_page("groups", changelist.filter_query),
             "people": [ranking.NOBODY, *triage.assignable().values_list("username", flat=True)],
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": not FailureGroup.objects.exists(),
@@ -326,7 +360,9 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             **self._shown_event(request, criteria, events, kept.query(origin=kept.from_events, span=kept_span), now_ms),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
-            "export_page": self.export_page(_export_list(request)),
+            "export_page": self.export_page(
+                _export_list(request), kept.event_query(columns=None, view=None, group=group.pk).removeprefix("?")
+            ),
             "deliveries": delivery_figures([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
             "note_form": NoteForm({"note": group.note}),
             "actions": {
@@ -561,7 +597,7 @@ def _sort_heading(query: QueryDict, name: str, label: str) -> SortHeading:
     changed = query.copy()
     changed["sort"] = other if now == first else first
     order = ("descending" if now.startswith("-") else "ascending") if now.lstrip("-") == name else ""
-    return SortHeading(name, label, changed.urlencode(), order)
+    return SortHeading(name, label, query_of(changed), order)
 
 
 class StatusTab(NamedTuple):
@@ -580,7 +616,7 @@ def _statuses(query: QueryDict) -> list[StatusTab]:
         changed = query.copy()
         changed["status"] = value
         is_marked = value == "still_failing" and ranking.has_unfixed()
-        tabs.append(StatusTab(label, changed.urlencode(), value == current, is_marked))
+        tabs.append(StatusTab(label, query_of(changed), value == current, is_marked))
     return tabs
 
 
@@ -624,8 +660,11 @@ def _unfixed(group: FailureGroup, now_ms: int) -> Unfixed | None:
 
 def _facet_table(facet: str, parts: list[Part]) -> FacetTable:
     shown = [(_part_label(facet, part), part) for part in parts[:SHOWN_PARTS]]
-    label = FACETS.get(facet) or facet_label(facet.removeprefix(FACET_PREFIX))
-    return FacetTable(facet, label, shown, max(len(parts) - SHOWN_PARTS, 0))
+    return FacetTable(facet, _facet_label(facet), shown, max(len(parts) - SHOWN_PARTS, 0))
+
+
+def _facet_label(facet: str) -> str:
+    return FACETS.get(facet) or facet_label(facet.removeprefix(FACET_PREFIX))
 
 
 def _part_label(facet: str, part: Part) -> str:

@@ -5,17 +5,20 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import label_for_field, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.text import Truncator
+from django.utils.http import urlencode
+from django.utils.text import Truncator, capfirst
 
 from events import clock
 from events.admin.changelist import KeysetChangeList, SortHeading
+from events.admin.saved_views import addresses, navigation
+from events.admin.saved_views.addresses import COLUMNS, Columns
 from events.models import AuditEntry, Event
 from events.reports import event_text, failures
 from events.reports.exports import choices, making
@@ -37,6 +40,11 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     `column_labels` and `column_classes` contain the headings of fields and the CSS classes of columns, where they are
     not the default ones. `labelled_columns` repeat their heading in narrow pages. With `keeps_filters`, the links of
     the rows pass the filters on.
+
+    With `has_saved_views`, the page shows the saved views of the list, and the address can choose columns: those of
+    `list_display` and `more_columns`. `column_names` contains their names in addresses, where they are not those of
+    the attributes. `plain_columns` need no heading in narrow pages. If the template of the list draws the columns
+    itself, `drawn_columns` contains their headings by name, the one that is always shown first.
     """
 
     title: str
@@ -44,6 +52,11 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     column_labels: Mapping[str, str] = {}
     column_classes: Mapping[str, str] = {}
     labelled_columns: tuple[str, ...] = ()
+    has_saved_views = False
+    more_columns: tuple[Any, ...] = ()
+    column_names: Mapping[str, str] = {}
+    plain_columns: tuple[str, ...] = ()
+    drawn_columns: Mapping[str, str] = {}
     keeps_filters = False
     list_per_page = PAGE_ROWS
     show_facets = admin.ShowFacets.NEVER
@@ -84,6 +97,68 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_filter_form(self, parameters: QueryDict) -> Any:
         return self.filter_form(parameters)
 
+    def get_more_columns(self) -> tuple[Any, ...]:
+        """Return the columns that the list can show besides those of `list_display`."""
+        return self.more_columns
+
+    def read_columns(self, parameters: QueryDict) -> Columns:
+        """Return the columns that the list offers, and those that its address chooses."""
+        if self.drawn_columns:
+            shown = [name for name in self.drawn_columns if name not in self.more_columns]
+            names = dict(zip(self.drawn_columns, self.drawn_columns, strict=True))
+            return Columns.of(parameters, names, self.drawn_columns, default=shown, required=next(iter(names)))
+        offered = {
+            self.column_names.get(column) or getattr(column, "__name__", column): column
+            for column in (*self.list_display, *self.get_more_columns())
+        }
+        labels = {name: capfirst(str(self._label(column))) for name, column in offered.items()}
+        default = list(offered)[: len(self.list_display)]
+        required = next(name for name, column in offered.items() if column in (self.list_display_links or ()))
+        return Columns.of(parameters, offered, labels, default=default, required=required)
+
+    def _label(self, column: Any) -> Any:
+        return self.column_labels.get(column) or label_for_field(column, self.model, self)
+
+    def read_address(self, parameters: QueryDict) -> tuple[Any, Columns | None]:
+        """Return the form of the filters, with an error for each invalid parameter, and the chosen columns."""
+        if not self.has_saved_views:
+            return self.get_filter_form(parameters).refuse_unknown(), None
+        form = self.get_filter_form(addresses.filters(parameters)).refuse_unknown()
+        columns = self.read_columns(parameters)
+        if columns.fault:
+            form.errors[COLUMNS] = form.error_class([columns.fault])
+        return form, columns
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        if not self.has_saved_views or self.drawn_columns:
+            return super().get_list_display(request)
+        return self.read_columns(request.GET).shown
+
+    def views_context(self, request: HttpRequest, form: Any, columns: Columns | None) -> dict[str, Any]:
+        """Return what the template of a list needs for its saved views and its columns."""
+        if columns is None:
+            return {}
+        return {
+            "bar": navigation.bar(self, request, form, columns),
+            "valid_query": navigation.valid_query(form, request.GET) if form.errors else "",
+            "clear_url": self.url("changelist") + (f"?{urlencode({COLUMNS: columns.text})}" if columns.text else ""),
+            "rows_css": "rows chosen" if columns.is_chosen else "rows",
+        }
+
+    def short_address(self, request: HttpRequest) -> HttpResponse | None:
+        """Return a redirect to the shorter address, if a form has sent one parameter for each column."""
+        if not self.has_saved_views or request.method != "GET" or len(request.GET.getlist(COLUMNS)) < 2:
+            return None
+        columns = self.read_columns(request.GET)
+        if columns.fault:
+            return None
+        parameters = request.GET.copy()
+        parameters[COLUMNS] = columns.text
+        if not columns.text:
+            del parameters[COLUMNS]
+        query = addresses.query_of(parameters)
+        return HttpResponseRedirect(f"{request.path}?{query}" if query else request.path)
+
     def get_selection(self, changelist: KeysetChangeList) -> Any:
         """Return an object whose `select()` returns all matching rows. None means that every row matches."""
         return None
@@ -101,6 +176,8 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if shorter := self.short_address(request):
+            return shorter
         response = super().changelist_view(request, extra_context)
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         if not isinstance(response, TemplateResponse) or changelist is None:
@@ -121,6 +198,7 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         response.context_data = {
             **(response.context_data or {}),
             **shared,
+            **self.views_context(request, changelist.form, changelist.column_choice),
             **self.list_context(request, changelist),
             **(extra_context or {}),
         }

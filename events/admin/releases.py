@@ -14,6 +14,7 @@ from events.admin import charts
 from events.admin.pages import PagesAdmin
 from events.counting.buckets import DAY_MS
 from events.models import Release
+from events.reports.forms import ReleaseFilter
 from events.reports.groups import ranking
 from events.reports.releases import changes, figures
 from events.reports.releases.changes import Changed
@@ -60,6 +61,14 @@ class ReleaseAdmin(PagesAdmin):
     """Releases, newest first, for everybody who may view events. Nothing here changes anything."""
 
     title = "Releases"
+    filter_form = ReleaseFilter
+    has_saved_views = True
+    drawn_columns = {
+        "release": "Release", "first": "First seen", "last": "Last seen", "flashes": "Flashes", "failed": "Failed",
+        "rate": "Rate", "interval": "95 % interval", "expected": "Expected", "others": "Other failures",
+        "verdict": "Against the release before",
+    }  # fmt: skip
+    more_columns = ("last", "others")
     change_form_template = "events/release_detail.html"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -70,18 +79,26 @@ class ReleaseAdmin(PagesAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self.demand(self.has_view_permission(request) and request.method != "POST")
+        if shorter := self.short_address(request):
+            return shorter
         now = clock.now()
-        compared = figures.newest(RELEASES_SHOWN, now)
+        form, columns = self.read_address(request.GET)
+        compared = figures.newest(RELEASES_SHOWN, now) if form.is_valid() else []
+        verdict = form.cleaned_data["verdict"] if form.is_valid() else ""
         context = {
             "title": self.title,
             "now": now,
-            "rows": _rows(compared),
+            "form": form,
+            "rows": _rows([row for row in compared if not verdict or row.verdict.name == verdict]),
+            "is_narrowed": bool(verdict),
+            "newest": len(compared),
             "has_more": len(compared) == RELEASES_SHOWN,
             "event_url": request.build_absolute_uri("/event"),
             "may_export": self.has_export_permission(request),
             "export_page": self.export_page("releases"),
+            **self.views_context(request, form, columns),
         }
-        return self.render(request, "events/release_list.html", context)
+        return self.render(request, "events/release_list.html", context, status=200 if form.is_valid() else 400)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -30,6 +30,7 @@ from events.models.rollups import (
     LifetimeTotal,
     ModeRollup,
 )
+from events.models.saved_views import SavedView
 from events.models.site import (
     CommitBucket,
     IngestToken,
@@ -90,6 +91,7 @@ __all__ = [
     "ResolvedFrame",
     "RetentionDefault",
     "RetentionMark",
+    "SavedView",
     "SiteDay",
     "Source",
     "SourceMap",

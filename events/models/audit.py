@@ -19,6 +19,7 @@ class AuditKind(models.TextChoices):
     JOB = "job"
     RESTORE = "restore"
     ALERT = "alert"
+    VIEW = "view"
 
 
 class AuditEntry(models.Model):

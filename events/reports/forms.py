@@ -20,6 +20,7 @@ from events.reports import badges
 from events.reports.failures import Criteria, current_group
 from events.reports.groups.breakdowns import SPANS
 from events.reports.groups.ranking import COLUMNS, GroupCursor, Ranking
+from events.reports.releases.verdicts import VerdictName
 from events.reports.search import grammar, operators
 from events.reports.search.grammar import MAX_QUERY, SearchError
 from events.reports.search.operators import Meaning, Operator
@@ -504,6 +505,19 @@ class ReleaseQuery(forms.Form):
     """The version that a release is compared with; empty means the release before it."""
 
     against = forms.CharField(required=False, strip=False, max_length=64)
+
+
+class ReleaseFilter(ListFilter):
+    """The filter of the list of releases, from its URL."""
+
+    verdict = forms.ChoiceField(
+        required=False,
+        choices=[("", "any"), *((name.value, name.value.replace("_", " ")) for name in VerdictName)],
+    )
+
+    @property
+    def shown_filters(self) -> list[forms.BoundField]:
+        return [self["verdict"]]
 
 
 class BaselineForm(forms.Form):

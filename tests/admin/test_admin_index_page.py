@@ -284,6 +284,7 @@ def test_failures_come_first_among_the_pages(client: Client) -> None:
         "Events",
         "Baseline history",
         "Corrections of the count",
+        "Exports",
         "Source maps",
         "Jobs",
         "Backups",

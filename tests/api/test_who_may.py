@@ -15,6 +15,7 @@ from django.test import Client, override_settings
 from django.urls import URLResolver
 
 from events import clock
+from events.admin.saved_views import store as saved_views
 from events.alerts.channels import roster
 from events.counting import corrections
 from events.counting.buckets import HOUR_MS
@@ -91,6 +92,16 @@ ROWS = {
     "admin:index": Access("/admin/", STAFF_PERSON),
     "admin:about": Access("/admin/about/", STAFF),
     "admin:app_list": Access("/admin/events/", STAFF),
+    "admin:saved_views": Access("/admin/views/", STAFF_PERSON),
+    "admin:saved_view": Access("/admin/views/{view}/", STAFF, seen=302),
+    "admin:saved_view_save": Access(
+        "/admin/views/save/?list=events_event", STAFF, STAFF, {"list": "events_event", "name": "mine", "query": ""}
+    ),
+    "admin:saved_view_update": Access(
+        "/admin/views/{view}/update/", MAINTAINERS, MAINTAINERS, {"query": "type=flash_error"}, seen=405
+    ),
+    "admin:saved_view_rename": Access("/admin/views/{view}/rename/", MAINTAINERS, MAINTAINERS, {"name": "renamed"}),
+    "admin:saved_view_delete": Access("/admin/views/{view}/delete/", MAINTAINERS, MAINTAINERS),
     "admin:login": Access("/admin/login/", ANYONE),
     "admin:logout": Access("/admin/logout/", NOBODY),
     "admin:password_change": Access(
@@ -295,8 +306,13 @@ def things() -> dict[str, Any]:
     alert = Alert.objects.create(kind="new", key="x", happened_at_ms=VOID_MS)
     delivery = AlertDelivery.objects.create(alert=alert, channel=channel, state=DeliveryState.GIVEN_UP, due_ms=VOID_MS)
     export = make_export()
+    view = saved_views.save(
+        of_list="events_event", title="Events", name="for everybody", query="", is_shared=True,
+        user=User(username="somebody else"), at=clock.now(),
+    )  # fmt: skip
     return {
         "export": export.pk,
+        "view": view.pk,
         "channel": channel.pk,
         "delivery": delivery.pk,
         "event": event.pk,

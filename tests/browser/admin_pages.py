@@ -22,7 +22,7 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
-from events.models import AlertChannel, Correction, Event, FailureGroup, FormerGroup, IngestToken, Release
+from events.models import AlertChannel, Correction, Event, FailureGroup, FormerGroup, IngestToken, Release, SavedView
 from events.reports.groups.places import OriginalPlace
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
@@ -77,12 +77,23 @@ NO_PAGES = {
     "admin:events_jobstate_run": "is a POST",
     "admin:events_alert_retry": "is a POST",
     "admin:login": "stands in MORE, for nobody",
+    "admin:saved_view": "leads to its list",
+    "admin:saved_view_update": "is a POST",
+    "admin:saved_view_save": "asks about a list; its page stands in MORE",
 }
 
 USER = [lambda world: world.one("auth_user")]
 ROLE = [lambda world: world.one("auth_group")]
 TOKEN = [lambda world: world.one(IngestToken._meta.db_table, where="revoked_at IS NULL")]
 CHANNEL = [lambda world: world.one(AlertChannel._meta.db_table, where="person_id IS NULL")]
+MANY_COLUMNS = "time,type,message,error,version,mode,connected,f.browser,f.os,f.step,session"
+
+
+def _view(world: World) -> str:
+    return str(world.one(SavedView._meta.db_table))
+
+
+VIEW = [_view]
 ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:events_alertchannel_change": CHANNEL,
     "admin:events_alertchannel_delete": CHANNEL,
@@ -108,6 +119,8 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:auth_user_delete": USER,
     "admin:auth_user_change": USER,
     "admin:app_list": [lambda _: "events"],
+    "admin:saved_view_rename": VIEW,
+    "admin:saved_view_delete": VIEW,
 }
 
 
@@ -231,6 +244,21 @@ MORE = [
     Page("the first release", _release_page("ASC")),
     Page("the newest release compared with the first one", _release_page("DESC", "first")),
     Page("a release compared with none", _release_page("DESC", "no-such-version"), 400),
+    Page("a view to save", _at("/admin/views/save/?list=events_event&query=type=flash_error%26window=7d")),
+    Page(
+        "a view with a name that is taken",
+        _at("/admin/views/save/?list=events_recentfailure"),
+        400,
+        fill={"id_name": "In Chrome"},
+    ),
+    Page("a view as it was saved", lambda world: reverse("admin:saved_view", args=[_view(world)])),
+    Page("a view that was deleted", _at("/admin/views/nothing/"), 404),
+    Page(
+        "a changed view with many columns",
+        lambda world: f"/admin/events/recentfailure/?columns={MANY_COLUMNS}&view={_view(world)}",
+    ),
+    Page("groups with chosen columns", _at("/admin/events/failuregroup/?status=all&columns=failure,f.os,status,note")),
+    Page("a column that does not exist", _at("/admin/events/release/?columns=nothing"), 400),
     Page("login", _at("/admin/login/"), person=""),
     Page("login, refused", _at("/admin/login/"), person="", fill={"id_username": "admin", "id_password": "wrong"}),
     Page("no such page of the admin", _at("/admin/nothing/"), 404),
@@ -320,6 +348,10 @@ target = open_[0]
 part = open_.filter(event_type=target.event_type).exclude(pk=target.pk)[0]
 triage.annotate(part.pk, "The same fault in the words of an older version.", user=root, at=now())
 merges.merge(part.pk, target.pk, user=root, at=now())
+from events.admin.saved_views import store
+view = {"title": "Recent failures", "user": root, "at": now()}
+query = "columns=time,type,message,model,f.browser&type=flash_error&window=30d"
+store.save(of_list="events_recentfailure", name="In Chrome", query=query, is_shared=False, **view)
 from events.alerts.channels import roster
 from events.alerts.channels.roster import MailChoice
 from events.models import Alert, AlertDelivery

@@ -43,6 +43,9 @@ class OutboxAdmin(PagesAdmin):
     title = "Outbox of alerts"
     filter_form = OutboxFilter
     change_list_template = "events/outbox.html"
+    has_saved_views = True
+    drawn_columns = {"alert": "Alert", "when": "When", "planned": "Planned", "messages": "Messages"}
+    more_columns = ("planned",)
 
     def get_urls(self) -> list[URLPattern]:
         return [

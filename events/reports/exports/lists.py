@@ -377,8 +377,10 @@ def _rate(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
 
-def _span_name(first: date | None, last: date | None) -> str:
-    """Return `2026-01-01-to-2026-02-01`, `from-2026-01-01`, `until-2026-02-01` or `all`."""
+def _span_name(first: date | str | None, last: date | None) -> str:
+    """Return `2026-01-01-to-2026-02-01`, `from-2026-01-01`, `until-2026-02-01`, `last-7d` or `all`."""
+    if isinstance(first, str):
+        return f"last-{first}"
     if first and last:
         return f"{first:%Y-%m-%d}-to-{last:%Y-%m-%d}"
     return f"from-{first:%Y-%m-%d}" if first else f"until-{last:%Y-%m-%d}" if last else "all"

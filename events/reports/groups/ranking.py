@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -193,7 +193,8 @@ class Ranking:
 class RankedGroup(NamedTuple):
     """A row of the list: a group, its failures in the last 24 hours and per day, and its most common names.
 
-    `is_unfixed`: it is resolved, but still failing.
+    `is_unfixed`: it is resolved, but still failing. `names` are the most common values of the other facets that the
+    page asked for, by facet.
     """
 
     group: FailureGroup
@@ -203,6 +204,7 @@ class RankedGroup(NamedTuple):
     days: list[int]
     models: list[str]
     versions: list[str]
+    names: Mapping[str, list[str]]
 
 
 class GroupPage(NamedTuple):
@@ -210,8 +212,10 @@ class GroupPage(NamedTuple):
     next: GroupCursor | None
 
 
-def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None) -> GroupPage:
-    """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another list.
+def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None, facets: Collection[str] = ()) -> GroupPage:
+    """Return up to `limit` groups after a cursor, with their names of these facets.
+
+    Raises ValueError for a cursor of another list.
 
     A further page has the filters and the order as of the time of the first page. So a group without new events keeps
     its place while others fail and time passes.
@@ -221,7 +225,7 @@ def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None) -> G
         ranking = replace(ranking, now_ms=after.now_ms)
         position = ranking.position(after)
     groups, following = keyset.page(ranking.select().select_related("assigned_to"), limit, position)
-    return GroupPage(list(_rows(groups, ranking.now_ms)), following and ranking.sign(following))
+    return GroupPage(list(_rows(groups, ranking.now_ms, facets)), following and ranking.sign(following))
 
 
 def of_key(key: str, now_ms: int) -> RankedGroup | None:
@@ -337,7 +341,7 @@ def _last_day(now_ms: int) -> Coalesce:
     return failures_between(from_ms, from_ms + DAY_MS)
 
 
-def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[RankedGroup]:
+def _rows(groups: Sequence[FailureGroup], now_ms: int, facets: Collection[str] = ()) -> Iterator[RankedGroup]:
     keys = [group.fingerprint for group in groups]
     first_ms = now_ms - now_ms % DAY_MS - (LINE_DAYS - 1) * DAY_MS
     day_from_ms = last_day_from_ms(now_ms)
@@ -351,7 +355,7 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[RankedGroup]:
         if day_from_ms <= hour_ms < day_from_ms + DAY_MS:
             last_day[key] += accepted
     names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    shares = GroupShare.objects.filter(fingerprint__in=keys, facet__in=[Facet.MODEL, Facet.VERSION])
+    shares = GroupShare.objects.filter(fingerprint__in=keys, facet__in=[Facet.MODEL, Facet.VERSION, *facets])
     totals = shares.values_list("fingerprint", "facet", "name").annotate(total=Sum("accepted"))
     for key, facet, name, _ in totals.order_by(F("total").desc(), "name"):
         names[key, facet].append(name)
@@ -364,4 +368,5 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int) -> Iterator[RankedGroup]:
             days[group.fingerprint],
             names[group.fingerprint, Facet.MODEL][:NAMES_SHOWN],
             names[group.fingerprint, Facet.VERSION][:NAMES_SHOWN],
+            {facet: names[group.fingerprint, facet][:NAMES_SHOWN] for facet in facets},
         )

@@ -67,14 +67,18 @@
     const hideIdleFold = () => { unfold.hidden = !unfold.open && long.scrollHeight <= long.clientHeight; };
     if (long) new ResizeObserver(hideIdleFold).observe(long);
 
-    const menu = document.querySelector('.more');
-    document.addEventListener('click', ({ target }) => { if (menu && !menu.contains(target)) menu.open = false; });
+    const menus = [...document.querySelectorAll('.more')];
+    document.addEventListener('click', ({ target }) => {
+      for (const menu of menus) if (!menu.contains(target)) menu.open = false;
+    });
+    document.addEventListener('keydown', (event) => {
+      const menu = menus.find((one) => one.open);
+      if (event.key !== 'Escape' || !menu) return;
+      menu.open = false;
+      menu.querySelector('summary').focus();
+    });
 
     document.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape' && menu?.open) {
-        menu.open = false;
-        menu.querySelector('summary').focus();
-      }
       const search = document.querySelector('[data-key="/"]');
       if (event.key !== '/' || event.ctrlKey || event.metaKey || !search) return;
       if (event.target.closest('input, select, textarea')) return;
