@@ -82,7 +82,7 @@ BITS = {Facet.MODE.value: {"1": "write", "0": "no write"}, Facet.CONNECTED.value
 class Action(NamedTuple):
     """A decision: button text, question and effect on the confirmation page, its form, and the function to call.
 
-    In the question, `{}` is the number of groups.
+    In the question, `{}` is the number of groups. `key` is the keyboard shortcut that opens the form, "" if none.
     """
 
     label: str
@@ -90,6 +90,7 @@ class Action(NamedTuple):
     effect: str
     form: type[DecisionForm]
     decide: Callable[..., int]
+    key: str = ""
 
 
 ACTIONS = {
@@ -100,6 +101,7 @@ ACTIONS = {
         " Events of older versions are only counted.",
         ResolveForm,
         triage.resolve,
+        "r",
     ),
     "mute": Action(
         "Mute",
@@ -107,6 +109,7 @@ ACTIONS = {
         "Their events are still counted. The groups no longer appear as open, new or growing.",
         MuteForm,
         triage.mute,
+        "m",
     ),
     "expect": Action(
         "Mark as expected",
@@ -116,6 +119,7 @@ ACTIONS = {
         " this.",
         DecisionForm,
         triage.expect,
+        "e",
     ),
     "reopen": Action(
         "Open again",
@@ -466,6 +470,8 @@ class FailureGroupAdmin(AdvicePages, MergePages):
                 return HttpResponseRedirect(self.url("changelist"))
         data = parameters if parameters is request.POST else None
         form = action.form(data, now=now, groups=chosen, user=request.user)
+        if fields := form.visible_fields():
+            fields[0].field.widget.attrs["autofocus"] = True
         question = None
         digest = _digest(chosen)
         is_all = parameters is not None and "all" in parameters

@@ -48,10 +48,15 @@ def test_a_page_has_no_fault(examiner: Visitor, world: World, empty_world: World
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_the_menu_has_no_fault(examiner: Visitor, world: World, name: str) -> None:
+def test_the_menus_and_the_help_have_no_fault(examiner: Visitor, world: World, name: str) -> None:
     examiner.look(**LOOKS[name])
     examiner.open(world, next(page for page in pages() if page.name == "admin:events_ingesttoken_changelist"))
-    examiner.driver.find_element(By.CSS_SELECTOR, ".more > summary").click()
-    assert examiner.driver.find_element(By.CSS_SELECTOR, ".menu a").is_displayed()
+    for menu in examiner.driver.find_elements(By.CSS_SELECTOR, ".more"):
+        menu.find_element(By.TAG_NAME, "summary").click()
+        assert menu.find_element(By.TAG_NAME, "a").is_displayed()
+        faults = examiner.browser.run(FIND)
+        assert not faults, "\n".join(faults)
+    examiner.driver.find_element(By.CSS_SELECTOR, "[data-opens=shortcuts]").click()
+    assert examiner.driver.find_element(By.ID, "shortcuts").is_displayed()
     faults = examiner.browser.run(FIND)
     assert not faults, "\n".join(faults)

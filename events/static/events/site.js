@@ -77,15 +77,6 @@
       menu.open = false;
       menu.querySelector('summary').focus();
     });
-
-    document.addEventListener('keydown', (event) => {
-      const search = document.querySelector('[data-key="/"]');
-      if (event.key !== '/' || event.ctrlKey || event.metaKey || !search) return;
-      if (event.target.closest('input, select, textarea')) return;
-      event.preventDefault();
-      search.focus();
-      search.select();
-    });
   };
   start();
 }
