@@ -121,7 +121,8 @@ class KeysetChangeList(ChangeList):
         heading_css = f"sorted {sorts[0].name}" if sorts else "" if is_row_heading else css
         attributes = filled = format_html(' class="{}"', css) if css else SafeString()
         is_labelled = name in model_admin.labelled_columns
-        if self.has_chosen_columns and name not in ("action_checkbox", *model_admin.plain_columns):
+        is_plain = is_row_heading or name in ("action_checkbox", *model_admin.plain_columns)
+        if self.has_chosen_columns and not is_plain:
             is_labelled, attributes = True, format_html(' class="{} wide-only"', css)
         if is_labelled:
             filled = format_html('{} data-label="{}"', filled, label)

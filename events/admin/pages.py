@@ -138,8 +138,10 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Return what the template of a list needs for its saved views and its columns."""
         if columns is None:
             return {}
+        bar = navigation.bar(self, request, form, columns)
         return {
-            "bar": navigation.bar(self, request, form, columns),
+            "bar": bar,
+            "is_view_invalid": navigation.is_invalid(bar.current, form, request.GET),
             "valid_query": navigation.valid_query(form, request.GET) if form.errors else "",
             "clear_url": self.url("changelist") + (f"?{urlencode({COLUMNS: columns.text})}" if columns.text else ""),
             "rows_css": "rows chosen" if columns.is_chosen else "rows",

@@ -325,6 +325,9 @@ def test_a_facet_that_was_removed_is_explained_and_breaks_nothing(maintainer: Cl
     assert "The saved view “<bdi>In Chrome</bdi>” contains them." in text
     assert f'<a href="?type=flash_error&amp;view={view.pk}">Remove the invalid ones</a>' in text
     assert maintainer.get(f"{FAILURES}?type=flash_error&view={view.pk}").status_code == 200
+    other = text_of(maintainer.get(f"{FAILURES}?type=nothing&view={view.pk}"))
+    assert "These filters are invalid" in other
+    assert "contains them" not in other
     assert "FACETS has no such name." in text_of(maintainer.get(ALL))
     assert ">In Chrome<" in text_of(maintainer.get("/admin/"))
 
@@ -354,6 +357,7 @@ def test_every_column_of_every_list_can_be_shown_and_saved(maintainer: Client, p
         answer = maintainer.get(url, {"columns": ",".join(chosen)})
         assert answer.status_code == 200
         text = text_of(answer)
+        assert not re.search(r'<th scope="row"[^>]*wide-only', text)  # narrow pages show it too
         assert [columns.labels[name] for name in chosen if f"{columns.labels[name]}" not in text] == []
     refused = maintainer.get(url, {"columns": "nothing,more"})
     assert refused.status_code == 400

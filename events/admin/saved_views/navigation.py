@@ -108,6 +108,12 @@ def bar(page: Any, request: HttpRequest, form: Any, columns: Columns) -> Bar:
     )
 
 
+def is_invalid(link: Link | None, form: Any, parameters: QueryDict) -> bool:
+    """Return whether a saved view contains one of the parameters that the form refuses."""
+    saved = QueryDict(link.view.query) if link else QueryDict()
+    return any(name in saved and saved.get(name) == parameters.get(name) for name in form.errors)
+
+
 def valid_query(form: Any, parameters: QueryDict) -> str:
     """Return the query string of an address without its invalid parameters."""
     kept = parameters.copy()
