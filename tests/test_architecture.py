@@ -29,7 +29,7 @@ WRITERS = {
     "Release": {"events/counting/releases.py"},
     "KnownName": {"events/counting/buckets.py"},
     "Arrival": {"events/counting/arrivals.py"},
-    "FailureGroup": {f"events/grouping/{name}.py" for name in ("advice", "groups", "triage")},
+    "FailureGroup": {f"events/grouping/{name}.py" for name in ("advice", "groups", "issues", "triage")},
     "AdviceDay": {"events/grouping/advice.py"},
     "FormerGroup": {f"events/grouping/{name}.py" for name in ("merges", "moves")},
     "PlaceRule": {"events/grouping/splits.py"},

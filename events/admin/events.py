@@ -37,7 +37,7 @@ from events.reports.exports.lists import LISTS
 from events.reports.failures import Criteria, EventPage
 from events.reports.forms import AuditFilter, BadgeQuery, BaselineForm, EventFilter, facet_label
 from events.reports.groups import ranking
-from events.templatetags.telemetry import dash, event_type, figure
+from events.templatetags.telemetry import dash, event_type, figure, linked, linked_entry
 
 NAMES_OF_DAYS = 30
 GROUPS_SHOWN = 5
@@ -283,7 +283,7 @@ class CounterBaselineAdmin(PagesAdmin):
 
     @admin.display(description="Why")
     def reason(self, row: CounterBaseline) -> str:
-        return format_html("<bdi>{}</bdi>", row.note)
+        return format_html("<bdi>{}</bdi>", linked(row.note))
 
     @admin.display(description="Baseline")
     def baseline(self, row: Any) -> str:
@@ -383,11 +383,11 @@ class AuditEntryAdmin(PagesAdmin):
             about = format_html(' <a href="{}"><bdi>{}</bdi></a>', url, dash(entry.about))
         elif entry.about:
             about = format_html(' <bdi class="quiet">{}</bdi>', entry.about)
-        return format_html("<bdi>{}</bdi>{}", entry.what, about)
+        return format_html("<bdi>{}</bdi>{}", linked_entry(entry), about)
 
     @admin.display(description="Why")
     def reason(self, entry: AuditEntry) -> str | None:
-        return format_html("<bdi>{}</bdi>", entry.why) if entry.why else None
+        return format_html("<bdi>{}</bdi>", linked(entry.why)) if entry.why else None
 
     def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib.auth.models import User
+from django.core.exceptions import TooManyFieldsSent
 from django.http import QueryDict
 
 from events.admin.saved_views.addresses import OWN
@@ -72,6 +73,15 @@ class OriginFilter(EventFilter):
         return operators.of_list(
             {name: field for name, field in self.fields.items() if name in names or name.startswith(FACET_PREFIX)}
         )
+
+    @classmethod
+    def back_of(cls, query: str) -> str:
+        """Return the query string of the page of a group that a form passes on: only its known filters."""
+        try:
+            filters = QueryDict(query)
+        except TooManyFieldsSent:
+            filters = QueryDict()
+        return cls.of(filters, origin=cls.GROUPS).page_query()
 
     @property
     def from_events(self) -> str:

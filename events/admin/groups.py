@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import TooManyFieldsSent
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
@@ -33,6 +32,7 @@ from events.admin.group_forms import (
     VersionQuestion,
 )
 from events.admin.group_pages.advice import AdvicePages, delivery_figures
+from events.admin.group_pages.issues import IssuePages, form_of
 from events.admin.group_pages.merges import MergePages
 from events.admin.pages import PAGE_ROWS, event_parts
 from events.admin.saved_views.addresses import query_of
@@ -47,7 +47,7 @@ from events.reports.forms import GROUP_STATUSES, GroupFilter, facet_label
 from events.reports.groups import breakdowns, ranking
 from events.reports.groups.breakdowns import DEFAULT_SPAN, SPANS, Axis, Part
 from events.reports.groups.ranking import GroupCursor
-from events.templatetags.telemetry import dash, event_type, figure, time_element
+from events.templatetags.telemetry import dash, event_type, figure, issue_label, time_element
 
 NAMES_OF_DAYS = 30
 NEWEST_EVENTS = 10
@@ -165,20 +165,21 @@ class CommonValue:
 
 
 @admin.register(FailureGroup)
-class FailureGroupAdmin(AdvicePages, MergePages):
+class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
     """Failure groups: what fails, for whom, since when, and whether it is fixed."""
 
     title = "Failure groups"
     filter_form = GroupFilter
     keeps_filters = True
     list_display = (
-        "failure", "accepted", "last_day", "last_seen", "first_seen", "versions", "models", "state", "line",
+        "failure", "accepted", "last_day", "last_seen", "first_seen", "versions", "models", "state", "issue_link",
+        "line",
     )  # fmt: skip
     list_display_links = ("failure",)
     column_classes = {
         "action_checkbox": "tick", "failure": "message", "accepted": "count", "last_day": "day",
         "last_seen": "last when", "first_seen": "first when", "versions": "versions", "models": "models",
-        "state": "state", "line": "line",
+        "state": "state", "issue_link": "issue", "line": "line",
     }  # fmt: skip
     has_saved_views = True
     more_columns = ("marked_type", "error_name", "frame", "assignee", "fixed_in", "note")
@@ -287,6 +288,10 @@ class FailureGroupAdmin(AdvicePages, MergePages):
         }
         return render_to_string("events/_status.html", context)
 
+    @admin.display(description="Issue")
+    def issue_link(self, group: FailureGroup) -> SafeString | None:
+        return issue_label(group.issue_url) if group.issue_url else None
+
     @admin.display(description="30 days")
     def line(self, group: Any) -> str:
         return render_to_string("events/_sparkline.html", {"points": group.points, "kind": group.event_type})
@@ -369,6 +374,7 @@ class FailureGroupAdmin(AdvicePages, MergePages):
             ),
             "deliveries": delivery_figures([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
             "note_form": NoteForm({"note": group.note}),
+            "issue_form": form_of(group.issue_url),
             "actions": {
                 name: action
                 for name, action in ACTIONS.items()
@@ -560,8 +566,8 @@ class FailureGroupAdmin(AdvicePages, MergePages):
 
 
 def _has_other_decision(former: FormerGroup, group: FailureGroup) -> bool:
-    """Return whether a former group had a decision, a note or advice that this group did not take over."""
-    columns = ("decided_at_ms", "note", "advice_text")
+    """Return whether a former group had a decision, a note, advice or an issue that this group did not take over."""
+    columns = ("decided_at_ms", "note", "advice_text", "issue_url")
     return any(former.row.get(column) not in (None, "", getattr(group, column)) for column in columns)
 
 
@@ -574,12 +580,7 @@ def _event_link(query: str, event: Event) -> str:
 
 
 def _back(parameters: QueryDict | None) -> str:
-    """Return the query string of the page of a group that `back` contains: only its known filters."""
-    try:
-        filters = QueryDict(parameters.get("back", "") if parameters else "")
-    except TooManyFieldsSent:
-        filters = QueryDict()
-    return OriginFilter.of(filters, origin=OriginFilter.GROUPS).page_query()
+    return OriginFilter.back_of(parameters.get("back", "") if parameters else "")
 
 
 def _failure_pages(request: HttpRequest) -> str:

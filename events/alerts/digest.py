@@ -16,6 +16,7 @@ from events.alerts import timing
 from events.alerts.messages import Message, Part, compose, one_line, page
 from events.alerts.rules import affected
 from events.counting.buckets import DAY_MS
+from events.grouping import issues
 from events.models import AlertKind, Event, EventType, FailureGroup, GroupHour, GroupStatus, Noise
 from events.querysets import SUCCESS
 from events.reports import metrics
@@ -27,6 +28,7 @@ DigestSource = Callable[[datetime], Iterable[str]]
 SHOWN = 3
 RELEASES_SHOWN = 4
 TITLE_CHARACTERS = 60
+LABEL_CHARACTERS = 30
 # A group is gone if it had this many failures in the week before, and none in the last one.
 LEAST_BEFORE = 3
 
@@ -122,7 +124,9 @@ def _undecided(start_ms: int, end_ms: int) -> Iterator[str]:
 
 
 def _title(group: FailureGroup) -> str:
-    return one_line(group.title, TITLE_CHARACTERS)
+    """Return the title, with the label of the issue: its whole address could be longer than the line."""
+    issue = f" [{issues.label_of(group.issue_url, LABEL_CHARACTERS)}]" if group.issue_url else ""
+    return f"{one_line(group.title, TITLE_CHARACTERS)}{issue}"
 
 
 def _state(now: datetime) -> Iterator[str]:

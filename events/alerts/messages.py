@@ -47,11 +47,15 @@ class Message(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One thing that happened: a heading, lines with the facts, and the path of the page about it, or ""."""
+    """One thing that happened: a heading, lines with the facts, and the path of the page about it, or "".
+
+    `issue_url` is the validated address of an issue about it, or "".
+    """
 
     heading: str
     lines: tuple[str, ...] = ()
     path: str = ""
+    issue_url: str = ""
 
 
 def compose(
@@ -101,6 +105,8 @@ def _as_text(intro: str, parts: Sequence[Part], rest: str) -> str:
     blocks = [one_line(intro)] if intro else []
     for part in parts:
         lines = [one_line(part.heading), *(f"  {one_line(line)}" for line in part.lines)]
+        if part.issue_url:
+            lines.append(f"  Issue: {part.issue_url}")
         blocks.append("\n".join([*lines, f"  {address(part.path)}"] if part.path else lines))
     if rest:
         blocks.append(f"{rest}: {address('/admin/')}")
@@ -129,7 +135,9 @@ def _html_of(part: Part) -> SafeString:
     if part.path:
         heading = format_html('<a href="{}" style="{}">{}</a>', address(part.path), _LINK, heading)
     lines = format_html_join("", '<p style="{}">{}</p>', ((_LINE, one_line(line)) for line in part.lines))
-    return format_html('<div style="{}"><h2 style="{}">{}</h2>{}</div>', _PART, _HEADING, heading, lines)
+    url, link = part.issue_url, '<p style="{0}">Issue: <a href="{1}" style="{2}" rel="noopener noreferrer">{1}</a></p>'
+    issue = format_html(link, _LINE, url, _LINK) if url else ""
+    return format_html('<div style="{}"><h2 style="{}">{}</h2>{}{}</div>', _PART, _HEADING, heading, lines, issue)
 
 
 def _origin() -> str:

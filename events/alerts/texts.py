@@ -63,7 +63,7 @@ def parts_of(alerts: Iterable[Alert], limit: int) -> list[Part]:
     for group in groups:
         path = page("events_failuregroup_change", group.pk)
         lines = (*_occasion(about_groups[group.pk], group), *_extent(group, names))
-        parts.append(Part(group.title, lines, path))
+        parts.append(Part(group.title, lines, path, group.issue_url or ""))
     return parts[:limit]
 
 

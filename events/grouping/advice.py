@@ -70,13 +70,18 @@ def fault_of_url(url: str) -> str | None:
         return f"Use at most {MAX_URL:,} characters (now {len(url):,})."
     if url[:8].lower() != "https://":
         return "The link must begin with https://."
-    match = _URL.fullmatch(url)
-    if match is None or int(match["port"] or 1) not in range(1, 65_536):
+    if not is_complete_url(url):
         return (
             "This is not a complete link with a host, without a user name and spaces."
             " Copy it from the address bar of a browser."
         )
     return None
+
+
+def is_complete_url(url: str) -> bool:
+    """Return whether a text is an https URL with an ASCII host, without a user name and without other characters."""
+    match = _URL.fullmatch(url)
+    return match is not None and int(match["port"] or 1) in range(1, 65_536)
 
 
 def give(

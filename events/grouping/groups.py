@@ -396,6 +396,17 @@ def disinherit_assignment(key: str, row: Mapping[str, Any]) -> None:
         FailureGroup.objects.filter(pk=key, **_equal(inherited)).update(**dict.fromkeys(_ASSIGNMENT))
 
 
+def inherit_issue(key: str, donor: FailureGroup) -> None:
+    """Copy the issue of `donor` to the group that received its events, unless that group has an issue."""
+    if donor.issue_url is not None:
+        FailureGroup.objects.filter(pk=key, issue_url=None).update(issue_url=donor.issue_url)
+
+
+def disinherit_issue(key: str, row: Mapping[str, Any]) -> None:
+    """Undo `inherit_issue`, unless the issue was changed since. `row` contains the columns of the donor."""
+    FailureGroup.objects.filter(pk=key, issue_url=row["issue_url"]).update(issue_url=None)
+
+
 def _equal(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{column}__isnull" if value is None else column: value is None or value for column, value in values.items()

@@ -39,7 +39,8 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
     """Merge a group into another one, or into the group that this one was merged into; return the receiving group.
 
     The receiving group keeps its decision. Without one, it takes over the decision about the larger group. Without
-    advice to users, it takes over the advice; if it is assigned to nobody, the assignment. Raises CannotMerge.
+    advice to users, it takes over the advice; if it is assigned to nobody, the assignment; without an issue, the issue.
+    Raises CannotMerge.
     """
     with transaction.atomic():
         group, target = _locked(key, into)
@@ -48,12 +49,14 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
             groups.inherit(target.pk, group)
         groups.inherit_advice(target.pk, group)
         groups.inherit_assignment(target.pk, group)
+        groups.inherit_issue(target.pk, group)
         FormerGroup.objects.filter(pk=key).delete()  # an address of an earlier algorithm
         FormerGroup.objects.create(
             fingerprint=key,
             joined=target.pk,
             is_merged=True,
             gave_decision=gave_decision,
+            gave_issue=passes_issue(group, target),
             row=groups.row_of(group),
             moved_at_ms=int(at.timestamp() * 1000),
             moved_by_name=user.get_username(),
@@ -66,6 +69,8 @@ def merge(key: str, into: str, *, user: Any, at: datetime) -> FailureGroup:
             words += f" Its advice to users applies here now: “{group.advice_text}”"
         if passes_assignment(group, target):
             words += f" It is assigned to {group.assigned_to}, like the merged group."
+        if passes_issue(group, target):
+            words += f" It has the issue of the merged group: {group.issue_url}"
         audit.note(AuditKind.TRIAGE, words, who=user.get_username(), at=at, about=target_title, subject=target.pk)
     triage.count_expected()
     return FailureGroup.objects.get(pk=target.pk)
@@ -98,6 +103,11 @@ def passes_assignment(group: FailureGroup, target: FailureGroup) -> bool:
     return group.assigned_to_id is not None and target.assigned_to_id is None
 
 
+def passes_issue(group: FailureGroup, target: FailureGroup) -> bool:
+    """Return whether the target takes over the issue of the group: it has none, whatever the sizes."""
+    return group.issue_url is not None and target.issue_url is None
+
+
 def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
     """Undo the merge of a group: it gets back its events, counts and decision, with its later events.
 
@@ -127,6 +137,8 @@ def split(key: str, *, user: Any, at: datetime) -> FailureGroup:
             groups.disinherit(former.joined, former.row)
         groups.disinherit_advice(former.joined, former.row)
         groups.disinherit_assignment(former.joined, former.row)
+        if former.gave_issue:
+            groups.disinherit_issue(former.joined, former.row)
         rollups.note_merge(former.row["event_type"])
         _note_split(former, whole, user, at)
     return FailureGroup.objects.get(pk=key)
@@ -316,6 +328,7 @@ def _store(rule: Rule, former: FormerGroup, described: Fingerprint | None, *, is
             "joined": rule.joined,
             "is_merged": True,
             "gave_decision": former.gave_decision and is_main,
+            "gave_issue": former.gave_issue and is_main,
             "row": row,
             "moved_at_ms": former.moved_at_ms,
             "moved_by_name": former.moved_by_name,

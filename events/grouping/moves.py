@@ -80,6 +80,7 @@ def move(ids: Collection[str], heirs: Mapping[str, str], repeated: Collection[st
                 groups.inherit(key, donor)
                 groups.inherit_advice(key, donor)
                 groups.inherit_assignment(key, donor)
+                groups.inherit_issue(key, donor)
         set_groups(
             {
                 event.id: Membership(fingerprint, None) if event.id in overflowed else memberships[event.id]

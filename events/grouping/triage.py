@@ -25,6 +25,7 @@ from events.models import AuditKind, DismissedMerge, FailureGroup, GroupHour, Gr
 ABOUT_CHARACTERS = 200
 MAX_NOTE = 2_000
 NOT_EXPECTED = "The overflow group of a type cannot be expected, because it holds different failures."
+NOTED = "Noted: "
 COUNTED_AT_ONCE = 2_000  # Ingest waits while one batch is counted.
 _GROUPS_AT_ONCE = 50
 
@@ -167,7 +168,7 @@ def annotate(fingerprint: str, note: str, *, user: Author, at: datetime) -> None
 
 def _annotate(group: FailureGroup, note: str, user: Author, at: datetime) -> None:
     FailureGroup.objects.filter(pk=group.pk).update(note=note)
-    _log(group, f"Noted: {note}" if note else "Took the note away.", user, at)
+    _log(group, f"{NOTED}{note}" if note else "Took the note away.", user, at)
 
 
 def dismiss_merge(fingerprint: str, other: str, *, user: Author, at: datetime) -> bool:

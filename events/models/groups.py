@@ -77,6 +77,8 @@ class FailureGroup(models.Model):
     advice_url = models.TextField(null=True)
     advised_at_ms = models.BigIntegerField(null=True)
     advised_by_name = models.TextField(null=True)
+    # The address of the issue about the group in a tracker.
+    issue_url = models.TextField("issue", null=True)
 
     objects = FailureGroupQuerySet.as_manager()
 
@@ -95,6 +97,10 @@ class FailureGroup(models.Model):
                 condition=Q(advice_url__isnull=True)
                 | Q(advice_url__startswith="https://", advice_url__length__lte=2000),
                 name="events_failuregroup_advice_url",
+            ),
+            models.CheckConstraint(
+                condition=Q(issue_url__isnull=True) | Q(issue_url__startswith="https://", issue_url__length__lte=500),
+                name="events_failuregroup_issue_url",
             ),
         ]
         # One index for each column that sorts the list. The fingerprint breaks ties.
@@ -134,6 +140,8 @@ class FormerGroup(models.Model):
     is_merged = models.BooleanField()
     # Whether the other group had no decision and took over the one about this group.
     gave_decision = models.BooleanField()
+    # Whether the other group had no issue and took over the one of this group.
+    gave_issue = models.BooleanField(default=False, db_default=False)
     # The columns of the FailureGroup before it became a former group.
     row = models.JSONField()
     moved_at_ms = models.BigIntegerField()

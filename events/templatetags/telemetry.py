@@ -11,8 +11,9 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from events import clock
+from events.grouping import advice, issues, triage
 from events.maintenance import disk
-from events.models import EventType
+from events.models import AuditEntry, EventType
 from events.reports.search import grammar
 from events.visible_text import is_visible
 
@@ -161,6 +162,55 @@ def duration(start_ms: int, end_ms: int) -> str:
 def dash(text: Any) -> Any:
     """Return a dash for None and for text without a visible character."""
     return "–" if text is None or (isinstance(text, str) and not is_visible(text)) else text
+
+
+@register.filter
+def linked(text: str) -> SafeString:
+    """Return a note as HTML in which each complete https address is a link. Every other address stays text.
+
+    Punctuation and unpaired brackets at the end are not part of an address.
+    """
+    parts, end = [], 0
+    for match in _ADDRESS.finditer(text):
+        url = _without_end(match[0])
+        has_pairs = url.count("(") == url.count(")") and url.count("[") == url.count("]")
+        if has_pairs and len(url) <= advice.MAX_URL and advice.is_complete_url(url):
+            parts += [escape(text[end : match.start()]), _link(url, url)]
+            end = match.start() + len(url)
+    return mark_safe("".join([*parts, escape(text[end:])]))  # noqa: S308 (escaped)
+
+
+# An address begins after a space, a bracket or a quotation mark, and ends at a space or a quotation mark.
+_ADDRESS = re.compile(r"(?<![^\s(\[<\"'“„«‹])https://[^\s<>\"'`“”„«»‹›]+", re.IGNORECASE)
+_OPENING = {")": "(", "]": "["}
+
+
+def _without_end(url: str) -> str:
+    while url[-1] in ".,;:!?" or (url[-1] in _OPENING and url.count(url[-1]) > url.count(_OPENING[url[-1]])):
+        url = url[:-1]
+    return url
+
+
+def _link(url: str, words: str) -> SafeString:
+    return format_html('<a href="{}" rel="noopener noreferrer">{}</a>', url, words)
+
+
+@register.filter
+def linked_entry(entry: AuditEntry) -> SafeString:
+    """Return what an entry of the audit log says. Only addresses that maintainers have typed become links."""
+    is_typed = entry.what.startswith((triage.NOTED, issues.LINKED, issues.UNLINKED))
+    return linked(entry.what) if is_typed else format_html("{}", entry.what)
+
+
+@register.filter
+def issue_label(url: str) -> SafeString:
+    """Return a link to an issue with its short name, such as `owner/name#12`."""
+    return format_html(
+        '<a href="{}" title="{}" rel="noopener noreferrer"><bdi class="cut">{}</bdi></a>',
+        url,
+        url,
+        issues.label_of(url),
+    )
 
 
 @register.filter

@@ -330,6 +330,7 @@ def test_the_file_holds_what_the_filters_show_in_their_order(reader: Client, mon
         "still_failing": "0",
         "assigned_to": "",
         "note": "",
+        "issue_url": "",
     }
     assert AuditEntry.objects.get().what == "Exported Failure groups: type=flash_error&sort=title"
 

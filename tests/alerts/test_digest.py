@@ -12,7 +12,7 @@ from events.alerts.rules import evaluation, summaries
 from events.alerts.rules.evaluation import Rule
 from events.counting.buckets import DAY_MS
 from events.grouping import triage
-from events.models import Alert, AlertKind, Backup
+from events.models import Alert, AlertKind, Backup, FailureGroup
 from tests.conftest import make_event, success
 from tests.fixtures.flashes import flash, store
 
@@ -64,6 +64,8 @@ def test_it_fits_on_one_screen_and_has_every_section(settings: Any) -> None:
     Backup.objects.create(
         name="b", made_ms=MONDAY_MS - DAY_MS, file_bytes=1, sha256="", is_encrypted=False, events=1, proven_ms=MONDAY_MS
     )
+    FailureGroup.objects.filter(title="Radio did not answer").update(issue_url="https://github.com/o/r/issues/12")
+    FailureGroup.objects.filter(title="No ACK").update(issue_url=f"https://github.com/owner/{'n' * 40}/issues/7")
     message = digest.message(MONDAY_MS)
     assert message.subject == "[summary] 102 flashes, 41.2 % failed"
     text = message.text.split("\n-- \n")[0]
@@ -77,12 +79,12 @@ def test_it_fits_on_one_screen_and_has_every_section(settings: Any) -> None:
         "  new: worse by "
     )
     lines = [line.strip() for line in text.splitlines()]
-    assert "New: 2 (Radio did not answer; … is undefined)." in lines
+    assert "New: 2 (Radio did not answer [o/r#12]; … is undefined)." in lines
     assert "Came back: none." in lines
     assert "Gone: 1 (Port lost <b>forever</b>)." in lines
     assert "43 sessions with a failure." in lines
     assert "Models of the failures: DM-32UV (40), UV-17R (2)." in lines
-    assert any(line.startswith("No ACK: 50 failures since Fri 6 Feb 2026") for line in lines)
+    assert any(line.startswith(f"No ACK […{'n' * 27}#7]: 50 failures since Fri 6 Feb 2026") for line in lines)
     assert (
         "Backups: the newest on Sun 15 Feb 2026, 07:00 UTC, the last restore drill on Mon 16 Feb 2026, 07:00 UTC."
         in lines

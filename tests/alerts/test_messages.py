@@ -38,6 +38,14 @@ def test_the_rest_is_counted_in_the_subject_and_in_both_texts() -> None:
     assert "Two new groups." in message.html
 
 
+def test_a_part_with_an_issue_has_its_whole_address() -> None:
+    url = f"https://tracker.example/{'x' * 470}"
+    message = compose(AlertKind.NEW, "x", [Part("x", ("3 failures.",), "/admin/", url)])
+    assert f"\n  3 failures.\n  Issue: {url}\n  https://telemetry.example/admin/\n" in message.text
+    assert f'Issue: <a href="{url}"' in message.html
+    assert f">{url}</a>" in message.html
+
+
 def test_a_part_without_a_page_has_no_link() -> None:
     message = compose(AlertKind.DISK, "low", [Part("The disk is filling up.")])
     assert "<a " not in message.html

@@ -106,6 +106,7 @@ ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
     "admin:events_failuregroup_advice": [
         lambda world: world.one(FailureGroup._meta.db_table, "fingerprint", where="advice_text <> ''")
     ],
+    "admin:events_failuregroup_issue": [lambda world: world.groups["open"]],
     "admin:events_failuregroup_merge": [lambda world: world.groups["open"]],
     "admin:events_failuregroup_split": [lambda world: world.one(FormerGroup._meta.db_table, "fingerprint")],
     "admin:events_correction_undo": [lambda world: world.one(Correction._meta.db_table)],

@@ -350,6 +350,6 @@ def test_maps_decisions_and_advice_stay_until_they_are_cleared() -> None:
     assert not SourceMap.objects.exists()
     columns = (
         "status", "fixed_in", "regressed_at_ms", "unfixed_at_ms", "assigned_at_ms", "advice_text", "advice_url",
-        "accepted",
+        "issue_url", "accepted",
     )  # fmt: skip
-    assert list(FailureGroup.objects.values_list(*columns)) == [("open", None, None, None, None, "", None, 1)] * 5
+    assert list(FailureGroup.objects.values_list(*columns)) == [("open", None, None, None, None, "", None, None, 1)] * 5

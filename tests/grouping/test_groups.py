@@ -121,6 +121,7 @@ def test_alike_failures_are_one_group_with_all_that_is_known_of_them() -> None:
         "advice_url": None,
         "advised_at_ms": None,
         "advised_by_name": None,
+        "issue_url": None,
         "unfixed_at_ms": None,
         "assigned_to_id": None,
         "assigned_at_ms": None,

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events import process_memory
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import groups, merges, rules, triage
+from events.grouping import groups, issues, merges, rules, triage
 from events.grouping.fingerprints import fingerprint
 from events.grouping.merges import CannotMerge
 from events.ingest import contract, writer
@@ -314,6 +314,47 @@ def test_a_group_that_was_merged_before_assignments_existed_can_be_split_off(olg
     former.save()
     split("one", olga)
     assert FailureGroup.objects.get(title="one").assigned_to is None
+
+
+A, B = "https://git.example/o/r/issues/1", "https://git.example/o/r/issues/2"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "merged"), [(A, None, A), (None, B, B), (A, B, B), (A, A, A), (None, None, None)]
+)
+def test_the_receiving_group_keeps_its_issue_or_takes_it_over(
+    one: str | None, other: str | None, merged: str | None, olga: User
+) -> None:
+    some_failures()
+    for title, url in (("one", one), ("two", other)):
+        if url:
+            issues.link(key_of(title), url, replaces=None, user=olga, at=AT)
+    before = dict(FailureGroup.objects.values_list("title", "issue_url"))
+    merge("one", "two", olga)
+    assert FailureGroup.objects.get(title="two").issue_url == merged
+    words = AuditEntry.objects.filter(what__startswith="Merged").get().what
+    assert (f"It has the issue of the merged group: {A}" in words) is (one is not None and other is None)
+    split("one", olga)
+    assert dict(FailureGroup.objects.values_list("title", "issue_url")) == before
+
+
+def test_an_issue_that_was_linked_after_the_merge_stays(olga: User) -> None:
+    some_failures()
+    issues.link(key_of("one"), A, replaces=None, user=olga, at=AT)
+    merge("one", "two", olga)
+    issues.link(key_of("two"), B, replaces=A, user=olga, at=AT)
+    split("one", olga)
+    assert dict(FailureGroup.objects.values_list("title", "issue_url")) == {"one": A, "two": B, "three": None}
+
+
+def test_a_group_that_was_merged_before_issues_existed_can_be_split_off(olga: User) -> None:
+    some_failures()
+    merge("one", "two", olga)
+    former = FormerGroup.objects.get()
+    del former.row["issue_url"]
+    former.save()
+    split("one", olga)
+    assert FailureGroup.objects.get(title="one").issue_url is None
 
 
 def test_both_actions_are_in_the_audit_log(olga: User) -> None:

@@ -79,6 +79,7 @@ class MergePages(PagesAdmin):
             "passes_decision": merges.passes_decision(group, target),
             "passes_advice": merges.passes_advice(group, target),
             "passes_assignment": merges.passes_assignment(group, target),
+            "passes_issue": merges.passes_issue(group, target),
         }
         return self.render(request, "events/group_merge_confirm.html", context)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import advice, triage
+from events.grouping import advice, issues, triage
 from events.maintenance.demo import faults, visits
 from events.maintenance.demo.faults import Fault
 from events.maintenance.demo.world import DemoRelease, World
@@ -23,6 +23,7 @@ from events.sourcemaps.intake import CheckedMap
 AUTHOR = "manage.py demo_data"
 ADVICE = "The radio is still in its bootloader. Turn it off, hold the side key, turn it on, and flash again."
 ADVICE_URL = "https://flash.example.org/help/bootloader"
+ISSUE_URL = "https://git.example.org/radio/flasher/issues/212"
 
 
 class Decision(NamedTuple):
@@ -51,6 +52,7 @@ def of(world: World) -> list[Decision]:
     decisions.append(Decision(at_ms, partial(_resolve_in_misspelt_version, world, at_ms)))
     at_ms = world.start_ms + span_ms * 7 // 10
     decisions.append(Decision(at_ms, partial(_advise, world, at_ms)))
+    decisions.append(Decision(at_ms, partial(_link_issue, world, at_ms)))
     # Demo events have no responses, so the deliveries of their advice are counted at the end.
     decisions.append(Decision(world.now_ms, partial(_count_deliveries, world, at_ms)))
     at_ms = world.start_ms + span_ms * 8 // 10
@@ -74,6 +76,11 @@ def _assign(world: World, at_ms: int) -> None:
     """Assign the fault of the bad release to the first account, if the site has one."""
     if person := triage.assignable().first():
         triage.assign(_groups(world, faults.BROKEN_FAULT), person=person, user=_Author(), at=_moment(at_ms))
+
+
+def _link_issue(world: World, at_ms: int) -> None:
+    for key in _groups(world, faults.BOOTLOADER_FAULT):
+        issues.link(key, ISSUE_URL, replaces=None, user=_Author(), at=_moment(at_ms))
 
 
 def _expect(world: World, at_ms: int) -> None:
@@ -113,7 +120,7 @@ def _moment(at_ms: int) -> datetime:
 
 
 def withdraw(*, at: datetime) -> int:
-    """Undo what only the demo has decided, after its events were deleted: decisions, assignments, advice, source maps.
+    """Undo what only the demo decided, after its events were deleted: decisions, assignments, advice, issues, maps.
 
     The audit log keeps every decision, because it is append-only. Returns the number of groups that are open again.
     """
@@ -122,6 +129,8 @@ def withdraw(*, at: datetime) -> int:
         store.delete(version, who=AUTHOR, at=at)
     for key in FailureGroup.objects.filter(advised_by_name=AUTHOR).order_by("pk").values_list("pk", flat=True):
         advice.withdraw(key, user=_Author(), at=at)
+    for key in FailureGroup.objects.filter(issue_url=ISSUE_URL).order_by("pk").values_list("pk", flat=True):
+        issues.link(key, None, replaces=ISSUE_URL, user=_Author(), at=at)
     assigned = FailureGroup.objects.filter(assigned_by_name=AUTHOR).values_list("pk", flat=True)
     triage.assign(list(assigned), person=None, user=_Author(), at=at)
     decided = FailureGroup.objects.filter(decided_by_name=AUTHOR).values_list("pk", flat=True)

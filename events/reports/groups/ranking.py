@@ -254,7 +254,7 @@ def chunks(ranking: Ranking, *, size: int, limit: int | None = None) -> Iterator
 
 EXPORTED = (
     "fingerprint", "first_seen", "last_seen", "event_type", "error_name", "title", "frame", "events", "last_24_hours",
-    "models", "versions", "status", "fixed_in", "still_failing", "assigned_to", "note",
+    "models", "versions", "status", "fixed_in", "still_failing", "assigned_to", "note", "issue_url",
 )  # fmt: skip
 
 
@@ -264,6 +264,7 @@ def _exported(row: RankedGroup) -> tuple[Any, ...]:
         group.fingerprint, group.first_ms, group.last_ms, group.event_type, group.error_name, group.title,
         group.frame, group.accepted, row.last_day, group.model_count, group.version_count, row.status, group.fixed_in,
         int(row.is_unfixed), group.assigned_to and group.assigned_to.get_username(), group.note,
+        group.issue_url,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from events.alerts import texts
 from events.alerts.rules import decisions, evaluation
 from events.alerts.rules.evaluation import Rule
 from events.counting.buckets import DAY_MS, HOUR_MS
-from events.grouping import triage
+from events.grouping import issues, triage
 from events.models import Alert, AlertKind
 from tests.conftest import make_event
 
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.django_db
 
 NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
+URL = "https://github.com/owner/name/issues/12"
 RULE = Rule("decisions", AlertKind.REGRESSION, decisions.find)
 
 
@@ -54,7 +55,9 @@ def test_each_mute_has_one_alert_that_says_how_often_it_happened_since() -> None
         fail(NOON_MS + 2 * DAY_MS + hour * HOUR_MS)
         assert evaluate(3 + hour) == 1
     alert = Alert.objects.get()
+    assert issues.link(key, URL, replaces=None, user=User.objects.get(), at=NOON)
     (part,) = texts.parts_of([alert], 10)
+    assert part.issue_url == URL
     assert (alert.subject, part.heading) == (key, "No ACK")
     assert part.lines[0] == "It still happens after its mute ended on Fri 13 Feb 2026, 12:00 UTC: 3 failures since."
     mute(key, 1, NOON + timedelta(days=7))
