@@ -449,6 +449,11 @@ def copy_target(name: str) -> CopyTarget | None:
     return _read(name, None, _parse_copy_target, "an s3:// address", is_secret=True, is_url=True)
 
 
+def issue_form(name: str) -> str | None:
+    """Read the address of a tracker's form for a new issue, with the placeholders {title} and {body} in its query."""
+    return _read(name, None, _parse_issue_form, "an https address with {title} or {body}")
+
+
 def make_folder(name: str, folder: Path) -> None:
     """Create a folder that only its owner may open. Raises ImproperlyConfigured when that fails."""
     if only_reads:
@@ -618,6 +623,46 @@ def _parse_place(word: str) -> tuple[str, int | None]:
     with suppress(ValueError):
         return str(ip_network(host.strip("[]"))), int(port)
     return _parse_host(host.lower()), int(port)
+
+
+MAX_ISSUE_FORM = 1_000
+_PLACEHOLDERS = ("{title}", "{body}")
+
+
+def _parse_issue_form(raw: str) -> str:
+    """Return the address. Its placeholders are values of the query, so no text can change the host or the path."""
+    if len(raw) > MAX_ISSUE_FORM:
+        raise UnusableValue(f"has {len(raw):,} characters: use at most {MAX_ISSUE_FORM:,}")
+    if not raw.isascii() or not raw.isprintable() or any(character in raw for character in " \\\"'<>^`|"):
+        raise UnusableValue("has a character that no address contains: encode spaces and letters outside ASCII as %XX")
+    place, mark, query = raw.partition("#")[0].partition("?")
+    scheme, _, rest = place.partition("://")
+    if scheme.lower() != "https":
+        raise UnusableValue("does not begin with https://")
+    authority, slash, path = rest.partition("/")
+    if any(brace in place for brace in "{}"):
+        raise UnusableValue("has a brace before the ?: {title} and {body} can only be values behind it")
+    try:
+        origin = _parse_origin(f"https://{authority}")
+    except UnusableValue as error:
+        raise UnusableValue(f"has no valid host: {error}") from None
+    if "{" in raw.partition("#")[2] or "}" in raw.partition("#")[2]:
+        raise UnusableValue("has a brace behind the #: {title} and {body} can only be values between the ? and the #")
+    values = [part.partition("=")[2] for part in query.split("&")]
+    rest_of_query = query
+    for placeholder in _PLACEHOLDERS:
+        if query.count(placeholder) > 1:
+            raise UnusableValue(f"has {placeholder} twice")
+        if placeholder in query and not any(placeholder in value for value in values):
+            raise UnusableValue(f"has {placeholder} as the name of a parameter: write name={placeholder}")
+        rest_of_query = rest_of_query.replace(placeholder, "")
+    if "{" in rest_of_query or "}" in rest_of_query:
+        raise UnusableValue("has another placeholder than {title} and {body}")
+    if rest_of_query == query:
+        raise UnusableValue("has neither {title} nor {body} behind a ?, such as ?title={title}&body={body}")
+    if re.search(r"%(?![0-9a-fA-F]{2})", raw):
+        raise UnusableValue("has a % without two hexadecimal digits: encode it as %25")
+    return f"{origin}{slash}{path}{mark}{query}{raw[len(raw.partition('#')[0]) :]}"
 
 
 _OPTIONS_OF_COPIES = ("endpoint", "region", "path_style", "timeout", "unencrypted")

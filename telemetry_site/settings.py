@@ -112,6 +112,10 @@ ALERT_SILENCE_HOURS = env.integer("ALERT_SILENCE_HOURS", 24, least=1, most=720)
 ALERT_QUIET = env.hours("ALERT_QUIET")
 ALERT_TIME_ZONE = env.time_zone("ALERT_TIME_ZONE", "UTC")
 
+# --- issues ----------------------------------------------------------------------------------------------
+# The form for a new issue, with {title} and {body} in its query; None without one.
+ISSUE_URL = env.issue_form("ISSUE_URL")
+
 # --- alerts: channels and mail ---------------------------------------------------------------------------
 _MAIL_SERVER = env.mail_server("EMAIL_URL")
 HAS_MAIL = _MAIL_SERVER is not None

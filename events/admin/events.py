@@ -17,7 +17,8 @@ from django.utils.safestring import SafeString, mark_safe
 from events import audit, clock
 from events.admin.changelist import KeysetChangeList, quiet
 from events.admin.group_forms import OriginFilter
-from events.admin.pages import PagesAdmin, event_parts, rows_response
+from events.admin.pages import PagesAdmin, event_parts, new_issue_parts, rows_response
+from events.alerts.messages import address
 from events.counting import corrections, facets, releases, rollups
 from events.counting.buckets import FACET_PREFIX
 from events.maintenance import retention
@@ -37,6 +38,8 @@ from events.reports.exports.lists import LISTS
 from events.reports.failures import Criteria, EventPage
 from events.reports.forms import AuditFilter, BadgeQuery, BaselineForm, EventFilter, facet_label
 from events.reports.groups import ranking
+from events.reports.issue_texts import contents, writing
+from events.reports.issue_texts.contents import FailureSource
 from events.templatetags.telemetry import dash, event_type, figure, linked, linked_entry
 
 NAMES_OF_DAYS = 30
@@ -198,6 +201,10 @@ class EventAdmin(PagesAdmin):
         newer, older = failures.neighbours(criteria, event)
         group = ranking.seen_until(now_ms).filter(pk=event.fingerprint).first() if event.fingerprint else None
         origin = kept.cleaned_data["origin"] or self.opts.model_name
+        parts = event_parts(event, now_ms)
+        counts = contents.counts_of(group, now_ms) if group else None
+        url = address(self.url("change", quote(event.pk)))
+        source = FailureSource(event, parts["texts"], group, counts, url, now_ms)
         return {
             "title": str(event),
             "now": now,
@@ -215,7 +222,9 @@ class EventAdmin(PagesAdmin):
             "is_within_group": bool(group and criteria.fingerprint == group.pk),
             "correction": Correction.objects.filter(pk=event.correction).first() if event.correction else None,
             "kept_query": kept.query(),
-            **event_parts(request, event, self.url("change", quote(event.pk)), now_ms),
+            **parts,
+            "markdown": writing.as_markdown(contents.of_failure(source)),
+            **(new_issue_parts(contents.of_failure, source) if group else {}),
         }
 
     def _kept_url(self, event: Event, query: str) -> str:

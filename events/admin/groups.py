@@ -34,10 +34,11 @@ from events.admin.group_forms import (
 from events.admin.group_pages.advice import AdvicePages, delivery_figures
 from events.admin.group_pages.issues import IssuePages, form_of
 from events.admin.group_pages.merges import MergePages
-from events.admin.pages import PAGE_ROWS, event_parts
+from events.admin.pages import PAGE_ROWS, event_parts, new_issue_parts
 from events.admin.saved_views.addresses import query_of
+from events.alerts.messages import address
 from events.counting import releases
-from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
+from events.counting.buckets import FACET_PREFIX, HOUR_MS
 from events.grouping import groups, merges, triage
 from events.maintenance import retention
 from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup, Release
@@ -47,6 +48,8 @@ from events.reports.forms import GROUP_STATUSES, GroupFilter, facet_label
 from events.reports.groups import breakdowns, ranking
 from events.reports.groups.breakdowns import DEFAULT_SPAN, SPANS, Axis, Part
 from events.reports.groups.ranking import GroupCursor
+from events.reports.issue_texts import contents, writing
+from events.reports.issue_texts.contents import Counts, FailureSource, GroupSource
 from events.templatetags.telemetry import dash, event_type, figure, issue_label, time_element
 
 NAMES_OF_DAYS = 30
@@ -331,7 +334,15 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         events = failures.page(criteria, limit=NEWEST_EVENTS).events
         axis = breakdowns.axis_of(span, group.first_ms, now_ms)
         compared = breakdowns.compare_in(span, group, now_ms)
-        from_ms = ranking.last_day_from_ms(now_ms)
+        counts = contents.counts_of(group, now_ms)
+        facets = [_facet_table(facet, parts) for facet, parts in compared.parts.items() if parts or facet in FACETS]
+        shown = self._shown_event(
+            request, criteria, group, counts, events, kept.query(origin=kept.from_events, span=kept_span), now_ms
+        )
+        example = (shown["event"], shown["texts"]) if shown["event"] else None
+        whom = [(table.label, table.parts, table.more) for table in facets]
+        url = address(self.url("change", quote(group.pk)))
+        source = GroupSource(group, counts, compared, whom, example, url, now_ms)
         status = ranking.status_of(group, now_ms)
         is_overflow = groups.is_overflow(group.pk)
         former = FormerGroup.objects.within(group.pk)
@@ -344,7 +355,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             "is_fix_unseen": status == "resolved" and group.fixed_in and not releases.was_seen(group.fixed_in),
             "unfixed": _unfixed(group, now_ms),
             "is_assignee_inactive": bool(group.assigned_to and not group.assigned_to.is_active),
-            "last_day": sum(breakdowns.hours(group.pk, from_ms, from_ms + DAY_MS, HOUR_MS)),
+            "last_day": counts.last_day,
             "before": before,
             "after": after,
             "group_list_query": kept.group_query(),
@@ -360,13 +371,13 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             "span": span,
             "timeline": self._timeline(group, axis),
             "compared": compared,
-            "facets": [
-                _facet_table(facet, parts) for facet, parts in compared.parts.items() if parts or facet in FACETS
-            ],
+            "facets": facets,
             "events": events,
             "differences": event_text.differences(events),
             "failure_pages": _failure_pages(request),
-            **self._shown_event(request, criteria, events, kept.query(origin=kept.from_events, span=kept_span), now_ms),
+            **shown,
+            "group_markdown": writing.as_markdown(contents.of_group(source)),
+            **new_issue_parts(contents.of_group, source),
             "may_triage": self.has_triage_permission(request),
             "may_export": self.has_export_permission(request),
             "export_page": self.export_page(
@@ -392,7 +403,14 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         }
 
     def _shown_event(
-        self, request: HttpRequest, criteria: Criteria, newest: list[Event], query: str, now_ms: int
+        self,
+        request: HttpRequest,
+        criteria: Criteria,
+        group: FailureGroup,
+        counts: Counts,
+        newest: list[Event],
+        query: str,
+        now_ms: int,
     ) -> dict[str, Any]:
         """Return the context of the shown event: the one that `event` names, else the newest that matches."""
         key = request.GET.get("event", "")
@@ -407,12 +425,15 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             newer, older = None, next(iter(newest[1:]), None)
         else:
             newer, older = failures.neighbours(criteria, event)
-        url = reverse(f"{_failure_pages(request)}_change", args=[quote(event.pk)])
+        url = address(reverse(f"{_failure_pages(request)}_change", args=[quote(event.pk)]))
+        parts = event_parts(event, now_ms)
+        source = FailureSource(event, parts["texts"], group, counts, url, now_ms)
         return {
             "newer_url": newer and _event_link(query, newer),
             "older_url": older and _event_link(query, older),
             "position": failures.position(criteria, event, is_newest=is_newest),
-            **event_parts(request, event, url, now_ms),
+            **parts,
+            "markdown": writing.as_markdown(contents.of_failure(source)),
         }
 
     def change_view(

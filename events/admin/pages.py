@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field, unquote
 from django.core.exceptions import PermissionDenied
@@ -27,6 +29,8 @@ from events.reports.exports.columns import Column, Row
 from events.reports.exports.lists import LISTS, Read
 from events.reports.exports.making import Progress
 from events.reports.forms import ListFilter
+from events.reports.issue_texts import writing
+from events.reports.issue_texts.contents import IssueText
 
 PAGE_ROWS = 50
 HISTORY_ROWS = 200
@@ -287,14 +291,21 @@ def with_query(url: str, query: str) -> str:
     return f"{url}?{query}" if query and len(query) <= MAX_QUERY else url
 
 
-def event_parts(request: HttpRequest, event: Event, url: str, now_ms: int) -> dict[str, Any]:
+def event_parts(event: Event, now_ms: int) -> dict[str, Any]:
     """Return the context of the parts that the page of an event and the page of its group share."""
-    texts = event_text.of(event, now_ms=now_ms)
     return {
         "event": event,
-        "texts": texts,
+        "texts": event_text.of(event, now_ms=now_ms),
         "session_events": failures.of_session(event),
-        "markdown": event_text.as_markdown(event, texts, url=request.build_absolute_uri(url)),
+    }
+
+
+def new_issue_parts(of: Callable[..., IssueText], source: Any) -> dict[str, Any]:
+    """Return the context of the link to a new issue. `of` returns the text about `source`."""
+    template = settings.ISSUE_URL
+    return {
+        "new_issue_url": template and writing.new_issue(template, of(source, is_public=True)),
+        "tracker": template and urlsplit(template).hostname,
     }
 
 

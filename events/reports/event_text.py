@@ -1,4 +1,4 @@
-"""The texts of one event for its page and as Markdown, and what differs between the events of a list."""
+"""The texts of one event for its page, and what differs between the events of a list."""
 
 import json
 import re
@@ -16,7 +16,6 @@ CAUSE_PARTS = ("name", "message", "frame", "stack")
 # The columns of a table of differences, without the time.
 MAX_COLUMNS = 5
 MAX_MESSAGE_COLUMNS = 3
-MARKDOWN_LOG_LINES = 40
 
 
 class Texts(NamedTuple):
@@ -120,17 +119,6 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _facts(event: Event) -> list[tuple[str, str]]:
-    """Return the short facts of an event by label. Issues are often public, so the session is none of them."""
-    values = {
-        "Type": event.event_type,
-        **{label: value(event) for label, value in _PROPERTIES.items()},
-        "Occurred": f"{event.occurred_at} (client's clock)",
-        "Id": event.pk,
-    }
-    return [(label, value) for label, value in values.items() if value]
-
-
 # --- differences ----------------------------------------------------------------------------------------------------
 
 
@@ -207,55 +195,3 @@ def _without_common_marks(values: Iterable[str]) -> list[str]:
 
 def _trimmed(word: str) -> str:
     return re.sub(r"^\W+|\W+$", "", word)
-
-
-# --- Markdown -------------------------------------------------------------------------------------------------------
-
-
-def as_markdown(event: Event, texts: Texts, *, url: str) -> str:
-    """Return a failure as Markdown for an issue: title, facts, resolved frames, stack, causes, last log lines.
-
-    Text of the event is only in code spans and in fenced blocks, where Markdown, HTML and mentions have no effect.
-    """
-    lines = [f"### {_code_span(event.message)}", ""]
-    lines += [f"- {label}: {_code_span(value)}" for label, value in [*_facts(event), ("Telemetry", url)]]
-    lines += [f"- {_code_span(name)}: {_code_span(value)}" for name, value in texts.metadata]
-    log = [*texts.log_lines.early, *texts.log_lines.late]
-    parts = {
-        "Frames": [f"at {frame}" for frame in texts.frames if frame.unresolved is None],
-        "Stack": [*texts.stack.early, *texts.stack.late],
-        "Causes": [" ".join(filter(None, (c.name and f"{c.name}:", c.message, c.frame))) for c in texts.causes],
-        "Log lines": log[-MARKDOWN_LOG_LINES:],
-    }
-    for title, block in parts.items():
-        if block:
-            omitted = f", the last {len(block)} of {len(log)}" if block != log and title == "Log lines" else ""
-            lines += ["", f"**{title}{omitted}**", "", *_fenced(block)]
-    return "\n".join(lines) + "\n"
-
-
-# Characters that change the direction or the lines of the text around them.
-_UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-
-
-def _one_line(text: str) -> str:
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}" if match[0] not in "\r\n" else " ", text)
-
-
-def _code_span(text: str) -> str:
-    """Return a code span whose fence is longer than every run of backticks in the text."""
-    text = _one_line(text).strip() or "–"
-    fence = _fence(text, 1)
-    space = " " if len(fence) > 1 else ""
-    return f"{fence}{space}{text}{space}{fence}"
-
-
-def _fenced(lines: Iterable[str]) -> list[str]:
-    block = [_one_line(line) for line in lines]
-    fence = _fence("\n".join(block), 3)
-    return [f"{fence}text", *block, fence]
-
-
-def _fence(text: str, shortest: int) -> str:
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    return "`" * max(longest + 1, shortest)

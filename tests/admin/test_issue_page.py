@@ -9,7 +9,7 @@ from django.test import Client
 
 from events import clock
 from events.grouping import issues, triage
-from events.models import AuditEntry, FailureGroup
+from events.models import AuditEntry, Event, FailureGroup
 from tests.conftest import make_event, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -105,3 +105,30 @@ def test_a_merge_says_that_the_issue_passes(client: Client, me: User, key: str) 
     text = text_of(client.get(f"{LIST}{key}/merge/", {"into": other}))
     assert f"The second group has no issue. It takes over {LINK}." in text
     assert "has no issue" not in text_of(client.get(f"{LIST}{other}/merge/", {"into": key}))
+
+
+def test_a_group_can_be_copied_and_filed(client: Client, key: str, settings: Any) -> None:
+    sign_in(client, "Staff")
+    settings.SITE_URL = "https://telemetry.example"
+    page = f"{LIST}{key}/"
+    answer = client.get(page)
+    assert answer.context["group_markdown"].startswith("### `No ACK`")
+    assert f"- Telemetry: <https://telemetry.example{page}>" in answer.context["group_markdown"]
+    text = text_of(answer)
+    assert '<textarea class="terminal" id="group-markdown" readonly' in text
+    assert 'data-copy="group-markdown" hidden>Copy as Markdown</button>' in text
+    assert "New issue <span" not in text
+    assert "set <code>ISSUE_URL</code> to the form of your tracker" in text
+    settings.ISSUE_URL = "https://tracker.example/new?title={title}&body={body}"
+    text = text_of(client.get(page))
+    assert 'href="https://tracker.example/new?title=No%20ACK&body=%23%23%23%20' in text
+    assert 'target="_blank" rel="noopener noreferrer" title="Opens tracker.example in a new tab">New issue' in text
+    assert "ISSUE_URL" not in text
+
+
+def test_a_group_without_stored_failures_can_be_copied(client: Client, key: str) -> None:
+    sign_in(client, "Staff")
+    Event.objects.all().delete()
+    answer = client.get(f"{LIST}{key}/")
+    assert answer.status_code == 200
+    assert "Example" not in answer.context["group_markdown"]

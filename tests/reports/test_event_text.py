@@ -1,7 +1,6 @@
-"""The texts of an event: its causes, what differs between events, and the event as Markdown."""
+"""The texts of an event: its causes, and what differs between events."""
 
 import json
-import re
 from typing import Any
 
 import pytest
@@ -121,65 +120,3 @@ def test_columns_without_room_are_named() -> None:
 def test_metadata_of_any_shape_can_be_compared(metadata: str) -> None:
     assert len(event_text.differences([event(metadata_json=metadata), event()]).rows) == 2
     assert event_text.differences([]).rows == []
-
-
-# --- Markdown -------------------------------------------------------------------------------------------------------
-
-
-def markdown(**changes: Any) -> str:
-    failure = event(**changes)
-    return event_text.as_markdown(failure, event_text.of(failure, now_ms=0), url="https://site.example/e/")
-
-
-def test_markdown_contains_every_part_of_a_failure() -> None:
-    text = markdown(
-        error_name="ProtocolError",
-        session_id="a-session",
-        stack="ProtocolError: No ACK\n    at writeBlock (protocol.ts:88:13)",
-        log_lines_json=json.dumps([f"line {number}" for number in range(50)]),
-        metadata_json=json.dumps({"browser": "Chrome 139", "causes": [{"name": "NetworkError", "message": "Lost."}]}),
-    )
-    assert text.startswith("### `No ACK`\n\n- Type: `flash_error`\n- Model: `UV-5RM`\n")
-    for part in (
-        "- Error: `ProtocolError`\n",
-        "- Telemetry: `https://site.example/e/`\n",
-        "- `browser`: `Chrome 139`\n",
-        "**Stack**\n\n```text\nProtocolError: No ACK\n    at writeBlock (protocol.ts:88:13)\n```\n",
-        "**Causes**\n\n```text\nNetworkError: Lost.\n```\n",
-        "**Log lines, the last 40 of 50**\n\n```text\nline 10\n",
-        "line 49\n```\n",
-    ):
-        assert part in text
-    assert "line 9\n" not in text
-    assert "a-session" not in text, "issues are often public"
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "```\n# heading\n@team <img src=x>",
-        "`" * 30,
-        "a ` b `` c",
-        "line\r\n~~~\u2028- item",
-        "\u202etxet\u2066 \x00\x1b[31m",
-        "[link](javascript:alert(1)) | | ",
-        "`",
-    ],
-)
-def test_hostile_text_stays_within_its_fences(hostile: str) -> None:
-    text = markdown(
-        message=hostile, model=hostile, stack=f"{hostile}\n{hostile}", log_lines_json=json.dumps([hostile]),
-        metadata_json=json.dumps({hostile: hostile}),
-    )  # fmt: skip
-    assert not re.search("[\x00-\x09\x0b-\x1f\u2028\u202e\u2066]", text)
-    fence = None
-    for line in text.splitlines():
-        if fence:
-            assert line == fence or set(line) != {"`"} or len(line) < len(fence), "the text ends its block"
-            fence = None if line == fence else fence
-        elif line.endswith("```text"):
-            fence = line.removesuffix("text")
-        else:  # outside of a block: user text is in code spans alone
-            rest = re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "", line)
-            assert re.fullmatch(r"(### |- (\w+)?: |\*\*[\w ,]+\*\*)?", rest), line
-    assert fence is None

@@ -373,6 +373,63 @@ def test_the_address_of_copies_is_refused_in_words(monkeypatch: pytest.MonkeyPat
     assert "a-secret" not in message
 
 
+GITHUB = "https://github.com/o/r/issues/new?title={title}&body={body}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        (GITHUB, GITHUB),
+        (f" {GITHUB} ", GITHUB),
+        ("HTTPS://GitHub.com:443/o/r?t={title}", "https://github.com/o/r?t={title}"),
+        ("https://gitlab.com/g/r/-/issues/new?issue[title]={title}&issue[description]={body}&issue[confidential]=true",)
+        * 2,
+        ("https://t.example:8443/new?labels=a%20b&body=From%20telemetry:%0A{body}#form",) * 2,
+        ("https://t.example?body={body}",) * 2,
+        ("", None),
+    ],
+)
+def test_the_form_for_a_new_issue_is_read(monkeypatch: pytest.MonkeyPatch, raw: str, read: str | None) -> None:
+    monkeypatch.setenv("A_VARIABLE", raw)
+    assert env.issue_form("A_VARIABLE") == read
+    env.refuse_faults()
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("http://github.com/o/r/issues/new?title={title}", "does not begin with https://"),
+        ("javascript:alert(1)?title={title}", "does not begin with https://"),
+        ("github.com/o/r/issues/new?title={title}", "does not begin with https://"),
+        ("https://?title={title}", "has no valid host"),
+        ("https://a:b@github.com/new?title={title}", "has no valid host"),
+        ("https://gíthub.com/new?title={title}", "has a character that no address contains"),
+        ("https://github.com/new", "has neither {title} nor {body} behind a ?"),
+        ("https://github.com/new?title=x", "has neither {title} nor {body} behind a ?"),
+        ("https://{title}.example/?body={body}", "has a brace before the ?"),
+        ("https://github.com/{title}?body={body}", "has a brace before the ?"),
+        ("https://github.com/new?body={body}#{title}", "has a brace behind the #"),
+        ("https://github.com/#/new?title={title}", "has a brace behind the #"),
+        ("https://github.com/new?{title}=1&body={body}", "has {title} as the name of a parameter"),
+        ("https://github.com/new?{title}", "has {title} as the name of a parameter"),
+        ("https://github.com/new?a={title}&b={title}", "has {title} twice"),
+        ("https://github.com/new?title={title}&x={session}", "has another placeholder"),
+        ("https://github.com/new?title={title}}", "has another placeholder"),
+        ("https://github.com/new?title={Title}", "has another placeholder"),
+        ("https://github.com/new?x=1 2&title={title}", "has a character that no address contains"),
+        ("https://github.com\\@evil.example/?title={title}", "has a character that no address contains"),
+        ("https://github.com/new?x=%zz&title={title}", "has a % without two hexadecimal digits"),
+        (f"{GITHUB}&x={'y' * 1000}", "has 1,06"),
+    ],
+)
+def test_another_form_for_a_new_issue_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, raw: str, words: str
+) -> None:
+    monkeypatch.setenv("A_VARIABLE", raw)
+    assert env.issue_form("A_VARIABLE") is None
+    assert faults().startswith(f"  A_VARIABLE {words}")
+
+
 READS = [
     (password, "a secret\n", "a secret"),
     (password, "\ufeff  ä secret \r\n\n", "ä secret"),

@@ -217,6 +217,11 @@ def _is_id(core: str) -> bool:
     return changes > 1 and not has_word
 
 
+def is_random(word: str) -> bool:
+    """Return whether a word of letters and digits looks like an id or a key, and not like a name with a number."""
+    return not word.isalpha() and _is_id(word)
+
+
 def _is_long_id(word: str) -> bool:
     if _HEX_LETTERS.fullmatch(word):
         return True

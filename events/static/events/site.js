@@ -10,6 +10,15 @@
     time.textContent = `${Math.floor(seconds / size)} ${unit} ago`;
   };
 
+  // Screen readers announce changes of an element that was empty when the page was loaded.
+  let message;
+  let announced = 0;
+  const announce = (words) => {
+    message.textContent = words;
+    const number = ++announced;
+    setTimeout(() => { if (number === announced) message.textContent = ''; }, 6000);
+  };
+
   const copy = async (button) => {
     const source = document.getElementById(button.dataset.copy);
     const lines = source.querySelectorAll('li');
@@ -18,12 +27,14 @@
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = 'Copied';
+      announce('Copied.');
     } catch {
       // There is no clipboard without HTTPS. Select the text instead, so that the user can copy it.
       source.closest('details')?.setAttribute('open', '');
       if (source.select) source.select();
       else getSelection().selectAllChildren(source);
       button.textContent = 'Selected';
+      announce('This page may not write to the clipboard. The text is selected: copy it with Ctrl+C or ⌘C.');
     }
     setTimeout(() => { button.textContent = label; }, 1500);
   };
@@ -38,6 +49,12 @@
       const localTime = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'long' });
       time.title += `\n${localTime}`;
     }
+
+    message = document.createElement('p');
+    message.className = 'announcement';
+    message.setAttribute('role', 'status');
+    message.setAttribute('aria-live', 'polite');
+    document.body.append(message);
 
     for (const button of document.querySelectorAll('button[data-copy]')) {
       button.hidden = false;
