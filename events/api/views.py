@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.decorators import action
-from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.exceptions import PermissionDenied, UnsupportedMediaType
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -347,6 +347,8 @@ class ExportViewSet(StaffViewSet):
         if request.query_params:
             fields = {parameter: ["This route has no parameters."] for parameter in request.query_params}
             return Response(refusal_body("Invalid parameters", fields), 400)
+        if request.auth is None and request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            raise PermissionDenied("Another site opened this export, so nothing was exported")
         export = named.find(name)
         if export is None:
             raise NotFound("No such export")

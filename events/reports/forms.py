@@ -446,7 +446,7 @@ class DayFilter(ListFilter):
     `days` is one of RANGES, and stays relative to the day of the export. `first` and `last` are days, and win.
     """
 
-    days = forms.ChoiceField(required=False, label="Days", choices=[("", "Last 30 days"), *RANGES.items()])
+    days = forms.ChoiceField(required=False, label="Days", choices=[("", "default: last 30 days"), *RANGES.items()])
     first = forms.DateField(required=False, label="From", widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"))
     last = forms.DateField(required=False, label="To", widget=forms.DateInput({"type": "date"}, "%Y-%m-%d"))
     released = forms.ChoiceField(required=False, choices=[("", "all versions"), ("1", "only releases")])

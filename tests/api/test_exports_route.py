@@ -90,3 +90,14 @@ def test_a_person_needs_the_permissions_of_the_page(client: Client, codenames: l
     user: User = sign_in(client)
     user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
     assert client.get("/exports/weekly").status_code == status
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
+)
+def test_a_link_on_another_site_exports_nothing(client: Client, script: Client, site: str, status: int) -> None:
+    stored()
+    sign_in(client, "Staff")
+    assert client.get("/exports/weekly", headers={"sec-fetch-site": site}).status_code == status
+    assert AuditEntry.objects.filter(kind="export").exists() is (status == 200)
+    assert script.get("/exports/weekly", headers={"sec-fetch-site": site}).status_code == 200

@@ -22,7 +22,17 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from events.clock import now
-from events.models import AlertChannel, Correction, Event, FailureGroup, FormerGroup, IngestToken, Release, SavedView
+from events.models import (
+    AlertChannel,
+    Correction,
+    Event,
+    FailureGroup,
+    FormerGroup,
+    IngestToken,
+    NamedExport,
+    Release,
+    SavedView,
+)
 from events.reports.groups.places import OriginalPlace
 from legacy.models import ParityRun
 from tests.browser.pages import Browser
@@ -76,6 +86,8 @@ NO_PAGES = {
     "admin:legacy_parityrun_check": "is a POST",
     "admin:events_jobstate_run": "is a POST",
     "admin:events_alert_retry": "is a POST",
+    "admin:events_namedexport_progress": "is JSON",
+    "admin:events_namedexport_export": "is a file",
     "admin:login": "stands in MORE, for nobody",
     "admin:saved_view": "leads to its list",
     "admin:saved_view_update": "is a POST",
@@ -94,7 +106,12 @@ def _view(world: World) -> str:
 
 
 VIEW = [_view]
+EXPORT_OF = [lambda world: world.one(NamedExport._meta.db_table)]
 ARGUMENTS: dict[str, list[Callable[[World], Any]]] = {
+    "admin:events_namedexport_of": [lambda _: "failures"],
+    "admin:events_namedexport_change": EXPORT_OF,
+    "admin:events_namedexport_delete": EXPORT_OF,
+    "admin:events_namedexport_history": EXPORT_OF,
     "admin:events_alertchannel_change": CHANNEL,
     "admin:events_alertchannel_delete": CHANNEL,
     "admin:events_alertchannel_history": CHANNEL,
@@ -145,6 +162,11 @@ QUERIES: dict[str, list[dict[str, str]]] = {
         {"state": "given_up", "kind": "job", "channel": "ops-webhook"},
         {"channel": "nobody"},
         {"cursor": "0.1"},
+    ],
+    "admin:events_namedexport_of": [
+        {},
+        {"window": "30d", "model": "UV-5RM", "x.column": "message", "x.format": "csv", "x.gzip": "1"},
+        {"q": "nothing says this"},
     ],
     "admin:index": [{"days": "1"}, {"days": "7"}, {"days": "30"}, {"days": "90"}],
     "admin:events_recentfailure_changelist": [
@@ -235,6 +257,8 @@ MORE = [
         400,
         fill={"id_name": "ops", "id_url": "file:///etc/passwd"},
     ),
+    Page("an export of daily figures", _at("/admin/events/namedexport/of/days/?days=7&by=model")),
+    Page("an export that can't be made", _at("/admin/events/namedexport/of/events/?typ=x"), 400),
     Page("thresholds to try", _at("/admin/events/alert/preview/?new_after=1&silence_hours=48")),
     Page("thresholds that can't be used", _at("/admin/events/alert/preview/?new_after=0"), 400),
     Page("an outbox filter that can't be used", _at("/admin/events/alert/?state=nonsense"), 400),
@@ -353,6 +377,10 @@ from events.admin.saved_views import store
 view = {"title": "Recent failures", "user": root, "at": now()}
 query = "columns=time,type,message,model,f.browser&type=flash_error&window=30d"
 store.save(of_list="events_recentfailure", name="In Chrome", query=query, is_shared=False, **view)
+from events.models import NamedExport
+for name, column in (("weekly failures", "message"), ("with a facet", "facet_gone")):
+    stored = {"list_key": "failures", "filters": "window=7d", "columns": [column], "format": "csv"}
+    NamedExport.objects.create(name=name, created_at_ms=1, created_by_name="admin", **stored)
 from events.alerts.channels import roster
 from events.alerts.channels.roster import MailChoice
 from events.models import Alert, AlertDelivery

@@ -209,7 +209,7 @@ def test_a_slow_reader_fills_no_memory(server_of_two_threads: Server) -> None:
 
 def test_an_export_that_fails_does_not_look_complete(data_dir: Path) -> None:
     with served_prepared(data_dir, DATABASE_URL="") as server:
-        assert server.command("demo_data", "--days", "5", "--events", "20000").returncode == 0
+        assert server.command("demo_data", "--days", "5", "--events", "12000").returncode == 0
         cookies = server.sign_in()
         request = f"GET /admin/events/event/export/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"
         with socket.socket() as wire:

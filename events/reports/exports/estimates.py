@@ -91,7 +91,7 @@ def _days(read: Read) -> RowCount:
     start_ms = metrics.day_start_ms(last - timedelta(days=counted_days - 1))
     counts = metrics.by_day_and_name(start_ms, metrics.day_start_ms(last + timedelta(days=1)))
     rows = len({(count.start_ms, count.model) for count in counts})
-    return RowCount(rows * days // counted_days, is_exact=False)
+    return RowCount(rows * days // counted_days, is_exact=days <= COUNTED_DAYS)
 
 
 def _events(criteria: Criteria) -> RowCount:

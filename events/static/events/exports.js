@@ -21,9 +21,9 @@
   };
 
   const inBytes = (bytes) => {
-    const units = ['bytes', 'kB', 'MB', 'GB'];
-    const step = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
-    return `${(bytes / 1000 ** step).toFixed(step ? 1 : 0)} ${units[step]}`;
+    const units = ['bytes', 'KiB', 'MiB', 'GiB'];
+    const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
+    return `${(bytes / 1024 ** step).toFixed(step ? 1 : 0)} ${units[step]}`;
   };
 
   // One page can start several downloads, one after the other. Each has an id of its own.
