@@ -199,6 +199,11 @@ class SearchFilters(FacetFilters):
         ]
 
     @property
+    def search_names(self) -> list[Operator]:
+        """Return the filters that the search knows, without their other names."""
+        return operators.without_aliases(self.search_operators())
+
+    @property
     def search_help(self) -> list[tuple[str, str]]:
         """Return examples of searches in this list, each with its meaning."""
         examples = [

@@ -174,6 +174,7 @@ QUERIES: dict[str, list[dict[str, str]]] = {
         {"type": "flash_error", "model": "UV-5RM", "mode": "1", "window": "30d", "session": "no-such-session"},
         {"window": "30d", "since": "2026-01-01", "q": "ACK"},
         {"q": "nothing says this"},
+        {"q": '-version:no-such-version model:UV-5RM "ACK"'},
     ],
     "admin:events_auditentry_changelist": [
         {},
@@ -239,6 +240,7 @@ MORE = [
         "advice that is refused", lambda world: f"{_group('open')(world)}advice/", 400, fill={"id_url": "https://a@b"}
     ),
     Page("filters that can't be used", _at("/admin/events/recentfailure/?type=nonsense&since=never"), 400),
+    Page("a search that can't be read", _at("/admin/events/recentfailure/?q=since:never+type:nonsense"), 400),
     Page("an audit filter that can't be used", _at("/admin/events/auditentry/?kind=nonsense&cursor=x"), 400),
     Page("a group filter that can't be used", _at("/admin/events/failuregroup/?type=nonsense"), 400),
     Page(

@@ -13,6 +13,7 @@ from selenium.common.exceptions import NoAlertPresentException
 
 from events.grouping.reading.texts import masked, normalised
 from events.models import Event
+from events.reports.search.grammar import as_text
 from tests.browser.admin_pages import NARROW, WIDE, Visitor, World, address, post
 from tests.conftest import payload
 from tests.servers import Server, served
@@ -37,7 +38,7 @@ PAGES: dict[str, Callable[[World, str], str]] = {
     "index": lambda *_: "/admin/?days=1",
     "events": lambda *_: reverse("admin:events_event_changelist"),
     "recent failures": lambda *_: reverse("admin:events_recentfailure_changelist"),
-    "found": lambda _, text: found("admin:events_recentfailure_changelist", q=text[:200]),
+    "found": lambda _, text: found("admin:events_recentfailure_changelist", q=as_text(text[:200])),
     "filtered": lambda _, text: found("admin:events_event_changelist", model=text[:64], session=text[:128]),
     "event": lambda world, _: reverse("admin:events_event_change", args=[world.event]),
     "failure": lambda world, _: reverse("admin:events_recentfailure_change", args=[world.event]),

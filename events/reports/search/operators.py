@@ -128,6 +128,14 @@ def of_list(fields: Mapping[str, Any]) -> dict[str, Operator]:
     return {operator.name: operator for operator in _operators(fields)}
 
 
+def without_aliases(operators: Mapping[str, Operator]) -> list[Operator]:
+    """Return the first operator of each parameter."""
+    firsts: dict[str, Operator] = {}
+    for operator in operators.values():
+        firsts.setdefault(operator.parameter, operator)
+    return list(firsts.values())
+
+
 def duration_ms(text: str) -> int | None:
     """Return the length of a duration such as `7d` or `36h`, None for any other text."""
     match = _DURATION.fullmatch(text)
@@ -189,7 +197,7 @@ def _excluded(operator: Operator, found: Filter, operators: Mapping[str, Operato
 
 def _main_name(parameter: str, operators: Mapping[str, Operator]) -> str:
     """Return the first name of the operators that set a parameter."""
-    return next(name for name, operator in operators.items() if operator.parameter == parameter)
+    return next(operator.name for operator in without_aliases(operators) if operator.parameter == parameter)
 
 
 def _operators(fields: Mapping[str, Any]) -> Iterator[Operator]:
@@ -219,10 +227,9 @@ def _operators(fields: Mapping[str, Any]) -> Iterator[Operator]:
             yield ChoiceOperator(name, "status", "resolved", words=statuses, every="all")
         yield ChoiceOperator(EXPECTED, "status", EXPECTED, words={EXPECTED: EXPECTED})
     elif "expected" in fields:
-        only = {EXPECTED: "1"}
-        yield ChoiceOperator("is", "expected", EXPECTED, words=only, opposites={"1": "0"})
         which = {"any": "any", "only": "1", "none": "0", EXPECTED: "1"}
         yield ChoiceOperator(EXPECTED, "expected", "any", words=which, opposites=_BITS, every="any")
+        yield ChoiceOperator("is", "expected", EXPECTED, words={EXPECTED: "1"}, opposites={"1": "0"})
     if "fixed" in fields:
         yield Operator("fixed", "fixed", "19afc18", values="versions")
     if "assigned" in fields:
