@@ -86,6 +86,13 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
     yield "groups, a search", f"{GROUPS}?q=timed"
     yield "the largest group", f"{GROUPS}{group.pk}/"
     yield "the largest group, 90 days", f"{GROUPS}{group.pk}/?span=90"
+    for sort in ("last", "day", "count", "title"):
+        query = f"/groups?status=all&sort=-{sort}"
+        yield f"`GET /groups` by {sort}", query
+        yield f"`GET /groups` by {sort}, 200 groups", f"{query}&limit=200"
+        yield f"`GET /groups` by {sort}, the next page", client.get(query).json()["next"] or query
+    yield "`GET /groups/{key}`, the largest group", f"/groups/{group.pk}"
+    yield "`GET /groups/{key}`, the largest group, all days", f"/groups/{group.pk}?span=all"
 
 
 def main() -> None:
