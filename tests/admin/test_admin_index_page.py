@@ -448,7 +448,7 @@ def test_each_entry_shows_its_reason_its_size_since_when_and_for_whom(client: Cl
         make_event(message=f"One-off {'abcdefghi'[number]}", session_id=f"one {number}")
     text = page(client)
     assert text.index("Needs attention") < text.index("Public count")
-    first = text[text.index('<ol class="needs">') :].split("</li>")[0]
+    first = text[text.index('<ol class="needs"') :].split("</li>")[0]
     for part in ("</span> new", "Radio rejected the clock", "<strong>12</strong>", ">12:30</time>"):
         assert part in first
     assert ">only DM-32UV</bdi>" in first

@@ -86,6 +86,7 @@ def test_an_item_has_what_the_admin_shows(client: Client, kim: User) -> None:
         "decided_at": "2026-02-12T14:59:00.000Z",
         "decided_by": "kim",
         "assigned_to": "kim",
+        "issue_url": None,
         "events": 2,
         "last_24_hours": 1,
         "first_seen": "2026-02-11T09:00:00.000Z",

@@ -126,6 +126,12 @@ ROWS = {
     "admin:events_failuregroup_note": Access(
         "/admin/events/failuregroup/{group}/note/", MAINTAINERS, MAINTAINERS, {"note": "seen"}, seen=302
     ),
+    "admin:events_failuregroup_issue": Access(
+        "/admin/events/failuregroup/{group}/issue/",
+        MAINTAINERS,
+        MAINTAINERS,
+        {"issue_url": "https://github.com/owner/name/issues/12", "replaces": ""},
+    ),
     "admin:events_failuregroup_history": Access("/admin/events/failuregroup/{group}/history/", STAFF),
     "admin:events_failuregroup_change": Access("/admin/events/failuregroup/{group}/", STAFF),
     "admin:events_failuregroup_advice": Access(

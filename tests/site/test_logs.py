@@ -340,6 +340,7 @@ REVIEWED = {
     "ended.log_line": "the end of a job, in our words",
     "'primary' if fault else 'replica'": "one of two words",
     "fault or 'it is current'": "our words",
+    "who": "the name of an account or a token",
 }
 
 

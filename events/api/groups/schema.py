@@ -44,6 +44,7 @@ ITEM = {
     "decided_at": TEXT_OR_NULL,
     "decided_by": TEXT_OR_NULL,
     "assigned_to": TEXT_OR_NULL,
+    "issue_url": TEXT_OR_NULL,
     "events": COUNT,
     "last_24_hours": COUNT,
     "first_seen": STRING,

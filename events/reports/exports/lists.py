@@ -174,7 +174,7 @@ class Groups(ExportList):
         *numbers("events", "last_24_hours", "models", "versions"),
         *texts("status", "fixed_in"),
         *numbers("still_failing"),
-        *texts("assigned_to", "note"),
+        *texts("assigned_to", "note", "issue_url"),
     )
 
     def form(self, parameters: Mapping[str, Any]) -> GroupFilter:

@@ -87,6 +87,7 @@ def _as_json(row: RankedGroup, now_ms: int, reported: set[str]) -> dict[str, Any
         "decided_at": moment(group.decided_at_ms),
         "decided_by": group.decided_by_name,
         "assigned_to": group.assigned_to and group.assigned_to.get_username(),
+        "issue_url": group.issue_url,
         "events": group.accepted,
         "last_24_hours": row.last_day,
         "first_seen": moment(group.first_ms),
