@@ -70,7 +70,7 @@ def url(site: Server) -> str:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Return a site that has something to show on every page."""
-    with served(tmp_path_factory.mktemp("world") / "data", DEMO="1", INGEST_RATE="off") as server:
+    with served(tmp_path_factory.mktemp("world") / "data", DEMO="1", INGEST_RATE="off", PUBLIC_STATS="1") as server:
         yield prepare(server)
 
 
