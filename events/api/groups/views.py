@@ -51,7 +51,8 @@ class GroupViewSet(StaffViewSet):
         now_ms = clock.now_ms()
         cleaned = query.cleaned_data
         try:
-            page = ranking.page(query.ranking(now_ms, viewer_id), limit=cleaned["limit"] or 50, after=cleaned["cursor"])
+            chosen = query.ranking(now_ms, viewer_id)
+            page = ranking.page(chosen, limit=cleaned["limit"] or 50, after=cleaned["cursor"], line_days=0)
         except ValueError:
             query.add_error("cursor", "Not a cursor of this list. Start again without a cursor.")
             return invalid(query)

@@ -212,10 +212,17 @@ class GroupPage(NamedTuple):
     next: GroupCursor | None
 
 
-def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None, facets: Collection[str] = ()) -> GroupPage:
-    """Return up to `limit` groups after a cursor, with their names of these facets.
+def page(
+    ranking: Ranking,
+    *,
+    limit: int,
+    after: GroupCursor | None = None,
+    line_days: int = LINE_DAYS,
+    facets: Collection[str] = (),
+) -> GroupPage:
+    """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another list.
 
-    Raises ValueError for a cursor of another list.
+    The rows have the failures of `line_days` days each, and the names of these facets.
 
     A further page has the filters and the order as of the time of the first page. So a group without new events keeps
     its place while others fail and time passes.
@@ -225,13 +232,13 @@ def page(ranking: Ranking, *, limit: int, after: GroupCursor | None = None, face
         ranking = replace(ranking, now_ms=after.now_ms)
         position = ranking.position(after)
     groups, following = keyset.page(ranking.select().select_related("assigned_to"), limit, position)
-    return GroupPage(list(_rows(groups, ranking.now_ms, facets)), following and ranking.sign(following))
+    return GroupPage(list(_rows(groups, ranking.now_ms, line_days, facets)), following and ranking.sign(following))
 
 
 def of_key(key: str, now_ms: int) -> RankedGroup | None:
-    """Return the group with this key as a row of the list, None if there is none."""
+    """Return the group with this key as a row of the list, without failures by day. None if there is none."""
     groups = seen_until(now_ms).select_related("assigned_to").filter(pk=key)
-    return next(_rows(list(groups), now_ms), None)
+    return next(_rows(list(groups), now_ms, 0), None)
 
 
 def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
@@ -249,7 +256,8 @@ def chunks(ranking: Ranking, *, size: int, limit: int | None = None) -> Iterator
     for start in range(0, len(keys), size):
         chunk = keys[start : start + size]
         groups = seen_until(ranking.now_ms).select_related("assigned_to").in_bulk(chunk)
-        yield [_exported(row) for row in _rows([groups[key] for key in chunk if key in groups], ranking.now_ms)]
+        found = [groups[key] for key in chunk if key in groups]
+        yield [_exported(row) for row in _rows(found, ranking.now_ms, 0)]
 
 
 EXPORTED = (
@@ -342,16 +350,18 @@ def _last_day(now_ms: int) -> Coalesce:
     return failures_between(from_ms, from_ms + DAY_MS)
 
 
-def _rows(groups: Sequence[FailureGroup], now_ms: int, facets: Collection[str] = ()) -> Iterator[RankedGroup]:
+def _rows(
+    groups: Sequence[FailureGroup], now_ms: int, line_days: int, facets: Collection[str] = ()
+) -> Iterator[RankedGroup]:
     keys = [group.fingerprint for group in groups]
-    first_ms = now_ms - now_ms % DAY_MS - (LINE_DAYS - 1) * DAY_MS
+    first_ms = now_ms - now_ms % DAY_MS - (line_days - 1) * DAY_MS
     day_from_ms = last_day_from_ms(now_ms)
-    days: dict[str, list[int]] = {key: [0] * LINE_DAYS for key in keys}
+    days: dict[str, list[int]] = {key: [0] * line_days for key in keys}
     last_day: defaultdict[str, int] = defaultdict(int)
-    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=first_ms)
+    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=min(first_ms, day_from_ms))
     for key, hour_ms, accepted in hours.values_list("fingerprint", "hour_ms", "accepted"):
         number = (hour_ms - first_ms) // DAY_MS
-        if number < LINE_DAYS:  # later hours come from a wrong clock or an import
+        if 0 <= number < line_days:  # later hours come from a wrong clock or an import
             days[key][number] += accepted
         if day_from_ms <= hour_ms < day_from_ms + DAY_MS:
             last_day[key] += accepted
