@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from math import sqrt
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -33,6 +32,7 @@ from events.models import (
     LifetimeTotal,
 )
 from events.querysets import SUCCESS
+from events.reports import intervals
 from events.reports.failures import Criteria
 
 BUCKETS = {"day": DAY_MS, "hour": HOUR_MS}
@@ -123,21 +123,12 @@ def connect_failure_rate(by_type: Mapping[str, int]) -> float | None:
 
 
 def failure_rate_interval(successes: int, failures: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of the failure rate, None without events.
+    """Return the 95 % interval of the failure rate with continuity correction, None without events.
 
-    Rank by its lower bound: then 1 of 2, which may be chance, does not outrank 40 of 900. This is Wilson's interval
-    with continuity correction. Without the correction, the interval of few events is too narrow for such a ranking.
+    Rank by its lower bound: then 1 of 2, which may be chance, does not outrank 40 of 900.
     """
     events = successes + failures
-    return (_lower_bound(failures, events), 1 - _lower_bound(successes, events)) if events else None
-
-
-def _lower_bound(hits: int, events: int) -> float:
-    if not hits:
-        return 0.0
-    rate, z = hits / events, 1.96
-    spread = z * sqrt(z * z - 1 / events + 4 * events * rate * (1 - rate) + 4 * rate - 2) + 1
-    return max(2 * hits + z * z - spread, 0.0) / (2 * (events + z * z))
+    return intervals.corrected(failures, events, intervals.Z_95) if events else None
 
 
 def flash_count() -> FlashCount:

@@ -22,9 +22,9 @@ from events.alerts.rules.evaluation import Problem
 from events.counting.buckets import DAY_MS
 from events.models import EventType
 from events.querysets import SUCCESS
-from events.reports import metrics
+from events.reports import intervals, metrics
 from events.reports.groups import ranking
-from events.reports.releases.verdicts import Flashes, wilson_interval
+from events.reports.releases.verdicts import Flashes
 
 PAST_DAYS = 28
 # Fewer flashes cannot tell: of the last 24 hours, of the past, and of days with any.
@@ -82,8 +82,8 @@ def is_above(last: Flashes, past: Sequence[Flashes], z: float) -> bool:
     if rate - past_rate < LEAST_RISE or rate < LEAST_RATIO * past_rate:
         return False
     spread = dispersion(past)
-    low, _ = wilson_interval(last.failures / spread, last.total / spread, z)
-    _, past_high = wilson_interval(total.failures / spread, total.total / spread, z)
+    low, _ = intervals.wilson(last.failures / spread, last.total / spread, z)
+    _, past_high = intervals.wilson(total.failures / spread, total.total / spread, z)
     return rate - past_rate - sqrt((rate - low) ** 2 + (past_high - past_rate) ** 2) > 0
 
 
