@@ -14,6 +14,8 @@ from events import clock
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
 from events.models import AuditEntry, Event, FailureGroup
+from events.reports.forms import GroupFilter
+from events.reports.groups import ranking
 from tests.conftest import make_event, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +140,17 @@ def test_the_next_page_has_the_same_meaning(client: Client, stored: Any) -> None
     assert initials(client, FAILURES + unescape(older)) == "e" * 10
     listed = client.get("/failures", {"q": "model:DM-32UV -os:macOS", "limit": "55"}).json()
     assert len(client.get(listed["next"]).json()["results"]) == 5
+
+
+def test_a_page_of_groups_continues_a_search_for_the_last_hours(client: Client, stored: Any) -> None:
+    now_ms, cursor, found = clock.now_ms(), None, []
+    for minutes in range(3):
+        form = GroupFilter({"q": "since:71h is:all"})
+        assert form.is_valid()
+        page = ranking.page(form.ranking(now_ms + minutes * 60_000, None), limit=1, after=cursor)
+        found += [row.group.title[0] for row in page.rows]
+        cursor = page.next
+    assert (sorted(found), cursor) == (["b", "c", "d"], None)
 
 
 def test_a_decision_about_all_matching_groups_keeps_the_search(client: Client, stored: Any) -> None:

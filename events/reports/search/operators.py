@@ -63,8 +63,8 @@ class ChoiceOperator(Operator):
         found = {_plain(word): value for word, value in self.words.items()}.get(_plain(value))
         if found is None:
             raise SearchError(
-                f"{self.name}:{shown(value)} does not exist. There is {_listed(self.choices, f'{self.name}:')}. To"
-                " search for this text itself, put it in quotes."
+                f"There is no {self.name}:{shown(value)}. Write {_listed(self.choices, f'{self.name}:')}. To search for"
+                " this text itself, put it in quotes."
             )
         return {self.parameter: found}
 
@@ -187,11 +187,8 @@ def read(query: Query, operators: Mapping[str, Operator]) -> Meaning:
 
 def _excluded(operator: Operator, found: Filter, operators: Mapping[str, Operator]) -> dict[str, str] | None:
     if not operator.can_exclude:
-        names = [f"-{name}:" for name, other in operators.items() if other.can_exclude and name != EXPECTED]
-        raise SearchError(
-            f"-{found.name}: does not work, because only values can be excluded. There is {_listed(names)},"
-            f" and -{EXPECTED}."
-        )
+        names = [f"-{one.name}:" for one in without_aliases(operators) if one.can_exclude and one.name != EXPECTED]
+        raise SearchError(f"-{found.name}: does not work. Write {_listed([*names, f'-{EXPECTED}'])}.")
     return operator.read_excluded(found.value or EXPECTED)
 
 
@@ -255,4 +252,4 @@ def _day(text: str) -> date | None:
 
 def _listed(words: list[str], prefix: str = "") -> str:
     named = [f"{prefix}{word}" for word in words]
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} or {named[-1]}"
