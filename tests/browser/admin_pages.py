@@ -239,6 +239,12 @@ MORE = [
     Page(
         "advice that is refused", lambda world: f"{_group('open')(world)}advice/", 400, fill={"id_url": "https://a@b"}
     ),
+    Page(
+        "an issue that is refused",
+        lambda world: f"{_group('open')(world)}issue/",
+        400,
+        fill={"id_issue_url": "https://a@b"},
+    ),
     Page("filters that can't be used", _at("/admin/events/recentfailure/?type=nonsense&since=never"), 400),
     Page("a search that can't be read", _at("/admin/events/recentfailure/?q=since:never+type:nonsense"), 400),
     Page("an audit filter that can't be used", _at("/admin/events/auditentry/?kind=nonsense&cursor=x"), 400),
@@ -361,12 +367,13 @@ _PREPARE = """
 from django.contrib.auth.models import User
 from django.db.models import F
 from django.utils.timezone import now
-from events.grouping import advice, merges, triage
+from events.grouping import advice, issues, merges, triage
 from events.models import FailureGroup
 User.objects.create_user("newcomer", password="a password for tests", is_staff=True)
 root = User.objects.get(username="admin")
 keys = list(FailureGroup.objects.order_by("-accepted").values_list("pk", flat=True)[:4])
-triage.annotate(keys[0], "Seen with two cables.", user=root, at=now())
+triage.annotate(keys[0], "Seen with two cables: https://example.org/cables.", user=root, at=now())
+issues.link(keys[0], "https://git.example/radio/flasher/issues/7", replaces=None, user=root, at=now())
 advice.give(keys[0], "Use another cable.", "https://example.org/cables", user=root, at=now())
 advice.count({(keys[0], now().toordinal() - 719_163 - day): 3 + day for day in range(9)})
 triage.resolve(keys[1:2], user=root, at=now(), fixed_in=None)

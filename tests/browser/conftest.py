@@ -11,6 +11,8 @@ from tests.browser.chromium import find_chromium
 from tests.browser.pages import Browser, page_served
 from tests.servers import Server, served
 
+ISSUE_URL = "https://tracker.example/new?title={title}&body={body}"
+
 
 @pytest.fixture(scope="session")
 def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -70,7 +72,8 @@ def url(site: Server) -> str:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Return a site that has something to show on every page."""
-    with served(tmp_path_factory.mktemp("world") / "data", DEMO="1", INGEST_RATE="off", PUBLIC_STATS="1") as server:
+    settings = {"DEMO": "1", "INGEST_RATE": "off", "PUBLIC_STATS": "1", "ISSUE_URL": ISSUE_URL}
+    with served(tmp_path_factory.mktemp("world") / "data", **settings) as server:
         yield prepare(server)
 
 

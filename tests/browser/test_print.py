@@ -14,7 +14,9 @@ PAGES = [
 FIND = """
 const isSeen = (part) => part.checkVisibility({ contentVisibilityProperty: true, visibilityProperty: true });
 const seen = (selector) => [...document.querySelectorAll(selector)].filter(isSeen);
-const folded = [...document.querySelectorAll('details:not(.more, .copies details, .unfold) > :not(summary)')];
+const folded = [
+  ...document.querySelectorAll('details:not(.more, .copies details, .unfold, .on-screen) > :not(summary)'),
+];
 return {
   // The line of a frame stays: it is the frame itself.
   pressed: seen('button, a.button, nav, form, textarea, summary:not(.frames summary)')
