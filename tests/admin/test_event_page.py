@@ -488,7 +488,9 @@ def test_a_failure_can_be_copied_as_markdown(client: Client, settings: Any) -> N
 def test_a_new_issue_opens_the_form_of_the_tracker(client: Client, settings: Any) -> None:
     sign_in(client, "Staff")
     failure = path_of(make_event(message="No ACK @alice"))
-    assert "New issue" not in client.get(failure).content.decode()
+    text = client.get(failure).content.decode()
+    assert "New issue <span" not in text
+    assert "set <code>ISSUE_URL</code> to the form of your tracker" in text_of(client.get(failure))
     settings.ISSUE_URL = "https://tracker.example/new?title={title}&body={body}"
     answer = client.get(failure)
     text = answer.content.decode()
@@ -496,4 +498,6 @@ def test_a_new_issue_opens_the_form_of_the_tracker(client: Client, settings: Any
     assert "https://tracker.example/new?title=No%20ACK%20%40%20alice&amp;body=%23%23%23%20" in text
     assert "opens tracker.example in a new tab" in text
     success_page = path_of(make_event(**success()))
-    assert "New issue" not in client.get(success_page).content.decode(), "a success is no failure"
+    text = client.get(success_page).content.decode()
+    assert "New issue" not in text, "a success is no failure"
+    assert "ISSUE_URL" not in text
