@@ -1,0 +1,28 @@
+"""The rows of an export while others write: none twice, none skipped."""
+
+import pytest
+from django.http import QueryDict
+
+from events import clock
+from events.models import Event
+from events.reports.exports import choices, lists
+from tests.conftest import make_event
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("query", ["", "model=UV-5RM", "f.browser=Chrome+139"])
+def test_rows_that_arrive_or_are_pruned_meanwhile_shift_no_other(monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    monkeypatch.setattr(lists, "ROWS_A_CHUNK", 2)
+    now_ms = clock.now_ms()
+    for number in range(9):
+        make_event(message=str(number), received_at_ms=now_ms - number, metadata_json='{"browser":"Chrome 139"}')
+    choice = choices.of_query(lists.LISTS["events"], QueryDict(f"{query}&x.column=message"))
+    found: list[str] = []
+    for chunk in choice.rows(choice.read(clock.now(), None)):
+        found += [message for (message,) in chunk]
+        make_event(
+            message=f"new {len(found)}", received_at_ms=now_ms + len(found), metadata_json='{"browser":"Chrome 139"}'
+        )
+        Event.objects.filter(message="7").delete()
+    assert found == ["0", "1", "2", "3", "4", "5", "6", "8"]
