@@ -181,6 +181,21 @@ def test_the_filters_are_those_of_the_admin(
 
 
 @pytest.mark.usefixtures("one_of_each")
+def test_a_search_has_filters(client: Client, kim: User) -> None:
+    def titles(q: str) -> set[str]:
+        answer = client.get("/groups", {"q": q}, headers=BEARER)
+        assert answer.status_code == 200, answer.json()
+        return {item["title"] for item in answer.json()["results"]}
+
+    everything = titles("is:all")
+    for status in ("muted", "resolved", "expected"):
+        assert titles(f"is:all -is:{status}") == everything - titles(f"status:{status}")
+    for q, field in (("is:mine", "status"), ("-is:mine", "q"), ("since:never", "q"), ('"', "q")):
+        answer = client.get("/groups", {"q": q}, headers=BEARER)
+        assert (answer.status_code, list(answer.json()["fields"])) == (400, [field])
+
+
+@pytest.mark.usefixtures("one_of_each")
 def test_mine_is_for_people(client: Client, kim: User) -> None:
     expect_answer(
         client.get("/groups?status=mine", headers=BEARER),

@@ -87,12 +87,25 @@ GROUPS = extend_schema(
         OpenApiParameter("type", str, enum=FAILURE_TYPES),
         OpenApiParameter("model", str),
         OpenApiParameter("version", str),
+        OpenApiParameter("mode", str, enum=["0", "1"], description="Groups with such a failure; 1 means write."),
+        OpenApiParameter("connected", str, enum=["0", "1"], description="Groups with such a failure."),
+        OpenApiParameter("fixed", str, description="The version with the fix."),
+        OpenApiParameter(
+            "since", str, description="Groups that failed since then, by the hour: ISO 8601, UTC; or such as `36h`."
+        ),
+        OpenApiParameter("until", str, description="Groups that failed before, by the hour: ISO 8601, UTC; exclusive."),
         OpenApiParameter("assigned", str, description="The name of an account; `(nobody)` for unassigned groups."),
         OpenApiParameter("new", str, enum=list(WINDOWS), description="First seen within this time."),
         OpenApiParameter(
             "noise", str, enum=["hidden", "only"], description="Extensions and browser noise; included by default."
         ),
-        OpenApiParameter("q", str, description="Text in the title, error or frame."),
+        OpenApiParameter(
+            "q",
+            str,
+            description="Text in the title, error or frame. It can contain filters, such as"
+            ' `is:all -expected model:UV-17R "No ACK" since:7d`. A minus sign excludes a value. Each filter sets the'
+            " parameter of the same name, `is:` sets `status`; a contradiction is refused.",
+        ),
         *(
             OpenApiParameter(f"f.{name}", str, description=f"The value of `{name}` in the metadata of a failure.")
             for name in settings.FACETS

@@ -46,6 +46,8 @@ class GroupViewSet(StaffViewSet):
         viewer_id = request.user.pk if request.user else None
         if viewer_id is None and query.data.get("status") == "mine":
             query.add_error("status", "A token has no groups of its own. Use assigned=NAME.")
+        if viewer_id is None and ("status", "mine") in query.search.excluded:
+            query.add_error("q", "A token has no groups of its own. Write -assigned:NAME.")
         if not query.is_valid():
             return invalid(query)
         now_ms = clock.now_ms()
