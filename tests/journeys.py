@@ -44,7 +44,9 @@ class Recorder:
                 self.files.setdefault(relative.as_posix())
 
     def profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event == "call" and frame.f_code.co_name != "<module>":
+        is_module = frame.f_code.co_name == "<module>"
+        # The thread that looks after the process of the jobs belongs to no request.
+        if event == "call" and not is_module and threading.current_thread().name != "jobs":
             self.add(frame.f_code.co_filename)
 
     def note_template(self, *, template: Any, **_: Any) -> None:
