@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, InternalError, OperationalError, connections
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+    router,
+)
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Model
 
 from events import process_memory
 
@@ -52,6 +62,11 @@ class Router:
 
     def allow_migrate(self, alias: str, app_label: str, **hints: Any) -> bool:
         return alias == DEFAULT_DB_ALIAS
+
+
+def cursor(model: type[Model]) -> CursorWrapper:
+    """Return a cursor for SQL that reads the table of a model, on the database that the ORM would read it from."""
+    return connections[router.db_for_read(model)].cursor()
 
 
 _is_reading: ContextVar[bool] = ContextVar("is_reading", default=False)

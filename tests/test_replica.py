@@ -1,8 +1,10 @@
 """`events/replica.py`: which database a query of staff uses."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import OperationalError, transaction
@@ -40,6 +42,14 @@ def test_every_other_query_uses_the_primary() -> None:
     assert (router.db_for_read(Event), router.db_for_write(Event)) == ("default", "default")
     assert router.allow_relation(Event(), FailureGroup())
     assert [router.allow_migrate(alias, "events") for alias in ("default", "replica")] == [True, False]
+
+
+def test_no_report_reads_by_sql_on_the_primary_alone() -> None:
+    """`replica.cursor` chooses the database as the ORM does; `django.db.connection` is always the primary."""
+    reports = sorted((settings.BASE_DIR / "events" / "reports").rglob("*.py"))
+    texts = {file.name: file.read_text(encoding="utf-8") for file in reports}
+    assert sum("replica.cursor(" in text for text in texts.values()) >= 4
+    assert [name for name, text in texts.items() if re.search(r"\bconnections?\b(?=[\[.])", text)] == []
 
 
 @pytest.mark.django_db

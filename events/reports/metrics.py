@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import connection
 from django.db.models import Q, Sum
 
+from events import replica
 from events.counting import facets
 from events.counting.buckets import DAY_MS, HOUR_MS, NOT_TOLD, OTHER
 from events.counting.releases import NO_RELEASES
@@ -136,7 +136,7 @@ def flash_count() -> FlashCount:
 
     Raw SQL: the ORM takes four times as long to build the query as the database takes to run it.
     """
-    with connection.cursor() as cursor:
+    with replica.cursor(LifetimeTotal) as cursor:
         cursor.execute(_FLASH_COUNT, [SUCCESS])
         row = cursor.fetchone()
     return FlashCount(*row) if row else FlashCount(0, 0)
@@ -279,7 +279,7 @@ def by_hour(start_ms: int, end_ms: int) -> list[Count]:
     them.
     """
     _check_bounds(start_ms, end_ms, "hour")
-    with connection.cursor() as cursor:
+    with replica.cursor(HourlyRollup) as cursor:
         cursor.execute(_HOURS, [start_ms, end_ms] * 2)
         # A count that the totals have lost must not make a failure rate negative.
         return [Count._make((*row[:-1], min(row[-2:]))) for row in cursor.fetchall()]
@@ -294,7 +294,7 @@ def by_day(start_ms: int, end_ms: int) -> Figures:
     """
     _check_bounds(start_ms, end_ms, "day")
     found = Figures([], [])
-    with connection.cursor() as cursor:
+    with replica.cursor(DailyRollup) as cursor:
         cursor.execute(_DAYS, _days_between(start_ms, end_ms))
         # Of a step the model is None, of a cell the start.
         for day_ms, event_type, model, version, events, expected in cursor.fetchall():
@@ -309,7 +309,7 @@ def by_day(start_ms: int, end_ms: int) -> Figures:
 def by_day_and_name(start_ms: int, end_ms: int) -> list[Count]:
     """Return the counts per day, type, model and version in [start_ms, end_ms). Source and errors: as `by_day`."""
     _check_bounds(start_ms, end_ms, "day")
-    with connection.cursor() as cursor:
+    with replica.cursor(DailyRollup) as cursor:
         cursor.execute(_DAYS_AND_NAMES, _days_between(start_ms, end_ms))
         return [Count._make((*row[:-1], min(row[-2:]))) for row in cursor.fetchall()]
 
@@ -408,7 +408,7 @@ def sums(start_ms: int, end_ms: int, *, released: bool = False) -> TimeBucket:
     only = f"WHERE app_version NOT IN ({', '.join(['%s'] * len(versions))})" if versions else ""
     counted, expected = dict.fromkeys(EventType.values, 0), dict.fromkeys(EventType.values, 0)
     rest = [start_ms, first_day_ms, last_day_ms, end_ms]
-    with connection.cursor() as cursor:
+    with replica.cursor(DailyRollup) as cursor:
         cursor.execute(_SUMS.format(only=only), [*_days_between(first_day_ms, last_day_ms), *rest, *rest, *versions])
         for event_type, total, part in cursor.fetchall():
             counted[event_type], expected[event_type] = int(total), min(int(part), int(total))
@@ -445,7 +445,7 @@ def successes_by_day_and_model(start_ms: int, end_ms: int) -> list[tuple[int, st
     Source and errors: as `by_day`.
     """
     _check_bounds(start_ms, end_ms, "day")
-    with connection.cursor() as cursor:
+    with replica.cursor(DailyRollup) as cursor:
         cursor.execute(_SUCCESSES, [*_days_between(start_ms, end_ms), SUCCESS])
         return [(day_ms, model, int(total)) for day_ms, model, total in cursor.fetchall()]
 
@@ -483,7 +483,7 @@ def facet_counts(start_ms: int, end_ms: int) -> list[FacetCount]:
     keys = facets.counted_facets()
     if not keys:
         return []
-    with connection.cursor() as cursor:
+    with replica.cursor(FacetRollup) as cursor:
         parameters: list[int | str] = [start_ms, end_ms, *keys]
         cursor.execute(_FACETS.format(keys=", ".join(["%s"] * len(keys))), parameters * 2)
         return [FacetCount(facet, name, event_type, int(n)) for facet, name, event_type, n in cursor.fetchall()]

@@ -10,8 +10,7 @@ extensions and browser noise are listed only when they came back or are still fa
 from enum import StrEnum
 from typing import NamedTuple
 
-from django.db import connection
-
+from events import replica
 from events.models import FailureGroup, GroupHour
 
 # Smaller increases do not count as a rise.
@@ -86,7 +85,7 @@ def attention(
     least_growth = LEAST_GROWTH if is_compared else _NEVER_MS
     newer_ms = _NEVER_MS if newer_than_ms is None else newer_than_ms
     span, span_before = (start_ms, known_ms), (start_ms - span_ms, known_ms - span_ms)
-    with connection.cursor() as cursor:
+    with replica.cursor(FailureGroup) as cursor:
         cursor.execute(
             _RANKED,
             [

@@ -14,9 +14,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from django.db import connection
 from django.db.models import F, Sum
 
+from events import replica
 from events.counting import facets
 from events.counting.buckets import DAY_MS, HOUR_MS, NOT_TOLD
 from events.counting.releases import NO_RELEASES
@@ -240,7 +240,7 @@ def spreads(groups: Mapping[str, str], start_ms: int, end_ms: int, flashes: "Sid
     if not groups or not compared:
         return {key: Spread([], [], []) for key in groups}
     of_groups: list[int | str] = [*groups, start_ms, end_ms]
-    with connection.cursor() as cursor:
+    with replica.cursor(GroupShare) as cursor:
         sql = _SHARES.format(keys=_placeholders(groups), facets=_placeholders(compared))
         cursor.execute(sql, [*of_groups, *compared, *of_groups, _VERSION])
         for key, facet, name, n, first_ms, last_ms in cursor.fetchall():

@@ -13,10 +13,9 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple, Self
 
-from django.db import connection
 from django.db.models import F, Max, Q, QuerySet, Sum
 
-from events import clock
+from events import clock, replica
 from events.counting.buckets import DAY_MS
 from events.models import DailyRollup, EventType, ExpectedRollup, Facet, HourlyRollup, KnownName, Release
 from events.querysets import SUCCESS
@@ -250,7 +249,7 @@ def _expected(versions: Sequence[str], columns: tuple[str, ...], start_ms: int, 
 def _events(versions: Sequence[str], columns: tuple[str, ...], start_ms: int, end_ms: int) -> list[tuple[Any, ...]]:
     slots = ", ".join(["%s"] * len(versions))
     keys = ", ".join(("app_version", "event_type", *columns))
-    with connection.cursor() as cursor:
+    with replica.cursor(DailyRollup) as cursor:
         cursor.execute(
             _EVENTS.format(keys=keys, slots=slots), [start_ms, end_ms, start_ms, end_ms, *versions, *versions]
         )
