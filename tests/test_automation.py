@@ -101,7 +101,10 @@ def test_the_step_resolves_the_named_groups(site: Server, tokens: dict[str, str]
     unknown = 'ffffffff was not resolved (404):\n{"ok":false,"error":"No such group"}'
     assert resolve(f"ffffffff {one}") == (1, f"{unknown}{one} is resolved in 2c87cac already.\n")
     status, said = resolve(one, tokens["read"])
-    assert (status, said) == (1, f'{one} was not resolved (401):\n{{"ok":false,"error":"Unauthorized"}}')
+    assert (status, said) == (
+        1,
+        f'{one} was not resolved (401):\n{{"ok":false,"error":"This token lacks the scope triage"}}',
+    )
     item = read(site, f"/groups/{one}")
     assert (item["status"], item["decided_by"], item["fixed_in_seen"]) == ("resolved", "token deploy", False)
 

@@ -203,7 +203,7 @@ def test_a_later_version_has_other_names_lines_and_files(world: demo.World) -> N
 def test_only_the_code_of_developers_is_not_minified(month: list[demo.EventRow]) -> None:
     for event in month:
         if event.stack and "://" in event.stack:
-            assert ("http://localhost:5173/src/" in event.stack) == (event.app_version == DEV)
+            assert ("http://localhost:5173/" in event.stack) == (event.app_version == DEV)
 
 
 def test_one_fault_is_one_group_in_all_builds_and_engines(month: list[demo.EventRow]) -> None:
