@@ -10,8 +10,9 @@ from events.models import EventType, Release
 from events.querysets import SUCCESS
 
 GRID_LINES = 3
-# The room for a name on the time axis, in per cent of the width of a plot of 1,100 pixels.
-CHARACTER_WIDTH, NAME_GAP = 0.7, 1.0
+# In pixels: the room for a name on the time axis, and the width of a plot on a whole page or in a column.
+CHARACTER_WIDTH, NAME_GAP = 7.7, 11.0
+PAGE_WIDTH, COLUMN_WIDTH = 1_100, 340
 # The steps of a scale of rates. The last one reaches 1 with four lines.
 RATE_STEPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25)
 
@@ -106,21 +107,24 @@ class RateLines(NamedTuple):
     labels: list[AxisLabel]
 
 
-def release_ticks(start_ms: int, end_ms: int) -> list[Tick]:
+def release_ticks(start_ms: int, end_ms: int, width: int = PAGE_WIDTH) -> list[Tick]:
     """Return a tick for each release first seen in [start_ms, end_ms), on an axis of that span."""
-    return ticks(releases.first_seen_between(start_ms, end_ms), start_ms, end_ms)
+    return ticks(releases.first_seen_between(start_ms, end_ms), start_ms, end_ms, width)
 
 
-def ticks(found: Sequence[Release], start_ms: int, end_ms: int) -> list[Tick]:
-    """Return a tick for each of these releases, oldest first. Of names that would overlap, the newest has room."""
+def ticks(found: Sequence[Release], start_ms: int, end_ms: int, width: int = PAGE_WIDTH) -> list[Tick]:
+    """Return a tick for each of these releases, oldest first. Of names that would overlap, the newest has room.
+
+    `width` is that of the plot in pixels.
+    """
     drawn, free_until = [], 100.0
     for release in reversed(found):
         at = datetime.fromtimestamp(release.first_seen_ms / 1000, UTC)
         x = 100 * (release.first_seen_ms - start_ms) / (end_ms - start_ms)
-        width = NAME_GAP + CHARACTER_WIDTH * len(release.app_version)
-        at_end = x + width > 100
-        left = x - width if at_end else x
-        has_room = left >= 0 and left + width <= free_until
+        room = 100 * (NAME_GAP + CHARACTER_WIDTH * len(release.app_version)) / width
+        at_end = x + room > 100
+        left = x - room if at_end else x
+        has_room = left >= 0 and left + room <= free_until
         free_until = left if has_room else free_until
         title = f"{release.app_version} was first seen {at:%-d %b, %H:%M} UTC"
         drawn.append(Tick(_percent(x), title, release.app_version, "end" if at_end else "start", has_room))

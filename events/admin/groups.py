@@ -175,8 +175,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
     filter_form = GroupFilter
     keeps_filters = True
     list_display = (
-        "failure", "accepted", "last_day", "last_seen", "first_seen", "versions", "models", "state", "issue_link",
-        "line",
+        "failure", "accepted", "last_day", "last_seen", "first_seen", "versions", "models", "state", "line",
     )  # fmt: skip
     list_display_links = ("failure",)
     column_classes = {
@@ -185,10 +184,10 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         "state": "state", "issue_link": "issue", "line": "line",
     }  # fmt: skip
     has_saved_views = True
-    more_columns = ("marked_type", "error_name", "frame", "assignee", "fixed_in", "note")
+    more_columns = ("marked_type", "error_name", "frame", "assignee", "fixed_in", "issue_link", "note")
     column_names = {
         "accepted": "count", "last_day": "day", "last_seen": "last", "first_seen": "first", "state": "status",
-        "line": "chart", "marked_type": "type", "error_name": "error", "assignee": "assigned",
+        "line": "chart", "marked_type": "type", "error_name": "error", "assignee": "assigned", "issue_link": "issue",
     }  # fmt: skip
     plain_columns = ("failure", "accepted", "last_day", "last_seen", "state", "line", "marked_type")
     actions = ("resolve", "mute", "expect", "reopen", "assign")
@@ -249,13 +248,14 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
     @admin.display(description="Failure")
     def failure(self, group: Any) -> str:
         return format_html(
-            '<a href="{}"><bdi>{}</bdi></a><span class="under">{}{}{}{}</span>',
+            '<a href="{}"><bdi>{}</bdi></a><span class="under">{}{}{}{}{}</span>',
             group.changelist.url_for_result(group),
             dash(group.title),
             event_type(group.event_type),
             format_html(' <bdi class="cut">{}</bdi>', dash(group.error_name)) if group.error_name else "",
             format_html(' <bdi class="cut frame">{}</bdi>', group.frame) if group.frame else "",
             format_html(' <span class="status muted">{}</span>', group.get_noise_display()) if group.noise else "",
+            format_html(' <span class="issue">{}</span>', issue_label(group.issue_url)) if group.issue_url else "",
         )
 
     @admin.display(description="24 h")
@@ -582,7 +582,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             "rows": list(zip(moments, counts, strict=True))[::-1],
             "unit": axis.unit,
             "current": len(counts) - 1,
-            "releases": charts.release_ticks(axis.start_ms, axis.end_ms),
+            "releases": charts.release_ticks(axis.start_ms, axis.end_ms, charts.COLUMN_WIDTH),
         }
 
 

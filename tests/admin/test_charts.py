@@ -148,6 +148,9 @@ def test_names_of_releases_that_would_overlap_give_way_to_the_newest() -> None:
         ("19afc12", True, "start"),
         ("19afc13", True, "end"),
     ]
+    # A name of seven characters needs a fifth of a narrow plot.
+    narrow = charts.ticks([*found[:1], Release(app_version="2c87cac", first_seen_ms=150)], 0, 1_000, width=340)
+    assert [tick.has_room for tick in narrow] == [False, True]
 
 
 # --- differences and rates -------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_an_issue_is_linked_changed_and_removed(client: Client, me: User, key: s
     assert text.count(LINK) == 2
     assert "The issue is linked." in text
     assert f'Linked the issue <a href="{URL}" rel="noopener noreferrer">{URL}</a>' in text  # in the history
-    assert f'<td class="issue">{LINK}</td>' in text_of(client.get(LIST))
+    assert f'<span class="issue">{LINK}</span>' in text_of(client.get(LIST))
     client.post(f"{page}issue/", {"issue_url": "", "replaces": URL})
     assert FailureGroup.objects.get().issue_url is None
     assert "The link to the issue is removed." in text_of(client.get(page))
