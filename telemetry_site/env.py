@@ -169,8 +169,7 @@ def masked(url: str) -> str:
 
 
 _MAIL_SCHEMES = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}  # with their usual ports
-_URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss", *_MAIL_SCHEMES)
-_URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss", "s3")
+_URL_SCHEMES = ("postgres", "postgresql", "redis", "rediss", "s3", *_MAIL_SCHEMES)
 
 
 def _masked_host(host: str) -> str:

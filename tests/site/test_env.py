@@ -556,6 +556,7 @@ def test_only_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch) -> N
             "s3://secret:secret@bucket/sites?endpoint=https://s3.example&x=secret",
             "s3://***@***/sites?endpoint=***&x=***",
         ),
+        ("smtps://user@example.org:secret@mail.example.org:465", "smtps://***@***:465"),
         ("redis://secret", "redis://***"),
         ("redis://localhost.secret.example/0", "redis://***/0"),
     ],
