@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import Q, Sum
 
-from events import replica
+from events import process_memory, replica
 from events.counting import facets
 from events.counting.buckets import DAY_MS, HOUR_MS, NOT_TOLD, OTHER
 from events.counting.releases import NO_RELEASES
@@ -286,23 +286,79 @@ def by_hour(start_ms: int, end_ms: int) -> list[Count]:
 
 
 def by_day(start_ms: int, end_ms: int) -> Figures:
-    """Return the figures of the UTC days of [start_ms, end_ms), by day, in one query and in no order.
+    """Return the figures of the UTC days of [start_ms, end_ms), by day and in no order.
 
     Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: DailyRollup and
     DailyExpected; HourlyRollup and ExpectedRollup for days without sums. Raises ValueError when a bound is not the
     start of a day, or none is between them.
+
+    This process keeps the figures of the days with sums, because 90 days have thousands of rows. It reads them again
+    when their state has changed.
     """
     _check_bounds(start_ms, end_ms, "day")
-    found = Figures([], [])
+    span = start_ms, end_ms
+    known = _summed.get(span)
+    found = _read_days(span, with_sums=known is None)
+    if known is not None and known.state != found.summed.state:
+        known, found = None, _read_days(span, with_sums=True)
+    if known is None:
+        if len(_summed) >= _MOST_SPANS:
+            _summed.clear()
+        known = _summed[span] = found.summed
+    rest = figures_of(found.rest)
+    return Figures(_together(known.figures.steps, rest.steps), _together(known.figures.cells, rest.cells))
+
+
+Row = TypeVar("Row", Step, Cell)
+
+
+def _together(kept: Iterable[Row], rest: Iterable[Row]) -> list[Row]:
+    """Return the sums of rows. A day can have the sums of its events and not those of its expected events."""
+    found = {row[:-2]: row for row in kept}
+    for row in rest:
+        own = found.get(row[:-2])
+        found[row[:-2]] = (
+            row if own is None else row._replace(events=own.events + row.events, expected=own.expected + row.expected)
+        )
+    # As in `by_hour`.
+    return [row if row.expected <= row.events else row._replace(expected=row.events) for row in found.values()]
+
+
+class _Summed(NamedTuple):
+    """The figures of those days of a span that have sums, and the state of these sums.
+
+    The state is the number and the greatest id of the rows of each table. Rows are only added and deleted, and an id
+    is never used again, so every change of them changes the state.
+    """
+
+    state: set[tuple[str, int, int]]
+    figures: Figures
+
+
+class _Days(NamedTuple):
+    summed: _Summed
+    rest: list[Count]  # of the days without sums, by day
+
+
+_MOST_SPANS = 8
+_summed: dict[tuple[int, int], _Summed] = {}
+process_memory.register(_summed.clear)
+
+
+def _read_days(span: tuple[int, int], *, with_sums: bool) -> _Days:
+    """Read the state of the sums, the other days, and the figures of the sums if wanted, in one statement."""
+    found = _Days(_Summed(set(), Figures([], [])), [])
     with replica.cursor(DailyRollup) as cursor:
-        cursor.execute(_DAYS, _days_between(start_ms, end_ms))
-        # Of a step the model is None, of a cell the start.
+        cursor.execute(_DAYS_WITH_SUMS if with_sums else _DAYS, span)
         for day_ms, event_type, model, version, events, expected in cursor.fetchall():
-            expected = min(expected, events)  # as in `by_hour`
-            if day_ms is None:
-                found.cells.append(Cell(event_type, model, version, events, expected))
+            if not event_type:
+                found.summed.state.add((model, events, expected))
+            elif day_ms is None:
+                found.summed.figures.cells.append(Cell(event_type, model, version, events, expected))
+            elif model is None:
+                found.summed.figures.steps.append(Step(day_ms, event_type, version, events, expected))
             else:
-                found.steps.append(Step(day_ms, event_type, version, events, expected))
+                found.rest.append(Count(day_ms, event_type, model, version, events, expected))
     return found
 
 
@@ -310,7 +366,7 @@ def by_day_and_name(start_ms: int, end_ms: int) -> list[Count]:
     """Return the counts per day, type, model and version in [start_ms, end_ms). Source and errors: as `by_day`."""
     _check_bounds(start_ms, end_ms, "day")
     with replica.cursor(DailyRollup) as cursor:
-        cursor.execute(_DAYS_AND_NAMES, _days_between(start_ms, end_ms))
+        cursor.execute(_DAYS_AND_NAMES, [start_ms, end_ms])
         return [Count._make((*row[:-1], min(row[-2:]))) for row in cursor.fetchall()]
 
 
@@ -349,51 +405,61 @@ SELECT hour_ms, event_type, model, app_version, CAST(SUM(accepted) AS bigint), C
 """  # noqa: S608 (our own names)
 
 
-def _of_days(sums: type[DailyRollup] | type[DailyExpected], hours: type[HourlyRollup] | type[ExpectedRollup]) -> str:
-    """Return the SQL of the sums of days, and of the hours of those days that have no sums.
-
-    It is one statement, so that a day whose sums are written or dropped meanwhile is read either by day or by hour.
-    """
-    return f"""
-    SELECT day_ms, event_type, model, app_version, accepted
-    FROM {sums._meta.db_table} WHERE day_ms >= %s AND day_ms < %s
-    UNION ALL
-    SELECT start_ms, event_type, model, app_version, accepted
-    FROM days JOIN {hours._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
-    WHERE accepted > 0 AND NOT EXISTS (SELECT 1 FROM {sums._meta.db_table} WHERE day_ms = start_ms)
-    """  # noqa: S608 (our own names)
+def _sql_of_days(sums: type[DailyRollup] | type[DailyExpected]) -> str:
+    """Return the SQL of the sums of the days of `span`."""
+    return f"""FROM {sums._meta.db_table}
+    WHERE day_ms >= (SELECT first_ms FROM span) AND day_ms < (SELECT end_ms FROM span)"""  # noqa: S608 (our own names)
 
 
+def _sql_of_hours(
+    hours: type[HourlyRollup] | type[ExpectedRollup], sums: type[DailyRollup] | type[DailyExpected]
+) -> str:
+    """Return the SQL of the hours of those days that have no sums."""
+    return f"""FROM days JOIN {hours._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
+    WHERE accepted > 0 AND NOT EXISTS (SELECT 1 FROM {sums._meta.db_table} WHERE day_ms = start_ms)"""  # noqa: S608
+
+
+# The start of each statement about days; its parameters are the bounds. It is one statement with what follows, so that
+# a day whose sums are written or dropped meanwhile is read either by day or by hour.
 _COUNTED = f"""
-WITH RECURSIVE starts (start_ms) AS (
-    SELECT CAST(%s AS bigint) UNION ALL SELECT start_ms + {DAY_MS} FROM starts WHERE start_ms + {DAY_MS} < %s
+WITH RECURSIVE span (first_ms, end_ms) AS (
+    SELECT CAST(%s AS bigint), CAST(%s AS bigint)
+), starts (start_ms) AS (
+    SELECT first_ms FROM span
+    UNION ALL SELECT start_ms + {DAY_MS} FROM starts WHERE start_ms + {DAY_MS} < (SELECT end_ms FROM span)
 ), days AS (
-    SELECT start_ms FROM starts WHERE start_ms < %s
-), counted AS (
-    SELECT day_ms, event_type, model, app_version, accepted, 0 AS expected
-    FROM ({_of_days(DailyRollup, HourlyRollup)}) AS total
+    SELECT start_ms FROM starts WHERE start_ms < (SELECT end_ms FROM span)
+), summed (day_ms, event_type, model, app_version, accepted, expected) AS (
+    SELECT day_ms, event_type, model, app_version, accepted, 0 {_sql_of_days(DailyRollup)}
     UNION ALL
-    SELECT day_ms, event_type, model, app_version, 0, accepted
-    FROM ({_of_days(DailyExpected, ExpectedRollup)}) AS part
+    SELECT day_ms, event_type, model, app_version, 0, accepted {_sql_of_days(DailyExpected)}
+), rest (day_ms, event_type, model, app_version, accepted, expected) AS (
+    SELECT start_ms, event_type, model, app_version, accepted, 0 {_sql_of_hours(HourlyRollup, DailyRollup)}
+    UNION ALL
+    SELECT start_ms, event_type, model, app_version, 0, accepted {_sql_of_hours(ExpectedRollup, DailyExpected)}
+), counted AS (
+    SELECT * FROM summed UNION ALL SELECT * FROM rest
 )
 """  # noqa: S608 (our own names)
-
-
-def _days_between(start_ms: int, end_ms: int) -> list[int]:
-    """Return the parameters of _COUNTED."""
-    return [start_ms, end_ms, end_ms, start_ms, end_ms, start_ms, end_ms]
-
-
+_TOTALS = "CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)"
+# The state of the sums, in rows without a type; then the days without sums.
 _DAYS = f"""{_COUNTED}
-SELECT day_ms, event_type, NULL, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)
-FROM counted GROUP BY day_ms, event_type, app_version
+SELECT CAST(NULL AS bigint), '', 'events', CAST(NULL AS text), COUNT(*), COALESCE(MAX(id), 0)
+{_sql_of_days(DailyRollup)}
 UNION ALL
-SELECT NULL, event_type, model, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)
-FROM counted GROUP BY event_type, model, app_version
+SELECT NULL, '', 'expected', NULL, COUNT(*), COALESCE(MAX(id), 0) {_sql_of_days(DailyExpected)}
+UNION ALL
+SELECT day_ms, event_type, model, app_version, {_TOTALS} FROM rest GROUP BY day_ms, event_type, model, app_version
+"""  # noqa: S608 (our own names)
+# Of a step the model is NULL, of a cell the day.
+_DAYS_WITH_SUMS = f"""{_DAYS}
+UNION ALL
+SELECT day_ms, event_type, NULL, app_version, {_TOTALS} FROM summed GROUP BY day_ms, event_type, app_version
+UNION ALL
+SELECT NULL, event_type, model, app_version, {_TOTALS} FROM summed GROUP BY event_type, model, app_version
 """  # noqa: S608 (our own names)
 _DAYS_AND_NAMES = f"""{_COUNTED}
-SELECT day_ms, event_type, model, app_version, CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)
-FROM counted GROUP BY day_ms, event_type, model, app_version
+SELECT day_ms, event_type, model, app_version, {_TOTALS} FROM counted GROUP BY day_ms, event_type, model, app_version
 """  # noqa: S608 (our own names)
 
 
@@ -409,7 +475,7 @@ def sums(start_ms: int, end_ms: int, *, released: bool = False) -> TimeBucket:
     counted, expected = dict.fromkeys(EventType.values, 0), dict.fromkeys(EventType.values, 0)
     rest = [start_ms, first_day_ms, last_day_ms, end_ms]
     with replica.cursor(DailyRollup) as cursor:
-        cursor.execute(_SUMS.format(only=only), [*_days_between(first_day_ms, last_day_ms), *rest, *rest, *versions])
+        cursor.execute(_SUMS.format(only=only), [first_day_ms, last_day_ms, *rest, *rest, *versions])
         for event_type, total, part in cursor.fetchall():
             counted[event_type], expected[event_type] = int(total), min(int(part), int(total))
     return TimeBucket(start_ms, counted, expected)
@@ -446,7 +512,7 @@ def successes_by_day_and_model(start_ms: int, end_ms: int) -> list[tuple[int, st
     """
     _check_bounds(start_ms, end_ms, "day")
     with replica.cursor(DailyRollup) as cursor:
-        cursor.execute(_SUCCESSES, [*_days_between(start_ms, end_ms), SUCCESS])
+        cursor.execute(_SUCCESSES, [start_ms, end_ms, SUCCESS])
         return [(day_ms, model, int(total)) for day_ms, model, total in cursor.fetchall()]
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events import clock
 from events.counting import rollups
@@ -19,6 +21,7 @@ from tests.conftest import make_event, success, turn_clock_to
 pytestmark = pytest.mark.django_db
 NOW_MS = int(datetime(2026, 2, 12, 10, 30, tzinfo=UTC).timestamp() * 1000)
 TODAY_MS = NOW_MS - NOW_MS % DAY_MS
+AT = datetime.fromtimestamp(NOW_MS / 1000, UTC)
 
 
 @pytest.fixture
@@ -52,6 +55,30 @@ def test_figures_by_day_and_by_hour_agree() -> None:
         assert sum(count.events for count in counts) == 61
         assert sum(count.expected for count in counts) == sum(ExpectedRollup.objects.values_list("accepted", flat=True))
     assert sum(count.expected for count in by_day.steps) > 5
+
+
+@pytest.mark.usefixtures("four_days")
+def test_sums_are_grouped_again_only_after_a_change() -> None:
+    start_ms, end_ms = TODAY_MS - 4 * DAY_MS, TODAY_MS + DAY_MS
+
+    def groups_sums() -> bool:
+        with CaptureQueriesContext(connection) as captured:
+            found = metrics.by_day(start_ms, end_ms)
+        assert sorted(found.cells) == sorted(metrics.figures_of(metrics.by_hour(start_ms, end_ms)).cells)
+        return "FROM summed GROUP BY" in captured.captured_queries[-1]["sql"]
+
+    past = success(app_version="19afc18", session_id="late")
+    changes: list[Callable[[], object]] = [
+        lambda: make_event(**past, received_at_ms=NOW_MS - DAY_MS),
+        lambda: triage.reopen([str(ExpectedRollup.objects.all()[0].fingerprint)], user=User(username="ada"), at=AT),
+        lambda: rollups.sum_past_days(NOW_MS),
+    ]
+    assert [groups_sums() for _ in range(3)] == [True, False, False]
+    make_event(**success(session_id="today"), received_at_ms=NOW_MS)
+    assert not groups_sums()
+    for change in changes:
+        change()
+        assert [groups_sums(), groups_sums()] == [True, False]
 
 
 @pytest.mark.parametrize("read", [metrics.by_day, metrics.by_hour])
