@@ -327,8 +327,8 @@ def _together(kept: Iterable[Row], rest: Iterable[Row]) -> list[Row]:
 class _Summed(NamedTuple):
     """The figures of those days of a span that have sums, and the state of these sums.
 
-    The state is the number and the greatest id of the rows of each table. Rows are only added and deleted, and an id
-    is never used again, so every change of them changes the state.
+    The state is the sum and the greatest of the ids of the rows of each table. Rows are only added and deleted, and an
+    id is never used again, so every change of them changes the state.
     """
 
     state: set[tuple[str, int, int]]
@@ -442,12 +442,12 @@ WITH RECURSIVE span (first_ms, end_ms) AS (
 )
 """  # noqa: S608 (our own names)
 _TOTALS = "CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)"
+_STATE = "CAST(COALESCE(SUM(id), 0) AS bigint), COALESCE(MAX(id), 0)"
 # The state of the sums, in rows without a type; then the days without sums.
 _DAYS = f"""{_COUNTED}
-SELECT CAST(NULL AS bigint), '', 'events', CAST(NULL AS text), COUNT(*), COALESCE(MAX(id), 0)
-{_sql_of_days(DailyRollup)}
+SELECT CAST(NULL AS bigint), '', 'events', CAST(NULL AS text), {_STATE} {_sql_of_days(DailyRollup)}
 UNION ALL
-SELECT NULL, '', 'expected', NULL, COUNT(*), COALESCE(MAX(id), 0) {_sql_of_days(DailyExpected)}
+SELECT NULL, '', 'expected', NULL, {_STATE} {_sql_of_days(DailyExpected)}
 UNION ALL
 SELECT day_ms, event_type, model, app_version, {_TOTALS} FROM rest GROUP BY day_ms, event_type, model, app_version
 """  # noqa: S608 (our own names)
@@ -605,9 +605,16 @@ def timeseries(start_ms: int, end_ms: int, bucket: str) -> list[TimeBucket]:
     return series(found.steps, start_ms, end_ms, BUCKETS[bucket])
 
 
-def names(column: str, start_ms: int, end_ms: int) -> list[str]:
-    """Return the models or versions seen in [start_ms, end_ms), in alphabetical order."""
-    return list(_rollups(start_ms, end_ms).values_list(column, flat=True).distinct().order_by(column))
+def names(start_ms: int, end_ms: int) -> dict[str, list[str]]:
+    """Return the `models` and the `versions` counted in [start_ms, end_ms), in alphabetical order.
+
+    Source and errors: as `by_day`.
+    """
+    cells = by_day(start_ms, end_ms).cells
+    return {
+        "models": sorted({cell.model for cell in cells}),
+        "versions": sorted({cell.app_version for cell in cells}),
+    }
 
 
 def facet_names(start_ms: int, end_ms: int) -> dict[str, list[str]]:

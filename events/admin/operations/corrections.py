@@ -72,8 +72,7 @@ class CorrectionAdmin(PagesAdmin):
             "count": count.total,
             "count_then": count.total - preview.events if preview else None,
             "may_correct": self._may_correct(request),
-            "models": metrics.names("model", *period),
-            "versions": metrics.names("app_version", *period),
+            **metrics.names(*period),
             "corrections": corrections.history(HISTORY),
         }
         return self.render(request, "events/corrections.html", context)
