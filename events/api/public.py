@@ -8,13 +8,12 @@ from django.http import HttpResponse, HttpResponseNotModified
 from django.utils.http import parse_etags, quote_etag
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from events import clock
 from events.api import schema
-from events.api.answers import HEADERS, NotFound, refusal_body, rendered
+from events.api.answers import HEADERS, NotFound, rendered
 from events.api.throttles import ReadRate
-from events.api.views import SiteViewSet
+from events.api.views import SiteViewSet, invalid
 from events.reports import badges, metrics, public
 from events.reports.forms import BadgeQuery
 
@@ -53,7 +52,7 @@ class BadgeViewSet(CachedViewSet):
     def svg(self, request: Request) -> HttpResponse:
         query = BadgeQuery(request.query_params)
         if not query.is_valid():
-            return _invalid(query)
+            return invalid(query)
         drawn = badges.as_svg(_badge(query))
         return self.keep(request, HttpResponse(drawn, content_type="image/svg+xml; charset=utf-8"), _BADGE_POLICY)
 
@@ -61,18 +60,13 @@ class BadgeViewSet(CachedViewSet):
     def json(self, request: Request) -> HttpResponse:
         query = BadgeQuery(request.query_params)
         if not query.is_valid():
-            return _invalid(query)
+            return invalid(query)
         return self.keep(request, rendered(badges.as_shields(_badge(query))))
 
 
 def _badge(query: BadgeQuery) -> badges.Badge:
     cleaned = query.cleaned_data
     return badges.of_count(metrics.flash_count().total, label=cleaned["label"], color=cleaned["color"])
-
-
-def _invalid(query: BadgeQuery) -> Response:
-    fields = {name: [str(error) for error in errors] for name, errors in query.errors.items()}
-    return Response(refusal_body("Invalid parameters", fields), 400)
 
 
 class StatsViewSet(CachedViewSet):
