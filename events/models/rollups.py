@@ -54,10 +54,10 @@ class HourlyRollup(models.Model):
         return f"{self.hour_ms} {self.event_type} {self.model} {self.app_version}: {self.accepted}"
 
 
-class DailyRollup(models.Model):
-    """The sum of the HourlyRollup rows of one type, model and version over one past UTC day.
+class SumOfDay(models.Model):
+    """The sum of the hourly rows of one type, model and version over one past UTC day.
 
-    Long spans read these instead of the hours: they are a tenth as many rows. A day without rows here is read by hour.
+    A day without rows is read by hour.
     """
 
     day_ms = models.BigIntegerField()
@@ -67,17 +67,22 @@ class DailyRollup(models.Model):
     accepted = models.BigIntegerField()
 
     class Meta:
+        abstract = True
         default_permissions = ()
         constraints = [
             # Every read uses this index: a range of days.
             models.UniqueConstraint(
-                fields=["day_ms", "event_type", "model", "app_version"], name="events_dailyrollup_bucket"
+                fields=["day_ms", "event_type", "model", "app_version"], name="%(app_label)s_%(class)s_bucket"
             ),
-            models.CheckConstraint(condition=Q(accepted__gt=0), name="events_dailyrollup_accepted"),
+            models.CheckConstraint(condition=Q(accepted__gt=0), name="%(app_label)s_%(class)s_accepted"),
         ]
 
     def __str__(self) -> str:
         return f"{self.day_ms} {self.event_type} {self.model} {self.app_version}: {self.accepted}"
+
+
+class DailyRollup(SumOfDay):
+    """The sums of HourlyRollup. Long spans read these instead of the hours: they are a tenth as many rows."""
 
 
 class ExpectedRollup(models.Model):
@@ -113,30 +118,8 @@ class ExpectedRollup(models.Model):
         return f"{self.fingerprint} {self.hour_ms} {self.model} {self.app_version}: {self.accepted}"
 
 
-class DailyExpected(models.Model):
-    """The sum of the ExpectedRollup rows of one type, model and version over one past UTC day, over all groups.
-
-    A day without rows here is read by hour.
-    """
-
-    day_ms = models.BigIntegerField()
-    event_type = models.TextField(choices=EventType.choices)
-    model = models.TextField()
-    app_version = models.TextField()
-    accepted = models.BigIntegerField()
-
-    class Meta:
-        default_permissions = ()
-        constraints = [
-            # Every read uses this index: a range of days.
-            models.UniqueConstraint(
-                fields=["day_ms", "event_type", "model", "app_version"], name="events_dailyexpected_bucket"
-            ),
-            models.CheckConstraint(condition=Q(accepted__gt=0), name="events_dailyexpected_accepted"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.day_ms} {self.event_type} {self.model} {self.app_version}: {self.accepted}"
+class DailyExpected(SumOfDay):
+    """The sums of ExpectedRollup, over all groups."""
 
 
 class ModeRollup(models.Model):

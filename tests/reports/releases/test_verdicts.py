@@ -38,7 +38,7 @@ PUBLISHED_OF_ONE = [
     (0, 20, (0.0000, 0.1611)),
     (1, 29, (0.0061, 0.1718)),
 ]
-# The same tables with continuity correction: method 11 and method 4.
+# The same two tables with continuity correction: method 11 for a difference, method 4 for a rate.
 PUBLISHED_CORRECTED = [((56, 70), (48, 80), (0.0428, 0.3422)), ((9, 10), (3, 10), (0.1013, 0.8387))]
 PUBLISHED_CORRECTED_OF_ONE = [
     (81, 263, (0.2535, 0.3682)),
