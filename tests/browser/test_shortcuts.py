@@ -69,7 +69,7 @@ def keyboard(tmp_path: Path, make_browser: Callable[..., Browser]) -> Iterator[K
 def test_keys_walk_the_lists_and_open_forms_and_decide_nothing(keyboard: Keyboard) -> None:
     # Rows take the real focus; both ends say so.
     keyboard.open(GROUPS)
-    titles = [link.text for link in keyboard.all(".message a")]
+    titles = [link.text for link in keyboard.all(".message > a")]
     keyboard.press("j", "j", "k")
     assert (keyboard.row(), keyboard.focused.text) == (0, titles[0])
     keyboard.press("k")
