@@ -12,8 +12,8 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 
 from events.ingest.contract import InvalidFields, InvalidJson
+from events.ingest.group_commit import UNAVAILABLE, StorageUnavailable
 from events.ingest.refusals import RefusalReason
-from events.ingest.writer import UNAVAILABLE, StorageUnavailable
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Viewsets of the API: `/event`, metrics, failures, releases, source maps and health checks."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin.utils import quote
@@ -30,6 +30,7 @@ from events.api.access import (
     name_of,
 )
 from events.api.answers import (
+    CONTENT_TYPE,
     HEADERS,
     Conflict,
     Invalid,
@@ -42,8 +43,10 @@ from events.api.answers import (
     rendered,
 )
 from events.api.parsers import BatchParser, JsonOnly, ObjectParser, upload_chunks
+from events.api.pending import IS_COMPLETED_BY_SERVER, PendingResponse
 from events.api.throttles import BatchRate, DailyBytes, IngestRate, ReadRate
 from events.ingest import contract, guards, media_types, quotas, refusals, writer
+from events.ingest.group_commit import Recorded, StorageUnavailable
 from events.ingest.refusals import RefusalReason
 from events.keyset import Cursor
 from events.maintenance import disk
@@ -115,12 +118,29 @@ class IngestViewSet(TakesBody):
             writer.note_refusal(reason)
         return super().handle_exception(error)
 
+    def after_commit(
+        self, request: Request, events: Sequence[EventRow], answer: Callable[[list[Recorded]], HttpResponse]
+    ) -> HttpResponse:
+        """Store events. Return `answer` of their outcomes, or a PendingResponse if the server completes it itself."""
+        submission = writer.submit(events)
+        if IS_COMPLETED_BY_SERVER not in request._request.META:
+            return answer(writer.wait(submission))
+
+        def answer_later() -> HttpResponse:
+            try:
+                return answer(writer.wait(submission))
+            except Exception as error:
+                refusal = self.finalize_response(request, self.handle_exception(error))
+                return cast(HttpResponse, refusal.render())
+
+        return PendingResponse(answer_later, CONTENT_TYPE)
+
 
 def room_on_disk() -> Room:
     """Return the room for events, before the body is read. Raises StorageUnavailable when the disk is full."""
     room = disk.room()
     if room is Room.NONE:
-        raise writer.StorageUnavailable("The disk is nearly full")
+        raise StorageUnavailable("The disk is nearly full")
     return room
 
 
@@ -147,9 +167,13 @@ class EventViewSet(IngestViewSet):
     def create(self, request: Request) -> HttpResponse:
         room = room_on_disk()
         (event,) = fit_to_disk([contract.parse(request.data, received_at_ms=clock.now_ms())], room)
-        outcome = writer.record(event)
-        count_stored(request, [event] if outcome.stored or outcome.filled_in else [])
-        return rendered(_as_json(outcome), 201 if outcome.stored else 200)
+
+        def answer(outcomes: list[Recorded]) -> HttpResponse:
+            (outcome,) = outcomes
+            count_stored(request, [event] if outcome.stored or outcome.filled_in else [])
+            return rendered(_as_json(outcome), 201 if outcome.stored else 200)
+
+        return self.after_commit(request, [event], answer)
 
     @schema.BATCH
     @action(detail=False, methods=["post"], throttle_classes=[BatchRate, DailyBytes], parser_classes=[BatchParser])
@@ -170,14 +194,17 @@ class EventViewSet(IngestViewSet):
                 writer.note_refusal(RefusalReason.INVALID_FIELDS)
                 results.append({"ok": False, "fields": error.fields})
         events = fit_to_disk(events, room)
-        outcomes = writer.record_many(events)
-        added = [event for event, outcome in zip(events, outcomes, strict=True) if outcome.stored or outcome.filled_in]
-        count_stored(request, added)
-        remaining = iter(outcomes)
-        return rendered({"ok": True, "results": [result or _as_json(next(remaining)) for result in results]})
+
+        def answer(outcomes: list[Recorded]) -> HttpResponse:
+            pairs = zip(events, outcomes, strict=True)
+            count_stored(request, [event for event, outcome in pairs if outcome.stored or outcome.filled_in])
+            remaining = iter(outcomes)
+            return rendered({"ok": True, "results": [result or _as_json(next(remaining)) for result in results]})
+
+        return self.after_commit(request, events, answer)
 
 
-def _as_json(outcome: writer.Recorded) -> dict[str, Any]:
+def _as_json(outcome: Recorded) -> dict[str, Any]:
     body: dict[str, Any] = {"ok": True, "deduped": not outcome.stored}
     if outcome.stored:
         body["id"] = outcome.id

@@ -1,14 +1,7 @@
-"""The only writer of events: group commit, idempotency, and the rollups in the same transaction.
-
-Every thread that stores events appends a submission to a queue. The first thread becomes the leader. It commits all
-waiting submissions in one transaction, gives each its outcomes, and passes the lead to the next waiting thread. No
-background thread exists, so commands and tests run the same code as requests. No outcome is returned before its commit.
-"""
+"""The only writer of events: idempotency, and the rollups in the same transaction. `group_commit` has the queue."""
 
 import json
 import logging
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +9,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from events import clock
@@ -28,6 +21,7 @@ from events.grouping import advice, groups, moves, rules
 from events.grouping.groups import Advice
 from events.grouping.rules import Membership
 from events.ingest import refusals, refused_hosts
+from events.ingest.group_commit import UNAVAILABLE, Queue, Recorded, StorageUnavailable, Submission
 from events.models import Event, EventType, Source
 from events.monitoring import commits
 from events.querysets import SUCCESS
@@ -35,83 +29,43 @@ from events.rows import EventRow, content_id, has_long_texts, is_left_out, left_
 
 logger = logging.getLogger(__name__)
 
-# A larger commit is not faster per row, and makes other threads wait longer.
-MAX_COMMIT_EVENTS = 1_000
 # SQLite caches compiled statements per connection. Larger statements fill memory and are no faster.
 _ROWS_A_STATEMENT = 50
 # Events from these sources are complete: no later report can add to them.
 COMPLETE_SOURCES = {Source.EVENT.value, Source.IMPORT.value}
 # The responses to events from this source deliver advice; those of other routes have no place for it.
 _DELIVERING = Source.EVENT.value
-# Locked, full or unavailable. psycopg raises InternalError on a read-only standby.
-UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
-
-
-class StorageUnavailable(Exception):
-    """The database is locked, full or unavailable. Nothing of this call was stored, so the client may retry."""
-
-
-class Recorded(NamedTuple):
-    """The outcome of one event. `filled_in`: a duplicate that added long texts which were left out.
-
-    `advice` is the advice to users of the group that the failure is in, counted as delivered by this response.
-    """
-
-    stored: bool
-    id: str
-    filled_in: bool = False
-    advice: Advice | None = None
-
-
-class _Submission:
-    """The events of one waiting thread, and their outcomes."""
-
-    __slots__ = ("alongside", "error", "events", "is_leader", "outcomes", "woken")
-
-    def __init__(self, events: Sequence[EventRow], alongside: Callable[[], object] | None) -> None:
-        self.events = events
-        self.alongside = alongside
-        self.outcomes: list[Recorded] = []
-        self.error: Exception | None = None
-        self.is_leader = False
-        self.woken = threading.Lock()
-        self.woken.acquire()
-
-
-_line_lock = threading.Lock()
-_line: list[_Submission] = []
-_has_leader = False
 
 
 def record(event: EventRow, *, alongside: Callable[[], object] | None = None) -> Recorded:
     """Store one event, or find the stored duplicate; returns after the commit.
 
-    `alongside` runs in the same transaction, also when the event is a duplicate. Its writes are committed with the
-    event or not at all. It may run twice, so its writes must be idempotent. Raises StorageUnavailable.
+    `alongside` runs in the same transaction, as `Submission` says. Raises StorageUnavailable.
     """
     return record_many([event], alongside=alongside)[0]
 
 
 def record_many(events: Sequence[EventRow], *, alongside: Callable[[], object] | None = None) -> list[Recorded]:
     """Store events in one transaction; returns outcomes in the order of `events`. Raises StorageUnavailable."""
-    global _has_leader
-    submission = _Submission(events, alongside)
-    with _line_lock:
-        _line.append(submission)
-        if not _has_leader:
-            _has_leader = submission.is_leader = True
-    if not submission.is_leader:
-        submission.woken.acquire()
-    if submission.is_leader:
-        _lead(submission)
-    if submission.error is not None:
-        raise submission.error
-    return submission.outcomes
+    submission = submit(events, alongside=alongside)
+    return wait(submission)
+
+
+def submit(events: Sequence[EventRow], *, alongside: Callable[[], object] | None = None) -> Submission:
+    """Queue events for the next commit. The caller must `wait` for the submission before it answers anybody."""
+    submission = Submission(events, alongside)
+    _queue.submit(submission)
+    return submission
+
+
+def wait(submission: Submission) -> list[Recorded]:
+    """Return the outcomes of submitted events after their commit. Raises StorageUnavailable."""
+    return _queue.wait(submission)
 
 
 def record_within(events: Sequence[EventRow]) -> list[Recorded]:
     """Store events in the caller's transaction, which already holds the locks; returns outcomes in order."""
-    submission = _Submission(events, None)
+    submission = Submission(events)
     _write([submission], {})
     return submission.outcomes
 
@@ -138,68 +92,8 @@ def flush_if_due() -> None:
         record_many([])
 
 
-def _lead(own: _Submission) -> None:
-    global _has_leader
-    with _line_lock:
-        batch = _take_batch(own)
-        queued = len(_line)
-    try:
-        _commit(batch, queued)
-    except BaseException as error:  # The process is shutting down: the waiting threads must not report success.
-        _refuse(batch, error)
-        raise
-    finally:
-        with _line_lock:
-            successor = _line[0] if _line else None
-            _has_leader = successor is not None
-        if successor is not None:
-            successor.is_leader = True
-            successor.woken.release()
-        for submission in batch:
-            if submission is not own:
-                submission.woken.release()
-
-
-def _take_batch(own: _Submission) -> list[_Submission]:
-    # The leader's own submission is the first of the queue.
-    count = rows = 0
-    for submission in _line:
-        rows += len(submission.events)
-        if count and rows > MAX_COMMIT_EVENTS:
-            break
-        count += 1
-    batch = _line[:count]
-    del _line[:count]
-    return batch
-
-
-def _commit(batch: list[_Submission], queued: int) -> None:
-    begun_at = time.perf_counter()
-    try:
-        _commit_together(batch)
-    except UNAVAILABLE as error:
-        _refuse(batch, error)
-    except Exception as error:
-        if len(batch) == 1:
-            batch[0].error = error
-            return
-        # One invalid row must not fail the other submissions.
-        logger.warning("A commit of %d submissions failed and is replayed one by one: %s", len(batch), error)
-        for submission in batch:
-            _commit([submission], queued)
-    else:
-        if events := sum(len(submission.events) for submission in batch):
-            commits.note(seconds=time.perf_counter() - begun_at, events=events, queued=queued)
-
-
-def _refuse(batch: list[_Submission], cause: BaseException) -> None:
-    logger.error("Storage is unavailable: %s", cause)
-    for submission in batch:
-        submission.error = StorageUnavailable(str(cause))
-
-
 @retried
-def _commit_together(batch: list[_Submission]) -> None:
+def _commit_together(batch: list[Submission]) -> None:
     with (
         refusals.taken() as tallies,
         refused_hosts.taken() as hosts,
@@ -213,7 +107,10 @@ def _commit_together(batch: list[_Submission]) -> None:
         commits.forget()
 
 
-def _write(batch: list[_Submission], tallies: dict[tuple[date, str], int]) -> None:
+_queue = Queue(_commit_together)
+
+
+def _write(batch: list[Submission], tallies: dict[tuple[date, str], int]) -> None:
     events = [event for submission in batch for event in submission.events]
     memberships = {event.id: rules.membership_of(event) for event in events if event.event_type != SUCCESS}
     inserted = _insert(events, memberships)
@@ -392,7 +289,7 @@ def _fill_in(left_out: Mapping[str, EventRow]) -> None:
         Event.objects.filter(pk=event_id).update(stack=event.stack, log_lines_json=event.log_lines_json)
 
 
-def _note_filled_in(batch: list[_Submission], left_out: Mapping[str, EventRow]) -> None:
+def _note_filled_in(batch: list[Submission], left_out: Mapping[str, EventRow]) -> None:
     sources = {id(event) for event in left_out.values()}
     for submission in batch:
         submission.outcomes = [
@@ -402,7 +299,7 @@ def _note_filled_in(batch: list[_Submission], left_out: Mapping[str, EventRow]) 
 
 
 def _advise(
-    batch: list[_Submission], stored: list[EventRow], duplicates: list[EventRow], given: Mapping[str, Advice]
+    batch: list[Submission], stored: list[EventRow], duplicates: list[EventRow], given: Mapping[str, Advice]
 ) -> None:
     """Add the advice of their groups to the outcomes of failures, and count these deliveries.
 

@@ -14,7 +14,7 @@ from django.utils.text import Truncator
 from events import clock
 from events.admin.changelist import KeysetChangeList
 from events.admin.pages import PagesAdmin, rows_response
-from events.ingest.writer import StorageUnavailable
+from events.ingest.group_commit import StorageUnavailable
 from events.reports.exports.columns import Column, Kind, numbers, texts
 from events.reports.exports.lists import ROWS_A_CHUNK
 from events.templatetags.telemetry import dash, event_type

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from events.ingest import writer
+from events.ingest.group_commit import Recorded
 from events.maintenance import retention
 from events.querysets import SUCCESS
 from events.reports import failures
@@ -17,7 +17,7 @@ from legacy.models import ClientLog, LegacyCount
 
 CHUNK = 500
 
-Record = Callable[[Sequence[EventRow]], list[writer.Recorded]]
+Record = Callable[[Sequence[EventRow]], list[Recorded]]
 
 
 def to_stream(record: Record, *, refused_too: bool = True) -> int:

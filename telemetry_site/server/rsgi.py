@@ -23,6 +23,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from events import clock
+from events.api.pending import IS_COMPLETED_BY_SERVER, PendingResponse
 from events.ingest.refusals import RefusalReason
 from events.maintenance.jobs.background import JobsProcess
 from telemetry_site import logs
@@ -31,7 +32,7 @@ from telemetry_site.server.lanes import POOLS, Lane, lane_of
 from telemetry_site.server.request_head import JSON_HEADERS, Headers, Refusal
 from telemetry_site.server.static_files import with_static_files
 from telemetry_site.server.streaming import Chunks
-from telemetry_site.server.threads import ThreadPool, Upload
+from telemetry_site.server.threads import ThreadPool, Unfinished, Upload
 from telemetry_site.sqlite.base import DatabaseWrapper
 
 logger = logging.getLogger(__name__)
@@ -44,13 +45,16 @@ MAX_DISCARDED = 1_048_576
 DISCARD_SECONDS = 1.0
 # Threads send most responses themselves. Completions are batched, to save event-loop wake-ups.
 LATE_SECONDS = 0.05
+# Of the threads that store events. One runs views while the other commits.
+MOST_AWAKE = 2
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 DAY_POLL_SECONDS = 300.0
 COUNTS_POLL_SECONDS = 5.0
 STREAM_THREADS = 2
-# Load shedding: with this many requests queued, answer 503. The short delay slows down clients that retry at once.
-MAX_WAITING = 256
+# Load shedding: with this many unanswered requests in a pool, answer 503. The short delay slows down clients that retry
+# at once.
+MAX_UNANSWERED = 256
 REFUSAL_SECONDS = 0.25
 # Memory budget for all bodies over MAX_BODY_BYTES together: many simultaneous batches must not fill the memory.
 MAX_LARGE_BYTES = 33_554_432
@@ -78,7 +82,12 @@ class Application:
         logs.take_over()
         loop.set_exception_handler(logs.log_error_of_loop)
         self._pools = {
-            name: ThreadPool(threads, loop, late_seconds=LATE_SECONDS if name in ("events", "reads") else 0)
+            name: ThreadPool(
+                threads,
+                loop,
+                late_seconds=LATE_SECONDS if name in ("events", "reads") else 0,
+                most_awake=MOST_AWAKE if name == "events" else None,
+            )
             for name, threads in POOLS.items()
         }
         self._streams = ThreadPool(STREAM_THREADS, loop)
@@ -161,7 +170,7 @@ class Application:
         length: int | None,
     ) -> None:
         pool = self._pools[lane.pool(scope.method)]
-        if pool.waiting >= MAX_WAITING:
+        if pool.unanswered >= MAX_UNANSWERED:
             await asyncio.sleep(REFUSAL_SECONDS)
             _refuse(scope, protocol, *([] if isinstance(body, bytes) else [_CLOSE]))
             return
@@ -281,11 +290,11 @@ def _cors(scope: Scope) -> Headers:
 
 def _answer(
     scope: Scope, headers: Headers, protocol: HTTPProtocol, body: bytes | Upload, length: int | None
-) -> _Unsent | None:
+) -> _Unsent | Unfinished | None:
     """Call Django and send the response from this thread, without waiting for the event loop.
 
     Return a streamed response instead of sending it, or one to an upload that was not read to its end: only the event
-    loop can send the first and read on for the second.
+    loop can send the first and read on for the second. A response that waits for a commit is completed and sent later.
     """
     connection.close_if_unusable_or_obsolete()
     request = environ.of(scope, headers, body, length)
@@ -295,6 +304,8 @@ def _answer(
     finally:
         logs.end()
         connection.close_if_unusable_or_obsolete()
+    if isinstance(response, PendingResponse):
+        return Unfinished(partial(_complete, response, request, protocol))
     if not (body.is_at_end if isinstance(body, Upload) else length == len(body)):
         answer_headers.append(_CLOSE)
         if isinstance(body, Upload):
@@ -308,13 +319,28 @@ def _answer(
     return None
 
 
-def _call_django(request: dict[str, Any]) -> tuple[int, Headers, bytes | Chunks]:
+def _complete(response: PendingResponse, request: dict[str, Any], protocol: HTTPProtocol) -> None:
+    logs.begin(request)
+    try:
+        response.complete()
+    finally:
+        logs.end()
+        connection.close_if_unusable_or_obsolete()
+        response.close()
+    headers = [(name.lower(), value) for name, value in response.items()]
+    protocol.response_bytes(response.status_code, headers, response.content)
+
+
+def _call_django(request: dict[str, Any]) -> tuple[int, Headers, bytes | Chunks | PendingResponse]:
     head: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         head[:] = int(status[:3]), [(name.lower(), value) for name, value in headers]
 
+    request[IS_COMPLETED_BY_SERVER] = True
     response = site(request, start_response)
+    if isinstance(response, PendingResponse):
+        return head[0], head[1], response
     chunks = Chunks(response)
     has_body = request["REQUEST_METHOD"] != "HEAD"
     if has_body and getattr(response, "streaming", False):
@@ -343,13 +369,13 @@ async def note_days(pool: ThreadPool) -> None:
 
 async def write_counts(pool: ThreadPool, events: ThreadPool) -> None:
     """Write the counts of the last requests, which would otherwise wait in memory for the next one."""
-    from events.ingest import writer  # models are not ready when this module is imported
+    from events.ingest import group_commit, writer  # models are not ready when this module is imported
     from events.monitoring import commits
 
     commits.watch(lambda: events.waiting)
     while True:
         await asyncio.sleep(COUNTS_POLL_SECONDS)
-        with suppress(writer.StorageUnavailable):  # logged; the counts stay in memory until the next try
+        with suppress(group_commit.StorageUnavailable):  # logged; the counts stay in memory until the next try
             await pool.run(writer.flush_if_due)
 
 

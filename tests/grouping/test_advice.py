@@ -11,6 +11,7 @@ from events.grouping import advice, groups, merges, triage
 from events.grouping.advice import CannotAdvise
 from events.grouping.fingerprints import ALGORITHM, fingerprint
 from events.ingest import contract, writer
+from events.ingest.group_commit import Recorded
 from events.maintenance import regrouping, retention
 from events.models import AdviceDay, AuditEntry, Event, FailureGroup, FormerGroup, GroupHour, GroupShare, Source
 from tests.conftest import make_event, payload
@@ -28,7 +29,7 @@ def key_of(message: str, event_type: str = "flash_error") -> str:
     return fingerprint(event_type, None, message, None).key
 
 
-def send(message: str, number: int = 0, *, at_ms: int = NOON_MS) -> writer.Recorded:
+def send(message: str, number: int = 0, *, at_ms: int = NOON_MS) -> Recorded:
     """Record a failure as `POST /event` does; the same number is the same event."""
     return writer.record(
         contract.parse(payload(message=message, session_id=f"{message} {number}"), received_at_ms=at_ms)

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from events.counting import rollups
 from events.grouping import advice
 from events.ingest import contract, refusals, writer
+from events.ingest.group_commit import Recorded, StorageUnavailable
 from events.models import AdviceDay, Event, HourlyRollup, IngestTally, LifetimeTotal, Source
 from events.rows import EventRow, identified
 from tests.conftest import payload, success
@@ -269,15 +270,15 @@ def in_one_commit(jobs: list[Callable[[], Any]]) -> list[Any]:
 
     def until_all_wait() -> None:
         deadline = time.monotonic() + 30
-        while len(writer._line) < len(jobs) and time.monotonic() < deadline:
+        while len(writer._queue._waiting) < len(jobs) and time.monotonic() < deadline:
             time.sleep(0.001)
 
-    def lead() -> writer.Recorded:
+    def lead() -> Recorded:
         return writer.record(row(success()), alongside=until_all_wait)
 
     def follow(job: Callable[[], Any]) -> Callable[[], Any]:
         def run() -> Any:
-            while not writer._has_leader:
+            while not writer._queue._has_leader:
                 time.sleep(0.001)
             return job()
 
@@ -381,7 +382,7 @@ def locked_database() -> Iterator[None]:
 def test_a_locked_database_stores_nothing_and_says_so() -> None:
     refusals.note(refusals.RefusalReason.ORIGIN, NOON_MS, 2)
     event = row(payload())
-    with locked_database(), pytest.raises(writer.StorageUnavailable):
+    with locked_database(), pytest.raises(StorageUnavailable):
         writer.record(event, alongside=write_alongside)
     assert not Event.objects.exists()
     assert not wrote_alongside()
@@ -410,7 +411,7 @@ def advised(db: None) -> str:
     return key
 
 
-def advice_of(outcomes: list[writer.Recorded]) -> list[str | None]:
+def advice_of(outcomes: list[Recorded]) -> list[str | None]:
     return [outcome.advice and outcome.advice.text for outcome in outcomes]
 
 

@@ -15,6 +15,7 @@ from events import clock, process_memory
 from events.counting import site_days
 from events.counting.buckets import DAY_MS, OTHER
 from events.ingest import refused_hosts, writer
+from events.ingest.group_commit import StorageUnavailable
 from events.models import RefusedHost
 from tests.conftest import make_event, payload, sign_in, text_of
 from tests.other_process import manage, shared_site
@@ -155,7 +156,7 @@ def test_nothing_is_lost_or_counted_twice_when_the_database_takes_no_writes() ->
     refuse(OLD, 3)
     for number in range(25):
         refuse(f"another-{number}", 2)
-    with read_only_database(), pytest.raises(writer.StorageUnavailable):
+    with read_only_database(), pytest.raises(StorageUnavailable):
         writer.flush_refusals()
     refuse(OLD, 4)
     kept = rows()

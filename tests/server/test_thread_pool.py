@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from telemetry_site.server import threads
-from telemetry_site.server.threads import ThreadPool
+from telemetry_site.server.threads import ThreadPool, Unfinished
 
 SIZE = 8
 ENOUGH_SECONDS = 20.0
@@ -97,6 +97,66 @@ def test_what_a_call_raises_is_raised_where_it_was_asked_for() -> None:
         return await pool.run(lambda: "still there")
 
     assert with_pool(work) == "still there"
+
+
+def test_a_thread_finishes_its_calls_when_no_other_call_is_queued() -> None:
+    order: list[str] = []
+
+    def begin(number: int) -> Unfinished:
+        order.append(f"begin {number}")
+        return Unfinished(lambda: finish(number))
+
+    def finish(number: int) -> int:
+        order.append(f"finish {number}")
+        return 1 // (number - 1)  # fails for the second call
+
+    async def run() -> list[Any]:
+        pool = ThreadPool(1, asyncio.get_running_loop())
+        gate = threading.Event()
+        opened = pool.run(gate.wait, ENOUGH_SECONDS)
+        calls = [pool.run(begin, number) for number in range(3)]
+        gate.set()
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            await opened
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, second, third = asyncio.run(run())
+    assert order == [*(f"begin {number}" for number in range(3)), *(f"finish {number}" for number in range(3))]
+    assert (first, type(second), third) == (-1, ZeroDivisionError, 1)
+
+
+def test_unanswered_calls_are_counted_until_they_are_finished() -> None:
+    gate = threading.Event()
+
+    async def run() -> tuple[int, int]:
+        pool = ThreadPool(2, asyncio.get_running_loop(), late_seconds=10)
+        calls = [pool.run(lambda: Unfinished(lambda: gate.wait(ENOUGH_SECONDS) and None)) for _ in range(5)]
+        while pool.waiting:
+            await asyncio.sleep(0.001)
+        before = pool.unanswered
+        gate.set()
+        deadline = time.monotonic() + ENOUGH_SECONDS
+        while pool.unanswered and time.monotonic() < deadline:
+            await asyncio.sleep(0.001)
+        return before, sum(call.done() for call in calls)
+
+    assert asyncio.run(run()) == (5, 5)
+
+
+def test_awake_threads_take_the_calls_and_a_call_that_waits_wakes_another_thread() -> None:
+    async def run() -> tuple[int, set[int]]:
+        pool = ThreadPool(SIZE, asyncio.get_running_loop(), late_seconds=0.05, most_awake=2)
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            while len(pool._idle) < SIZE:
+                await asyncio.sleep(0.001)
+            few = await asyncio.gather(*(pool.run(lambda: threading.get_ident()) for _ in range(50)))
+            barrier = threading.Barrier(SIZE)  # needs every thread
+            all_of_them = await asyncio.gather(*(pool.run(meet, barrier) for _ in range(SIZE)))
+        return len(set(few)), set(all_of_them)
+
+    few, all_of_them = asyncio.run(run())
+    assert few <= 3  # two, and one that the timer may wake on a busy machine
+    assert len(all_of_them) == SIZE
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.03])

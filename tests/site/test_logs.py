@@ -24,7 +24,7 @@ from django.utils.log import log_response
 from pydantic import BaseModel
 
 from events.ingest import writer
-from events.ingest.writer import StorageUnavailable
+from events.ingest.group_commit import StorageUnavailable
 from events.models import Event
 from events.sourcemaps.intake import CheckFailed
 from telemetry_site import logs
@@ -154,7 +154,7 @@ EXCEPTIONS = {
     "validation": (lambda: Model(number=PAYLOAD), "pydantic_core._pydantic_core.ValidationError"),
     "an assertion": (_raise(AssertionError(PAYLOAD)), "AssertionError"),
     "a wrong type": (lambda: Event.objects.filter(received_at_ms=PAYLOAD), "ValueError"),
-    "an exception of ours": (_raise(StorageUnavailable(PAYLOAD)), "events.ingest.writer.StorageUnavailable"),
+    "an exception of ours": (_raise(StorageUnavailable(PAYLOAD)), "events.ingest.group_commit.StorageUnavailable"),
     "one whose text is ours alone": (
         _raise(CheckFailed("The check ended with status 1")),
         "events.sourcemaps.intake.CheckFailed: The check ended with status 1",

@@ -13,7 +13,7 @@ from events import clock
 from events.admin.pages import PagesAdmin
 from events.counting import corrections
 from events.counting.corrections import AlreadyUndone, NothingMatches
-from events.ingest.writer import StorageUnavailable
+from events.ingest.group_commit import StorageUnavailable
 from events.models import Correction
 from events.reports import metrics
 from events.reports.forms import CorrectionForm, UndoForm

@@ -12,6 +12,7 @@ from django.db import DatabaseError
 from events import clock
 from events.counting import rollups
 from events.ingest import writer
+from events.ingest.group_commit import StorageUnavailable
 from events.maintenance import database_file, demo, retention
 from events.maintenance.demo import decisions
 from events.management.progress import Progress
@@ -38,7 +39,7 @@ class Command(BaseCommand):
                 self._clear()
             else:
                 self._fill(options["days"], options["events"], options["seed"])
-        except (DatabaseError, writer.StorageUnavailable) as error:
+        except (DatabaseError, StorageUnavailable) as error:
             raise CommandError(
                 f"The database cannot be used: {error}\nIs it migrated? `manage.py migrate` does that."
             ) from None

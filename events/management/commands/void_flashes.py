@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from events import clock
 from events.counting import corrections
 from events.counting.corrections import Preview, Selection
-from events.ingest.writer import StorageUnavailable
+from events.ingest.group_commit import StorageUnavailable
 from events.management.account import login
 from events.management.progress import Progress
 from events.models import Correction

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from events import clock
-from events.ingest.writer import StorageUnavailable
+from events.ingest.group_commit import StorageUnavailable
 from legacy.cutover import modes
 from legacy.imports import d1_staging
 from legacy.imports.d1_import import CHUNK, Import, Report

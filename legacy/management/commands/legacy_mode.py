@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from events import clock
-from events.ingest.writer import StorageUnavailable
+from events.ingest.group_commit import StorageUnavailable
 from events.management.account import login
 from legacy.cutover import modes, old_counts, parity, switch
 from legacy.models import Cutover, Mode
