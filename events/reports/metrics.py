@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
+from django.db import connection
 from django.db.models import Q, Sum
 
 from events import process_memory, replica
@@ -134,14 +135,24 @@ def failure_rate_interval(successes: int, failures: int) -> tuple[float, float] 
 def flash_count() -> FlashCount:
     """Return the public count from one row. Source: LifetimeTotal.
 
-    Raw SQL: the ORM takes four times as long to build the query as the database takes to run it.
+    Raw SQL: the ORM takes four times as long to build the query as the database takes to run it. While nobody commits
+    to an SQLite database, the count is read once.
     """
+    global _kept_count
+    mark = getattr(connection, "change_mark", lambda: None)()
+    kept_mark, kept = _kept_count
+    if mark is not None and mark == kept_mark:
+        return kept
     with replica.cursor(LifetimeTotal) as cursor:
         cursor.execute(_FLASH_COUNT, [SUCCESS])
         row = cursor.fetchone()
-    return FlashCount(*row) if row else FlashCount(0, 0)
+    count = FlashCount(*row) if row else FlashCount(0, 0)
+    _kept_count = mark, count  # the mark from before the query
+    return count
 
 
+# The last count and the mark of the database when it was read.
+_kept_count: tuple[object, FlashCount] = (None, FlashCount(0, 0))
 _FLASH_COUNT = f"SELECT baseline, accepted FROM {LifetimeTotal._meta.db_table} WHERE event_type = %s"  # noqa: S608
 
 

@@ -6,10 +6,25 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-# The threads of each pool. Pools are separate, so that events, reads, pages and health checks do not queue behind each
-# other: a watchdog gets an answer while the other pools are busy. Reads do not wait for a commit, so more threads
-# would only contend for the GIL. An upload occupies its thread while it arrives.
-POOLS = {"events": settings.THREADS, "reads": 3, "pages": 4, "health": 2, "uploads": 2}
+
+class Pool(NamedTuple):
+    """A thread pool. Further threads than `most_awake` wake only for requests that wait: see `ThreadPool`."""
+
+    threads: int
+    most_awake: int | None = None
+
+
+# Pools are separate, so that events, reads, pages and health checks do not queue behind each other: a watchdog gets an
+# answer while the other pools are busy. Of the threads that store events, one runs views while the other commits. Reads
+# do not wait for a commit, so more threads would only contend for the GIL. An upload occupies its thread while it
+# arrives.
+POOLS = {
+    "events": Pool(settings.THREADS, most_awake=2),
+    "reads": Pool(3, most_awake=1),
+    "pages": Pool(4),
+    "health": Pool(2),
+    "uploads": Pool(2),
+}
 
 
 class Lane(NamedTuple):

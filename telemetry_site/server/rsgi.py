@@ -45,8 +45,6 @@ MAX_DISCARDED = 1_048_576
 DISCARD_SECONDS = 1.0
 # Threads send most responses themselves. Completions are batched, to save event-loop wake-ups.
 LATE_SECONDS = 0.05
-# Of the threads that store events. One runs views while the other commits.
-MOST_AWAKE = 2
 STALL_SECONDS = 60.0
 PARENT_POLL_SECONDS = 1.0
 DAY_POLL_SECONDS = 300.0
@@ -83,12 +81,9 @@ class Application:
         loop.set_exception_handler(logs.log_error_of_loop)
         self._pools = {
             name: ThreadPool(
-                threads,
-                loop,
-                late_seconds=LATE_SECONDS if name in ("events", "reads") else 0,
-                most_awake=MOST_AWAKE if name == "events" else None,
+                pool.threads, loop, late_seconds=LATE_SECONDS if pool.most_awake else 0, most_awake=pool.most_awake
             )
-            for name, threads in POOLS.items()
+            for name, pool in POOLS.items()
         }
         self._streams = ThreadPool(STREAM_THREADS, loop)
         self._parent_watch = loop.create_task(_end_with_parent(os.getppid()))

@@ -7,6 +7,7 @@ succeeds is therefore in the file under its name.
 
 import os
 import threading
+import time
 from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from django.db.backends.sqlite3 import base
 from django.utils.asyncio import async_unsafe
 
 _Inodes = tuple[tuple[int, int] | None, ...]
+# A file system's clock can be this coarse. Two writes within one tick leave the same time.
+_TICK_NS = 50_000_000
 
 
 class _Cursor(base.SQLiteCursorWrapper):
@@ -59,6 +62,15 @@ class _File:
         if self.is_replaced:
             raise OperationalError("the database file was removed or replaced")
         self._inodes = current  # the first commit to a new file creates the -wal
+
+    def mark(self) -> tuple[int, ...] | None:
+        """Return the identity, the size and the time of the -wal, or None if a later write could leave the same."""
+        try:
+            status = os.stat(self.paths[1])
+        except OSError:
+            return None
+        is_old = time.time_ns() - status.st_mtime_ns > _TICK_NS
+        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) if is_old else None
 
     def _current(self) -> _Inodes:
         database, log, _ = self.paths
@@ -107,6 +119,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with file.lock:  # the last connection to close deletes the -wal file; another must not open meanwhile
             file.connections -= 1
             super()._close()  # type: ignore[misc]
+
+    def change_mark(self) -> tuple[int, ...] | None:
+        """Return a mark that is another one after any commit of any process. None: nothing is known of later commits.
+
+        A value is current as long as the mark is the one from before it was read. Every commit
+        writes to the -wal. A transaction of this connection may have changed rows already, so it gets None.
+        """
+        return None if self._file is None or self.in_atomic_block else self._file.mark()
 
     def is_usable(self) -> bool:
         """Return False, so that Django reconnects after every error. A new connection is cheap."""
