@@ -1,14 +1,20 @@
 """Measures the queries and the time of each admin page in this process, with the database of DATA_DIR or DATABASE_URL.
 
-Run it with `DATA_DIR=… .venv/bin/python -m benchmarks.pages`. It creates a user and otherwise only reads.
+Run it with `DATA_DIR=… .venv/bin/python -m benchmarks.pages`. It creates a user and otherwise only reads. Words after
+the command select pages by their names: `-m benchmarks.pages "a group"`.
+
+The CPU time is that of the thread. It does not depend on other programs, as the time of the answer does.
 """
 
 import gc
 import os
+import re
 import statistics
+import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 import django
 from django.db import connection
@@ -19,12 +25,16 @@ ROUNDS = 20
 FAILURES = "/admin/events/recentfailure/"
 EVENTS = "/admin/events/event/"
 GROUPS = "/admin/events/failuregroup/"
+RELEASES = "/admin/events/release/"
 DEEP_PAGES = 1_000
 
 
 class Timed(NamedTuple):
+    """`counts` says which rows the page counts: none, at most so many, or all that match."""
+
     queries: int
-    counts_events: bool
+    counts: str
+    cpu_ms: float
     p50_ms: float
     p95_ms: float
 
@@ -36,63 +46,117 @@ def timed(client: Client, url: str) -> Timed:
         queries = [query["sql"] for query in captured]  # the next request clears them
     if answer.status_code != 200:
         raise RuntimeError(f"{url} answered {answer.status_code}")
-    spans = []
+    spans, cpu_times = [], []
     for _ in range(ROUNDS):
-        begun_at = time.perf_counter()
+        begun_at, cpu_begun_at = time.perf_counter(), time.thread_time()
         client.get(url)
         spans.append((time.perf_counter() - begun_at) * 1000)
-    counts = any("COUNT(" in query and "telemetry_events" in query for query in queries)
-    return Timed(len(queries), counts, statistics.median(spans), statistics.quantiles(spans, n=20)[-1])
+        cpu_times.append((time.thread_time() - cpu_begun_at) * 1000)
+    p50, p95 = statistics.median(spans), statistics.quantiles(spans, n=20)[-1]
+    return Timed(len(queries), _counts(queries), statistics.median(cpu_times), p50, p95)
+
+
+def _counts(queries: list[str]) -> str:
+    counting = [query for query in queries if "COUNT(" in query]
+    limits = [re.search(r"LIMIT (\d+)\)", query) for query in counting]
+    if not all(limits):
+        return "all"
+    return f"≤ {max(int(limit[1]) for limit in limits if limit):,}" if limits else "none"
 
 
 def pages(client: Client) -> Iterator[tuple[str, str]]:
     """Yield the description and the address of each page."""
     from events.models import Event, FailureGroup
-    from events.reports import failures
-    from events.reports.failures import Criteria
     from events.reports.groups import ranking
+    from events.reports.groups.breakdowns import SPANS
 
     for days in (1, 7, 30, 90):
         yield f"overview, {days} days", f"/admin/?days={days}"
     yield "overview, 90 days, released", "/admin/?days=90&released=1"
-    yield "failures", FAILURES
     newest = Event.objects.failures().newest_first()[0]
     group = FailureGroup.objects.order_by("-accepted")[0]
+    yield from _lists_of_events(newest, group.pk)
+    yield "an event", f"{FAILURES}{newest.pk}/"
+    yield "groups, open", GROUPS
+    for sort in ranking.COLUMNS:
+        yield f"groups by {sort}", f"{GROUPS}?status=all&sort=-{sort}"
     for name, query in (
-        ("by type", f"type={newest.event_type}"),
-        ("by model", f"model={newest.model}"),
-        ("by version", f"version={newest.app_version}"),
-        ("by mode", "mode=0"),
-        ("by connection", "connected=0"),
-        ("of a day", "window=24h"),
-        ("released", "released=1"),
-        ("of a group", f"group={group.pk}"),
-        ("of a group and model", f"group={group.pk}&model={newest.model}"),
-        ("without a match", "model=no+such+model"),
-        ("search for words", "q=handshake"),
-        ("search for a number", "q=0x001f"),
-        ("search without a match", "q=no+such+words"),
+        ("of a model", {"model": newest.model}),
+        ("of a version", {"version": newest.app_version}),
+        ("still failing", {"status": "still_failing"}),
+        ("search for words", {"status": "all", "q": "timed"}),
+        ("search with a filter", {"q": f"is:all model:{newest.model} timed out"}),
+        ("search without a match", {"status": "all", "q": "no such words"}),
     ):
-        yield f"failures {name}", f"{FAILURES}?{query}"
+        yield f"groups {name}", f"{GROUPS}?{urlencode(query)}"
+    for span, words in SPANS.items():
+        yield f"the largest group, {words}", f"{GROUPS}{group.pk}/?span={span}"
+    rare = FailureGroup.objects.order_by("accepted", "pk")[0]
+    yield "the smallest group", f"{GROUPS}{rare.pk}/"
+    yield from _releases()
+    for sort in ("last", "day", "count", "title"):
+        address = f"/groups?status=all&sort=-{sort}"
+        yield f"`GET /groups` by {sort}", address
+        yield f"`GET /groups` by {sort}, 200 groups", f"{address}&limit=200"
+        yield f"`GET /groups` by {sort}, the next page", client.get(address).json()["next"] or address
+    yield "`GET /groups/{key}`, the largest group", f"/groups/{group.pk}"
+    yield "`GET /groups/{key}`, the largest group, all days", f"/groups/{group.pk}?span=all"
+
+
+def _lists_of_events(newest: Any, group: str) -> Iterator[tuple[str, str]]:
+    from events.reports import failures
+    from events.reports.failures import Criteria
+
+    for name, query in (
+        ("", {}),
+        ("by type", {"type": newest.event_type}),
+        ("by model", {"model": newest.model}),
+        ("by version", {"version": newest.app_version}),
+        ("by mode", {"mode": "0"}),
+        ("by connection", {"connected": "0"}),
+        *((f"by {facet}", {facet: value}) for facet, value in _facet_values().items()),
+        ("by a rare facet", {"f.browser": "no such browser"}),
+        ("of a day", {"window": "24h"}),
+        ("released", {"released": "1"}),
+        ("of a group", {"group": group}),
+        ("of a group and model", {"group": group, "model": newest.model}),
+        ("without a match", {"model": "no such model"}),
+        ("search for words", {"q": "handshake"}),
+        ("search for a number", {"q": "0x001f"}),
+        ("search with a filter", {"q": f"model:{newest.model} timed out"}),
+        ("search without a match", {"q": "no such words"}),
+    ):
+        yield f"failures {name}".rstrip(), f"{FAILURES}?{urlencode(query)}"
     after = None
     for _ in range(DEEP_PAGES):
         after = failures.page(Criteria(), limit=50, after=after).older or after
     yield f"failures after {DEEP_PAGES:,} × next", f"{FAILURES}?cursor={after}"
     yield "events", EVENTS
-    yield "an event", f"{FAILURES}{newest.pk}/"
-    for sort in ranking.COLUMNS:
-        yield f"groups by {sort}", f"{GROUPS}?status=all&sort=-{sort}"
-    yield "groups of a model", f"{GROUPS}?model={newest.model}"
-    yield "groups, a search", f"{GROUPS}?q=timed"
-    yield "the largest group", f"{GROUPS}{group.pk}/"
-    yield "the largest group, 90 days", f"{GROUPS}{group.pk}/?span=90"
-    for sort in ("last", "day", "count", "title"):
-        query = f"/groups?status=all&sort=-{sort}"
-        yield f"`GET /groups` by {sort}", query
-        yield f"`GET /groups` by {sort}, 200 groups", f"{query}&limit=200"
-        yield f"`GET /groups` by {sort}, the next page", client.get(query).json()["next"] or query
-    yield "`GET /groups/{key}`, the largest group", f"/groups/{group.pk}"
-    yield "`GET /groups/{key}`, the largest group, all days", f"/groups/{group.pk}?span=all"
+    yield "events search for words", f"{EVENTS}?q=handshake"
+
+
+def _facet_values() -> dict[str, str]:
+    """Return the most frequent value of each facet among the failures."""
+    from django.db.models import Sum
+
+    from events.models import FacetRollup
+    from events.querysets import SUCCESS
+
+    totals = (
+        FacetRollup.objects.exclude(event_type=SUCCESS).values_list("facet", "name").annotate(total=Sum("accepted"))
+    )
+    return {facet: name for facet, name, _ in totals.order_by("total")}
+
+
+def _releases() -> Iterator[tuple[str, str]]:
+    from events import clock
+    from events.reports.releases import figures
+
+    yield "releases", RELEASES
+    names = figures.names(clock.now())
+    yield "the newest release", f"{RELEASES}{quote(names[0])}/"
+    yield "the oldest release", f"{RELEASES}{quote(names[-1])}/"
+    yield "the newest release against the oldest", f"{RELEASES}{quote(names[0])}/?{urlencode({'against': names[-1]})}"
 
 
 def main() -> None:
@@ -120,11 +184,11 @@ def main() -> None:
         end="",
     )
     print(f" {Event.objects.failures().count():,} failures\n")
-    print("| page | queries | p50 ms | p95 ms |\n|---|--:|--:|--:|")
+    print("| page | queries | counted rows | CPU ms | p50 ms | p95 ms |\n|---|--:|--:|--:|--:|--:|")
     for name, url in pages(client):
-        figure = timed(client, url)
-        counts = ", counts events" if figure.counts_events else ""
-        print(f"| {name} | {figure.queries}{counts} | {figure.p50_ms:.0f} | {figure.p95_ms:.0f} |", flush=True)
+        if not sys.argv[1:] or any(words in name for words in sys.argv[1:]):
+            queries, counts, *times = timed(client, url)
+            print(f"| {name} | {queries} | {counts} |", *(f"{ms:.0f} |" for ms in times), flush=True)
 
 
 if __name__ == "__main__":
