@@ -28,9 +28,20 @@ class FramePosition(NamedTuple):
     column: int
 
 
+class _Literal(models.Value):
+    """A constant in the text of the SQL, and not a parameter. For our own names only.
+
+    The index of failures contains a row if its type is not this constant. SQLite cannot know that a parameter has the
+    same value, so it would read the row of each entry of the index.
+    """
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
+        return f"'{self.value}'", ()
+
+
 class EventQuerySet(models.QuerySet[Row]):
     def failures(self) -> Self:
-        return self.exclude(event_type=SUCCESS)
+        return self.exclude(event_type=_Literal(SUCCESS))
 
     def successes(self) -> Self:
         return self.filter(event_type=SUCCESS)
