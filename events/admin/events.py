@@ -152,7 +152,7 @@ class EventAdmin(PagesAdmin):
                 for text in form.search.texts:
                     matching = matching.mentioning(text)
                 groups = list(matching.order_by(F("last_ms").desc())[:GROUPS_SHOWN])
-        period = metrics.last_days(NAMES_OF_DAYS, changelist.now.date())
+        names = metrics.names(*metrics.last_days(NAMES_OF_DAYS, changelist.now.date()))
         return {
             "total": total,
             "group": group,
@@ -167,8 +167,9 @@ class EventAdmin(PagesAdmin):
             "has_void": bool(page and any(event.correction for event in page.events)),
             "is_short": bool(page and total and not page.older and not changelist.after and len(page.events) < total),
             "searched_to": page.searched_to_ms if page else None,
-            **metrics.names(*period),
-            "facets": form.shown_facets(metrics.facet_names(*period)),
+            "models": names.models,
+            "versions": names.versions,
+            "facets": form.shown_facets(names.facets),
             "export_page": self.export_page(self.list_key, changelist.filter_query),
             "export_url": self.url("export"),
             "xlsx_url": self.url("export_xlsx"),

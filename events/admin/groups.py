@@ -301,7 +301,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
 
     def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
         form = changelist.form
-        period = metrics.last_days(NAMES_OF_DAYS, changelist.now.date())
+        names = metrics.names(*metrics.last_days(NAMES_OF_DAYS, changelist.now.date()))
         return {
             "rows": [(group.figures, group.points) for group in changelist.result_list],
             "columns": [heading for column in changelist.columns for heading in column.sorts],
@@ -310,8 +310,9 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             "people": [ranking.NOBODY, *triage.assignable().values_list("username", flat=True)],
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": not FailureGroup.objects.exists(),
-            **metrics.names(*period),
-            "facets": form.shown_facets(metrics.facet_names(*period)),
+            "models": names.models,
+            "versions": names.versions,
+            "facets": form.shown_facets(names.facets),
             "may_triage": self.has_triage_permission(request),
             "actions": ACTIONS,
             "event_url": request.build_absolute_uri("/event"),

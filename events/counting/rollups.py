@@ -153,6 +153,7 @@ def move(old: Counted, new: Counted) -> Counter[FacetBucket]:
     if mode_before != mode_after:
         lower(_MODES, [(*mode_before, 1)])
         upsert(_MODES, [(*mode_after, 1)])
+    drop_sums(DailyRollup, [before.hour_ms])  # `reports.metrics` keeps all counts of a day as long as it has sums
     return facets.move(old, new)
 
 

@@ -31,6 +31,7 @@ from events.models import (
     HourlyRollup,
     IngestTally,
     LifetimeTotal,
+    ModeRollup,
 )
 from events.querysets import SUCCESS
 from events.reports import intervals
@@ -283,6 +284,33 @@ class Figures(NamedTuple):
     cells: list[Cell]
 
 
+class FacetCount(NamedTuple):
+    """The events of one type with one value of a facet. The type is "" for those of expected groups."""
+
+    facet: str
+    name: str
+    event_type: str
+    events: int
+
+
+class ModeCount(NamedTuple):
+    """The events of one type with one write mode and with or without a radio."""
+
+    event_type: str
+    write_mode: int
+    connected: int
+    events: int
+
+
+class DayFigures(NamedTuple):
+    """The counts of whole days. Rows of `facets` and `modes` with the same names add up."""
+
+    steps: list[Step]
+    cells: list[Cell]
+    facets: list[FacetCount]
+    modes: list[ModeCount]
+
+
 def by_hour(start_ms: int, end_ms: int) -> list[Count]:
     """Return the counts per hour, type, model and version in [start_ms, end_ms), in no order.
 
@@ -296,12 +324,14 @@ def by_hour(start_ms: int, end_ms: int) -> list[Count]:
         return [Count._make((*row[:-1], min(row[-2:]))) for row in cursor.fetchall()]
 
 
-def by_day(start_ms: int, end_ms: int) -> Figures:
+def by_day(start_ms: int, end_ms: int) -> DayFigures:
     """Return the figures of the UTC days of [start_ms, end_ms), by day and in no order.
 
-    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Source: DailyRollup and
-    DailyExpected; HourlyRollup and ExpectedRollup for days without sums. Raises ValueError when a bound is not the
-    start of a day, or none is between them.
+    Beyond 50 models or 200 versions a day, the rest of that day is counted as `(other)`. Raises ValueError when a bound
+    is not the start of a day, or none is between them.
+
+    Source: DailyRollup and DailyExpected; HourlyRollup and ExpectedRollup for days without sums; ModeRollup;
+    FacetRollup; GroupShare for the facets of expected groups.
 
     This process keeps the figures of the days with sums, because 90 days have thousands of rows. It reads them again
     when their state has changed.
@@ -316,8 +346,13 @@ def by_day(start_ms: int, end_ms: int) -> Figures:
         if len(_summed) >= _MOST_SPANS:
             _summed.clear()
         known = _summed[span] = found.summed
-    rest = figures_of(found.rest)
-    return Figures(_together(known.figures.steps, rest.steps), _together(known.figures.cells, rest.cells))
+    kept, rest, counts = known.figures, found.rest, figures_of(found.counts)
+    return DayFigures(
+        _together(kept.steps, counts.steps),
+        _together(kept.cells, counts.cells),
+        kept.facets + rest.facets,
+        kept.modes + rest.modes,
+    )
 
 
 Row = TypeVar("Row", Step, Cell)
@@ -339,16 +374,21 @@ class _Summed(NamedTuple):
     """The figures of those days of a span that have sums, and the state of these sums.
 
     The state is the sum and the greatest of the ids of the rows of each table. Rows are only added and deleted, and an
-    id is never used again, so every change of them changes the state.
+    id is never used again, so every change of them changes the state. A day loses its sums with every change of its
+    other counts, so they are kept with the sums. The state also has the expected groups and the number of merges and
+    splits, which decide which shares of groups are counted.
     """
 
-    state: set[tuple[str, int, int]]
-    figures: Figures
+    state: set[tuple[str, str, int, int]]
+    figures: DayFigures
 
 
 class _Days(NamedTuple):
+    """What one statement reads: the days with sums, and the days without."""
+
     summed: _Summed
-    rest: list[Count]  # of the days without sums, by day
+    counts: list[Count]
+    rest: DayFigures  # its steps and cells are `counts`
 
 
 _MOST_SPANS = 8
@@ -358,18 +398,27 @@ process_memory.register(_summed.clear)
 
 def _read_days(span: tuple[int, int], *, with_sums: bool) -> _Days:
     """Read the state of the sums, the other days, and the figures of the sums if wanted, in one statement."""
-    found = _Days(_Summed(set(), Figures([], [])), [])
+    found = _Days(_Summed(set(), DayFigures([], [], [], [])), [], DayFigures([], [], [], []))
+    kept, rest = found.summed.figures, found.rest
+    counted = facets.counted_facets() or [""]
+    sql = (_DAYS_WITH_SUMS if with_sums else _DAYS).format(facets=", ".join(["%s"] * len(counted)))
     with replica.cursor(DailyRollup) as cursor:
-        cursor.execute(_DAYS_WITH_SUMS if with_sums else _DAYS, span)
-        for day_ms, event_type, model, version, events, expected in cursor.fetchall():
-            if not event_type:
-                found.summed.state.add((model, events, expected))
-            elif day_ms is None:
-                found.summed.figures.cells.append(Cell(event_type, model, version, events, expected))
-            elif model is None:
-                found.summed.figures.steps.append(Step(day_ms, event_type, version, events, expected))
-            else:
-                found.rest.append(Count(day_ms, event_type, model, version, events, expected))
+        cursor.execute(sql, [*span, *counted * (4 if with_sums else 2)])
+        for kind, is_kept, day_ms, event_type, one, other, events, expected in cursor.fetchall():
+            figures = kept if is_kept else rest
+            match kind:
+                case "state":
+                    found.summed.state.add((one, other, events, expected))
+                case "count":
+                    found.counts.append(Count(day_ms, event_type, one, other, events, expected))
+                case "step":
+                    figures.steps.append(Step(day_ms, event_type, other, events, expected))
+                case "cell":
+                    figures.cells.append(Cell(event_type, one, other, events, expected))
+                case "facet":
+                    figures.facets.append(FacetCount(one, other, event_type, events))
+                case "mode":
+                    figures.modes.append(ModeCount(event_type, int(one), int(other), events))
     return found
 
 
@@ -431,10 +480,13 @@ def _sql_of_hours(
 
 
 # The start of each statement about days; its parameters are the bounds. It is one statement with what follows, so that
-# a day whose sums are written or dropped meanwhile is read either by day or by hour.
+# a day whose sums are written or dropped meanwhile is read either by day or by hour. The span begins with its first day
+# that has counts, because the caller may ask for all days since 1970.
 _COUNTED = f"""
 WITH RECURSIVE span (first_ms, end_ms) AS (
-    SELECT CAST(%s AS bigint), CAST(%s AS bigint)
+    SELECT CASE WHEN hour_ms > start_ms THEN hour_ms - hour_ms %% {DAY_MS} ELSE start_ms END, end_ms
+    FROM (SELECT CAST(%s AS bigint) AS start_ms, CAST(%s AS bigint) AS end_ms,
+        (SELECT MIN(hour_ms) FROM {HourlyRollup._meta.db_table}) AS hour_ms) AS bounds
 ), starts (start_ms) AS (
     SELECT first_ms FROM span
     UNION ALL SELECT start_ms + {DAY_MS} FROM starts WHERE start_ms + {DAY_MS} < (SELECT end_ms FROM span)
@@ -454,20 +506,57 @@ WITH RECURSIVE span (first_ms, end_ms) AS (
 """  # noqa: S608 (our own names)
 _TOTALS = "CAST(SUM(accepted) AS bigint), CAST(SUM(expected) AS bigint)"
 _STATE = "CAST(COALESCE(SUM(id), 0) AS bigint), COALESCE(MAX(id), 0)"
-# The state of the sums, in rows without a type; then the days without sums.
-_DAYS = f"""{_COUNTED}
-SELECT CAST(NULL AS bigint), '', 'events', CAST(NULL AS text), {_STATE} {_sql_of_days(DailyRollup)}
+_FACETS, _MODES, _SHARES = FacetRollup._meta.db_table, ModeRollup._meta.db_table, GroupShare._meta.db_table
+_HAS_SUMS = f"EXISTS (SELECT 1 FROM {DailyRollup._meta.db_table} WHERE day_ms = start_ms)"  # noqa: S608 (our own names)
+_HAS_BOTH_SUMS = f"{_HAS_SUMS} AND EXISTS (SELECT 1 FROM {DailyExpected._meta.db_table} WHERE day_ms = start_ms)"  # noqa: S608
+
+
+def _sql_of_names(*, with_sums: bool) -> str:
+    """Return the SQL of the modes and facets of the days with sums, or of those without.
+
+    The last part are the facets of expected groups. Its days need the sums of expected events, too.
+    """
+    is_kept, number = ("", 1) if with_sums else ("NOT", 0)
+    return f"""
+SELECT 'mode', {number}, NULL, event_type, CAST(write_mode AS text), CAST(connected AS text),
+    CAST(SUM(accepted) AS bigint), 0
+FROM days JOIN {_MODES} ON day_ms = start_ms
+WHERE accepted > 0 AND {is_kept} {_HAS_SUMS} GROUP BY event_type, write_mode, connected
 UNION ALL
-SELECT NULL, '', 'expected', NULL, {_STATE} {_sql_of_days(DailyExpected)}
+SELECT 'facet', {number}, NULL, event_type, facet, name, CAST(SUM(accepted) AS bigint), 0
+FROM days JOIN {_FACETS} ON day_ms = start_ms
+WHERE accepted > 0 AND facet IN ({{facets}}) AND {is_kept} {_HAS_SUMS} GROUP BY event_type, facet, name
 UNION ALL
-SELECT day_ms, event_type, model, app_version, {_TOTALS} FROM rest GROUP BY day_ms, event_type, model, app_version
+SELECT 'facet', {number}, NULL, '', facet, name, CAST(SUM(accepted) AS bigint), 0
+FROM {_SHARES} WHERE fingerprint IN (SELECT fingerprint FROM {FailureGroup._meta.db_table} WHERE status = 'expected')
+    AND facet IN ({{facets}}) AND accepted > 0
+    AND day_ms IN (SELECT start_ms FROM days WHERE {is_kept} ({_HAS_BOTH_SUMS})) GROUP BY facet, name
 """  # noqa: S608 (our own names)
-# Of a step the model is NULL, of a cell the day.
+
+
+# The state of the sums; then the days without sums. The columns are kind, whether the day has sums, day, type, and four
+# that depend on the kind.
+_DAYS = f"""{_COUNTED}
+SELECT 'state', 0, CAST(NULL AS bigint), '', 'events', '', {_STATE} {_sql_of_days(DailyRollup)}
+UNION ALL
+SELECT 'state', 0, NULL, '', 'expected', '', {_STATE} {_sql_of_days(DailyExpected)}
+UNION ALL
+SELECT 'state', 0, NULL, '', 'group', fingerprint, 0, 0 FROM {FailureGroup._meta.db_table} WHERE status = 'expected'
+UNION ALL
+SELECT 'state', 0, NULL, '', 'merges', event_type, merges, 0 FROM {LifetimeTotal._meta.db_table}
+UNION ALL
+SELECT 'count', 0, day_ms, event_type, model, app_version, {_TOTALS} FROM rest
+GROUP BY day_ms, event_type, model, app_version
+UNION ALL
+{_sql_of_names(with_sums=False)}
+"""  # noqa: S608 (our own names)
 _DAYS_WITH_SUMS = f"""{_DAYS}
 UNION ALL
-SELECT day_ms, event_type, NULL, app_version, {_TOTALS} FROM summed GROUP BY day_ms, event_type, app_version
+SELECT 'step', 1, day_ms, event_type, NULL, app_version, {_TOTALS} FROM summed GROUP BY day_ms, event_type, app_version
 UNION ALL
-SELECT NULL, event_type, model, app_version, {_TOTALS} FROM summed GROUP BY event_type, model, app_version
+SELECT 'cell', 1, NULL, event_type, model, app_version, {_TOTALS} FROM summed GROUP BY event_type, model, app_version
+UNION ALL
+{_sql_of_names(with_sums=True)}
 """  # noqa: S608 (our own names)
 _DAYS_AND_NAMES = f"""{_COUNTED}
 SELECT day_ms, event_type, model, app_version, {_TOTALS} FROM counted GROUP BY day_ms, event_type, model, app_version
@@ -543,39 +632,6 @@ def sliced(cells: Iterable[Cell], column: str) -> list[Slice]:
     return sorted(rows, key=lambda row: (-row.events - row.expected, row.name))
 
 
-class FacetCount(NamedTuple):
-    """The events of one type with one value of a facet. The type is "" for those of expected groups."""
-
-    facet: str
-    name: str
-    event_type: str
-    events: int
-
-
-def facet_counts(start_ms: int, end_ms: int) -> list[FacetCount]:
-    """Return the counts by facet, value and type on the days of [start_ms, end_ms), in one query.
-
-    Source: FacetRollup, and GroupShare for the expected groups.
-    """
-    keys = facets.counted_facets()
-    if not keys:
-        return []
-    with replica.cursor(FacetRollup) as cursor:
-        parameters: list[int | str] = [start_ms, end_ms, *keys]
-        cursor.execute(_FACETS.format(keys=", ".join(["%s"] * len(keys))), parameters * 2)
-        return [FacetCount(facet, name, event_type, int(n)) for facet, name, event_type, n in cursor.fetchall()]
-
-
-_FACETS = f"""
-SELECT facet, name, event_type, SUM(accepted) FROM {FacetRollup._meta.db_table}
-WHERE day_ms >= %s AND day_ms < %s AND accepted > 0 AND facet IN ({{keys}}) GROUP BY facet, name, event_type
-UNION ALL
-SELECT facet, name, '', SUM(accepted) FROM {GroupShare._meta.db_table}
-WHERE fingerprint IN (SELECT fingerprint FROM {FailureGroup._meta.db_table} WHERE status = 'expected')
-    AND day_ms >= %s AND day_ms < %s AND accepted > 0 AND facet IN ({{keys}}) GROUP BY facet, name
-"""  # noqa: S608 (our own names)
-
-
 def facet_slices(counted: Iterable[FacetCount], cells: Iterable[Cell]) -> dict[str, list[Slice]]:
     """Return the figures per value of each facet, the most events first.
 
@@ -616,25 +672,29 @@ def timeseries(start_ms: int, end_ms: int, bucket: str) -> list[TimeBucket]:
     return series(found.steps, start_ms, end_ms, BUCKETS[bucket])
 
 
-def names(start_ms: int, end_ms: int) -> dict[str, list[str]]:
-    """Return the `models` and the `versions` counted in [start_ms, end_ms), in alphabetical order.
+class Names(NamedTuple):
+    """The counted names, each in alphabetical order."""
+
+    models: list[str]
+    versions: list[str]
+    facets: dict[str, list[str]]
+
+
+def names(start_ms: int, end_ms: int) -> Names:
+    """Return the models, the versions, and the values of each facet that were counted in [start_ms, end_ms).
 
     Source and errors: as `by_day`.
     """
-    cells = by_day(start_ms, end_ms).cells
-    return {
-        "models": sorted({cell.model for cell in cells}),
-        "versions": sorted({cell.app_version for cell in cells}),
-    }
-
-
-def facet_names(start_ms: int, end_ms: int) -> dict[str, list[str]]:
-    """Return the values of each facet on the days of [start_ms, end_ms), in alphabetical order. Source: FacetRollup."""
-    rows = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, accepted__gt=0).exclude(name=OTHER)
-    found: dict[str, list[str]] = {}
-    for facet, name in rows.values_list("facet", "name").distinct().order_by("facet", "name"):
-        found.setdefault(facet, []).append(name)
-    return found
+    found = by_day(start_ms, end_ms)
+    values: dict[str, set[str]] = {}
+    for facet, name, event_type, _ in found.facets:
+        if event_type and name != OTHER:
+            values.setdefault(facet, set()).add(name)
+    return Names(
+        sorted({cell.model for cell in found.cells}),
+        sorted({cell.app_version for cell in found.cells}),
+        {facet: sorted(values[facet]) for facet in sorted(values)},
+    )
 
 
 def tallies(start: date, end: date) -> dict[str, int]:

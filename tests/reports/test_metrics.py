@@ -1,9 +1,11 @@
 """The sums of rollups behind the overview: each agrees with the sums by hour."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +16,17 @@ from events import clock
 from events.counting import rollups
 from events.counting.buckets import DAY_MS, HOUR_MS
 from events.grouping import triage
-from events.models import DailyExpected, DailyRollup, ExpectedRollup
+from events.ingest import contract
+from events.models import (
+    DailyExpected,
+    DailyRollup,
+    Event,
+    ExpectedRollup,
+    FacetRollup,
+    FailureGroup,
+    GroupShare,
+    ModeRollup,
+)
 from events.reports import metrics
 from tests.conftest import make_event, success, turn_clock_to
 
@@ -32,11 +44,17 @@ def four_days(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(60):
         at_ms = NOW_MS - drawn.randrange(4 * DAY_MS)
         version = drawn.choice(["19afc18", "dev", "unknown"])
+        known = {
+            "app_version": version,
+            "session_id": f"{number}",
+            "connected": number % 3 // 2,
+            "metadata_json": json.dumps({"browser": f"Chrome {number % 4}"} if number % 5 else {}),
+        }
         if number % 2:
-            make_event(**success(app_version=version, session_id=f"{number}"), received_at_ms=at_ms)
+            make_event(**success(**known), received_at_ms=at_ms)
         else:
             kind = drawn.choice(["flash_error", "connect_error"])
-            make_event(event_type=kind, message=kind, app_version=version, session_id=f"{number}", received_at_ms=at_ms)
+            make_event(event_type=kind, message=kind, received_at_ms=at_ms, **known)
     picker = make_event(event_type="connect_error", message="connect_error")
     triage.expect([str(picker.fingerprint)], user=User.objects.create(username="ada"), at=clock.now())
     rollups.sum_past_days(NOW_MS)
@@ -55,6 +73,73 @@ def test_figures_by_day_and_by_hour_agree() -> None:
         assert sum(count.events for count in counts) == 61
         assert sum(count.expected for count in counts) == sum(ExpectedRollup.objects.values_list("accepted", flat=True))
     assert sum(count.expected for count in by_day.steps) > 5
+
+
+def names_of(start_ms: int, end_ms: int) -> tuple[Counter[tuple[str, str, str]], Counter[tuple[str, int, int]]]:
+    """Return the counts by facet and by mode, from their rows."""
+    of_days: dict[str, Any] = {"day_ms__gte": start_ms, "day_ms__lt": end_ms, "accepted__gt": 0}
+    by_facet: Counter[tuple[str, str, str]] = Counter()
+    for *key, n in FacetRollup.objects.filter(**of_days).values_list("facet", "name", "event_type", "accepted"):
+        by_facet[key[0], key[1], key[2]] += n
+    expected = GroupShare.objects.filter(**of_days, fingerprint__in=FailureGroup.objects.expected().values("pk"))
+    for facet, name, n in expected.filter(facet="f.browser").values_list("facet", "name", "accepted"):
+        by_facet[facet, name, ""] += n
+    by_mode: Counter[tuple[str, int, int]] = Counter()
+    for *mode, n in ModeRollup.objects.filter(**of_days).values_list(
+        "event_type", "write_mode", "connected", "accepted"
+    ):
+        by_mode[mode[0], mode[1], mode[2]] += n
+    return by_facet, by_mode
+
+
+def kept_names_of(start_ms: int, end_ms: int) -> tuple[Counter[tuple[str, str, str]], Counter[tuple[str, int, int]]]:
+    """Return the same counts from the figures of the days."""
+    found = metrics.by_day(start_ms, end_ms)
+    by_facet: Counter[tuple[str, str, str]] = Counter()
+    for facet, name, event_type, n in found.facets:
+        by_facet[facet, name, event_type] += n
+    by_mode: Counter[tuple[str, int, int]] = Counter()
+    for *mode, n in found.modes:
+        by_mode[mode[0], mode[1], mode[2]] += n
+    return by_facet, by_mode
+
+
+@pytest.mark.usefixtures("four_days")
+@pytest.mark.parametrize(("from_day", "to_day"), [(-4, 1), (-3, 0), (0, 1), (-NOW_MS // DAY_MS, 1)])
+def test_facets_and_modes_of_days_agree_with_their_rows(from_day: int, to_day: int) -> None:
+    span = max(TODAY_MS + from_day * DAY_MS, 0), TODAY_MS + to_day * DAY_MS
+    by_facet, by_mode = names_of(*span)
+    assert by_facet.total() > 0 < by_mode.total()
+    for _ in range(2):  # the second time from the process
+        assert kept_names_of(*span) == (by_facet, by_mode)
+
+
+@pytest.mark.usefixtures("four_days")
+def test_facets_of_past_days_follow_each_change() -> None:
+    span = TODAY_MS - 4 * DAY_MS, TODAY_MS + DAY_MS
+    key = str(Event.objects.failures().filter(received_at_ms__lt=TODAY_MS)[0].fingerprint)
+    other = FailureGroup.objects.exclude(pk=key)[0].pk
+    user = User.objects.get()
+    old = Event.objects.successes().exclude(metadata_json="{}").filter(received_at_ms__lt=TODAY_MS)[0]
+    new = contract.parse(success(**_fields_of(old), metadata_json='{"browser":"Safari"}'), received_at_ms=1)
+    new = new._replace(received_at_ms=old.received_at_ms)
+    changes: list[Callable[[], object]] = [
+        lambda: make_event(metadata_json='{"browser":"Opera"}', received_at_ms=NOW_MS - 3 * DAY_MS),
+        lambda: rollups.move(old, new),
+        lambda: triage.expect([key, other], user=user, at=AT),
+        lambda: triage.reopen([other], user=user, at=AT),
+        lambda: make_event(message="later", metadata_json='{"browser":"Opera"}', received_at_ms=NOW_MS),
+        lambda: rollups.sum_past_days(NOW_MS),
+    ]
+    for change in changes:
+        before = kept_names_of(*span)
+        change()
+        assert kept_names_of(*span) == names_of(*span)
+        assert change is changes[-1] or kept_names_of(*span) != before
+
+
+def _fields_of(event: Event) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in ("session_id", "app_version", "model", "write_mode", "connected")}
 
 
 @pytest.mark.usefixtures("four_days")

@@ -57,7 +57,7 @@ class CorrectionAdmin(PagesAdmin):
                     request, "The figures have changed since the preview, so nothing was voided. Check them again."
                 )
         count = metrics.flash_count()
-        period = metrics.last_days(NAMES_OF_DAYS, now.date())
+        names = metrics.names(*metrics.last_days(NAMES_OF_DAYS, now.date()))
         context = {
             "title": self.title,
             "now": now,
@@ -72,7 +72,8 @@ class CorrectionAdmin(PagesAdmin):
             "count": count.total,
             "count_then": count.total - preview.events if preview else None,
             "may_correct": self._may_correct(request),
-            **metrics.names(*period),
+            "models": names.models,
+            "versions": names.versions,
             "corrections": corrections.history(HISTORY),
         }
         return self.render(request, "events/corrections.html", context)

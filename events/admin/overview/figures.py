@@ -30,8 +30,8 @@ from events.reports import metrics
 from events.reports.forms import facet_label
 from events.reports.groups import breakdowns
 from events.reports.groups.attention import Attention, Entry, Reason, Rest, attention
-from events.reports.groups.breakdowns import FLASHES, Side, Spread
-from events.reports.metrics import Cell, FacetCount, Figures, Slice, TimeBucket
+from events.reports.groups.breakdowns import Side, Spread
+from events.reports.metrics import Cell, DayFigures, Slice, TimeBucket
 from events.reports.releases import figures as release_figures
 
 LABELS_SHOWN = 7  # on the axis of time
@@ -119,7 +119,8 @@ def overview(
     span = span_of(form, key, now)
     scope = Scope(span, released, has_failure_links)
     # Facets and groups are counted by day, so the days of an hourly range are read whole.
-    counted, of_days = _counted(span)
+    of_days = metrics.by_day(span.first_day_ms, span.last_day_ms)
+    counted = metrics.figures_of(metrics.by_hour(span.start_ms, span.end_ms)) if span.is_hourly else of_days
     steps = [step for step in counted.steps if step.app_version not in NO_RELEASES] if released else counted.steps
     series = metrics.series(steps, span.axis_start_ms, span.end_ms, span.step_ms)
     current = _sum(series)
@@ -127,7 +128,6 @@ def overview(
     complete = [bucket for bucket in series if bucket.start_ms + span.step_ms <= span.now_ms]
     before = metrics.sums(*span.before_ms, released=released) if span.compared_with else None
     lifetime = metrics.lifetime_figures(span.now_ms)
-    facet_counts = metrics.facet_counts(span.first_day_ms, span.last_day_ms)
     needing = attention(
         span.start_ms,
         span.end_ms,
@@ -172,26 +172,16 @@ def overview(
             "events_url": scope.url("event", **_unexpected_only(current)),
             "chart": _chart(scope, series),
             "attention": needing,
-            "listed": list(_listed(span, needing, _flashes(of_days, facet_counts), last_visit_ms)),
+            "listed": list(_listed(span, needing, _flashes(of_days), last_visit_ms)),
             "rest": _rest_in_words(needing.rest),
             "lists_all": lists_all,
             "last_visit_ms": last_visit_ms,
             "releases": _recent.get("releases", now, lambda: _newest_releases(now)),
-            "worst": list(_who_fails(scope, counted.cells, of_days.cells, facet_counts)),
+            "worst": list(_who_fails(scope, counted.cells, of_days)),
         }
         | _ingest(scope, sum(cell.events for cell in counted.cells))
         | site
     )
-
-
-def _counted(span: Span) -> tuple[Figures, Figures]:
-    """Return the figures of the span, and those of its whole days."""
-    if not span.is_hourly:
-        figures = metrics.by_day(span.start_ms, span.end_ms)
-        return figures, figures
-    counts = metrics.by_hour(span.first_day_ms, span.last_day_ms)
-    within = [count for count in counts if span.start_ms <= count.start_ms < span.end_ms]
-    return metrics.figures_of(within), metrics.figures_of(counts)
 
 
 def _newest_releases(now: datetime) -> list[tuple[release_figures.Comparison, int]]:
@@ -200,18 +190,11 @@ def _newest_releases(now: datetime) -> list[tuple[release_figures.Comparison, in
     return [(comparison, comparison.release.first_seen_ms) for comparison in found]
 
 
-def _flashes(figures: Figures, facet_counts: list[FacetCount]) -> Side:
+def _flashes(of_days: DayFigures) -> Side:
     """Return the flashes of whole days, with which groups are compared. STEP says nothing about whom they hit."""
-    side = Side()
-    for step in figures.steps:
-        if step.event_type in FLASHES:
-            side.add_version(step.app_version, step.start_ms - step.start_ms % DAY_MS, step.events)
-    for cell in figures.cells:
-        if cell.event_type in FLASHES:
-            side.add(Facet.MODEL, cell.model, cell.events)
-    for facet, name, event_type, n in facet_counts:
-        if event_type in FLASHES and facet != STEP:
-            side.add(facet, name, n)
+    side = breakdowns.flashes_of(of_days)
+    for facet in (STEP, Facet.MODE.value, Facet.CONNECTED.value):
+        side.names.pop(facet, None)
     return side
 
 
@@ -362,10 +345,8 @@ def _site(now: datetime) -> dict[str, Any]:
     }
 
 
-def _who_fails(
-    scope: Scope, cells: list[Cell], of_days: list[Cell], facet_counts: list[FacetCount]
-) -> Iterator[WhoFails]:
-    """Yield the panels. `of_days` are the cells of whole days, by which facets are counted."""
+def _who_fails(scope: Scope, cells: list[Cell], of_days: DayFigures) -> Iterator[WhoFails]:
+    """Yield the panels. `of_days` are the figures of whole days, by which facets are counted."""
     counted = [cell for cell in cells if cell.is_released or not scope.released]
     yield WhoFails("Models that fail", "Model", "model", _worst(scope, metrics.sliced(counted, "model"), "model"))
     yield WhoFails(
@@ -375,7 +356,7 @@ def _who_fails(
     whole_days = Scope(
         replace(span, start_ms=span.first_day_ms, end_ms=span.last_day_ms), False, scope.has_failure_links
     )
-    for facet, rows in metrics.facet_slices(facet_counts, of_days).items():
+    for facet, rows in metrics.facet_slices(of_days.facets, of_days.cells).items():
         label = facet_label(facet.removeprefix(FACET_PREFIX))
         # A facet has no versions, so its figures include those that are no releases.
         heading = f"Failures by {label if label.isupper() else label.lower()}"

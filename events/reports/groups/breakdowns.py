@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import F, Sum
 
@@ -24,14 +24,12 @@ from events.models import (
     Event,
     EventType,
     Facet,
-    FacetRollup,
     FailureGroup,
     GroupHour,
     GroupShare,
-    HourlyRollup,
-    ModeRollup,
 )
 from events.reports import metrics
+from events.reports.metrics import DayFigures
 
 SPANS = {"1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days", "all": "all"}
 DEFAULT_SPAN = "30"
@@ -201,7 +199,7 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
     """Compare a group from the UTC day of `start_ms` to that of `now_ms`. Without a start, compare all days.
 
     Failures whose day is unknown count only without a start. A facet of the metadata is left out if no failure of the
-    group has it. Source: GroupShare, HourlyRollup, ModeRollup, FacetRollup; without a start also GroupHour.
+    group has it. Source: GroupShare, and as `metrics.by_day`; without a start also GroupHour.
     """
     start_ms = None if start_ms is None else start_ms - start_ms % DAY_MS
     end_ms = now_ms - now_ms % DAY_MS + DAY_MS
@@ -209,7 +207,7 @@ def compare(group: FailureGroup, start_ms: int | None, now_ms: int) -> Compariso
     is_flash = group.event_type in FLASHES
     parts = {
         facet: sorted(found, key=lambda part: (not part.is_named, *_rank(part)))
-        for facet, found in _parts(own, _flashes(start_ms or 0, end_ms), is_flash=is_flash).items()
+        for facet, found in _parts(own, flashes_of(metrics.by_day(start_ms or 0, end_ms)), is_flash=is_flash).items()
     }
     return Comparison(start_ms, is_flash, own.total, parts, _findings(parts, is_flash=is_flash)[:FINDINGS_SHOWN])
 
@@ -412,25 +410,23 @@ def _of_group(key: str, start_ms: int | None, end_ms: int) -> Side:
     return side
 
 
-def _flashes(start_ms: int, end_ms: int) -> Side:
+def flashes_of(found: DayFigures) -> Side:
+    """Return the flashes of whole days."""
     side = Side()
-    hourly = HourlyRollup.objects.filter(hour_ms__gte=start_ms, hour_ms__lt=end_ms, event_type__in=FLASHES)
-    by_name = hourly.annotate(day=F("hour_ms") - F("hour_ms") % DAY_MS).values_list("day", "model", "app_version")
-    for day_ms, model, version, n in _summed(by_name):
-        side.add(Facet.MODEL, model, n)
-        side.add_version(version, day_ms, n)
-    daily = ModeRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, event_type__in=FLASHES)
-    for mode, connected, n in _summed(daily.values_list("write_mode", "connected")):
-        side.add(Facet.MODE, str(mode), n)
-        side.add(Facet.CONNECTED, str(connected), n)
-    facet_rows = FacetRollup.objects.filter(day_ms__gte=start_ms, day_ms__lt=end_ms, event_type__in=FLASHES)
-    for facet, name, n in _summed(facet_rows.values_list("facet", "name")):
-        side.add(facet, name, n)
+    for step in found.steps:
+        if step.event_type in FLASHES:
+            side.add_version(step.app_version, step.start_ms, step.events)
+    for cell in found.cells:
+        if cell.event_type in FLASHES:
+            side.add(_MODEL, cell.model, cell.events)
+    for mode in found.modes:
+        if mode.event_type in FLASHES:
+            side.add(Facet.MODE.value, str(mode.write_mode), mode.events)
+            side.add(Facet.CONNECTED.value, str(mode.connected), mode.events)
+    for facet, name, event_type, n in found.facets:
+        if event_type in FLASHES:
+            side.add(facet, name, n)
     return side
-
-
-def _summed(rows: Any) -> Any:
-    return rows.filter(accepted__gt=0).order_by().annotate(total=Sum("accepted"))
 
 
 def _versions(own: Side, others: Side) -> Iterable[Part]:
