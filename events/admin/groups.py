@@ -12,7 +12,6 @@ from django.contrib.admin.utils import quote, unquote
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
-from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -50,7 +49,7 @@ from events.reports.groups.breakdowns import DEFAULT_SPAN, SPANS, Axis, Part
 from events.reports.groups.ranking import GroupCursor
 from events.reports.issue_texts import contents, writing
 from events.reports.issue_texts.contents import Counts, FailureSource, GroupSource
-from events.templatetags.telemetry import dash, event_type, figure, issue_label, time_element
+from events.templatetags.telemetry import dash, event_type, figure, group_status, issue_label, sparkline, time_element
 
 NAMES_OF_DAYS = 30
 NEWEST_EVENTS = 10
@@ -284,12 +283,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
 
     @admin.display(description="Status")
     def state(self, group: Any) -> str:
-        context = {
-            "status": group.figures.status,
-            "is_unfixed": group.figures.is_unfixed,
-            "assignee": group.assigned_to,
-        }
-        return render_to_string("events/_status.html", context)
+        return group_status(group.figures.status, group.figures.is_unfixed, group.assigned_to)
 
     @admin.display(description="Issue")
     def issue_link(self, group: FailureGroup) -> SafeString | None:
@@ -297,7 +291,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
 
     @admin.display(description="30 days")
     def line(self, group: Any) -> str:
-        return render_to_string("events/_sparkline.html", {"points": group.points, "kind": group.event_type})
+        return sparkline(group.points, group.event_type)
 
     def list_context(self, request: HttpRequest, changelist: KeysetChangeList) -> dict[str, Any]:
         form = changelist.form

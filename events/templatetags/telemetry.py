@@ -37,6 +37,37 @@ def event_type(name: str) -> SafeString:
     return format_html('<span class="type {0}"><span class="mark" aria-hidden="true">{1}</span> {0}</span>', name, mark)
 
 
+# The marks of the statuses of groups.
+_STATUS_MARKS = {"regression": "↩", "resolved": "✓", "muted": "–", "expected": "○"}
+_STILL_FAILING = mark_safe('<span class="status regression">⚠ still failing</span>')
+
+
+@register.simple_tag
+def group_status(status: str, is_unfixed: Any = False, assignee: Any = None) -> SafeString:
+    """Return the status of a group, whether it is resolved but still failing, and who works on it."""
+    person = '<span class="assignee" title="Assigned to {0}">→ <bdi class="cut">{0}</bdi></span>'
+    return format_html(
+        '<span class="status {0}">{1} {0}</span>\n{2}\n{3}',
+        status,
+        _STATUS_MARKS.get(status, ""),
+        _STILL_FAILING if is_unfixed else "",
+        format_html(person, assignee) if assignee else "",
+    )
+
+
+@register.simple_tag
+def sparkline(points: str, kind: str) -> SafeString:
+    """Return the points of `charts.sparkline` as SVG, in the colour of an event type."""
+    if not points:
+        return SafeString()
+    return format_html(
+        '<svg class="sparkline {}" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
+        '<polyline points="{}"/></svg>',
+        kind,
+        points,
+    )
+
+
 @register.simple_tag
 def chart_bars(bars: Iterable[Any], current: int | None = None) -> SafeString:
     """Return bars of `events.admin.charts` as SVG; the bar `current` is hatched. Template nodes take far longer."""

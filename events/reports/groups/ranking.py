@@ -358,13 +358,16 @@ def _rows(
     day_from_ms = last_day_from_ms(now_ms)
     days: dict[str, list[int]] = {key: [0] * line_days for key in keys}
     last_day: defaultdict[str, int] = defaultdict(int)
-    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=min(first_ms, day_from_ms))
-    for key, hour_ms, accepted in hours.values_list("fingerprint", "hour_ms", "accepted"):
-        number = (hour_ms - first_ms) // DAY_MS
+    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=min(first_ms, day_from_ms)).order_by()
+    by_day = hours.values_list("fingerprint", F("hour_ms") - F("hour_ms") % DAY_MS)
+    in_last_day = Q(hour_ms__gte=day_from_ms, hour_ms__lt=day_from_ms + DAY_MS)
+    for key, day_ms, total, of_last_day in by_day.annotate(
+        total=Sum("accepted"), of_last_day=Sum("accepted", filter=in_last_day)
+    ):
+        number = (day_ms - first_ms) // DAY_MS
         if 0 <= number < line_days:  # later hours come from a wrong clock or an import
-            days[key][number] += accepted
-        if day_from_ms <= hour_ms < day_from_ms + DAY_MS:
-            last_day[key] += accepted
+            days[key][number] = total
+        last_day[key] += of_last_day or 0
     names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     shares = GroupShare.objects.filter(fingerprint__in=keys, facet__in=[Facet.MODEL, Facet.VERSION, *facets])
     totals = shares.values_list("fingerprint", "facet", "name").annotate(total=Sum("accepted"))
