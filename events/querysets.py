@@ -39,6 +39,13 @@ class _Literal(models.Value):
         return f"'{self.value}'", ()
 
 
+class NumberOf(models.Subquery):
+    """The number of rows of a query with a limit, as an expression. So one statement can count several queries."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = models.IntegerField()
+
+
 class EventQuerySet(models.QuerySet[Row]):
     def failures(self) -> Self:
         return self.exclude(event_type=_Literal(SUCCESS))

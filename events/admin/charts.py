@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from events.counting import releases
 from events.models import EventType, Release
+from events.process_memory import Recent
 from events.querysets import SUCCESS
 
 GRID_LINES = 3
@@ -15,6 +16,9 @@ CHARACTER_WIDTH, NAME_GAP = 7.7, 11.0
 PAGE_WIDTH, COLUMN_WIDTH = 1_100, 340
 # The steps of a scale of rates. The last one reaches 1 with four lines.
 RATE_STEPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25)
+# The releases of a span are read again after this time.
+READ_SECONDS = 10
+_recent: Recent[list[Release]] = Recent(READ_SECONDS)
 
 
 class Column(NamedTuple):
@@ -107,9 +111,14 @@ class RateLines(NamedTuple):
     labels: list[AxisLabel]
 
 
-def release_ticks(start_ms: int, end_ms: int, width: int = PAGE_WIDTH) -> list[Tick]:
+def first_seen_between(start_ms: int, end_ms: int, now: datetime) -> list[Release]:
+    """Return the releases first seen in [start_ms, end_ms), oldest first. They can be READ_SECONDS old."""
+    return _recent.get((start_ms, end_ms), now, lambda: releases.first_seen_between(start_ms, end_ms))
+
+
+def release_ticks(start_ms: int, end_ms: int, now: datetime, width: int = PAGE_WIDTH) -> list[Tick]:
     """Return a tick for each release first seen in [start_ms, end_ms), on an axis of that span."""
-    return ticks(releases.first_seen_between(start_ms, end_ms), start_ms, end_ms, width)
+    return ticks(first_seen_between(start_ms, end_ms, now), start_ms, end_ms, width)
 
 
 def ticks(found: Sequence[Release], start_ms: int, end_ms: int, width: int = PAGE_WIDTH) -> list[Tick]:

@@ -17,11 +17,10 @@ from django.utils.safestring import SafeString, mark_safe
 from events import audit, clock
 from events.admin.changelist import KeysetChangeList, quiet
 from events.admin.group_forms import OriginFilter
-from events.admin.pages import PagesAdmin, event_parts, new_issue_parts, rows_response
+from events.admin.pages import PagesAdmin, event_parts, new_issue_parts, rows_response, whole_since_ms
 from events.alerts.messages import address
 from events.counting import corrections, facets, releases, rollups
 from events.counting.buckets import FACET_PREFIX
-from events.maintenance import retention
 from events.models import (
     AuditEntry,
     Correction,
@@ -162,7 +161,9 @@ class EventAdmin(PagesAdmin):
             "groups": groups,
             "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
             "is_empty_site": metrics.lifetime_figures(changelist.now_ms).last_received_at_ms is None,
-            "pruned_before_ms": retention.whole_since_ms(_types_in(criteria)) if page and not page.older else None,
+            "pruned_before_ms": whole_since_ms(_types_in(criteria), changelist.now)
+            if page and not page.older
+            else None,
             "has_expected": bool(page and not page.events and FailureGroup.objects.expected().exists()),
             "has_void": bool(page and any(event.correction for event in page.events)),
             "is_short": bool(page and total and not page.older and not changelist.after and len(page.events) < total),

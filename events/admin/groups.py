@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, reverse
@@ -33,20 +33,19 @@ from events.admin.group_forms import (
 from events.admin.group_pages.advice import AdvicePages, delivery_figures
 from events.admin.group_pages.issues import IssuePages, form_of
 from events.admin.group_pages.merges import MergePages
-from events.admin.pages import PAGE_ROWS, event_parts, new_issue_parts
+from events.admin.pages import PAGE_ROWS, event_parts, new_issue_parts, whole_since_ms
 from events.admin.saved_views.addresses import query_of
 from events.alerts.messages import address
 from events.counting import releases
 from events.counting.buckets import FACET_PREFIX, HOUR_MS
 from events.grouping import groups, merges, triage
-from events.maintenance import retention
-from events.models import AuditEntry, Event, Facet, FailureGroup, FormerGroup, Release
+from events.models import AdviceDay, AuditEntry, Event, Facet, FailureGroup, FormerGroup, Release
 from events.reports import event_text, failures, metrics
-from events.reports.failures import Criteria
+from events.reports.failures import Criteria, ListPosition
 from events.reports.forms import GROUP_STATUSES, GroupFilter, facet_label
 from events.reports.groups import breakdowns, ranking
-from events.reports.groups.breakdowns import DEFAULT_SPAN, SPANS, Axis, Part
-from events.reports.groups.ranking import GroupCursor
+from events.reports.groups.breakdowns import DEFAULT_SPAN, SPANS, Course, Part
+from events.reports.groups.ranking import GroupCursor, Ranking
 from events.reports.issue_texts import contents, writing
 from events.reports.issue_texts.contents import Counts, FailureSource, GroupSource
 from events.templatetags.telemetry import dash, event_type, figure, group_status, issue_label, sparkline, time_element
@@ -208,7 +207,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FailureGroup]:
-        return ranking.seen_until(clock.now_ms())
+        return ranking.seen_until(clock.now_ms()).select_related("assigned_to")
 
     def get_more_columns(self) -> tuple[Any, ...]:
         facets = (Facet.MODE.value, Facet.CONNECTED.value, *(FACET_PREFIX + key for key in settings.FACETS))
@@ -316,30 +315,31 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         now = clock.now()
         now_ms = clock.epoch_ms(now)
         kept = OriginFilter.of(request.GET, origin=OriginFilter.GROUPS)
-        before = after = None
-        if not kept.from_events:
-            order = GroupFilter(kept.data)
-            if order.is_valid():
-                before, after = ranking.neighbours(order.ranking(now_ms, request.user.pk), group)
         # The page of a group shows its events, whether or not they are expected.
         criteria = replace(kept.criteria(now_ms), event_type=None, fingerprint=group.pk, expected=None)
         kept_span = request.GET.get("span") if request.GET.get("span") in SPANS else None
         span = kept_span or DEFAULT_SPAN
         events = failures.page(criteria, limit=NEWEST_EVENTS).events
-        axis = breakdowns.axis_of(span, group.first_ms, now_ms)
-        compared = breakdowns.compare_in(span, group, now_ms)
-        counts = contents.counts_of(group, now_ms)
-        facets = [_facet_table(facet, parts) for facet, parts in compared.parts.items() if parts or facet in FACETS]
-        shown = self._shown_event(
-            request, criteria, group, counts, events, kept.query(origin=kept.from_events, span=kept_span), now_ms
+        event = _named_event(request, group.pk) or next(iter(events), None)
+        course = breakdowns.course(span, group, now_ms)
+        compared = course.compared
+        order = GroupFilter(kept.data)
+        ranked = order.ranking(now_ms, request.user.pk) if not kept.from_events and order.is_valid() else None
+        facts = _facts(
+            group, course.last_day, ranked, criteria, event, is_newest=event is not None and event in events[:1]
         )
+        counts = Counts(course.last_day, facts.sessions)
+        facets = [_facet_table(facet, parts) for facet, parts in compared.parts.items() if parts or facet in FACETS]
+        event_query = kept.query(origin=kept.from_events, span=kept_span)
+        shown = self._shown_event(request, criteria, group, counts, events, event, event_query, now_ms)
         example = (shown["event"], shown["texts"]) if shown["event"] else None
         whom = [(table.label, table.parts, table.more) for table in facets]
         url = address(self.url("change", quote(group.pk)))
         source = GroupSource(group, counts, compared, whom, example, url, now_ms)
         status = ranking.status_of(group, now_ms)
         is_overflow = groups.is_overflow(group.pk)
-        former = FormerGroup.objects.within(group.pk)
+        former = FormerGroup.objects.within(group.pk) if facts.has_former else []
+        delivering = [group.pk, *(part.pk for part in former)] if facts.has_deliveries or former else []
         listed = [part for part in former if part.is_merged or _has_other_decision(part, group)]
         return self.places_context(group, now_ms) | {
             "title": str(group),
@@ -350,8 +350,8 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             "unfixed": _unfixed(group, now_ms),
             "is_assignee_inactive": bool(group.assigned_to and not group.assigned_to.is_active),
             "last_day": counts.last_day,
-            "before": before,
-            "after": after,
+            "before_key": facts.before,
+            "after_key": facts.after,
             "group_list_query": kept.group_query(),
             "from_events": kept.from_events,
             "from_events_title": OriginFilter.LISTS.get(kept.from_events),
@@ -363,13 +363,14 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             "all_query": kept.page_query(is_narrowed=False),
             "spans": SPANS,
             "span": span,
-            "timeline": self._timeline(group, axis),
+            "timeline": _timeline(group, course, now),
             "compared": compared,
             "facets": facets,
             "events": events,
             "differences": event_text.differences(events),
             "failure_pages": _failure_pages(request),
             **shown,
+            "position": facts.position,
             "group_markdown": writing.as_markdown(contents.of_group(source)),
             **new_issue_parts(contents.of_group, source),
             "may_triage": self.has_triage_permission(request),
@@ -377,7 +378,7 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
             "export_page": self.export_page(
                 _export_list(request), kept.event_query(columns=None, view=None, group=group.pk).removeprefix("?")
             ),
-            "deliveries": delivery_figures([group.pk, *(part.pk for part in former)], group.event_type, now_ms),
+            "deliveries": delivery_figures(delivering, group.event_type, now_ms),
             "note_form": NoteForm({"note": group.note}),
             "issue_form": form_of(group.issue_url),
             "actions": {
@@ -386,14 +387,14 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
                 if _is_offered(name, group, now_ms) and not (is_overflow and name == "expect")
             },
             "is_overflow": is_overflow,
-            "words": breakdowns.common_words(group.pk, axis.start_ms) if is_overflow else None,
+            "words": breakdowns.common_words(group.pk, course.axis.start_ms) if is_overflow else None,
             "former": listed[:FORMER_SHOWN],
             "more_former": max(len(listed) - FORMER_SHOWN, 0),
             "successor": merges.successor_of(group.pk) if not events else None,
             "history": list(_entries([group.pk, *(part.pk for part in former)])[:HISTORY_SHOWN]),
             "history_shown": HISTORY_SHOWN,
             "has_regressing_event": bool(group.regressed_by) and Event.objects.filter(pk=group.regressed_by).exists(),
-            "pruned_before_ms": _pruned_before_ms(group.event_type, group.first_ms),
+            "pruned_before_ms": _pruned_before_ms(group.event_type, group.first_ms, now),
         }
 
     def _shown_event(
@@ -403,19 +404,14 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         group: FailureGroup,
         counts: Counts,
         newest: list[Event],
+        event: Event | None,
         query: str,
         now_ms: int,
     ) -> dict[str, Any]:
-        """Return the context of the shown event: the one that `event` names, else the newest that matches."""
-        key = request.GET.get("event", "")
-        named = (
-            Event.objects.filter(pk=key, fingerprint=criteria.fingerprint) if "\0" not in key else Event.objects.none()
-        )
-        event = (named.first() if key else None) or next(iter(newest), None)
+        """Return the context of the shown event."""
         if event is None:
             return {"event": None, "texts": None}
-        is_newest = bool(newest) and event.pk == newest[0].pk
-        if is_newest:
+        if event in newest[:1]:
             newer, older = None, next(iter(newest[1:]), None)
         else:
             newer, older = failures.neighbours(criteria, event)
@@ -425,7 +421,6 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         return {
             "newer_url": newer and _event_link(query, newer),
             "older_url": older and _event_link(query, older),
-            "position": failures.position(criteria, event, is_newest=is_newest),
             **parts,
             "markdown": writing.as_markdown(contents.of_failure(source)),
         }
@@ -554,30 +549,82 @@ class FailureGroupAdmin(AdvicePages, IssuePages, MergePages):
         form = GroupFilter(parameters)
         return list(form.ranking(now_ms, viewer_id).select()[: MAX_AT_ONCE + 1]) if form.is_valid() else []
 
-    def _timeline(self, group: FailureGroup, axis: Axis) -> dict[str, Any]:
-        """Return the chart and its table. The last bar is incomplete."""
-        is_hourly = axis.step_ms == HOUR_MS
-        counts = breakdowns.hours(group.pk, *axis[:3])
-        moments = [
-            datetime.fromtimestamp((axis.start_ms + number * axis.step_ms) / 1000, UTC) for number in range(len(counts))
-        ]
-        label_format = "%H:%M" if is_hourly else "%-d %b"
-        columns = [
-            charts.Column(
-                label=f"{moment:{label_format}}",
-                title=f"{moment:{'%A %H:%M' if is_hourly else '%A, %-d %B %Y'}}: {count:,}",
-                counts={group.event_type: count},
-                url="",
-            )
-            for moment, count in zip(moments, counts, strict=True)
-        ]
-        return {
-            "bars": charts.bars(columns, label_every=LABEL_EVERY.get(len(counts), max(len(counts) // 7, 1))),
-            "rows": list(zip(moments, counts, strict=True))[::-1],
-            "unit": axis.unit,
-            "current": len(counts) - 1,
-            "releases": charts.release_ticks(axis.start_ms, axis.end_ms, charts.COLUMN_WIDTH),
-        }
+
+class Facts(NamedTuple):
+    """What the page of a group reads in one query.
+
+    `before` and `after` are the keys of its neighbours in the list. `position` is that of the shown event.
+    """
+
+    before: str | None
+    after: str | None
+    sessions: int
+    position: ListPosition | None
+    has_former: bool
+    has_deliveries: bool
+
+
+def _facts(
+    group: FailureGroup,
+    last_day: int,
+    ranked: Ranking | None,
+    criteria: Criteria,
+    event: Event | None,
+    *,
+    is_newest: bool,
+) -> Facts:
+    numbering = failures.numbering(criteria, event, is_newest=is_newest) if event else None
+    neighbours = ranking.neighbours(ranked, group, last_day) if ranked else None
+    expressions: dict[str, Any] = {
+        "sessions": contents.sessions_of(group.pk),
+        "has_former": Exists(FormerGroup.objects.filter(joined=group.pk)),
+        "has_deliveries": Exists(AdviceDay.objects.filter(fingerprint=group.pk)),
+        **(neighbours._asdict() if neighbours else {}),
+        **({"newer": numbering.newer, "older": numbering.older} if numbering else {}),
+    }
+    row: Any = FailureGroup.objects.filter(pk=group.pk).values(**expressions).first()
+    if row is None:  # merged or pruned since it was read
+        raise Http404
+    return Facts(
+        row.get("before"),
+        row.get("after"),
+        row["sessions"],
+        numbering.position(row["newer"], row["older"]) if numbering else None,
+        row["has_former"],
+        row["has_deliveries"],
+    )
+
+
+def _named_event(request: HttpRequest, fingerprint: str) -> Event | None:
+    """Return the event that the parameter `event` names, None if it is not one of this group."""
+    key = request.GET.get("event", "")
+    return Event.objects.filter(pk=key, fingerprint=fingerprint).first() if key and "\0" not in key else None
+
+
+def _timeline(group: FailureGroup, course: Course, now: datetime) -> dict[str, Any]:
+    """Return the chart and its table. The last bar is incomplete."""
+    axis, counts = course.axis, course.steps
+    is_hourly = axis.step_ms == HOUR_MS
+    moments = [
+        datetime.fromtimestamp((axis.start_ms + number * axis.step_ms) / 1000, UTC) for number in range(len(counts))
+    ]
+    label_format = "%H:%M" if is_hourly else "%-d %b"
+    columns = [
+        charts.Column(
+            label=f"{moment:{label_format}}",
+            title=f"{moment:{'%A %H:%M' if is_hourly else '%A, %-d %B %Y'}}: {count:,}",
+            counts={group.event_type: count},
+            url="",
+        )
+        for moment, count in zip(moments, counts, strict=True)
+    ]
+    return {
+        "bars": charts.bars(columns, label_every=LABEL_EVERY.get(len(counts), max(len(counts) // 7, 1))),
+        "rows": list(zip(moments, counts, strict=True))[::-1],
+        "unit": axis.unit,
+        "current": len(counts) - 1,
+        "releases": charts.release_ticks(axis.start_ms, axis.end_ms, now, charts.COLUMN_WIDTH),
+    }
 
 
 def _has_other_decision(former: FormerGroup, group: FailureGroup) -> bool:
@@ -693,7 +740,7 @@ def _part_label(facet: str, part: Part) -> str:
     return BITS.get(facet, {}).get(part.name, part.name)
 
 
-def _pruned_before_ms(event_type: str, first_ms: int) -> int | None:
+def _pruned_before_ms(event_type: str, first_ms: int, now: datetime) -> int | None:
     """Return the time before which events of this type may be pruned, None if the group is younger."""
-    whole_since_ms = retention.whole_since_ms([event_type])
-    return whole_since_ms if first_ms < whole_since_ms else None
+    since_ms = whole_since_ms([event_type], now)
+    return since_ms if first_ms < since_ms else None

@@ -21,7 +21,9 @@ from events import clock
 from events.admin.changelist import KeysetChangeList, SortHeading
 from events.admin.saved_views import addresses, navigation
 from events.admin.saved_views.addresses import COLUMNS, Columns
+from events.maintenance import retention
 from events.models import AuditEntry, Event
+from events.process_memory import Recent
 from events.reports import event_text, failures
 from events.reports.exports import choices, making
 from events.reports.exports.choices import Choice, Format, InvalidExport
@@ -36,6 +38,7 @@ PAGE_ROWS = 50
 HISTORY_ROWS = 200
 MAX_QUERY = 8_000
 MESSAGE_CHARACTERS = 500
+READ_SECONDS = 10
 
 
 class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -284,6 +287,15 @@ class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 request, "Another site opened this export, so nothing was exported. Start the export here."
             )
         return is_cross_site
+
+
+def whole_since_ms(event_types: Sequence[str], now: datetime) -> int:
+    """Return `retention.whole_since_ms`. It can be READ_SECONDS old, because only a prune changes it."""
+    key = tuple(event_types)
+    return _whole_since_ms.get(key, now, lambda: retention.whole_since_ms(key))
+
+
+_whole_since_ms: Recent[int] = Recent(READ_SECONDS)
 
 
 def with_query(url: str, query: str) -> str:

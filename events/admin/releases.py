@@ -135,7 +135,7 @@ class ReleaseAdmin(PagesAdmin):
             "mix_differs": details.mix_differs,
             "adjusted": details.adjusted,
             "models": _models(details),
-            "chart": _chart(details),
+            "chart": _chart(details, now),
             "groups": [
                 _groups("new", "New in it", "No failure group is new in this release.", changed.new, now_ms),
                 _groups("back", "Came back in it", "No resolved group came back.", changed.came_back, now_ms),
@@ -211,7 +211,7 @@ def _groups(key: str, heading: str, empty: str, changed: list[Changed], now_ms: 
     return Groups(key, heading, empty, shown, len(changed) - len(shown))
 
 
-def _chart(details: Details) -> dict[str, Any] | None:
+def _chart(details: Details, now: datetime) -> dict[str, Any] | None:
     """Return both failure rates by day, of at most CHART_DAYS days; None without flashes."""
     release, other, _ = details.comparison
     versions = [release.version] if other is None else [release.version, other.version]
@@ -228,7 +228,7 @@ def _chart(details: Details) -> dict[str, Any] | None:
             [f"{_day(day_ms):%-d %b}" for day_ms in days_ms],
         ),
         "names": names,
-        "ticks": charts.release_ticks(days_ms[0], end_ms),
+        "ticks": charts.release_ticks(days_ms[0], end_ms, now),
         "rows": [
             (_day(day_ms), [by_day[name].get(day_ms, none) for name in names])
             for day_ms in reversed(days_ms)

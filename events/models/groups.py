@@ -35,6 +35,8 @@ class FailureGroup(models.Model):
     first_ms: int
     last_ms: int
     regressed_ms: int | None
+    # Set by `ranking.neighbours`.
+    last_day: int
 
     fingerprint = models.TextField(primary_key=True)
     algorithm = models.SmallIntegerField()

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from django.db.models import Case, QuerySet, SmallIntegerField, When
+from django.db.models import Case, IntegerField, QuerySet, SmallIntegerField, Value, When
+from django.db.models.expressions import Combinable
 
 from events import keyset
 from events.counting.buckets import FACET_PREFIX
 from events.counting.releases import NO_RELEASES
 from events.keyset import Cursor
 from events.models import Event, FailureGroup, FormerGroup
-from events.querysets import EventQuerySet, FramePosition
+from events.querysets import EventQuerySet, FramePosition, NumberOf
 from events.sourcemaps import resolve
 
 # The most rows that one request scans for a filter without an index. The page then shows how far it searched.
@@ -228,19 +229,50 @@ class ListPosition(NamedTuple):
     is_total_exact: bool
 
 
-def position(criteria: Criteria, event: Event, *, is_newest: bool = False) -> ListPosition | None:
-    """Return the position of an event among those that match the criteria, None if it does not match them.
+class Numbering(NamedTuple):
+    """Expressions for a query that numbers an event: how many matching events are newer, and how many are older.
 
-    Reads at most COUNTED_ROWS rows in each direction. A search for a text has no positions: it would read long texts.
+    A side that is bounded by its number of rows has more events than its expression counts.
+    """
+
+    newer: Combinable
+    older: Combinable
+    is_newer_bounded: bool
+    is_older_bounded: bool
+
+    def position(self, newer: int, older: int) -> ListPosition:
+        """Return the position of the event from the values of the expressions."""
+        is_newer_exact = not self.is_newer_bounded and newer <= COUNTED_ROWS
+        is_older_exact = not self.is_older_bounded and older <= COUNTED_ROWS
+        newer, older = min(newer, COUNTED_ROWS), min(older, COUNTED_ROWS)
+        return ListPosition(newer + 1 if is_newer_exact else None, newer + 1 + older, is_newer_exact and is_older_exact)
+
+
+def numbering(criteria: Criteria, event: Event, *, is_newest: bool = False) -> Numbering | None:
+    """Return how to number an event among those that match the criteria, None if it does not match them.
+
+    The expressions read at most COUNTED_ROWS rows each. A search for a text has no positions: it would read long texts.
     With `is_newest` the caller knows that the event is the newest match.
     """
     if criteria.text is not None or criteria.phrases:
         return None
     if criteria.is_narrowed and not is_newest and not criteria.select().filter(pk=event.pk).exists():
         return None
-    newer, is_newer_exact = (0, True) if is_newest else _counted(criteria, event, is_newer=True)
-    older, is_older_exact = _counted(criteria, event, is_newer=False)
-    return ListPosition(newer + 1 if is_newer_exact else None, newer + 1 + older, is_newer_exact and is_older_exact)
+    newer: Combinable = Value(0, output_field=IntegerField())
+    is_newer_bounded = False
+    if not is_newest:
+        newer, is_newer_bounded = _number_of(criteria, event, is_newer=True)
+    older, is_older_bounded = _number_of(criteria, event, is_newer=False)
+    return Numbering(newer, older, is_newer_bounded, is_older_bounded)
+
+
+def position(criteria: Criteria, event: Event) -> ListPosition | None:
+    """Return the position of an event among those that match the criteria. None as in `numbering`."""
+    sides = numbering(criteria, event)
+    if sides is None:
+        return None
+    counts = Event.objects.filter(pk=event.pk).values_list(sides.newer, sides.older)
+    return next((sides.position(*found) for found in counts), None)
 
 
 def of_session(event: Event) -> list[Event]:
@@ -303,11 +335,8 @@ def _ordered(criteria: Criteria, after: Cursor | None, *, is_newer: bool) -> Eve
     return events if after is None else keyset.after(events, after)
 
 
-def _counted(criteria: Criteria, event: Event, *, is_newer: bool) -> tuple[int, bool]:
-    """Return how many matching events are newer or older than an event, and whether that is all of them."""
+def _number_of(criteria: Criteria, event: Event, *, is_newer: bool) -> tuple[NumberOf, bool]:
+    """Return the number of matching events that are newer or older than an event, and whether there may be more."""
     cursor = Cursor(event.received_at_ms, event.id)
     events, bound = _bounded(criteria, cursor, is_newer=is_newer, rows=COUNTED_ROWS)
-    if bound is not None:
-        return events.order_by().count(), False
-    number = events.order_by()[: COUNTED_ROWS + 1].count()
-    return min(number, COUNTED_ROWS), number <= COUNTED_ROWS
+    return NumberOf(events.order_by().values("pk")[: COUNTED_ROWS + 1]), bound is not None

@@ -1,5 +1,7 @@
 """The geometry of the charts: where each line, bar and label is."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from events.admin import charts
@@ -133,10 +135,11 @@ def test_a_release_is_a_tick_at_the_moment_it_was_first_seen() -> None:
     noon_ms = 1_770_897_600_000  # 2026-02-12 12:00 UTC
     Release.objects.create(app_version="2.0.0", first_seen_ms=noon_ms, is_release=True)
     hour_ms = 3_600_000
-    assert charts.release_ticks(noon_ms - 3 * hour_ms, noon_ms + hour_ms) == [
+    now = datetime(2026, 2, 12, 13, tzinfo=UTC)
+    assert charts.release_ticks(noon_ms - 3 * hour_ms, noon_ms + hour_ms, now) == [
         ("75.00%", "2.0.0 was first seen 12 Feb, 12:00 UTC", "2.0.0", "start", True)
     ]
-    assert charts.release_ticks(noon_ms + 1, noon_ms + hour_ms) == []
+    assert charts.release_ticks(noon_ms + 1, noon_ms + hour_ms, now) == []
 
 
 def test_names_of_releases_that_would_overlap_give_way_to_the_newest() -> None:

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 
 from events.admin import charts
 from events.admin.overview.ranges import CUSTOM, RANGES, RangeForm, Span, span_of
-from events.counting import releases, site_days
+from events.counting import site_days
 from events.counting.buckets import DAY_MS, FACET_PREFIX, NOT_TOLD, OTHER, UNKNOWN
 from events.counting.releases import NO_RELEASES
 from events.ingest import refused_hosts
@@ -23,7 +23,7 @@ from events.maintenance.jobs import leases, problems
 from events.maintenance.jobs.registry import registered
 from events.maintenance.retention_policy import rules
 from events.maintenance.retention_policy.rules import Origin
-from events.models import Backup, Facet, Release
+from events.models import Backup, Facet
 from events.process_memory import Recent
 from events.querysets import SUCCESS
 from events.reports import metrics
@@ -254,7 +254,7 @@ def _chart(scope: Scope, series: list[TimeBucket]) -> dict[str, Any]:
     urls = of_type | {EXPECTED: scope.url("event", expected="1")}
     bar_urls = [_bar_url(scope, bucket) for bucket in series]
     columns = [_column(span, bucket, counts, url) for bucket, counts, url in zip(series, shown, bar_urls, strict=True)]
-    first_seen = _releases(span)
+    first_seen = charts.first_seen_between(span.start_ms, span.end_ms, _moment(span.now_ms))
     of_bar: dict[int, list[str]] = {}
     for release in first_seen:
         of_bar.setdefault((release.first_seen_ms - span.axis_start_ms) // span.step_ms, []).append(release.app_version)
@@ -271,12 +271,6 @@ def _chart(scope: Scope, series: list[TimeBucket]) -> dict[str, Any]:
         "rows": rows[::-1],
         "releases": charts.ticks(first_seen, span.axis_start_ms, span.end_ms),
     }
-
-
-def _releases(span: Span) -> list[Release]:
-    bounds = (span.start_ms, span.end_ms)
-    found: list[Release] = _recent.get(bounds, _moment(span.now_ms), lambda: releases.first_seen_between(*bounds))
-    return found
 
 
 def _label_every(span: Span, bars: int) -> int:

@@ -241,12 +241,23 @@ def of_key(key: str, now_ms: int) -> RankedGroup | None:
     return next(_rows(list(groups), now_ms, 0), None)
 
 
-def neighbours(ranking: Ranking, group: FailureGroup) -> tuple[FailureGroup | None, FailureGroup | None]:
-    """Return the groups before and after this one in the list, even when the filters exclude this one."""
-    annotated = seen_until(ranking.now_ms).annotate(last_day=_last_day(ranking.now_ms)).get(pk=group.pk)
+class Neighbours(NamedTuple):
+    """Expressions for a query: the keys of the groups before and after a group, NULL if there is none."""
+
+    before: Subquery
+    after: Subquery
+
+
+def neighbours(ranking: Ranking, group: FailureGroup, last_day: int) -> Neighbours:
+    """Return the neighbours of a group in the list, even when the filters exclude it.
+
+    The group is annotated by `seen_until`; it has `last_day` failures in the last 24 hours.
+    """
     groups = ranking.select()
-    cursor = keyset.cursor_of(groups, annotated)
-    return keyset.before(groups, cursor).first(), keyset.after(groups, cursor).first()
+    group.last_day = last_day  # the column of that order
+    cursor = keyset.cursor_of(groups, group)
+    before, after = (side(groups, cursor).values("pk")[:1] for side in (keyset.before, keyset.after))
+    return Neighbours(Subquery(before), Subquery(after))
 
 
 def chunks(ranking: Ranking, *, size: int, limit: int | None = None) -> Iterator[list[tuple[Any, ...]]]:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from events.counting import facets
-from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
+from events.counting.buckets import DAY_MS, FACET_PREFIX
 from events.models import Event, FailureGroup, Noise
+from events.querysets import NumberOf
 from events.reports.event_text import Texts
 from events.reports.forms import facet_label
-from events.reports.groups import breakdowns, ranking
+from events.reports.groups import ranking
 from events.reports.groups.breakdowns import Comparison, Part
 from events.reports.issue_texts import masking
 from events.reports.issue_texts.markdown import code_span
@@ -85,10 +86,16 @@ class FailureSource(NamedTuple):
 
 def counts_of(group: FailureGroup, now_ms: int) -> Counts:
     from_ms = ranking.last_day_from_ms(now_ms)
-    last_day = sum(breakdowns.hours(group.pk, from_ms, from_ms + DAY_MS, HOUR_MS))
+    last_day = ranking.failures_between(from_ms, from_ms + DAY_MS)
+    found = FailureGroup.objects.filter(pk=group.pk).values_list(last_day, sessions_of(group.pk))
+    return next((Counts(*counts) for counts in found), Counts(0, 0))
+
+
+def sessions_of(fingerprint: str) -> NumberOf:
+    """Return the number of sessions of a group, up to MOST_SESSIONS, as an expression for a query."""
     # One event of each type and session is stored, so these are different sessions.
-    sessions = Event.objects.of_group(group.pk).filter(session_id__isnull=False)
-    return Counts(last_day, sessions[:MOST_SESSIONS].count())
+    events = Event.objects.of_group(fingerprint).filter(session_id__isnull=False)
+    return NumberOf(events.order_by().values("pk")[:MOST_SESSIONS])
 
 
 def of_group(source: GroupSource, *, is_public: bool = False) -> IssueText:
