@@ -13,11 +13,11 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple, Self
 
-from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models import Max, Q, QuerySet
 
 from events import clock, replica
 from events.counting.buckets import DAY_MS
-from events.models import DailyRollup, EventType, ExpectedRollup, Facet, HourlyRollup, KnownName, Release
+from events.models import DailyExpected, DailyRollup, EventType, ExpectedRollup, Facet, HourlyRollup, KnownName, Release
 from events.querysets import SUCCESS
 from events.reports.releases import mixes, verdicts
 from events.reports.releases.mixes import Adjusted
@@ -224,9 +224,9 @@ def _sums(versions: Sequence[str], columns: tuple[str, ...], now_ms: int) -> _Su
         return _Sums({}, {})
     span = (min(first_ms for first_ms, _ in days.values()), max(last_ms for _, last_ms in days.values()))
     # Read these first: an event that is stored between two reads must not be subtracted alone.
-    expected = _expected(versions, columns, *span)
+    expected = {tuple(key): total for *key, total in _read(_EXPECTED, versions, columns, *span)}
     counts: defaultdict[tuple[Any, ...], _Counts] = defaultdict(_Counts)
-    for version, event_type, *key, total in _events(versions, columns, *span):
+    for version, event_type, *key, total in _read(_EVENTS, versions, columns, *span):
         part = min(expected.get((version, event_type, *key), 0), total)
         counts[version, *key] = counts[version, *key].plus(event_type, total, part)
     is_last_day = [
@@ -236,38 +236,32 @@ def _sums(versions: Sequence[str], columns: tuple[str, ...], now_ms: int) -> _Su
     return _Sums(dict(counts), dict(hours.values_list("app_version").annotate(Max("hour_ms")).order_by()))
 
 
-def _expected(versions: Sequence[str], columns: tuple[str, ...], start_ms: int, end_ms: int) -> dict[Any, int]:
-    rows = ExpectedRollup.objects.filter(
-        hour_ms__gte=start_ms, hour_ms__lt=end_ms, app_version__in=versions, accepted__gt=0
-    )
-    keys = rows.annotate(start_ms=F("hour_ms") - F("hour_ms") % DAY_MS).values_list(
-        "app_version", "event_type", *columns
-    )
-    return {tuple(key): total for *key, total in keys.annotate(total=Sum("accepted")).order_by()}
-
-
-def _events(versions: Sequence[str], columns: tuple[str, ...], start_ms: int, end_ms: int) -> list[tuple[Any, ...]]:
+def _read(
+    sql: str, versions: Sequence[str], columns: tuple[str, ...], start_ms: int, end_ms: int
+) -> list[tuple[Any, ...]]:
     slots = ", ".join(["%s"] * len(versions))
     keys = ", ".join(("app_version", "event_type", *columns))
     with replica.cursor(DailyRollup) as cursor:
-        cursor.execute(
-            _EVENTS.format(keys=keys, slots=slots), [start_ms, end_ms, start_ms, end_ms, *versions, *versions]
-        )
+        cursor.execute(sql.format(keys=keys, slots=slots), [start_ms, end_ms, start_ms, end_ms, *versions, *versions])
         return [(*key, int(total)) for *key, total in cursor.fetchall()]
 
 
-# One statement, so that a day whose sums are written or dropped meanwhile is read either by day or by hour.
-_EVENTS = f"""
+def _sql(sums: type[DailyRollup] | type[DailyExpected], hours: type[HourlyRollup] | type[ExpectedRollup]) -> str:
+    """Return one statement, so that a day whose sums are written or dropped meanwhile is read by day or by hour."""
+    return f"""
 WITH RECURSIVE days (start_ms) AS (
     SELECT CAST(%s AS bigint) UNION ALL SELECT start_ms + {DAY_MS} FROM days WHERE start_ms + {DAY_MS} < %s
 )
 SELECT {{keys}}, SUM(accepted) FROM (
     SELECT day_ms AS start_ms, event_type, model, app_version, accepted
-    FROM {DailyRollup._meta.db_table} WHERE day_ms >= %s AND day_ms < %s AND app_version IN ({{slots}})
+    FROM {sums._meta.db_table} WHERE day_ms >= %s AND day_ms < %s AND app_version IN ({{slots}})
     UNION ALL
     SELECT start_ms, event_type, model, app_version, accepted
-    FROM days JOIN {HourlyRollup._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
+    FROM days JOIN {hours._meta.db_table} ON hour_ms >= start_ms AND hour_ms < start_ms + {DAY_MS}
     WHERE accepted > 0 AND app_version IN ({{slots}})
-        AND NOT EXISTS (SELECT 1 FROM {DailyRollup._meta.db_table} WHERE day_ms = start_ms)
+        AND NOT EXISTS (SELECT 1 FROM {sums._meta.db_table} WHERE day_ms = start_ms)
 ) AS counted GROUP BY {{keys}}
 """  # noqa: S608 (our own names)
+
+
+_EVENTS, _EXPECTED = _sql(DailyRollup, HourlyRollup), _sql(DailyExpected, ExpectedRollup)
