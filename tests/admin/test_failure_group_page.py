@@ -281,7 +281,7 @@ def test_a_page_takes_few_queries(maintainer: Client) -> None:
     # Two are the permissions of the account. The first page of a process reads the releases and the mark of retention.
     assert len(queries) <= 11 + 2 + 2 + BANNER_QUERIES
     (counts,) = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
-    assert re.findall(r"LIMIT \d+\) AS counted", counts) == ["LIMIT 2000) AS counted", "LIMIT 1001) AS counted"]
+    assert re.findall(r"LIMIT \d+\) AS counted", counts) == ["LIMIT 1000) AS counted", "LIMIT 1001) AS counted"]
     assert counts.count("COUNT(") == 2
 
 

@@ -26,7 +26,7 @@ LONGEST_LINE = 300
 _LONGEST_VALUE = 200
 _READ = 2_000  # characters of a line that are masked
 # Sessions are counted up to this number.
-MOST_SESSIONS = 2_000
+MOST_SESSIONS = 1_000
 
 
 class Block(NamedTuple):
