@@ -108,9 +108,11 @@ class EventAdmin(PagesAdmin):
 
     def read_page(self, changelist: KeysetChangeList) -> EventPage:
         criteria: Criteria = changelist.selection
-        if criteria.text and not criteria.phrases and changelist.after is None:
-            changelist.leads_to = self._named_url(criteria.text)
-        return failures.page(criteria, limit=self.list_per_page, after=changelist.after)
+        is_asked = bool(criteria.text and not criteria.phrases and changelist.after is None)
+        if is_asked:
+            changelist.leads_to = self._named_url(str(criteria.text))
+        may_be_named = not is_asked or changelist.leads_to is not None
+        return failures.page(criteria, limit=self.list_per_page, after=changelist.after, may_be_named=may_be_named)
 
     @admin.display(description=mark_safe('<span class="visually-hidden">Select for export</span>'))
     def action_checkbox(self, event: Event) -> SafeString:
@@ -152,6 +154,8 @@ class EventAdmin(PagesAdmin):
                     matching = matching.mentioning(text)
                 groups = list(matching.order_by(F("last_ms").desc())[:GROUPS_SHOWN])
         names = metrics.names(*metrics.last_days(NAMES_OF_DAYS, changelist.now.date()))
+        is_narrowed = bool(form.narrowed_by or request.GET.get("q"))
+        is_empty = bool(page and not page.events and not is_narrowed)
         return {
             "total": total,
             "group": group,
@@ -159,12 +163,12 @@ class EventAdmin(PagesAdmin):
                 changelist.kept, origin=str(self.opts.model_name), failures_only=self.failures_only
             ).query(group=None),
             "groups": groups,
-            "is_narrowed": bool(form.narrowed_by or request.GET.get("q")),
+            "is_narrowed": is_narrowed,
             "is_empty_site": metrics.lifetime_figures(changelist.now_ms).last_received_at_ms is None,
             "pruned_before_ms": whole_since_ms(_types_in(criteria), changelist.now)
             if page and not page.older
             else None,
-            "has_expected": bool(page and not page.events and FailureGroup.objects.expected().exists()),
+            "has_expected": is_empty and FailureGroup.objects.expected().exists(),
             "has_void": bool(page and any(event.correction for event in page.events)),
             "is_short": bool(page and total and not page.older and not changelist.after and len(page.events) < total),
             "searched_to": page.searched_to_ms if page else None,

@@ -91,12 +91,12 @@ class Criteria:
                 events = events.mentioning(phrase, places)
         return events
 
-    def resolved(self) -> "Criteria":
+    def resolved(self, *, may_be_named: bool = True) -> "Criteria":
         """Return equivalent criteria that are faster to search, with the original places that the `text` names.
 
-        A `text` that is the id of an event or session moves to `name`. For another text, `places` are the frames whose
-        original function or source file contains it. While no group is expected, every event or none matches
-        `expected`.
+        A `text` that is the id of an event or session moves to `name`, unless the caller knows that it is none. For
+        another text, `places` are the frames whose original function or source file contains it. While no group is
+        expected, every event or none matches `expected`.
         """
         criteria = self
         if self.expected is not None and not FailureGroup.objects.expected().exists():
@@ -105,7 +105,7 @@ class Criteria:
             criteria = replace(criteria, phrases=tuple((phrase, _places(phrase)) for phrase, _ in self.phrases))
         if self.text is None:
             return criteria
-        if Event.objects.named(self.text).exists():
+        if may_be_named and Event.objects.named(self.text).exists():
             return replace(criteria, text=None, name=self.text)
         return replace(criteria, places=_places(self.text))
 
@@ -147,12 +147,13 @@ class EventPage(NamedTuple):
     searched_to_ms: int | None
 
 
-def page(criteria: Criteria, *, limit: int, after: Cursor | None = None) -> EventPage:
+def page(criteria: Criteria, *, limit: int, after: Cursor | None = None, may_be_named: bool = True) -> EventPage:
     """Return up to `limit` events that match the criteria, newest first, after a cursor.
 
     A page may have fewer events and still a next page: without an index, each request scans SEARCH_ROWS rows.
+    `may_be_named` as in `Criteria.resolved`.
     """
-    criteria = criteria.resolved()
+    criteria = criteria.resolved(may_be_named=may_be_named)
     selected, bound = _bounded(criteria, after, rows=SEARCH_ROWS)
     events, older = keyset.page(selected, limit)
     return EventPage(events, older or bound, bound.value if bound and not older else None)
