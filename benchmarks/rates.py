@@ -1,4 +1,4 @@
-"""Measures requests per second with wrk, in interleaved rounds. Results: medians, and ratios to two references."""
+"""Measures requests per second with wrk, in interleaved rounds: medians, and the spread of ratios to a reference."""
 
 import json
 import os
@@ -22,9 +22,9 @@ _SCRIPT = Path(__file__).with_name("requests.lua")
 
 
 class Work(NamedTuple):
-    """One kind of request. `events` is the number in each request; `least` is the required ratio to the floor.
+    """One kind of request. `events` is the number in each request.
 
-    `kind` is a kind of `requests.lua`.
+    `least` and `goal` are ratios to DRF's hello world with as many connections. `kind` is a kind of `requests.lua`.
     """
 
     words: str
@@ -32,30 +32,26 @@ class Work(NamedTuple):
     connections: int
     events: int = 1
     least: float | None = None
+    goal: float | None = None
 
 
-REFERENCES = ("floor", "hello")
-SUCCESS = Work("POST /event, a success", "success", 32, least=0.25)
-BATCH = Work("POST /event/batch of 50", "batch", 8, events=50, least=3.5)
-DRAWN = Work("the same, sessions as telemetry.js draws them", "drawn", 8, events=50, least=3.5)
-COUNT = Work("GET /metrics/flash-count", "count", 32, least=0.35)
+HELLO, FLOOR = "hello", "floor"
+SUCCESS = Work("POST /event, a success", "success", 32, least=0.9, goal=1.1)
+COUNT = Work("GET /metrics/flash-count", "count", 32, least=1.5, goal=2)
 WORKS = [
-    Work("the floor, 32 connections", "floor", 32),
-    Work("the floor, 1 connection", "floor", 1),
-    Work("the floor, 8 connections", "floor", 8),
-    Work("DRF's hello world, 32 connections", "hello", 32),
-    Work("DRF's hello world, 1 connection", "hello", 1),
-    Work("DRF's hello world, 8 connections", "hello", 8),
+    *(Work(f"{words}, {number} connection{'s' * (number > 1)}", kind, number)
+      for kind, words in ((HELLO, "DRF's hello world"), (FLOOR, "the floor"))
+      for number in (32, 8, 1)),
     SUCCESS,
-    Work("POST /event, 1 connection", "success", 1, least=0.2),
-    Work("POST /event, a long failure", "failure", 32, least=0.2),
-    Work("POST /event, every second a duplicate", "duplicates", 32, least=0.25),
-    BATCH,
-    DRAWN,
+    Work("POST /event, a long failure without a session", "failure", 32, least=0.7, goal=0.9),
+    Work("POST /event, every second a duplicate", "duplicates", 32),
+    Work("POST /event, one connection", "success", 1, least=0.5, goal=0.65),
+    Work("POST /event/batch of 50, sessions of version 7", "drawn", 8, events=50, least=11, goal=14),
+    Work("the same, random sessions", "batch", 8, events=50),
     COUNT,
-]
+]  # fmt: skip
 
-ON_POSTGRES = [work for work in WORKS if work.kind in (*REFERENCES, "success", "batch", "count")]
+ON_POSTGRES = [work for work in WORKS if work.kind in (HELLO, FLOOR, "success", "drawn", "count")]
 
 
 class Subject(NamedTuple):
@@ -128,9 +124,9 @@ def run(
         for _ in range(rounds):
             for work in works:
                 for reference, site, measured in zip(references, sites, runs, strict=True):
-                    measured[work].append(measure(work, reference if work.kind in REFERENCES else site))
+                    measured[work].append(measure(work, reference if work.kind in (HELLO, FLOOR) else site))
         return [
-            f"{table({work: medians(all_rounds) for work, all_rounds in measured.items()})}\n\n"
+            f"{table(measured)}\n\n"
             f"memory of the site: {idle:.0f} MB idle, {site.memory_mb:.0f} MB after"
             + ("" if measured is runs[0] else f"\n\n{comparison(runs[0], measured)}")
             for measured, idle, site in zip(runs, idle_mb, sites, strict=True)
@@ -155,21 +151,29 @@ def comparison(first: dict[Work, list[Measured]], other: dict[Work, list[Measure
     return "\n".join(lines)
 
 
-def table(figures: dict[Work, Measured]) -> str:
-    floor, hello = (
-        {work.connections: figure.per_second for work, figure in figures.items() if work.kind == reference}
-        for reference in REFERENCES
-    )
+def table(measured: dict[Work, list[Measured]]) -> str:
+    """Return the table of all works. A ratio is the median of the rounds, with the lowest and the highest round."""
     lines = [
-        "| work | connections | a second | × floor | must be | × hello | p50 ms | p99 ms | max ms | CPU µs | errors |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| work | connections | a second | × hello | lowest | highest | must | goal | × floor | p50 ms | p99 ms"
+        " | max ms | CPU µs | errors |",
+        f"|---|{'--:|' * 13}",
     ]
-    for work, figure in figures.items():
-        to_floor, to_hello = (figure.per_second / rates[work.connections] for rates in (floor, hello))
+    for work, runs in measured.items():
+        figure = medians(runs)
+        to_hello, to_floor = (_ratios(measured, work, reference) for reference in (HELLO, FLOOR))
         cells = (
-            work.words, f"{work.connections}", f"{figure.per_second:,.0f}", f"{to_floor:.2f}", f"{work.least or ''}",
-            f"{to_hello:.2f}", f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}", f"{figure.max_ms:.0f}",
-            f"{figure.cpu_us:.0f}", f"{figure.errors}",
+            work.words, f"{work.connections}", f"{figure.per_second:,.0f}", f"{statistics.median(to_hello):.2f}",
+            f"{min(to_hello):.2f}", f"{max(to_hello):.2f}", f"{work.least or ''}", f"{work.goal or ''}",
+            f"{statistics.median(to_floor):.2f}", f"{figure.p50_ms:.1f}", f"{figure.p99_ms:.1f}",
+            f"{figure.max_ms:.0f}", f"{figure.cpu_us:.0f}", f"{figure.errors}",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _ratios(measured: dict[Work, list[Measured]], work: Work, reference: str) -> list[float]:
+    """Return the rate of each round, divided by the rate of the reference with as many connections in this round."""
+    others = next(
+        runs for other, runs in measured.items() if (other.kind, other.connections) == (reference, work.connections)
+    )
+    return [run.per_second / other.per_second for run, other in zip(measured[work], others, strict=True)]

@@ -35,17 +35,16 @@ local function session_id(session)
   return string.format("%08x-%s-%d-%016d", random, run, thread_number, session)
 end
 
-local function event(kind_of, session, more)
+local function event(kind_of, more)
   return string.format(
-    '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z","session_id":"%s",%s,' ..
+    '{"event_type":"%s","occurred_at":"2026-02-12T18:00:00.000Z",%s,' ..
     '"model":"UV-5RM","write_mode":1,"connected":1,"app_version":"19afc18"}',
-    kind_of, session_id(session), more)
+    kind_of, more)
 end
 
-local SUCCESS = '"message":"Flash complete","log_lines_json":"[]","metadata_json":"{}"'
-
 local function success(session)
-  return event("flash_success", session, SUCCESS)
+  return event("flash_success", string.format(
+    '"session_id":"%s","message":"Flash complete","log_lines_json":"[]","metadata_json":"{}"', session_id(session)))
 end
 
 -- A stack of 1.2 kB, and a JSON string with 80 log lines.
@@ -71,12 +70,13 @@ local function letters(number)
   return word
 end
 
--- A new fingerprint for every 50th event. Fingerprints mask numbers, so the message needs a new word.
-local function failure(session)
-  local word = session % 50 == 0 and letters(session) or "block"
-  return event("flash_error", session, string.format(
-    '"message":"No ACK for %s 0x%04x","error_name":"ProtocolError","stack":"ProtocolError: No ACK%s",' ..
-    '"log_lines_json":"%s","metadata_json":"{}"', word, session % 65536, STACK, LOG))
+-- The content identifies a failure without a session, so each has another message. A new fingerprint for every 50th:
+-- fingerprints mask numbers, so the message needs a new word.
+local function failure(number)
+  local word = number % 50 == 0 and letters(number) or "block"
+  return event("flash_error", string.format(
+    '"message":"No ACK for %s 0x%s%d%08x","error_name":"ProtocolError","stack":"ProtocolError: No ACK%s",' ..
+    '"log_lines_json":"%s","metadata_json":"{}"', word, run, thread_number, number, STACK, LOG))
 end
 
 local function batch(session)
