@@ -220,6 +220,7 @@ def granian_command(address: str, port: int, workers: int) -> list[str]:
         f"--workers={workers}",
         "--no-ws",
         "--http=1",
+        "--loop=uvloop",
         # Socket I/O runs in its own Rust threads, without the GIL.
         "--runtime-mode=mt",
         f"--http1-header-read-timeout={HEADER_MS}",
