@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
-from django.db.models import Q, Sum
+from django.db.models import Sum
 
 from events import process_memory, replica
 from events.counting import facets
@@ -210,38 +210,45 @@ def count(criteria: Criteria) -> int | None:
     """Return how many events that match the criteria were ever accepted, None when the rollups cannot answer.
 
     Rollups have type, model, version and whole hours, or one failure group alone. They cannot answer for a name when
-    `(other)` contains events that may have it. Source: HourlyRollup, FailureGroup.
+    `(other)` contains events that may have it. Source: as `by_day` for whole days, else as `by_hour`; FailureGroup.
     """
     group = Criteria(failures_only=criteria.failures_only, fingerprint=criteria.fingerprint)
     if criteria.fingerprint is not None and criteria == group:
         return FailureGroup.objects.filter(pk=criteria.fingerprint).values_list("accepted", flat=True).first() or 0
     answerable = replace(Criteria(), **{name: getattr(criteria, name) for name in _COUNTED_BY})
-    bounds = (criteria.since_ms or 0, criteria.until_ms or MAX_MS)
-    if criteria != answerable or any(moment % HOUR_MS for moment in bounds):
+    start_ms, end_ms = criteria.since_ms or 0, MAX_MS if criteria.until_ms is None else criteria.until_ms
+    if criteria != answerable or start_ms % HOUR_MS or end_ms % HOUR_MS:
         return None
-    matching, unnamed = Q(), Q(pk__in=[])
-    if criteria.model is not None:
-        matching, unnamed = Q(model=criteria.model), Q(model=OTHER)
-    if criteria.app_version is not None:
-        matching &= Q(app_version=criteria.app_version)
-    if criteria.released:
-        matching &= ~Q(app_version__in=NO_RELEASES)
-    if criteria.app_version is not None or criteria.released:
-        unnamed |= Q(app_version=OTHER)
+    events = expected = 0
+    for cell in _cells(start_ms, end_ms):
+        if cell.event_type != (criteria.event_type or cell.event_type) or (
+            criteria.failures_only and cell.event_type == SUCCESS
+        ):
+            continue
+        has_version = criteria.app_version is not None or criteria.released
+        if (criteria.model is not None and cell.model == OTHER) or (has_version and cell.app_version == OTHER):
+            return None
+        if (
+            cell.model == (criteria.model or cell.model)
+            and cell.app_version == (criteria.app_version or cell.app_version)
+            and (cell.is_released or not criteria.released)
+        ):
+            events += cell.events
+            expected += cell.expected
+    return {None: events, True: expected, False: events - expected}[criteria.expected]
 
-    def total(rows: Any) -> int | None:
-        if criteria.event_type is not None:
-            rows = rows.filter(event_type=criteria.event_type)
-        if criteria.failures_only:
-            rows = rows.exclude(event_type=SUCCESS)
-        sums = rows.aggregate(total=Sum("accepted", filter=matching), unnamed=Sum("accepted", filter=unnamed))
-        return None if sums["unnamed"] else sums["total"] or 0
 
-    expected = None if criteria.expected is None else total(_expected(*bounds))
-    events = total(_rollups(*bounds))
-    if criteria.expected is None or events is None or expected is None:
-        return events
-    return expected if criteria.expected else max(events - expected, 0)
+def _cells(start_ms: int, end_ms: int) -> Iterator[Cell]:
+    """Yield the cells of whole hours: those of the whole days, and those of the hours before and after them."""
+    first_ms, last_ms = start_ms + -start_ms % DAY_MS, end_ms - end_ms % DAY_MS
+    hours = [(start_ms, first_ms), (last_ms, end_ms)]
+    if first_ms < last_ms:
+        yield from by_day(first_ms, last_ms).cells
+    elif first_ms > last_ms:
+        hours = [(start_ms, end_ms)]
+    for bounds in hours:
+        if bounds[0] < bounds[1]:
+            yield from figures_of(by_hour(*bounds)).cells
 
 
 def totals_by_type(start_ms: int, end_ms: int) -> dict[str, int]:
@@ -480,13 +487,15 @@ def _sql_of_hours(
 
 
 # The start of each statement about days; its parameters are the bounds. It is one statement with what follows, so that
-# a day whose sums are written or dropped meanwhile is read either by day or by hour. The span begins with its first day
-# that has counts, because the caller may ask for all days since 1970.
+# a day whose sums are written or dropped meanwhile is read either by day or by hour. The span is limited to the days
+# that have counts, because the caller may ask for all days.
 _COUNTED = f"""
 WITH RECURSIVE span (first_ms, end_ms) AS (
-    SELECT CASE WHEN hour_ms > start_ms THEN hour_ms - hour_ms %% {DAY_MS} ELSE start_ms END, end_ms
+    SELECT CASE WHEN first_ms > start_ms THEN first_ms - first_ms %% {DAY_MS} ELSE start_ms END,
+        CASE WHEN last_ms < end_ms - {DAY_MS} THEN last_ms - last_ms %% {DAY_MS} + {DAY_MS} ELSE end_ms END
     FROM (SELECT CAST(%s AS bigint) AS start_ms, CAST(%s AS bigint) AS end_ms,
-        (SELECT MIN(hour_ms) FROM {HourlyRollup._meta.db_table}) AS hour_ms) AS bounds
+        COALESCE((SELECT MIN(hour_ms) FROM {HourlyRollup._meta.db_table}), 0) AS first_ms,
+        COALESCE((SELECT MAX(hour_ms) FROM {HourlyRollup._meta.db_table}), 0) AS last_ms) AS bounds
 ), starts (start_ms) AS (
     SELECT first_ms FROM span
     UNION ALL SELECT start_ms + {DAY_MS} FROM starts WHERE start_ms + {DAY_MS} < (SELECT end_ms FROM span)

@@ -28,6 +28,7 @@ from events.models import (
     ModeRollup,
 )
 from events.reports import metrics
+from events.reports.failures import Criteria
 from tests.conftest import make_event, success, turn_clock_to
 
 pytestmark = pytest.mark.django_db
@@ -187,3 +188,28 @@ def test_sums_of_any_hours_agree_with_the_hours(from_hour: int, to_hour: int, re
             counted[count.event_type] += count.events
             expected[count.event_type] += count.expected
     assert (+Counter(found.counts), +Counter(found.expected)) == (counted, +expected)
+
+
+@pytest.mark.usefixtures("four_days")
+@pytest.mark.parametrize("expected", [None, True, False])
+@pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize(
+    ("from_hour", "to_hour"), [(None, None), (-96, 24), (-75, None), (-75, -70), (-72, -5), (-48, -48), (3, 7)]
+)
+def test_a_count_of_any_hours_agrees_with_the_hours(
+    from_hour: int | None, to_hour: int | None, released: bool, expected: bool | None
+) -> None:
+    bounds = [None if hour is None else TODAY_MS + hour * HOUR_MS for hour in (from_hour, to_hour)]
+    criteria = Criteria(since_ms=bounds[0], until_ms=bounds[1], released=released, expected=expected)
+    start_ms, end_ms = bounds[0] or TODAY_MS - 9 * DAY_MS, bounds[1] or TODAY_MS + DAY_MS
+    events = of_expected = 0
+    for count in metrics.by_hour(start_ms, end_ms) if start_ms < end_ms else []:
+        if count.event_type != "flash_success" and (count.app_version == "19afc18" or not released):
+            events += count.events
+            of_expected += count.expected
+    assert metrics.count(criteria) == {None: events, True: of_expected, False: events - of_expected}[expected]
+
+
+def test_nothing_is_counted_on_an_empty_site() -> None:
+    assert metrics.count(Criteria()) == 0
+    assert metrics.by_day(0, metrics.MAX_MS) == ([], [], [], [])
