@@ -155,6 +155,7 @@ def _releases() -> Iterator[tuple[str, str]]:
     yield "releases", RELEASES
     names = figures.names(clock.now())
     yield "the newest release", f"{RELEASES}{quote(names[0])}/"
+    yield "the release in the middle", f"{RELEASES}{quote(names[len(names) // 2])}/"
     yield "the oldest release", f"{RELEASES}{quote(names[-1])}/"
     yield "the newest release against the oldest", f"{RELEASES}{quote(names[0])}/?{urlencode({'against': names[-1]})}"
 
