@@ -30,7 +30,7 @@ DEEP_PAGES = 1_000
 
 
 class Timed(NamedTuple):
-    """`counts` says which rows the page counts: none, at most so many, or all that match."""
+    """`counts` says which rows of tables the page counts: none, at most so many, or all that match."""
 
     queries: int
     counts: str
@@ -57,11 +57,15 @@ def timed(client: Client, url: str) -> Timed:
 
 
 def _counts(queries: list[str]) -> str:
-    counting = [query for query in queries if "COUNT(" in query]
-    limits = [re.search(r"LIMIT (\d+)\)", query) for query in counting]
-    if not all(limits):
+    """Return which rows of tables the queries count. A count of what the same query computes is none."""
+    counted = [found for query in queries for found in _COUNTED.findall(query)]
+    if any(not limit for _, limit in counted):
         return "all"
-    return f"≤ {max(int(limit[1]) for limit in limits if limit):,}" if limits else "none"
+    return f"≤ {max(int(limit) for _, limit in counted):,}" if counted else "none"
+
+
+# A count of a table, or of a subquery with or without a limit.
+_COUNTED = re.compile(r'COUNT\([^)]*\)[^()]*? FROM ("?(?:events|telemetry)_\w+|\(SELECT(?:.*? LIMIT (\d+)\))?)')
 
 
 def pages(client: Client) -> Iterator[tuple[str, str]]:
