@@ -169,15 +169,21 @@ def rows(
     """
     criteria = criteria.resolved()
     after: Cursor | None = None
+    selected, bound = _bounded(criteria, None, rows=SEARCH_ROWS)
     while True:
-        selected, bound = _bounded(criteria, after, rows=SEARCH_ROWS)
         annotated = with_expected(selected) if "expected" in columns else selected
         chunk = list(annotated.values_list("received_at_ms", "id", *columns)[: limit or size])
         if chunk:
             yield [row[2:] for row in chunk]
-        after = Cursor(*chunk[-1][:2]) if len(chunk) == size else bound
+        is_full = len(chunk) == size
+        after = Cursor(*chunk[-1][:2]) if is_full else bound
         if after is None or limit is not None:
             return
+        if is_full:  # the bound stays: a search for it reads all rows up to it
+            selected = _ordered(criteria, after, is_newer=False)
+            selected = selected if bound is None else keyset.until(selected, bound)
+        else:
+            selected, bound = _bounded(criteria, after, rows=SEARCH_ROWS)
 
 
 def matches(criteria: Criteria) -> tuple[int, bool]:
