@@ -13,6 +13,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, transaction
@@ -106,40 +107,65 @@ class _Map(NamedTuple):
     bytes: int
 
 
-def of_stacks(
-    stacks: Iterable[tuple[str, str | None]], *, now_ms: int, may_wait: bool = True, most: int = MOST_FRAMES
-) -> list[list[Frame]]:
+def of_stacks(stacks: Iterable[tuple[str, str | None]], *, now_ms: int, most: int = MOST_FRAMES) -> list[list[Frame]]:
     """Return the frames of each (version, stack), the innermost first, each stack with at most `most`.
 
-    Frames that no row knows are resolved now or, with a large map, wait for the background. Without `may_wait` the
-    frames of large maps stay raw.
+    Frames that no row knows are resolved now or, with a large map, wait for the background.
     """
-    read = [(version, frames.read(stack or "", most)) for version, stack in stacks]
-    wanted: dict[str, FramePosition] = {}
-    for version, lines in read:
-        for line in lines:
-            if (place := _place(version, line)) is not None:
-                wanted[_key(place)] = place
-    rows = _known(list(wanted))
-    missing = {key: place for key, place in wanted.items() if key not in rows}
-    maps = _choose({(place.app_version, place.file) for place in missing.values()})
-    keys = [key for key, place in missing.items() if (place.app_version, place.file) in maps][:_MOST_DISTINCT]
-    rows |= _resolve_missing([missing[key] for key in keys], maps, now_ms=now_ms, may_wait=may_wait)
-    if may_wait and any(row.unresolved == RESOLVING for row in rows.values()):
-        background.start()
-    return [list(_composed(version, lines, rows, maps)) for version, lines in read]
+    return [list(resolved) for resolved in _of_stacks(stacks, now_ms, most, is_export=False)]
 
 
-def top_in_app(resolved: Sequence[Frame], error_name: str | None) -> Frame | None:
+def tops_in_app(failures: Sequence[tuple[str, str | None, str | None]], *, now_ms: int) -> list[Frame | None]:
+    """Return the top frame of each (version, stack, error name) for an export: without source lines.
+
+    Frames that no row knows are resolved now. Those of large maps stay raw, and do not wait for the background.
+    """
+    stacks = [(version, stack) for version, stack, _ in failures]
+    found = _of_stacks(stacks, now_ms, MOST_FRAMES, is_export=True)
+    return [top_in_app(resolved, name) for resolved, (_, _, name) in zip(found, failures, strict=True)]
+
+
+def top_in_app(resolved: Iterable[Frame], error_name: str | None) -> Frame | None:
     """Return the innermost frame of the page's own code, or else the innermost one that has a position.
 
     Firefox and Safari have the constructor of the page's own error class on top, which is not where it was thrown.
     """
-    own = [frame for frame in resolved if frame.in_app and frame.line is not None]
-    is_constructor = own and not own[0].raw.startswith("at ") and own[0].function in ("constructor", error_name)
-    if is_constructor and len(own) > 1 and frames.is_own_class(error_name or ""):
-        return own[1]
-    return own[0] if own else next((frame for frame in resolved if frame.line is not None), None)
+    other: Frame | None = None
+    constructor: Frame | None = None
+    for frame in resolved:
+        if frame.line is None:
+            continue
+        if not frame.in_app:
+            other = other or frame
+        elif constructor is not None or not _is_constructor(frame, error_name):
+            return frame
+        else:
+            constructor = frame
+    return constructor or other
+
+
+def _is_constructor(frame: Frame, error_name: str | None) -> bool:
+    is_named = not frame.raw.startswith("at ") and frame.function in ("constructor", error_name)
+    return is_named and frames.is_own_class(error_name or "")
+
+
+def _of_stacks(
+    stacks: Iterable[tuple[str, str | None]], now_ms: int, most: int, *, is_export: bool
+) -> list[Iterator[Frame]]:
+    read = [(version, frames.read(stack or "", most)) for version, stack in stacks]
+    places = [[_place(version, line) for line in lines] for version, lines in read]
+    keys = {place: _key(place) for place in dict.fromkeys(chain.from_iterable(places)) if place is not None}
+    rows = _known(list(keys.values()), with_context=not is_export)
+    missing = [place for place, key in keys.items() if key not in rows]
+    maps = _choose({(place.app_version, place.file) for place in missing})
+    mapped = [place for place in missing if (place.app_version, place.file) in maps][:_MOST_DISTINCT]
+    rows |= _resolve_missing(mapped, maps, now_ms=now_ms, may_wait=not is_export)
+    if not is_export and any(row.unresolved == RESOLVING for row in rows.values()):
+        background.start()
+    return [
+        _composed(version, lines, [place and rows.get(keys[place]) for place in placed], maps, not is_export)
+        for (version, lines), placed in zip(read, places, strict=True)
+    ]
 
 
 def mentioning(text: str, *, newest: int, limit: int) -> list[FramePosition]:
@@ -206,10 +232,11 @@ def _place(version: str, line: StackFrame) -> FramePosition | None:
     return FramePosition(version, line.file[:_CUT], line.line, line.column)
 
 
-def _known(keys: list[str]) -> dict[str, ResolvedFrame]:
+def _known(keys: list[str], *, with_context: bool) -> dict[str, ResolvedFrame]:
+    known = ResolvedFrame.objects.defer(*() if with_context else ("context",))
     rows: dict[str, ResolvedFrame] = {}
     for start in range(0, len(keys), _KEYS_AT_ONCE):
-        rows.update({row.key: row for row in ResolvedFrame.objects.filter(key__in=keys[start : start + _KEYS_AT_ONCE])})
+        rows.update({row.key: row for row in known.filter(key__in=keys[start : start + _KEYS_AT_ONCE])})
     return rows
 
 
@@ -375,16 +402,18 @@ def _delete_oldest() -> None:
 
 
 def _composed(
-    version: str, lines: list[StackFrame], rows: dict[str, ResolvedFrame], maps: dict[tuple[str, str], _Map]
+    version: str,
+    lines: list[StackFrame],
+    rows: list[ResolvedFrame | None],
+    maps: dict[tuple[str, str], _Map],
+    with_context: bool,
 ) -> Iterator[Frame]:
-    row_of = [place and rows.get(_key(place)) for place in (_place(version, line) for line in lines)]
-    for number, line in enumerate(lines):
-        row = row_of[number]
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True)):
         if row is None or row.unresolved is not None or row.source_file is None:
             yield _raw(version, line, row.unresolved if row else None, has_map=(version, line.file) in maps)
             continue
-        caller = row_of[number + 1] if number + 1 < len(lines) else None
-        mark, context = json.loads(row.context) if row.context else (0, None)
+        caller = rows[number + 1] if number + 1 < len(rows) else None
+        mark, context = json.loads(row.context) if with_context and row.context else (0, None)
         yield Frame(
             raw=line.raw,
             function=_function(line, row, caller),

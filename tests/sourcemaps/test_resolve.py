@@ -1,7 +1,6 @@
 """Frames that are resolved when they are read: which map is used, what is stored, and what a frame says."""
 
 import json
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -20,8 +19,8 @@ pytestmark = pytest.mark.django_db
 CONSTRUCTOR = "\n".join(["", "", "", "class ProtocolError {", "  constructor() {", "    super();", "  }", "}"])
 
 
-def frames(stack: str | None = V8, version: str = "19afc18", **options: Any) -> list[Frame]:
-    (found,) = resolve.of_stacks([(version, stack)], now_ms=5_000, **options)
+def frames(stack: str | None = V8, version: str = "19afc18") -> list[Frame]:
+    (found,) = resolve.of_stacks([(version, stack)], now_ms=5_000)
     return found
 
 
@@ -236,7 +235,9 @@ def test_a_large_map_is_resolved_by_the_worker_and_shown_on_the_next_view() -> N
 
 @pytest.mark.usefixtures("_large")
 def test_an_export_leaves_no_waiting_frames() -> None:
-    assert frames(at(5_000, "large-A1b2C3d4.js"), "large", may_wait=False)[0].unresolved == "resolving"
+    (top,) = resolve.tops_in_app([("large", at(5_000, "large-A1b2C3d4.js"), None)], now_ms=5_000)
+    assert top is not None
+    assert top.unresolved == "resolving"
     assert not ResolvedFrame.objects.exists()
 
 
@@ -284,6 +285,17 @@ def test_the_constructor_of_an_own_error_class_is_not_the_top_frame() -> None:
     stack = f"Ht@https://flash.example.org/assets/{BUNDLE}:1:11\nZt@https://flash.example.org/assets/{BUNDLE}:1:101"
     tops = {name: resolve.top_in_app(frames(stack), name) for name in ("ProtocolError", "TypeError", None)}
     assert {name: top and top.line for name, top in tops.items()} == {"ProtocolError": 8, "TypeError": 6, None: 6}
+
+
+def test_the_top_frames_of_an_export_are_those_of_the_pages() -> None:
+    store_map()
+    failures = [("19afc18", V8, None), ("19afc18", GECKO, "Error"), ("19afc18", None, None), ("other", V8, "Error")]
+    pages = [resolve.top_in_app(frames(stack, version), name) for version, stack, name in failures]
+    for _ in range(2):  # resolved now, and stored
+        tops = resolve.tops_in_app(failures, now_ms=5_000)
+        assert [str(top) for top in tops] == [str(top) for top in pages]
+        assert [top.context for top in tops if top is not None] == [None, None, None]
+        ResolvedFrame.objects.all().delete()
 
 
 # --- limits of a request ------------------------------------------------------------------------------------------

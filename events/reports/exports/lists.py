@@ -144,17 +144,24 @@ def with_columns(
         values["received_at"] = values.get("received_at_ms", ())
         values["void"] = values.get("correction", ())
         if "top_frame" in columns:
-            stacks = list(zip(values["app_version"], values["stack"], strict=True))
-            resolved = resolve.of_stacks(stacks, now_ms=now_ms, may_wait=False)
-            tops = map(resolve.top_in_app, resolved, values["error_name"])
-            values["top_frame"] = [str(top) if top else None for top in tops]
+            thrown = list(zip(values["app_version"], values["stack"], values["error_name"], strict=True))
+            values["top_frame"] = _top_frames(thrown, now_ms=now_ms)
         wanted = [name for name in columns if name.startswith(FACET)]
         if wanted:
-            found = [dict(facets.values_in(text)) for text in values["metadata_json"]]
+            texts = values["metadata_json"]
+            found = {text: dict(facets.values_in(text)) for text in set(texts)}
             for name in wanted:
                 key = FACET_PREFIX + name.removeprefix(FACET)
-                values[name] = [facet_values.get(key) for facet_values in found]
+                values[name] = [found[text].get(key) for text in texts]
         yield list(zip(*(values[name] for name in columns), strict=True))
+
+
+def _top_frames(thrown: Sequence[tuple[str, str | None, str | None]], *, now_ms: int) -> list[str | None]:
+    """Return the top frame of each (version, stack, error name). Equal ones are resolved once."""
+    distinct = list(dict.fromkeys(thrown))
+    tops = zip(distinct, resolve.tops_in_app(distinct, now_ms=now_ms), strict=True)
+    texts = {each: str(top) if top else None for each, top in tops}
+    return [texts[each] for each in thrown]
 
 
 class Failures(Events):
