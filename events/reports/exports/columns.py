@@ -1,6 +1,5 @@
 """The columns of an export: the name of each, and the kind of its values."""
 
-from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -39,7 +38,3 @@ def texts(*names: str) -> tuple[Column, ...]:
 
 def numbers(*names: str) -> tuple[Column, ...]:
     return tuple(Column(name, Kind.NUMBER) for name in names)
-
-
-def places_of(columns: Sequence[Column], kind: Kind) -> list[int]:
-    return [place for place, column in enumerate(columns) if column.kind is kind]

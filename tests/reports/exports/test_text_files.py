@@ -54,6 +54,18 @@ def test_each_kind_of_cell(kind: Kind, value: Any, in_ndjson: str, in_csv: str) 
     json.loads(ndjson(kind, value))
 
 
+def test_rows_without_a_value_and_with_equal_values_stay_in_their_places() -> None:
+    form = [Column("x"), Column("value", Kind.JSON), Column("at", Kind.MOMENT), Column("n", Kind.NUMBER)]
+    rows: list[tuple[Any, ...]] = [("a", "[]", AT_MS, 1), (None, None, None, None), ("a", "[]", AT_MS, 2)]
+    at = "2026-02-12T18:00:00.005Z"
+    lines = b"".join(text_files.as_ndjson([rows, [], rows[:1]], form)).decode().splitlines()
+    first = {"x": "a", "value": [], "at": at, "n": 1}
+    assert list(map(json.loads, lines)) == [first, dict.fromkeys(first), first | {"n": 2}, first]
+    assert b"".join(text_files.as_csv([rows, []], form)).decode("utf-8-sig").splitlines() == [
+        '"x","value","at","n"', f'"a","[]","{at}","1"', '"","","",""', f'"a","[]","{at}","2"',
+    ]  # fmt: skip
+
+
 def failing() -> Iterator[list[tuple[Any, ...]]]:
     yield [("first",)]
     raise DatabaseError("away")
