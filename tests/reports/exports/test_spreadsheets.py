@@ -88,7 +88,7 @@ TEXTS = [
         "\x01\x1f",
         "📻",
     ),
-    *("📻", "\r\n", " blank ", "{=1}", "a" * 32_767),
+    *("📻", "\r\n", " blank ", "{=1}", "a" * 32_767, "\ufffe", "\uffff", ""),
 ]
 
 
@@ -97,6 +97,12 @@ def test_a_text_stays_that_text(text: str) -> None:
     [[header, row]] = sheets(written((text, AT_MS, "", 0)))
     assert header == [column.heading for column in FORM]
     assert row[0] == text
+
+
+def test_texts_of_many_rows_stay_in_their_rows() -> None:
+    texts = [TEXTS[number % len(TEXTS)] if number % 7 else None for number in range(1_000)]
+    [[_, *rows]] = sheets(written(*((text, number, "", number) for number, text in enumerate(texts))))
+    assert [(row[0], row[3]) for row in rows] == [(text, number) for number, text in enumerate(texts)]
 
 
 @pytest.mark.parametrize(("text", "kept"), [("a" * 32_768, "a"), ("📻" * 16_384, "📻"), ("a" + "📻" * 40_000, "a📻")])
