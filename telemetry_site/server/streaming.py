@@ -6,10 +6,12 @@ disconnects, Granian closes the pipe, and the generator of chunks stops.
 """
 
 import asyncio
+import fcntl
 import logging
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10.0
 CHUNK_SECONDS = 30.0
+# A pipe of this size takes a chunk of an export at once. Granian then sends it while a thread produces the next one.
+_PIPE_BYTES = 1 << 20  # without privileges, Linux allows no more
 
 
 class Chunks:
@@ -76,9 +80,13 @@ async def _open(path: Path) -> int:
     """Open the pipe for writing, as soon as Granian has opened it for reading."""
     while True:
         try:
-            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:  # Granian has not opened it yet
             await asyncio.sleep(0.002)
+            continue
+        with suppress(OSError, AttributeError):  # beyond the limit of this user; not Linux
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        return pipe
 
 
 async def _write(pipe: int, chunk: bytes) -> None:
