@@ -18,6 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Tests that `make test` leaves to `make browser` and `make check`.
 elsewhere := --ignore=tests/browser -m "not needs_npm"
+# Tests of the migrations, which `make test` leaves to `make check`: they depend on little else, and take long.
+of_migrations := tests/test_migrations.py tests/test_schema_sql.py
 
 audit := $(python) .ci/audit.py requirements.txt requirements-dev.txt
 
@@ -33,8 +35,8 @@ help: ## list the targets
 serve: $(runtime) ## install the requirements, migrate, and serve on HOST:PORT
 	@exec $(python) manage.py serve --stop-with-parent
 
-test: $(development) ## run all tests on SQLite; ARGS="-k batch" selects tests by name
-	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -n auto $(elsewhere) $(ARGS)
+test: $(development) ## run the tests on SQLite; ARGS="-k batch" selects tests by name
+	@env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -n auto $(elsewhere) $(of_migrations:%=--ignore=%) $(ARGS)
 
 coverage: $(development) ## run all tests on SQLite, and measure line and branch coverage; fails under 95 %
 	@$(python) -m coverage erase
@@ -90,9 +92,9 @@ check: $(development) ## run all linters and static checks
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && set -ex && export DATA_DIR="$$data" $(defaults) && \
 		$(python) manage.py makemigrations --check --dry-run && \
 		SITE_URL=https://telemetry.example.org TRUSTED_PROXY_COUNT=1 $(python) manage.py check --deploy --fail-level WARNING
-	env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -q tests/test_architecture.py tests/test_migrations.py \
-		tests/test_requirements.py tests/test_licences.py tests/test_schema_sql.py tests/test_client_size.py \
-		tests/test_frontend_examples.py tests/test_linters.py
+	env -u DATABASE_URL -u CACHE_URL $(python) -m pytest -q $(of_migrations) tests/test_architecture.py \
+		tests/test_requirements.py tests/test_licences.py tests/test_client_size.py tests/test_frontend_examples.py \
+		tests/test_linters.py
 	env -u DATABASE_URL -u CACHE_URL FAULTS=full $(python) -m pytest -q --collect-only tests >/dev/null  # nightly tests too
 	@$(audit)
 
