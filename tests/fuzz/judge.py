@@ -19,7 +19,7 @@ from events.models import Event
 from legacy.models import ClientLog, LegacyCount
 from telemetry_site.wsgi import with_limited_heads
 
-CASES = int(os.environ.get("FUZZ_CASES") or 1_500)
+CASES = int(os.environ.get("FUZZ_CASES") or 1_000)
 ORIGIN = "http://localhost:5173"
 WORDS = {
     "5xx": "answers of 5xx",

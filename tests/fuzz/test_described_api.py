@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -48,6 +49,12 @@ def _one_connection() -> Iterator[None]:
     signals.request_finished.connect(close_old_connections)
 
 
+@cache
+def schema() -> Any:
+    """Return the description for Schemathesis, which takes a while to read it."""
+    return schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
+
+
 def described() -> dict[str, Any]:
     return json.loads(Client().get("/api/schema/?format=json").content)  # type: ignore[no-any-return]
 
@@ -60,8 +67,7 @@ def test_no_operation_is_left_out() -> None:
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 @override_settings(ADMIN_TOKEN="for-tests", PUBLIC_STATS=True)
 def test_an_operation(method: str, path: str) -> None:
-    schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
-    operation = schema[path][method]
+    operation = schema()[path][method]
     stored = make_event()
 
     @share(1)
