@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -189,7 +189,13 @@ def test_static_files_are_served_with_their_types(server: Server, path: str, med
 
 def test_a_slow_reader_fills_no_memory(server_of_two_threads: Server) -> None:
     server = server_of_two_threads
-    assert server.command("demo_data", "--days", "5", "--events", "60000").returncode == 0
+    assert server.command("demo_data", "--days", "5", "--events", "6000").returncode == 0
+    with closing(sqlite3.connect(server.data_dir / "telemetry.sqlite3", timeout=PATIENCE_SECONDS)) as database:
+        database.execute("CREATE TEMPORARY TABLE copies AS SELECT * FROM telemetry_events")
+        for _ in range(9):
+            database.execute("UPDATE copies SET id = lower(hex(randomblob(16))), session_id = session_id || '+'")
+            database.execute("INSERT INTO telemetry_events SELECT * FROM copies")
+        database.commit()
     cookies = server.sign_in()
     status, whole = server.get("/admin/events/event/export/", Cookie=cookies)
     assert (status, whole.count(b"\r\n") > 60_000, len(whole) > 20_000_000) == (200, True, True)
