@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_STORAGE_SECONDS = 2
 # Created once: json.dumps creates an encoder for every call with options.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+encode = json.JSONEncoder(separators=(",", ":")).encode
 HEADERS = {"Cache-Control": "no-store", **settings.SECURITY_HEADERS}
 CONTENT_TYPE = "application/json"
 
@@ -32,12 +32,12 @@ class JsonRenderer(BaseRenderer):
     charset = None  # JSON is always UTF-8, so the Content-Type names none
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return _encode(data).encode()
+        return encode(data).encode()
 
 
 def rendered(body: Mapping[str, Any], status: int = 200) -> HttpResponse:
     """Return an answer that is rendered already, for the most frequent requests. It skips DRF's rendering."""
-    return HttpResponse(_encode(body), status=status, content_type=CONTENT_TYPE)
+    return HttpResponse(encode(body), status=status, content_type=CONTENT_TYPE)
 
 
 def refusal_body(error: str, fields: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def refusal_body(error: str, fields: Mapping[str, list[str]] | None = None) -> d
 
 def refusal(status: int, error: str) -> HttpResponse:
     """Return a refusal from outside the views, with the headers that every view sends."""
-    return HttpResponse(_encode(refusal_body(error)), status=status, content_type=CONTENT_TYPE, headers=HEADERS)
+    return HttpResponse(encode(refusal_body(error)), status=status, content_type=CONTENT_TYPE, headers=HEADERS)
 
 
 class TooManyRequests(APIException):

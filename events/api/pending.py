@@ -1,6 +1,7 @@
 """A response to events that wait for their commit."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from django.http import HttpResponse
 
@@ -8,20 +9,32 @@ from django.http import HttpResponse
 IS_COMPLETED_BY_SERVER = "telemetry.completes_responses"
 
 
+class Answer(NamedTuple):
+    """What only the commit decides of a response."""
+
+    content: str
+    status: int
+
+
 class PendingResponse(HttpResponse):
     """A response without its status and content. The server calls `complete` before it sends the response.
 
     So a thread of the server can first begin further requests, and one commit stores the events of all of them.
+    `answer` waits for the commit. `refuse` makes the response to an exception of it.
     """
 
-    def __init__(self, answer: Callable[[], HttpResponse], content_type: str) -> None:
+    def __init__(
+        self, answer: Callable[[], Answer], refuse: Callable[[Exception], HttpResponse], content_type: str
+    ) -> None:
         super().__init__(content_type=content_type)
         self._answer = answer
+        self._refuse = refuse
 
     def complete(self) -> None:
-        """Wait for the commit, and take the status, the content and the further headers from the answer."""
-        answer = self._answer()
-        self.status_code = answer.status_code
-        self.content = answer.content
-        for name, value in answer.headers.items():
-            self.headers.setdefault(name, value)
+        try:
+            self.content, self.status_code = self._answer()
+        except Exception as error:
+            refusal = self._refuse(error)
+            self.content, self.status_code = refusal.content, refusal.status_code
+            for name, value in refusal.headers.items():
+                self.headers.setdefault(name, value)

@@ -38,12 +38,13 @@ from events.api.answers import (
     NotFound,
     TooManyRequests,
     Unavailable,
+    encode,
     reason_of,
     refusal_body,
     rendered,
 )
 from events.api.parsers import BatchParser, JsonOnly, ObjectParser, upload_chunks
-from events.api.pending import IS_COMPLETED_BY_SERVER, PendingResponse
+from events.api.pending import IS_COMPLETED_BY_SERVER, Answer, PendingResponse
 from events.api.throttles import BatchRate, DailyBytes, IngestRate, ReadRate
 from events.ingest import contract, guards, media_types, quotas, refusals, writer
 from events.ingest.group_commit import Recorded, StorageUnavailable
@@ -119,21 +120,18 @@ class IngestViewSet(TakesBody):
         return super().handle_exception(error)
 
     def after_commit(
-        self, request: Request, events: Sequence[EventRow], answer: Callable[[list[Recorded]], HttpResponse]
+        self, request: Request, events: Sequence[EventRow], answer: Callable[[list[Recorded]], Answer]
     ) -> HttpResponse:
         """Store events. Return `answer` of their outcomes, or a PendingResponse if the server completes it itself."""
         submission = writer.submit(events)
-        if IS_COMPLETED_BY_SERVER not in request._request.META:
-            return answer(writer.wait(submission))
+        if IS_COMPLETED_BY_SERVER in request._request.META:
+            return PendingResponse(lambda: answer(writer.wait(submission)), self.refusal_of, CONTENT_TYPE)
+        content, status = answer(writer.wait(submission))
+        return HttpResponse(content, status=status, content_type=CONTENT_TYPE)
 
-        def answer_later() -> HttpResponse:
-            try:
-                return answer(writer.wait(submission))
-            except Exception as error:
-                refusal = self.finalize_response(request, self.handle_exception(error))
-                return cast(HttpResponse, refusal.render())
-
-        return PendingResponse(answer_later, CONTENT_TYPE)
+    def refusal_of(self, error: Exception) -> HttpResponse:
+        """Return the response to an exception after `dispatch`. Raises one that is not an answer of the contract."""
+        return cast(HttpResponse, self.finalize_response(self.request, self.handle_exception(error)).render())
 
 
 def room_on_disk() -> Room:
@@ -168,10 +166,10 @@ class EventViewSet(IngestViewSet):
         room = room_on_disk()
         (event,) = fit_to_disk([contract.parse(request.data, received_at_ms=clock.now_ms())], room)
 
-        def answer(outcomes: list[Recorded]) -> HttpResponse:
+        def answer(outcomes: list[Recorded]) -> Answer:
             (outcome,) = outcomes
             count_stored(request, [event] if outcome.stored or outcome.filled_in else [])
-            return rendered(_as_json(outcome), 201 if outcome.stored else 200)
+            return Answer(encode(_as_json(outcome)), 201 if outcome.stored else 200)
 
         return self.after_commit(request, [event], answer)
 
@@ -195,11 +193,12 @@ class EventViewSet(IngestViewSet):
                 results.append({"ok": False, "fields": error.fields})
         events = fit_to_disk(events, room)
 
-        def answer(outcomes: list[Recorded]) -> HttpResponse:
+        def answer(outcomes: list[Recorded]) -> Answer:
             pairs = zip(events, outcomes, strict=True)
             count_stored(request, [event for event, outcome in pairs if outcome.stored or outcome.filled_in])
             remaining = iter(outcomes)
-            return rendered({"ok": True, "results": [result or _as_json(next(remaining)) for result in results]})
+            answers = [result or _as_json(next(remaining)) for result in results]
+            return Answer(encode({"ok": True, "results": answers}), 200)
 
         return self.after_commit(request, events, answer)
 
