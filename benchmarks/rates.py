@@ -37,6 +37,7 @@ class Work(NamedTuple):
 
 HELLO, FLOOR = "hello", "floor"
 SUCCESS = Work("POST /event, a success", "success", 32, least=0.9, goal=1.1)
+BATCH = Work("the same, random sessions", "batch", 8, events=50)
 COUNT = Work("GET /metrics/flash-count", "count", 32, least=1.5, goal=2)
 WORKS = [
     *(Work(f"{words}, {number} connection{'s' * (number > 1)}", kind, number)
@@ -47,7 +48,7 @@ WORKS = [
     Work("POST /event, every second a duplicate", "duplicates", 32),
     Work("POST /event, one connection", "success", 1, least=0.5, goal=0.65),
     Work("POST /event/batch of 50, sessions of version 7", "drawn", 8, events=50, least=11, goal=14),
-    Work("the same, random sessions", "batch", 8, events=50),
+    BATCH,
     COUNT,
 ]  # fmt: skip
 

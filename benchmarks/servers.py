@@ -25,7 +25,10 @@ _HIGH_LIMITS = {"CONNECTIONS_PER_CLIENT": "4096", "DAILY_BYTES_PER_CLIENT": "100
 
 
 class Running:
-    """A running server on a port of this machine; `memory_mb` is the resident memory of all its processes."""
+    """A running server on a port of this machine.
+
+    `memory_mb` is the resident memory of all its processes, with the process of the jobs.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
@@ -47,7 +50,7 @@ class Running:
 
     def _processes(self) -> list[psutil.Process]:
         main = psutil.Process(self.process.pid)
-        return [main, *main.children()]
+        return [main, *main.children(recursive=True)]
 
     def answers(self, path: str) -> bool:
         try:
