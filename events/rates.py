@@ -1,6 +1,7 @@
 """Rate limits as settings and tokens contain them, such as `120/m` or `5/10s`."""
 
 import re
+from functools import lru_cache
 
 OFF = "off"
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -15,6 +16,7 @@ def parse(raw: str) -> str | None:
     return raw
 
 
+@lru_cache
 def split(rate: str) -> tuple[int, int]:
     """Return the count and the seconds of a rate."""
     most, _, time_span = rate.partition("/")

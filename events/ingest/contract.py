@@ -120,10 +120,23 @@ def normalise_json(
         raise ValueError(f"at most {max_items} items")
     if "\\u" in raw:
         value = clean(value)
-    text = compact_json(value)
+    text = raw if _is_compact(value, raw) else compact_json(value)
     if remember is not None:
         remember(text, value)
     return text
+
+
+def _is_compact(value: Any, raw: str) -> bool:
+    """Return whether JSON text is a compact array of strings without escapes, such as most log lines. `value` is its
+    value.
+
+    Much faster than to encode the value again. A string that needs an escape differs from its text, so the comparison
+    fails.
+    """
+    try:
+        return value.__class__ is list and raw == '["' + '","'.join(value) + '"]'
+    except TypeError:  # not only strings
+        return False
 
 
 def _not_blank(value: str) -> str:

@@ -115,7 +115,8 @@ def _seconds_over(
 ) -> int | None:
     if limit is None:
         return None
-    usage = ask_memory(lambda: get_usage(request, group=group, key=key, rate=limit, increment=True))
+    rate = rates.split(limit)  # django-ratelimit would parse the text twice a request
+    usage = ask_memory(lambda: get_usage(request, group=group, key=key, rate=rate, increment=True))
     if usage is None or not usage["should_limit"]:
         return None
     # `time_left` excludes the last second of the window, so the next window begins one second later.

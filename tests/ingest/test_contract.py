@@ -120,6 +120,11 @@ def test_what_is_no_iso_date_time_is_refused(raw: str) -> None:
         ('["\\"[[[[[[[[[["]', '["\\"[[[[[[[[[["]'),
         (json.dumps([0] * 200), json.dumps([0] * 200, separators=(",", ":"))),
         (json.dumps(["x" * 65_532]), json.dumps(["x" * 65_532])),
+        ('["a","b \x7f \u2028"]', '["a","b \x7f \u2028"]'),
+        ('["a","b",1]', '["a","b",1]'),
+        ('["a","b\\"","c\\\\"]', '["a","b\\"","c\\\\"]'),
+        ('["a","\\u0062"]', '["a","b"]'),
+        ('["a", "b"]', '["a","b"]'),
     ],
 )
 def test_json_text_is_stored_compact_and_clean(raw: str, stored: str) -> None:
