@@ -1,4 +1,5 @@
-// Progressive enhancement of the export page: moves columns without a request, shows the progress of a download.
+// Progressive enhancement of the export page: moves and unticks columns without a request, shows the progress of a
+// download.
 'use strict';
 {
   const POLL_MS = 1000;
@@ -19,6 +20,18 @@
       said.textContent = `${name} is column ${chosen.indexOf(item) + 1} of ${chosen.length}`;
     }
   };
+
+  const untickAll = () => {
+    for (const box of form.querySelectorAll('input[name="x.column"]')) box.checked = false;
+    form.querySelector('input[name="x.column"]').focus();
+    said.textContent = 'No column is ticked.';
+  };
+
+  const untick = form?.querySelector('[data-untick]');
+  if (untick) {
+    untick.hidden = false;
+    untick.addEventListener('click', untickAll);
+  }
 
   const inBytes = (bytes) => {
     const units = ['bytes', 'KiB', 'MiB', 'GiB'];
