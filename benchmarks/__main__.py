@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import growth, rates, servers, unattended
+from benchmarks import exports, growth, rates, servers, unattended
 
-SECTIONS = ("rates", "postgres", "growth", "pages", "unattended")
+SECTIONS = ("rates", "postgres", "growth", "exports", "pages", "unattended")
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     sections = options.sections or [name for name in SECTIONS if name != "postgres" or options.postgres]
     if "postgres" in sections and not options.postgres:
         parser.error("`postgres` requires --postgres")
-    if {"rates", "postgres", "growth", "unattended"} & set(sections) and shutil.which("wrk") is None:
+    if {"rates", "postgres", "growth", "exports", "unattended"} & set(sections) and shutil.which("wrk") is None:
         sys.exit("wrk is missing. On Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
         folder = Path(name)
@@ -65,11 +65,12 @@ def main() -> None:
             print("\n## Growth\n", flush=True)
             for line in growth.through_http(folder, options.events):
                 print(f"- {line}", flush=True)
-        if {"growth", "pages"} & set(sections):
+        if {"exports", "pages"} & set(sections):
             _create_demo_events(folder / "pages", options.events)
-        if "growth" in sections:
-            for line in growth.export(folder / "pages", options.events):
-                print(f"- {line}", flush=True)
+        if "exports" in sections:
+            print("\n## Exports\n", flush=True)
+            for line in exports.run(folder / "pages", options.events):
+                print(line, flush=True)
         if "pages" in sections:
             print("\n## Pages of the admin\n", flush=True)
             _run(folder / "pages", "-m", "benchmarks.pages")

@@ -1,16 +1,12 @@
-"""Memory, database size and rates while a million events arrive over HTTP; then an export of a million events."""
+"""Memory, database size and rates while a million events arrive over HTTP."""
 
 import http.client
 import json
-import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
 
 from benchmarks import rates, servers
 from benchmarks.servers import Running
@@ -61,41 +57,6 @@ def through_http(folder: Path, events: int) -> Iterator[str]:
             )
 
 
-def export(folder: Path, events: int) -> Iterator[str]:
-    """Yield lines about the CSV export of all demo events in `folder`: speed, memory, and ingest meanwhile."""
-    with servers.site(folder) as site:
-        usual = statistics.median(rates.measure(rates.SUCCESS, site).per_second for _ in range(ROUNDS))
-        with sampled(site) as memory:
-            seconds, size = _export(site)
-        yield (
-            f"the CSV of {events:,} events: {events / seconds:,.0f} rows/s, {size / 1e6:,.0f} MB; memory"
-            f" {max(memory):.0f} MB at most, {memory[0]:.0f} MB before"
-        )
-        exporting = threading.Thread(target=_export, args=(site,))
-        exporting.start()
-        meanwhile = rates.measure(rates.SUCCESS, site).per_second
-        exporting.join()
-        yield f"POST /event meanwhile: {meanwhile:,.0f}/s, otherwise {usual:,.0f}/s, ratio {meanwhile / usual:.2f}"
-
-
-@contextmanager
-def sampled(site: Running) -> Iterator[list[float]]:
-    """Yield a list that receives the memory of a site, in MB: at once, and then five times a second."""
-    samples, done = [site.memory_mb], threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.2):
-            samples.append(site.memory_mb)
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        done.set()
-        thread.join()
-
-
 def _fill(site: Running, least: int) -> int:
     stored = 0
     while stored < least:
@@ -122,33 +83,3 @@ def _plan(data_dir: Path) -> str:
     command = [sys.executable, "-c", _PLAN]
     result = subprocess.run(command, cwd=servers.PROJECT_DIR, env=env, capture_output=True, text=True, check=True)
     return result.stdout.strip()
-
-
-def _export(site: Running) -> tuple[float, int]:
-    """Download all events as CSV; return the seconds and the bytes."""
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=600)
-    connection.request("GET", "/admin/login/")
-    answer = connection.getresponse()
-    answer.read()
-    csrf = answer.headers["Set-Cookie"].partition(";")[0]
-    form = {
-        "username": "admin",
-        "password": servers.PASSWORD,
-        "csrfmiddlewaretoken": csrf.partition("=")[2],
-        "next": "/admin/",
-    }
-    headers = {"Cookie": csrf, "Content-Type": "application/x-www-form-urlencoded"}
-    connection.request("POST", "/admin/login/", urlencode(form), headers)
-    answer = connection.getresponse()
-    answer.read()
-    cookies = "; ".join(cookie.partition(";")[0] for cookie in answer.headers.get_all("Set-Cookie", []))
-    begun_at = time.monotonic()
-    connection.request("GET", "/admin/events/event/export/", headers={"Cookie": cookies})
-    answer = connection.getresponse()
-    if answer.status != 200:
-        raise RuntimeError(f"the export answered {answer.status}")
-    size = 0
-    while chunk := answer.read(1 << 20):
-        size += len(chunk)
-    connection.close()
-    return time.monotonic() - begun_at, size
