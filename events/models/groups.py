@@ -35,7 +35,7 @@ class FailureGroup(models.Model):
     first_ms: int
     last_ms: int
     regressed_ms: int | None
-    # Set by `ranking.neighbours`.
+    # Added by some rankings: the failures of the last 24 hours.
     last_day: int
 
     fingerprint = models.TextField(primary_key=True)

@@ -54,7 +54,7 @@ class GroupViewSet(StaffViewSet):
         cleaned = query.cleaned_data
         try:
             chosen = query.ranking(now_ms, viewer_id)
-            page = ranking.page(chosen, limit=cleaned["limit"] or 50, after=cleaned["cursor"], line_days=0)
+            page = ranking.page(chosen, limit=cleaned["limit"] or 50, after=cleaned["cursor"])
         except ValueError:
             query.add_error("cursor", "Not a cursor of this list. Start again without a cursor.")
             return invalid(query)

@@ -1,7 +1,7 @@
 """Lists of failure groups: filters, sorting by any column, keyset pagination, and the figures of each row."""
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
@@ -24,7 +24,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from events import keyset
+from events import keyset, process_memory
 from events.counting.buckets import DAY_MS, FACET_PREFIX, HOUR_MS
 from events.keyset import Cursor
 from events.models import Event, Facet, FailureGroup, GroupHour, GroupShare, GroupStatus, Noise
@@ -217,12 +217,11 @@ def page(
     *,
     limit: int,
     after: GroupCursor | None = None,
-    line_days: int = LINE_DAYS,
     facets: Collection[str] = (),
 ) -> GroupPage:
     """Return up to `limit` groups after a cursor. Raises ValueError for a cursor of another list.
 
-    The rows have the failures of `line_days` days each, and the names of these facets.
+    The rows have the names of these facets.
 
     A further page has the filters and the order as of the time of the first page. So a group without new events keeps
     its place while others fail and time passes.
@@ -232,13 +231,13 @@ def page(
         ranking = replace(ranking, now_ms=after.now_ms)
         position = ranking.position(after)
     groups, following = keyset.page(ranking.select().select_related("assigned_to"), limit, position)
-    return GroupPage(list(_rows(groups, ranking.now_ms, line_days, facets)), following and ranking.sign(following))
+    return GroupPage(list(_rows(groups, ranking.now_ms, facets)), following and ranking.sign(following))
 
 
 def of_key(key: str, now_ms: int) -> RankedGroup | None:
-    """Return the group with this key as a row of the list, without failures by day. None if there is none."""
+    """Return the group with this key as a row of the list. None if there is none."""
     groups = seen_until(now_ms).select_related("assigned_to").filter(pk=key)
-    return next(_rows(list(groups), now_ms, 0), None)
+    return next(_rows(list(groups), now_ms), None)
 
 
 class Neighbours(NamedTuple):
@@ -266,9 +265,9 @@ def chunks(ranking: Ranking, *, size: int, limit: int | None = None) -> Iterator
     keys = list(ranking.select().values_list("pk", flat=True)[:limit])
     for start in range(0, len(keys), size):
         chunk = keys[start : start + size]
-        groups = seen_until(ranking.now_ms).select_related("assigned_to").in_bulk(chunk)
-        found = [groups[key] for key in chunk if key in groups]
-        yield [_exported(row) for row in _rows(found, ranking.now_ms, 0)]
+        seen: Any = seen_until(ranking.now_ms).select_related("assigned_to")
+        groups = seen.annotate(last_day=_last_day(ranking.now_ms)).in_bulk(chunk)
+        yield [_exported(groups[key], ranking.now_ms) for key in chunk if key in groups]
 
 
 EXPORTED = (
@@ -277,13 +276,12 @@ EXPORTED = (
 )  # fmt: skip
 
 
-def _exported(row: RankedGroup) -> tuple[Any, ...]:
-    group = row.group
+def _exported(group: FailureGroup, now_ms: int) -> tuple[Any, ...]:
     return (
         group.fingerprint, group.first_ms, group.last_ms, group.event_type, group.error_name, group.title,
-        group.frame, group.accepted, row.last_day, group.model_count, group.version_count, row.status, group.fixed_in,
-        int(row.is_unfixed), group.assigned_to and group.assigned_to.get_username(), group.note,
-        group.issue_url,
+        group.frame, group.accepted, group.last_day, group.model_count, group.version_count,
+        status_of(group, now_ms), group.fixed_in, int(is_unfixed(group)),
+        group.assigned_to and group.assigned_to.get_username(), group.note, group.issue_url,
     )  # fmt: skip
 
 
@@ -361,37 +359,103 @@ def _last_day(now_ms: int) -> Coalesce:
     return failures_between(from_ms, from_ms + DAY_MS)
 
 
-def _rows(
-    groups: Sequence[FailureGroup], now_ms: int, line_days: int, facets: Collection[str] = ()
-) -> Iterator[RankedGroup]:
+def _rows(groups: Sequence[FailureGroup], now_ms: int, facets: Collection[str] = ()) -> Iterator[RankedGroup]:
     keys = [group.fingerprint for group in groups]
-    first_ms = now_ms - now_ms % DAY_MS - (line_days - 1) * DAY_MS
-    day_from_ms = last_day_from_ms(now_ms)
-    days: dict[str, list[int]] = {key: [0] * line_days for key in keys}
-    last_day: defaultdict[str, int] = defaultdict(int)
-    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=min(first_ms, day_from_ms)).order_by()
-    by_day = hours.values_list("fingerprint", F("hour_ms") - F("hour_ms") % DAY_MS)
-    in_last_day = Q(hour_ms__gte=day_from_ms, hour_ms__lt=day_from_ms + DAY_MS)
-    for key, day_ms, total, of_last_day in by_day.annotate(
-        total=Sum("accepted"), of_last_day=Sum("accepted", filter=in_last_day)
-    ):
-        number = (day_ms - first_ms) // DAY_MS
-        if 0 <= number < line_days:  # later hours come from a wrong clock or an import
-            days[key][number] = total
-        last_day[key] += of_last_day or 0
-    names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    shares = GroupShare.objects.filter(fingerprint__in=keys, facet__in=[Facet.MODEL, Facet.VERSION, *facets])
-    totals = shares.values_list("fingerprint", "facet", "name").annotate(total=Sum("accepted"))
-    for key, facet, name, _ in totals.order_by(F("total").desc(), "name"):
-        names[key, facet].append(name)
+    today_ms, day_from_ms = now_ms - now_ms % DAY_MS, last_day_from_ms(now_ms)
+    today, since_today, last_day = Counter[str](), Counter[str](), Counter[str]()
+    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=min(today_ms, day_from_ms))
+    for key, hour_ms, n in hours.values_list("fingerprint", "hour_ms", "accepted"):
+        # Hours after today come from a wrong clock or an import.
+        today[key] += n if today_ms <= hour_ms < today_ms + DAY_MS else 0
+        since_today[key] += n if today_ms <= hour_ms else 0
+        last_day[key] += n if day_from_ms <= hour_ms < day_from_ms + DAY_MS else 0
+    past = _past_of({group.fingerprint: group.accepted - since_today[group.fingerprint] for group in groups}, today_ms)
+    of_today = _sums_of_names(keys, _NAMED, since_ms=today_ms)
+    names = _most_common({key: past[key].names + of_today.get(key, Counter()) for key in keys})
+    if facets:
+        names |= _most_common(_sums_of_names(keys, facets))
     for group in groups:
+        key = group.fingerprint
         yield RankedGroup(
             group,
             status_of(group, now_ms),
             is_unfixed(group),
-            last_day[group.fingerprint],
-            days[group.fingerprint],
-            names[group.fingerprint, Facet.MODEL][:NAMES_SHOWN],
-            names[group.fingerprint, Facet.VERSION][:NAMES_SHOWN],
-            {facet: names[group.fingerprint, facet][:NAMES_SHOWN] for facet in facets},
+            last_day[key],
+            [*past[key].days, today[key]],
+            names.get((key, Facet.MODEL.value), []),
+            names.get((key, Facet.VERSION.value), []),
+            {facet: names.get((key, facet), []) for facet in facets},
         )
+
+
+# The failures of a group by facet and name.
+_Sums = dict[str, Counter[tuple[str, str]]]
+
+
+class _Past(NamedTuple):
+    """The `failures` of a group before the UTC day that begins at `today_ms`: by name, and by day of its line."""
+
+    today_ms: int
+    failures: int
+    names: Counter[tuple[str, str]]
+    days: list[int]
+
+
+_NAMED = (Facet.MODEL.value, Facet.VERSION.value)
+_MOST_GROUPS = 1_000
+_past: dict[str, _Past] = {}
+process_memory.register(_past.clear)
+
+
+def _past_of(failures: Mapping[str, int], today_ms: int) -> dict[str, _Past]:
+    """Return the past of groups. `failures` has the number of failures before today of each group.
+
+    A large group has thousands of shares and hours, and ingest changes those of today alone. So this process keeps the
+    sums of the other days until the number changes.
+    """
+    kept = {key: _past[key] for key in failures if key in _past and _past[key][:2] == (today_ms, failures[key])}
+    missing = [key for key in failures if key not in kept]
+    if missing:
+        names = _sums_of_names(missing, _NAMED, until_ms=today_ms)
+        days = _sums_of_days(missing, today_ms)
+        found = {key: _Past(today_ms, failures[key], names.get(key, Counter()), days[key]) for key in missing}
+        if len(_past) + len(found) > _MOST_GROUPS:
+            _past.clear()
+        _past.update(found)
+        kept |= found
+    return kept
+
+
+def _sums_of_days(keys: Collection[str], today_ms: int) -> dict[str, list[int]]:
+    """Return the failures of groups on each past day of their lines."""
+    first_ms = today_ms - (LINE_DAYS - 1) * DAY_MS
+    sums = {key: [0] * (LINE_DAYS - 1) for key in keys}
+    hours = GroupHour.objects.filter(fingerprint__in=keys, hour_ms__gte=first_ms, hour_ms__lt=today_ms).order_by()
+    by_day = hours.values_list("fingerprint", F("hour_ms") - F("hour_ms") % DAY_MS).annotate(total=Sum("accepted"))
+    for key, day_ms, total in by_day:
+        sums[key][(day_ms - first_ms) // DAY_MS] = total
+    return sums
+
+
+def _sums_of_names(
+    keys: Collection[str], facets: Collection[str], *, since_ms: int | None = None, until_ms: int | None = None
+) -> _Sums:
+    rows = GroupShare.objects.filter(fingerprint__in=keys, facet__in=facets).order_by()
+    if since_ms is not None:
+        rows = rows.filter(day_ms__gte=since_ms)
+    if until_ms is not None:
+        rows = rows.filter(day_ms__lt=until_ms)
+    sums: _Sums = {}
+    for key, facet, name, total in rows.values_list("fingerprint", "facet", "name").annotate(total=Sum("accepted")):
+        sums.setdefault(key, Counter())[facet, name] = total
+    return sums
+
+
+def _most_common(sums: Mapping[str, Counter[tuple[str, str]]]) -> dict[tuple[str, str], list[str]]:
+    names: dict[tuple[str, str], list[str]] = {}
+    for key, counts in sums.items():
+        for (facet, name), _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            shown = names.setdefault((key, facet), [])
+            if len(shown) < NAMES_SHOWN:
+                shown.append(name)
+    return names
