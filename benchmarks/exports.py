@@ -32,7 +32,7 @@ class Download(NamedTuple):
     def quarters(self) -> list[float]:
         """Return the most memory in each quarter of the download, in MB."""
         step = max(len(self.memory) // 4, 1)
-        return [max(self.memory[at * step : (at + 1) * step]) for at in range(4)]
+        return [max(self.memory[at * step : (at + 1) * step] or self.memory) for at in range(4)]
 
 
 def run(folder: Path, events: int) -> Iterator[str]:
