@@ -40,7 +40,11 @@ class Timed(NamedTuple):
 
 
 def timed(client: Client, url: str) -> Timed:
-    """Open a page once for its queries and ROUNDS times for its time; the first is warm-up."""
+    """Open a page twice for its queries, and ROUNDS times for its time.
+
+    At the first view the process reads the figures of past days, which it keeps. The queries are those of the second.
+    """
+    client.get(url)
     with CaptureQueriesContext(connection) as captured:
         answer = client.get(url)
         queries = [query["sql"] for query in captured]  # the next request clears them

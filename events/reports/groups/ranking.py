@@ -369,11 +369,11 @@ def _rows(groups: Sequence[FailureGroup], now_ms: int, facets: Collection[str] =
         today[key] += n if today_ms <= hour_ms < today_ms + DAY_MS else 0
         since_today[key] += n if today_ms <= hour_ms else 0
         last_day[key] += n if day_from_ms <= hour_ms < day_from_ms + DAY_MS else 0
-    past = _past_of({group.fingerprint: group.accepted - since_today[group.fingerprint] for group in groups}, today_ms)
-    of_today = _sums_of_names(keys, _NAMED, since_ms=today_ms)
+    named = frozenset((Facet.MODEL.value, Facet.VERSION.value, *facets))
+    before = {group.fingerprint: group.accepted - since_today[group.fingerprint] for group in groups}
+    past = _past_of(before, today_ms, named)
+    of_today = _sums_of_names(keys, named, since_ms=today_ms)
     names = _most_common({key: past[key].names + of_today.get(key, Counter()) for key in keys})
-    if facets:
-        names |= _most_common(_sums_of_names(keys, facets))
     for group in groups:
         key = group.fingerprint
         yield RankedGroup(
@@ -393,32 +393,33 @@ _Sums = dict[str, Counter[tuple[str, str]]]
 
 
 class _Past(NamedTuple):
-    """The `failures` of a group before the UTC day that begins at `today_ms`: by name, and by day of its line."""
+    """The `failures` of a group before the UTC day of `today_ms`: by name of these facets, and by day of its line."""
 
     today_ms: int
     failures: int
+    facets: frozenset[str]
     names: Counter[tuple[str, str]]
     days: list[int]
 
 
-_NAMED = (Facet.MODEL.value, Facet.VERSION.value)
 _MOST_GROUPS = 1_000
 _past: dict[str, _Past] = {}
 process_memory.register(_past.clear)
 
 
-def _past_of(failures: Mapping[str, int], today_ms: int) -> dict[str, _Past]:
+def _past_of(failures: Mapping[str, int], today_ms: int, facets: frozenset[str]) -> dict[str, _Past]:
     """Return the past of groups. `failures` has the number of failures before today of each group.
 
     A large group has thousands of shares and hours, and ingest changes those of today alone. So this process keeps the
     sums of the other days until the number changes.
     """
-    kept = {key: _past[key] for key in failures if key in _past and _past[key][:2] == (today_ms, failures[key])}
+    known = {key: _past[key] for key in failures if key in _past}
+    kept = {key: past for key, past in known.items() if past[:2] == (today_ms, failures[key]) and facets <= past.facets}
     missing = [key for key in failures if key not in kept]
     if missing:
-        names = _sums_of_names(missing, _NAMED, until_ms=today_ms)
+        names = _sums_of_names(missing, facets, until_ms=today_ms)
         days = _sums_of_days(missing, today_ms)
-        found = {key: _Past(today_ms, failures[key], names.get(key, Counter()), days[key]) for key in missing}
+        found = {key: _Past(today_ms, failures[key], facets, names.get(key, Counter()), days[key]) for key in missing}
         if len(_past) + len(found) > _MOST_GROUPS:
             _past.clear()
         _past.update(found)
