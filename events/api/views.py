@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin.utils import quote
+from django.core.handlers.exception import response_for_exception
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -130,8 +131,11 @@ class IngestViewSet(TakesBody):
         return HttpResponse(content, status=status, content_type=CONTENT_TYPE)
 
     def refusal_of(self, error: Exception) -> HttpResponse:
-        """Return the response to an exception after `dispatch`. Raises one that is not an answer of the contract."""
-        return cast(HttpResponse, self.finalize_response(self.request, self.handle_exception(error)).render())
+        """Return the response to an exception after `dispatch`: that of the contract, or Django's 500."""
+        try:
+            return cast(HttpResponse, self.finalize_response(self.request, self.handle_exception(error)).render())
+        except Exception as uncaught:
+            return response_for_exception(self.request._request, uncaught)
 
 
 def room_on_disk() -> Room:

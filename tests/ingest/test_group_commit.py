@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events.api.pending import IS_COMPLETED_BY_SERVER, PendingResponse
-from events.ingest import group_commit, writer
+from events.ingest import contract, group_commit, writer
 from events.ingest.refusals import RefusalReason
 from events.models import Event, IngestTally
 from tests.conftest import payload, success
@@ -80,6 +80,25 @@ def test_a_failed_commit_is_the_same_refusal_for_both() -> None:
     assert not Event.objects.exists()
     writer.flush_refusals()
     assert list(IngestTally.objects.values_list("outcome", "count")) == [(RefusalReason.STORAGE, 2)]
+
+
+def test_an_internal_error_is_the_same_answer_for_both(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client(raise_request_exception=False)
+    bad = row(payload())._replace(write_mode=7)  # only the database refuses it
+    monkeypatch.setattr(contract, "parse", lambda *_, **__: bad)
+    answers = []
+    for extra in ({}, {IS_COMPLETED_BY_SERVER: True}):
+        response: Any = client.post("/event", payload(), content_type="application/json", **extra)
+        if extra:
+            response.complete()
+        assert response.headers.pop("X-Request-ID")
+        answers.append(answer_of(response))
+    assert answers[0] == answers[1]
+    assert (answers[0].status, answers[0].body) == (500, {"ok": False, "error": "Internal error"})
+    assert caplog.text.count("Internal Server Error: /event") == 2
+    assert not Event.objects.exists()
 
 
 def test_a_refusal_needs_no_commit() -> None:

@@ -409,7 +409,7 @@ def test_an_internal_error_names_the_id_that_is_in_the_log(
     client: Client, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.raise_request_exception = False
-    monkeypatch.setattr(writer, "record", lambda _: {}[PAYLOAD])
+    monkeypatch.setattr(writer, "submit", lambda _: {}[PAYLOAD])
     answer = client.post("/event", success(), content_type="application/json")
     assert (answer.status_code, answer.json()) == (500, {"ok": False, "error": "Internal error"})
     assert answer.headers["X-Request-ID"] in lines.text
