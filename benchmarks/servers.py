@@ -27,7 +27,7 @@ _HIGH_LIMITS = {"CONNECTIONS_PER_CLIENT": "4096", "DAILY_BYTES_PER_CLIENT": "100
 class Running:
     """A running server on a port of this machine.
 
-    `memory_mb` is the resident memory of all its processes, with the process of the jobs.
+    `memory_mb` is the memory of all its processes, with those of the jobs. A page that several share counts once (PSS).
     """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
@@ -40,7 +40,7 @@ class Running:
 
     @property
     def memory_mb(self) -> float:
-        return sum(process.memory_info().rss for process in self._processes()) / 1024**2
+        return sum(process.memory_full_info().pss for process in self._processes()) / 1024**2
 
     @property
     def cpu_seconds(self) -> float:
