@@ -11,11 +11,12 @@ _SOUGHT = r"SEARCH \w+ USING (?:COVERING )?INDEX \S+ \((?P<sqlite>.*)\)|Index Co
 def sought_by(query: str) -> list[str]:
     """Return by what each index is entered; raises when a whole table or index is walked.
 
-    PostgreSQL looks at what there is, so it wants a hundred rows, and is asked as if they were too many to read.
+    PostgreSQL looks at what there is, so it wants a hundred events and groups, and is asked as if they were too many
+    to read.
     """
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute("ANALYZE telemetry_events")
+            cursor.execute("ANALYZE telemetry_events, events_failuregroup")
             cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"{'EXPLAIN' if connection.vendor == 'postgresql' else 'EXPLAIN QUERY PLAN'} {query}")
         plan = "\n".join(str(row[-1]) for row in cursor.fetchall())

@@ -451,7 +451,8 @@ def test_advice_costs_no_query_without_a_known_failure(advised: str) -> None:
 
 def test_advice_of_a_known_failure_is_found_by_an_index(advised: str) -> None:
     for number in range(100):
-        writer.record(row(payload(session_id=f"many {number}")))
+        word = "".join("abcdefghij"[int(digit)] for digit in f"{number:02}")  # each is a group
+        writer.record(row(payload(message=f"Fault {word}{word}", session_id=f"many {number}")))
     with CaptureQueriesContext(connection) as queries:
         writer.record_many([row(payload(session_id="advised")), row(payload()), row(payload())])
     found = [query["sql"] for query in queries.captured_queries if "advice_text <>" in query["sql"]]
