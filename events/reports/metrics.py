@@ -152,7 +152,7 @@ def flash_count() -> FlashCount:
     return count
 
 
-# The last count and the mark of the database when it was read.
+# The count that was read last, and the `change_mark` of the database before that.
 _kept_count: tuple[object, FlashCount] = (None, FlashCount(0, 0))
 _FLASH_COUNT = f"SELECT baseline, accepted FROM {LifetimeTotal._meta.db_table} WHERE event_type = %s"  # noqa: S608
 
